@@ -1,0 +1,31 @@
+"""One corrupted view of a batch: the contract between objectives, models and losses.
+
+Objectives only build views; models only read them. K visible tokens and M targets a row are fixed by the objective's
+rates, so shapes are static; a short row's surplus is padding (visible) or has weight 0 (targets).
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    visible_ids: Tensor
+    """(B, K) tokens the encoder reads; deleted tokens are absent, not masked."""
+    visible_positions: Tensor
+    """(B, K) where in the row each visible token stands."""
+    visible: Tensor
+    """(B, K) bool, False = padding the encoder must not read. At least one is True in every row."""
+    target_positions: Tensor
+    """(B, M) where in the row each target stands."""
+    targets: Tensor
+    """(B, M) clean token to predict."""
+    weights: Tensor
+    """(B, M) float, weight of each target in the loss; 0 = surplus."""
+    query_ids: Tensor | None = None
+    """(B, M) corrupted token at each target's place, for decoders that read tokens."""
+    noise: Tensor | None = None
+    """(B,) fraction of the row that is masked, in (0, 1]; diffusion only."""
+    label_smoothing: float = 0.0
+    """Share of each target's probability spread over the whole vocabulary."""
