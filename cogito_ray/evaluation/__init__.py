@@ -1,0 +1,1 @@
+"""What a trained model is worth, measured the same way for every run."""

@@ -1,0 +1,46 @@
+"""Scores on held-out rows under one reference corruption with fixed masks: comparable across trials."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from cogito_ray.analysis.rank import effective_rank, nuclear_rank
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.view import View
+from cogito_ray.text.vocabulary import Vocabulary
+
+MASK_SEED = 20_240_229
+"""Seeds the reference corruption's masks; the same for every run, whatever its own seed."""
+ROWS_AT_ONCE = 64
+
+
+class HeldOut:
+    """Measures models on the same corrupted views of the same rows."""
+
+    def __init__(self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary):
+        """rows (R, N) int64: clean held-out token ids."""
+        generator = torch.Generator().manual_seed(MASK_SEED)
+        self.views = [reference.corrupt(part, vocabulary, generator) for part in rows.split(ROWS_AT_ONCE)]
+
+    @torch.no_grad()
+    def __call__(self, model: ConceptModel) -> dict[str, float]:
+        """eval/reconstruction_nats (weighted mean over all targets) and the ranks of the concepts (see analysis/rank.py)."""
+        device, training = next(model.parameters()).device, model.training
+        model.eval()
+        concepts, nats, weights = [], torch.zeros((), device=device), torch.zeros((), device=device)
+        for view in self._views_on(device):
+            seen = model.encoder(view.visible_ids, view.visible_positions, view.visible)  # (B, C, D)
+            concepts.append(seen.float())
+            if model.decoder is not None:
+                hidden = model.decoder(seen, view.target_positions, view.query_ids, view.noise)  # (B, M, D)
+                nats += (model.head(hidden, view.targets, 0.0) * view.weights).sum()
+                weights += view.weights.sum()
+        model.train(training)
+        every = torch.cat(concepts)  # (R, C, D)
+        scores = {"concepts/effective_rank": effective_rank(every), "concepts/nuclear_rank": nuclear_rank(every.mean(0))}
+        return scores if model.decoder is None else {"eval/reconstruction_nats": float(nats / weights), **scores}
+
+    def _views_on(self, device: torch.device) -> Iterator[View]:
+        return (view.to(device) for view in self.views)

@@ -1,0 +1,104 @@
+"""A run: the whole of what one trial needs, validated before anything is spent on it."""
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from cogito_ray.losses.total import LossSpec
+from cogito_ray.nn.model import ModelSpec
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.spec import Spec
+from cogito_ray.text.spec import DataSpec
+from cogito_ray.training.optimizer import AdamWSpec
+from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
+
+
+class TrainingSpec(Spec):
+    steps: PositiveInt = 1000
+    """Optimizer steps."""
+    batch: PositiveInt = 64
+    """Rows per optimizer step, over all workers."""
+    micro_batch: PositiveInt | None = None
+    """Rows per forward pass. The unit of randomness: with it set, 1, 2 or 4 workers compute the same thing.
+    None = as many as a worker's share of the batch."""
+    optimizer: AdamWSpec = AdamWSpec()
+    schedule: ScheduleSpec = StableDecaySpec()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 = autocast of the forward pass; weights and optimizer stay float32."""
+    report_every: PositiveInt = 50
+    """Steps between two reports; each report evaluates the held-out rows."""
+    checkpoint_every: PositiveInt = 500
+    """Steps between two checkpoints; the last step always leaves one."""
+
+
+class EvaluationSpec(Spec):
+    rows: PositiveInt = 256
+    """Held-out rows, the same for every trial, in equal shares from every source."""
+    reference: ObjectiveSpec | None = None
+    """The corruption under which every trial is measured, with fixed masks. None = the objective's kind with its default
+    settings, so that a trial which corrupts less is not measured on an easier task."""
+
+
+class RunSpec(Spec):
+    """Two runs with equal digests are the same run."""
+
+    data: DataSpec
+    model: ModelSpec
+    objective: ObjectiveSpec
+    loss: LossSpec = LossSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    seed: int = Field(0, ge=0, lt=2**31)
+    workers: PositiveInt = 1
+    """Processes that share each batch (Ray Train workers)."""
+    cpus_per_worker: PositiveFloat = 1.0
+    """CPUs reserved for each worker; also its torch threads."""
+    gpus_per_worker: NonNegativeFloat = 0.0
+    """GPUs reserved for each worker; a fraction lets one-worker trials share a GPU."""
+
+    @property
+    def reference(self) -> ObjectiveSpec:
+        """The corruption under which this run is evaluated."""
+        return self.evaluation.reference or type(self.objective)()
+
+    @property
+    def micro_batch(self) -> int:
+        """Rows per forward pass."""
+        return self.training.micro_batch or self.training.batch // self.workers
+
+    def terms(self) -> list[str]:
+        """Names of this run's loss terms, in order."""
+        named = [("reconstruction", self.model.decoder), ("contrast", self.loss.contrast)]
+        return [name for name, part in named if part is not None] + [r.kind for r in self.loss.regularisers]
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults()]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _training_faults(self) -> list[str]:
+        if self.model.decoder is None and self.loss.contrast is None:
+            return ["nothing trains the encoder: set model.decoder, loss.contrast, or both"]
+        return self.loss.faults(self.terms())
+
+    def _decoder_faults(self) -> list[str]:
+        decoder = self.model.decoder
+        if decoder is None:
+            return []
+        corruptions = {"objective": self.objective, "evaluation.reference": self.reference}
+        return [
+            f"model.decoder '{decoder.kind}' reads {sorted(missing)}, which {place} '{corruption.kind}' does not give"
+            for place, corruption in corruptions.items()
+            if (missing := decoder.needs - corruption.provides)
+        ]
+
+    def _batch_faults(self) -> list[str]:
+        rows, whole = self.micro_batch * self.workers, self.training.batch
+        if rows == 0 or whole % rows:
+            return [
+                f"training.batch {whole} cannot be shared by {self.workers} workers in forward passes of "
+                f"{self.micro_batch} rows: make it a multiple of {max(rows, self.workers)}, or set training.micro_batch"
+            ]
+        return []

@@ -1,0 +1,104 @@
+"""Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
+
+A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming takes
+the newest one whose hashes hold; a torn or altered one is named and passed over.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+from torch.optim import Optimizer
+
+MANIFEST = "manifest.json"
+
+
+class BadCheckpoint(ValueError):
+    """A checkpoint that cannot be used: torn, altered, or of another run."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, in one folder."""
+
+    folder: Path
+    run_digest: str
+    """Digest of the RunSpec they belong to; another run's checkpoints are refused."""
+    keep: int = 2
+    """Newest ones kept."""
+
+    def save(self, step: int, module: nn.Module, optimizer: Optimizer) -> Path:
+        """Write the state after `step` steps, then drop all but the newest `keep`."""
+        final, partial = self.folder / f"step-{step:08d}", self.folder / f".partial-{step:08d}"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_model(module, str(partial / "model.safetensors"))
+        torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+        (partial / "state.json").write_text(json.dumps({"step": step, "run": self.run_digest}))
+        _seal(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        for old in self._newest_first()[self.keep :]:
+            shutil.rmtree(old)
+        return final
+
+    def resume(self, module: nn.Module, optimizer: Optimizer) -> tuple[int, list[str]]:
+        """Load the newest whole checkpoint: (steps done, faults of the newer ones passed over); 0 steps if there is none."""
+        passed_over = []
+        for folder in self._newest_first():
+            try:
+                verify(folder)
+            except BadCheckpoint as fault:
+                passed_over.append(str(fault))
+                continue
+            return self._load(folder, module, optimizer), passed_over
+        return 0, passed_over
+
+    def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> int:
+        state = json.loads((folder / "state.json").read_text())
+        if state["run"] != self.run_digest:
+            raise BadCheckpoint(
+                f"{folder} belongs to run {state['run']}, not {self.run_digest}: "
+                "train under another name, or delete the folder to start anew"
+            )
+        load_model(module, str(folder / "model.safetensors"), strict=True)
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"))
+        return int(state["step"])
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*"), reverse=True)
+
+
+def verify(folder: Path) -> None:
+    """Raise BadCheckpoint, naming the file, unless every file of the checkpoint is there and has its recorded hash."""
+    try:
+        hashes: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    except (FileNotFoundError, json.JSONDecodeError) as missing:
+        raise BadCheckpoint(f"{folder / MANIFEST}: missing or torn, so the checkpoint was not finished") from missing
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file():
+            raise BadCheckpoint(f"{path}: missing")
+        if (found := _sha256(path)) != expected:
+            raise BadCheckpoint(f"{path}: altered (sha256 {found[:12]}, the manifest says {expected[:12]})")
+
+
+def _seal(folder: Path) -> None:
+    """Write the manifest of hashes, and everything to disk, before the folder gets its final name."""
+    hashes = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=1))
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
