@@ -1,0 +1,11 @@
+"""Where documents come from. A source knows what it holds (fingerprint) and how to cut itself into parts to read."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cogito_ray.text.sources.files import FilesSpec
+from cogito_ray.text.sources.hub import HubSpec
+from cogito_ray.text.sources.python_docs import PythonDocsSpec
+
+SourceSpec = Annotated[FilesSpec | HubSpec | PythonDocsSpec, Field(discriminator="kind")]

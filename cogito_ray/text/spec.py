@@ -1,0 +1,26 @@
+"""What a run reads: sources and their mixture, the tokenizer, and the shape of a row."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cogito_ray.spec import Spec
+from cogito_ray.text.sources import SourceSpec
+from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
+
+SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class DataSpec(Spec):
+    sources: dict[SourceName, SourceSpec] = Field(min_length=1)
+    """Named sources; rows are drawn from them in proportion to their weights."""
+    tokenizer: TokenizerSpec = BpeSpec()
+    length: int = Field(ge=2)
+    """Tokens per row (N)."""
+    held_out: float = Field(default=0.01, gt=0, lt=1)
+    """Share of documents, chosen by a hash of their text, that training never sees."""
+    packing: Literal["concatenate", "document"] = "concatenate"
+    """concatenate: documents are joined by the separator and cut every N tokens; document: a row never mixes documents
+    (its end is padding)."""
+    bad_documents: float = Field(default=0.01, ge=0, le=1)
+    """Share of empty or unreadable documents (or files) tolerated in a source."""
