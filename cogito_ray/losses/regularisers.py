@@ -1,0 +1,183 @@
+"""Pressures against concept collapse: each maps concepts (B, C, D) to a scalar, the lower the more diverse.
+
+`floor` is the greatest value that no concepts can go below. `layers` says whether the last layer alone is pressed or
+every layer (their mean). Cosines and distances are between the concepts of one text, scaled to length 1.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import torch.nn.functional as F
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+from torch import Tensor
+
+from cogito_ray.losses.tree import spanning_edges
+from cogito_ray.spec import Spec
+
+Layers = Literal["last", "every"]
+
+
+class OrthogonalitySpec(Spec):
+    """Mean squared cosine of two different concepts; 0 when all are orthogonal, which needs C <= D."""
+
+    kind: Literal["orthogonality"] = "orthogonality"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = False
+    layers: Layers = "last"
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return _off_diagonal(_cosines(concepts)).square().mean()
+
+
+class SoftOrthogonalitySpec(Spec):
+    """Mean squared excess of |cosine| over a tolerated one."""
+
+    kind: Literal["soft_orthogonality"] = "soft_orthogonality"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Largest |cosine| that costs nothing."""
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return F.relu(_off_diagonal(_cosines(concepts)).abs() - self.tolerance).square().mean()
+
+
+class UniformitySpec(Spec):
+    """Mean Gaussian kernel exp(-t d^2) of two different concepts (arXiv:2005.10242, without the logarithm)."""
+
+    kind: Literal["uniformity"] = "uniformity"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+    sharpness: PositiveFloat = 2.0
+    """t of the kernel: the larger, the closer two concepts must be to repel each other."""
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return _kernel(concepts, self.sharpness)
+
+
+class VarianceSpec(Spec):
+    """Mean hinge of each dimension's deviation below 1, over all concepts of the batch (VICReg, arXiv:2105.04906)."""
+
+    kind: Literal["variance"] = "variance"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return _hinge(concepts)
+
+
+class CovarianceSpec(Spec):
+    """Squared covariances of two different dimensions over all concepts of the batch, per dimension (VICReg)."""
+
+    kind: Literal["covariance"] = "covariance"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return _covariance(concepts)
+
+
+class VicregSpec(Spec):
+    """Variance hinge plus covariance, over all concepts of the batch (VICReg, arXiv:2105.04906)."""
+
+    kind: Literal["vicreg"] = "vicreg"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+    variance: NonNegativeFloat = 1.0
+    covariance: NonNegativeFloat = 1.0
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return self.variance * _hinge(concepts) + self.covariance * _covariance(concepts)
+
+
+class CombinedSpec(Spec):
+    """Variance hinge plus uniformity."""
+
+    kind: Literal["combined"] = "combined"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+    variance: NonNegativeFloat = 1.0
+    uniformity: NonNegativeFloat = 1.0
+    sharpness: PositiveFloat = 2.0
+    """t of the uniformity kernel."""
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return self.variance * _hinge(concepts) + self.uniformity * _kernel(concepts, self.sharpness)
+
+
+class NearestNeighbourSpec(Spec):
+    """Minus the mean distance from each concept to its nearest other one."""
+
+    kind: Literal["nearest_neighbour"] = "nearest_neighbour"
+    floor: ClassVar[float] = -2.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        gaps = _off_diagonal(_distances(concepts))                              # (B, C * (C - 1))
+        return -gaps.reshape(len(gaps), concepts.shape[1], -1).amin(dim=-1).mean()
+
+
+class MstSpec(Spec):
+    """Minus the mean edge of each text's minimum spanning tree of concepts (T-REGS, arXiv:2510.23484)."""
+
+    kind: Literal["mst"] = "mst"
+    floor: ClassVar[float] = -2.0
+    fits_in_width: ClassVar[bool] = True
+    layers: Layers = "last"
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        return -spanning_edges(_distances(concepts)).mean()
+
+
+RegulariserSpec = Annotated[
+    OrthogonalitySpec
+    | SoftOrthogonalitySpec
+    | UniformitySpec
+    | VarianceSpec
+    | CovarianceSpec
+    | VicregSpec
+    | CombinedSpec
+    | NearestNeighbourSpec
+    | MstSpec,
+    Field(discriminator="kind"),
+]
+
+
+def _cosines(concepts: Tensor) -> Tensor:
+    """(B, C, D) -> (B, C, C)."""
+    unit = F.normalize(concepts, dim=-1)
+    return unit @ unit.mT
+
+
+def _distances(concepts: Tensor) -> Tensor:
+    """(B, C, D) -> (B, C, C), between concepts scaled to length 1."""
+    squares = 2 - 2 * _cosines(concepts)
+    return squares.clamp_min(1e-12).sqrt()                                      # sqrt has no slope at 0
+
+
+def _kernel(concepts: Tensor, sharpness: float) -> Tensor:
+    return (sharpness * (2 * _off_diagonal(_cosines(concepts)) - 2)).exp().mean()       # d^2 = 2 - 2 cosine
+
+
+def _hinge(concepts: Tensor) -> Tensor:
+    deviation = (concepts.flatten(0, 1).var(dim=0) + 1e-4).sqrt()               # (D,), over B * C
+    return F.relu(1 - deviation).mean()
+
+
+def _covariance(concepts: Tensor) -> Tensor:
+    rows = concepts.flatten(0, 1)                                               # (B * C, D)
+    rows = rows - rows.mean(dim=0)
+    covariance = rows.T @ rows / (len(rows) - 1)                                # (D, D)
+    return _off_diagonal(covariance[None]).square().sum() / len(covariance)
+
+
+def _off_diagonal(square: Tensor) -> Tensor:
+    """(B, n, n) -> (B, n * (n - 1)): row by row, every entry off the main diagonal."""
+    n = square.shape[-1]
+    return square.flatten(1)[:, 1:].reshape(len(square), n - 1, n + 1)[..., :-1].flatten(1)

@@ -1,0 +1,82 @@
+"""What a run asks of the model: rebuild the targets, recognise the other view of the same text."""
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
+from torch import Generator, Tensor
+
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.view import View
+from cogito_ray.spec import Spec
+from cogito_ray.text.vocabulary import Vocabulary
+
+
+def reconstruction(model: ConceptModel, concepts: Tensor, view: View) -> Tensor:
+    """Weighted mean cross-entropy in nats per target. concepts (B, C, D) -> scalar; 0 when nothing is asked."""
+    assert model.decoder is not None
+    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)     # (B, M, D)
+    nats: Tensor = model.head(hidden, view.targets, view.label_smoothing)                           # (B, M)
+    return (nats * view.weights).sum() / view.weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float) -> Tensor:
+    """InfoNCE (arXiv:1807.03748), both ways, between the mean concepts of two views of the same texts.
+
+    one, two (B, C, D); kept (B,) bool, False where one of the views is empty -> scalar in nats per text. Negatives are
+    the other texts of the same worker's batch.
+    """
+    a, b = (F.normalize(view.mean(dim=1), dim=-1) for view in (one, two))                   # (B, D)
+    scores = a @ b.T / temperature                                                          # (B, B)
+    scores = scores.masked_fill(~(kept[:, None] & kept), -1e9)                              # finite: dropped rows too
+    own = torch.arange(len(a), device=a.device)
+    nats = F.cross_entropy(scores, own, reduction="none") + F.cross_entropy(scores.T, own, reduction="none")
+    return (nats * kept).sum() / (2 * kept.sum()).clamp_min(1)
+
+
+class HalvesSpec(Spec):
+    """The first and the second half of a row are views of one text: right where rows hold one document each."""
+
+    kind: Literal["halves"] = "halves"
+    needs_dropout: ClassVar[bool] = False
+    temperature: PositiveFloat = 0.05
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View]:
+        """ids (B, N) -> two views of N // 2 tokens."""
+        half = ids.shape[1] // 2
+        first, second = ids[:, :half], ids[:, half : 2 * half]
+        return objective.corrupt(first, vocabulary, generator), objective.corrupt(second, vocabulary, generator)
+
+
+class CorruptionsSpec(Spec):
+    """Two corruptions of the same text are its views (deletion as augmentation: DeCLUTR, SimCSE section 2)."""
+
+    kind: Literal["corruptions"] = "corruptions"
+    needs_dropout: ClassVar[bool] = False
+    temperature: PositiveFloat = 0.05
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View]:
+        return objective.corrupt(ids, vocabulary, generator), objective.corrupt(ids, vocabulary, generator)
+
+
+class DropoutSpec(Spec):
+    """The same view read twice with different dropout (SimCSE, arXiv:2104.08821). The model must have dropout."""
+
+    kind: Literal["dropout"] = "dropout"
+    needs_dropout: ClassVar[bool] = True
+    temperature: PositiveFloat = 0.05
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View]:
+        view = objective.corrupt(ids, vocabulary, generator)
+        return view, view
+
+
+ContrastSpec = Annotated[HalvesSpec | CorruptionsSpec | DropoutSpec, Field(discriminator="kind")]

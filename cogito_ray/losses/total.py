@@ -1,0 +1,160 @@
+"""The loss of one step: all terms of a run, weighed into one scalar. This is the module that training wraps."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from pydantic import model_validator
+from torch import Generator, Tensor, nn
+
+from cogito_ray.losses.fan import Plan, fan_out
+from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.losses.terms import ContrastSpec, contrast, reconstruction
+from cogito_ray.losses.weighting import FixedSpec, WeightingSpec
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.view import View
+from cogito_ray.spec import Spec
+from cogito_ray.text.vocabulary import Vocabulary
+
+
+class LossSpec(Spec):
+    contrast: ContrastSpec | None = None
+    """Which two views of a text must recognise each other; None = no such term."""
+    regularisers: tuple[RegulariserSpec, ...] = ()
+    weighting: WeightingSpec = FixedSpec()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        kinds = [regulariser.kind for regulariser in self.regularisers]
+        if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
+            raise ValueError(f"regularisers names {twice} more than once; keep one of each and set its weight instead")
+        return self
+
+    def faults(self, terms: list[str]) -> list[str]:
+        """What does not fit a run with these terms, one message each."""
+        faults = []
+        if unknown := sorted(set(self.weighting.weights) - set(terms)):
+            faults.append(f"loss.weighting.weights names {unknown}, but the terms of this run are {terms}")
+        negative = [r.kind for r in self.regularisers if r.floor < 0]
+        if negative and self.weighting.scales_without_limit:
+            faults.append(
+                f"loss.weighting '{self.weighting.kind}' would drive {negative} to minus infinity, because these terms "
+                "can be negative; use 'fixed' or 'capped'"
+            )
+        return faults
+
+    def shape_faults(self, concepts: int, width: int) -> list[str]:
+        """What does not fit a model with this many concepts of this width, one message each."""
+        return [
+            f"loss.regularisers: '{r.kind}' cannot be met by {concepts} concepts of width {width}; use at most {width} "
+            "concepts or 'soft_orthogonality'"
+            for r in self.regularisers
+            if concepts > width and not r.fits_in_width
+        ]
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View | None]:
+        """ids (B, N) clean -> what `TotalLoss.forward` reads: one view, and a second one if there is contrast."""
+        if self.contrast is None:
+            return objective.corrupt(ids, vocabulary, generator), None
+        return self.contrast.views(objective, ids, vocabulary, generator)
+
+
+@dataclass(frozen=True)
+class Losses:
+    total: Tensor
+    """Scalar to descend."""
+    terms: dict[str, Tensor]
+    """Detached scalar per term, before weighting."""
+    concepts: Tensor
+    """(B, C, D), detached, of the first view."""
+
+
+class TotalLoss(nn.Module):
+    def __init__(self, model: ConceptModel, spec: LossSpec):
+        super().__init__()
+        self.model, self.spec = model, spec
+        self.tasks = ["reconstruction"] * (model.decoder is not None) + ["contrast"] * (spec.contrast is not None)
+        pressures = [regulariser.kind for regulariser in spec.regularisers]
+        self.terms = self.tasks + pressures
+        self.weighting = spec.weighting.build(self.tasks, pressures)
+        self.every_layer = any(regulariser.layers == "every" for regulariser in spec.regularisers)
+        self._gauge: Tensor | None = None
+
+    def forward(self, view: View, other: View | None = None) -> Losses:
+        """`other` is the second view of the same texts, required by contrast; it is rebuilt and pressed too."""
+        whole = view if other is None else _joined(view, other)
+        layers = self._encode(whole)                                            # each (B or 2B, C, D)
+        copies = self._fan(layers)
+        terms = {}
+        if self.model.decoder is not None:
+            terms["reconstruction"] = reconstruction(self.model, copies["reconstruction"][0], whole)
+        if self.spec.contrast is not None:
+            terms["contrast"] = self._contrast(copies["contrast"][0], view, other)
+        for regulariser in self.spec.regularisers:
+            pressed = copies[regulariser.kind]
+            with torch.autocast(pressed[0].device.type, enabled=False):         # small differences need float32
+                terms[regulariser.kind] = torch.stack([regulariser(layer.float()) for layer in pressed]).mean()
+        total: Tensor = self.weighting(terms)
+        detached = {name: value.detach() for name, value in terms.items()}
+        return Losses(total, detached, layers[-1][: len(view.targets)].detach())
+
+    def gradient_shares(self) -> dict[str, float]:
+        """`loss/<term>_gradient_share`: of the gradient norms on the concepts in the last backward pass, caps applied.
+
+        They add up to 1; empty before the first backward pass. Asking waits for the device.
+        """
+        if self._gauge is None or self._gauge.grad is None:
+            return {}
+        return {f"loss/{t}_gradient_share": s for t, s in zip(self.terms, self._gauge.grad.tolist(), strict=True)}
+
+    def _encode(self, view: View) -> list[Tensor]:
+        seen = (view.visible_ids, view.visible_positions, view.visible)
+        return self.model.encoder.every_layer(*seen) if self.every_layer else [self.model.encoder(*seen)]
+
+    def _contrast(self, concepts: Tensor, view: View, other: View | None) -> Tensor:
+        if other is None or self.spec.contrast is None:
+            raise ValueError("loss.contrast compares two views of each text, but one was given; use LossSpec.views")
+        kept = (view.weights.sum(dim=1) > 0) & (other.weights.sum(dim=1) > 0)   # (B,)
+        with torch.autocast(concepts.device.type, enabled=False):
+            one, two = concepts.float().chunk(2)
+            return contrast(one, two, kept, self.spec.contrast.temperature)
+
+    def _fan(self, layers: list[Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        """One copy of the last layer per term, of every layer for the regularisers that want them."""
+        if not torch.is_grad_enabled():
+            return {term: tuple(layers[i] for i in self._layers_of(term, len(layers))) for term in self.terms}
+        self._gauge = torch.zeros(len(self.terms), device=layers[-1].device, requires_grad=True)
+        wanted = [(t, layer) for t, term in enumerate(self.terms) for layer in self._layers_of(term, len(layers))]
+        caps = tuple(None if term in self.tasks else self.weighting.caps.get(term, torch.inf) for term in self.terms)
+        plan = Plan(tuple(t for t, _ in wanted), tuple(layer for _, layer in wanted), caps)
+        copies = fan_out(plan, self._gauge, layers)
+        return {
+            term: tuple(copy for copy, (owner, _) in zip(copies, wanted, strict=True) if owner == t)
+            for t, term in enumerate(self.terms)
+        }
+
+    def _layers_of(self, term: str, depth: int) -> range:
+        every = any(r.kind == term and r.layers == "every" for r in self.spec.regularisers)
+        return range(depth) if every else range(depth - 1, depth)
+
+
+def _joined(one: View, two: View) -> View:
+    """Two views of (B, ...) -> one of (2B, ...)."""
+
+    def rows(name: str) -> Tensor:
+        return torch.cat([getattr(one, name), getattr(two, name)])
+
+    return View(
+        visible_ids=rows("visible_ids"),
+        visible_positions=rows("visible_positions"),
+        visible=rows("visible"),
+        target_positions=rows("target_positions"),
+        targets=rows("targets"),
+        weights=rows("weights"),
+        query_ids=None if one.query_ids is None else rows("query_ids"),
+        noise=None if one.noise is None else rows("noise"),
+        label_smoothing=one.label_smoothing,
+    )
