@@ -1,0 +1,260 @@
+"""How one setting may vary: the domains a sweep's `space` is made of, told apart by their key.
+
+Searchers only ever see str, int, float, bool and None: a preset's name stands for its sub-tree, a ratio's fraction for
+the number it becomes.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Self, TypeAlias
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import Discriminator, Field, JsonValue, PositiveFloat, PositiveInt, Tag, model_validator
+
+from cogito_ray.spec import Spec
+
+Scalar: TypeAlias = bool | int | float | str | None
+"""What a searcher may draw."""
+Sample: TypeAlias = dict[str, Scalar]
+"""One point of a space: a drawn value per dotted path."""
+Values = Annotated[tuple[Scalar, ...], Field(min_length=1)]
+
+
+class Choice(Spec):
+    """One of these values."""
+
+    choice: Values
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_repeats(self.choice)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        """Values to try before anything starts."""
+        return self.choice
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        """Every value, in order; None if they cannot be listed."""
+        return self.choice
+
+    def distribution(self) -> BaseDistribution:
+        """What a sampler draws from."""
+        return CategoricalDistribution(self.choice)
+
+
+class Grid(Spec):
+    """Every one of these values, crossed with the other grids and with the sampled axes: never left to the sampler."""
+
+    grid: Values
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_repeats(self.grid)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.grid
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        return self.grid
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(self.grid)
+
+
+class Preset(Spec):
+    """One of these sub-trees, drawn by its name; it replaces what `run` has at the path."""
+
+    preset: dict[str, JsonValue] = Field(min_length=1)
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return tuple(self.preset)
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        return tuple(self.preset)
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(tuple(self.preset))
+
+
+class Uniform(Spec):
+    """A number between two bounds, both included; with `step`, one of low, low + step, ... up to high."""
+
+    uniform: tuple[float, float]
+    step: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_empty(self.uniform, self.step)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        listed = self.values()
+        return self.uniform if listed is None else (listed[0], listed[-1])
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        return None if self.step is None else tuple(float(value) for value in _steps(self.uniform, self.step))
+
+    def distribution(self) -> BaseDistribution:
+        low, high = (float(str(bound)) for bound in self.extremes())
+        return FloatDistribution(low, high, step=self.step)
+
+
+class LogUniform(Spec):
+    """A number between two positive bounds, its logarithm drawn uniformly."""
+
+    loguniform: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        low, _ = self.loguniform
+        if low <= 0:
+            raise ValueError(f"loguniform needs positive bounds, got {low}; start it above 0, or use uniform")
+        _refuse_empty(self.loguniform, None)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.loguniform
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        return None
+
+    def distribution(self) -> BaseDistribution:
+        return FloatDistribution(*self.loguniform, log=True)
+
+
+class RandInt(Spec):
+    """A whole number between two bounds, both included (as in Optuna, not in Ray); with `step`, every step-th one."""
+
+    randint: tuple[int, int]
+    step: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_empty(self.randint, self.step)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        every = self._range()
+        return every[0], every[-1]
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        return tuple(self._range())
+
+    def distribution(self) -> BaseDistribution:
+        every = self._range()
+        return IntDistribution(every[0], every[-1], step=self.step)
+
+    def _range(self) -> range:
+        low, high = self.randint
+        return range(low, high + 1, self.step)
+
+
+class ChoiceOf(Spec):
+    of: str
+    """Dotted path of the number the fraction is taken of."""
+    choice: tuple[PositiveFloat, ...] = Field(min_length=1)
+
+    def fractions(self) -> Choice:
+        return Choice(choice=self.choice)
+
+
+class UniformOf(Spec):
+    of: str
+    """Dotted path of the number the fraction is taken of."""
+    uniform: tuple[PositiveFloat, PositiveFloat]
+    step: PositiveFloat | None = None
+
+    def fractions(self) -> Uniform:
+        return Uniform(uniform=self.uniform, step=self.step)
+
+
+class Ratio(Spec):
+    """A fraction of the number at another path, rounded where the setting is a whole number.
+
+    Drawing fractions instead of sizes keeps the axis meaningful while the other path varies too.
+    """
+
+    ratio: Annotated[
+        Annotated[ChoiceOf, Tag("choice")] | Annotated[UniformOf, Tag("uniform")],
+        Discriminator(
+            lambda given: _key_of(given, ("choice", "uniform")),
+            custom_error_type="ratio",
+            custom_error_message="say of which path and which fractions: {of: model.width, choice: [0.5, 1.0]}",
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self.ratio.fractions()
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.ratio.fractions().extremes()
+
+    def values(self) -> tuple[Scalar, ...] | None:
+        return self.ratio.fractions().values()
+
+    def distribution(self) -> BaseDistribution:
+        return self.ratio.fractions().distribution()
+
+
+KEYS = ("choice", "uniform", "loguniform", "randint", "preset", "ratio", "grid")
+
+
+def _key_of(given: object, keys: tuple[str, ...] = KEYS) -> str | None:
+    """The key that tells which domain `given` (a mapping or a domain) is."""
+    has = given.__contains__ if isinstance(given, dict) else lambda key: hasattr(given, key)
+    return next((key for key in keys if has(key)), None)
+
+
+Domain = Annotated[
+    Annotated[Choice, Tag("choice")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("loguniform")]
+    | Annotated[RandInt, Tag("randint")]
+    | Annotated[Preset, Tag("preset")]
+    | Annotated[Ratio, Tag("ratio")]
+    | Annotated[Grid, Tag("grid")],
+    Discriminator(
+        _key_of,
+        custom_error_type="domain",
+        custom_error_message="say how it varies: a mapping with one of " + ", ".join(KEYS),
+    ),
+]
+
+
+def setting(domain: Domain, value: Scalar, number_at: Callable[[str], float]) -> JsonValue:
+    """What is written into the run when `value` was drawn; `number_at` looks up what a ratio is of."""
+    match domain:
+        case Preset(preset=named):
+            return named[str(value)]
+        case Ratio(ratio=fraction):
+            return float(str(value)) * number_at(fraction.of)
+    return value
+
+
+def reads(domain: Domain) -> tuple[str, ...]:
+    """Dotted paths that must be set before this domain's value can be."""
+    return (domain.ratio.of,) if isinstance(domain, Ratio) else ()
+
+
+def _refuse_repeats(values: tuple[Scalar, ...]) -> None:
+    seen = [(type(value), value) for value in values]
+    if repeats := sorted({repr(value) for (kind, value) in seen if seen.count((kind, value)) > 1}):
+        raise ValueError(f"{', '.join(repeats)} stands here more than once; list each value once")
+
+
+def _refuse_empty(bounds: tuple[float, float], step: float | None) -> None:
+    low, high = bounds
+    if low >= high:
+        raise ValueError(f"the range {low} to {high} is empty; write [low, high] with low < high, or fix it under run")
+    if step is not None and step > high - low:
+        raise ValueError(f"step {step} is larger than the range {low} to {high}; make it at most {high - low:g}")
+
+
+def _steps(bounds: tuple[float, float], step: float) -> list[Decimal]:
+    """low, low + step, ... up to high, in decimal so that 0.1 + 0.2 is 0.3."""
+    low, high, stride = (Decimal(str(number)) for number in (*bounds, step))
+    return [low + n * stride for n in range(int((high - low) // stride) + 1)]

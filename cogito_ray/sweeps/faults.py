@@ -1,0 +1,188 @@
+"""What is wrong with a sweep, all of it at once, as dotted lines, before anything is spent."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from graphlib import CycleError
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from cogito_ray.run import RunSpec
+from cogito_ray.spec import explain
+from cogito_ray.sweeps.domains import Preset, Sample, Scalar, reads
+from cogito_ray.sweeps.paths import kinds_at, near, overlap
+
+if TYPE_CHECKING:
+    from cogito_ray.sweeps.spec import SweepSpec
+
+SAME_ROWS: dict[str, Callable[[RunSpec], object]] = {
+    "data.sources": lambda run: {n: part.model_copy(update={"weight": 1.0}) for n, part in run.data.sources.items()},
+    "data.tokenizer": lambda run: run.data.tokenizer,
+    "data.length": lambda run: run.data.length,
+    "data.held_out": lambda run: run.data.held_out,
+    "data.packing": lambda run: run.data.packing,
+    "evaluation": lambda run: run.evaluation,
+}
+SAME_TASK: dict[str, Callable[[RunSpec], object]] = {
+    "model.decoder": lambda run: run.model.decoder,
+    "objective.kind": lambda run: run.objective.kind,
+}
+SAME_LOSS: dict[str, Callable[[RunSpec], object]] = {
+    "objective": lambda run: run.objective,
+    "loss": lambda run: run.loss,
+}
+MUST_AGREE = {
+    "loss/": SAME_ROWS | SAME_TASK | SAME_LOSS,
+    "eval/reconstruction_nats": SAME_ROWS | SAME_TASK,
+    "concepts/": {"evaluation": SAME_ROWS["evaluation"]},
+}
+"""What must be the same in every trial for a metric (or a family of them) to rank trials."""
+
+
+def faults(sweep: SweepSpec) -> list[str]:
+    """Each as `dotted place: what is wrong; way out`, no line twice."""
+    axes = {path: list(_axis_faults(sweep, path)) for path in sweep.space}
+    found = [line for lines in axes.values() for line in lines] + _cycle(sweep)
+    if not found:
+        found += [*_grid_faults(sweep), *_corner_faults(sweep)]
+    if len(sweep.goals) != 1:
+        found.append(
+            f"goals: exactly one goal can be ranked by for now, got {len(sweep.goals)}; "
+            "several need a scheduler that keeps a Pareto front"
+        )
+    return list(dict.fromkeys(found))
+
+
+def metrics_of(run: RunSpec) -> list[str]:
+    """Names of what a run reports and may be ranked by."""
+    rebuilt = ["eval/reconstruction_nats"] if run.model.decoder is not None else []
+    losses = [f"loss/{term}" for term in ("total", *run.terms())]
+    ranks = ["concepts/effective_rank", "concepts/nuclear_rank"]
+    return [*rebuilt, *ranks, *losses, "time/tokens_per_s", "time/data_wait_share"]
+
+
+def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
+    domain, kinds, place = sweep.space[path], kinds_at(RunSpec, path), f"space.{path}"
+    values = domain.values()
+    if not kinds:
+        yield f"{place}: there is no such setting in a run; {_meant(path)}"
+        return
+    if values is None and sweep.search.sampler == "grid":
+        yield f"{place}: the grid sampler needs values it can list; give a step, use choice, or sampler: tpe"
+    if values is None and overlap(path, "data") and not _is_weight(path):
+        yield f"{place}: each value makes a corpus that is tokenised before the sweep starts; list them with choice"
+    if int in kinds and float not in kinds and not reads(domain) and any(_is_broken(v) for v in values or (0.5,)):
+        yield f"{place}: a whole number is wanted here; use randint or choice"
+    for read in reads(domain):
+        if not {int, float} & kinds_at(RunSpec, read):
+            yield f"{place}.ratio.of: {read} is no number of a run; {_meant(read)}"
+
+
+def _meant(path: str) -> str:
+    known = near(RunSpec, path)
+    return f"did you mean {' or '.join(known)}?" if known else "see `cogito-ray check --help` for how to list them"
+
+
+def _is_weight(path: str) -> bool:
+    return path.startswith("data.sources.") and path.endswith(".weight")
+
+
+def _is_broken(value: Scalar) -> bool:
+    """A number that is not whole."""
+    return isinstance(value, float) and not value.is_integer()
+
+
+def _cycle(sweep: SweepSpec) -> list[str]:
+    try:
+        sweep.order()
+    except CycleError as error:
+        return [f"space: ratios go round in a circle: {' of '.join(error.args[1])}; fix one of them under run"]
+    return []
+
+
+def _grid_faults(sweep: SweepSpec) -> Iterator[str]:
+    cells, trials = len(sweep.cells()), sweep.budget.trials
+    if sweep.search.sampler == "grid":
+        if trials != cells:
+            yield f"budget.trials: the grid has {cells} points, got {trials}; write {cells}"
+    elif not sweep.distributions():
+        yield f"search.sampler: {sweep.search.sampler} has nothing to draw, for every axis is a grid; write grid"
+    elif trials % cells:
+        yield f"budget.trials: the grids cross to {cells} cells, got {trials} trials; make it a multiple of {cells}"
+
+
+def _corner_faults(sweep: SweepSpec) -> list[str]:
+    corners, runs = list(sweep.corners()), []
+    seen: dict[str, set[int]] = {}
+    for number, corner in enumerate(corners):
+        try:
+            runs.append(sweep.trial(corner))
+        except ValidationError as error:
+            for line in explain(error):
+                seen.setdefault(line, set()).add(number)
+        except ValueError as error:
+            seen.setdefault(str(error), set()).add(number)
+    found = [line for fault, where in seen.items() for line in _blamed(fault, where, corners, sweep)]
+    if not runs:
+        return found
+    shortest = min(run.training.steps for run in runs)
+    return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(shortest)]
+
+
+def _blamed(fault: str, where: set[int], corners: list[Sample], sweep: SweepSpec) -> Iterator[str]:
+    """The fewest settings that explain why `fault` occurs in the corners `where` and in no other."""
+    left = set(where)
+    for size in range(4):
+        for number in sorted(left):
+            for paths in combinations(sweep.space, size):
+                held = {path: corners[number][path] for path in paths}
+                same = {n for n, corner in enumerate(corners) if all(corner[p] == v for p, v in held.items())}
+                if left & same and same <= where:
+                    left -= same
+                    yield _line(fault, held, sweep)
+                    break
+    if left:
+        yield _line(fault, corners[min(left)], sweep)
+
+
+def _line(fault: str, held: Sample, sweep: SweepSpec) -> str:
+    """`fault` under the place of the settings that bring it about."""
+    if not held:
+        return f"run.{fault}" if fault.split(":")[0].split(".")[0] in RunSpec.model_fields else f"run: {fault}"
+    for path in held:
+        fault = fault.removeprefix(f"{path}.").removeprefix(f"{path}: ")
+    return f"{' with '.join(_place(path, value, sweep) for path, value in held.items())}: {fault}"
+
+
+def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
+    named = isinstance(sweep.space[path], Preset)
+    return f"space.{path}.{value}" if named else f"space.{path}={value}"
+
+
+def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
+    for index, goal in enumerate(sweep.goals):
+        place, metric = f"goals.{index}.metric", goal.metric
+        reported = [metrics_of(run) for run in runs]
+        known = list(dict.fromkeys(name for names in reported for name in names))
+        if metric not in known:
+            close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4) or known
+            yield f"{place}: no run reports {metric}; did you mean {' or '.join(close)}?"
+        elif not all(metric in names for names in reported):
+            yield f"{place}: only some trials report {metric}; rank by what all report, such as concepts/effective_rank"
+        rules = next((rules for family, rules in MUST_AGREE.items() if metric.startswith(family)), {})
+        if moved := [name for name, part in rules.items() if any(part(run) != part(runs[0]) for run in runs)]:
+            yield (
+                f"{place}: {metric} asks something else of each trial, because {', '.join(moved)} "
+                f"var{'y' if len(moved) > 1 else 'ies'}; {_instead(metric, moved)}"
+            )
+
+
+def _instead(metric: str, moved: list[str]) -> str:
+    if metric.startswith("loss/") and not set(moved) - set(SAME_LOSS):
+        return "rank by eval/reconstruction_nats"
+    if metric.startswith("concepts/"):
+        return "fix it under run"
+    return "fix it under run, or rank by what is asked of the concepts themselves, such as concepts/effective_rank"

@@ -1,0 +1,135 @@
+"""Dotted paths into a tree of specs: which exist, what stands there, and how one is set.
+
+`loss.regularisers.0.variance` counts into lists; `data.sources.library.weight` names an entry of a mapping.
+"""
+
+import difflib
+import types
+from collections.abc import Iterator
+from typing import Annotated, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic import BaseModel, JsonValue
+from pydantic.fields import FieldInfo
+
+Tree = dict[str, JsonValue]
+
+
+def kinds_at(root: type[BaseModel], path: str) -> set[type]:
+    """The types that may stand at `path`, over all members of unions on the way; empty if there is no such path."""
+    options: list[object] = [root]
+    for key in path.split("."):
+        options = [flat for option in options for found in _step(option, key) for flat in _flatten(found)]
+    return {_class_of(option) for option in options}
+
+
+def default_at(root: type[BaseModel], path: str) -> JsonValue:
+    """What stands at `path` when nobody sets it; None when that cannot be said."""
+    here: object = root
+    for key in path.split("."):
+        if isinstance(here, BaseModel):
+            here = getattr(here, key, None)
+        elif isinstance(here, type) and issubclass(here, BaseModel) and key in here.model_fields:
+            here = _unset(here.model_fields[key])
+        else:
+            return None
+    return here if isinstance(here, bool | int | float | str) else None
+
+
+def near(root: type[BaseModel], path: str) -> list[str]:
+    """Up to three paths that `path` may have meant, best first."""
+    known = sorted(set(every_path(root)))
+    leaf = path.rsplit(".", 1)[-1]
+    same_leaf = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == leaf]
+    return [*dict.fromkeys([*same_leaf, *difflib.get_close_matches(path, known, n=3, cutoff=0.7)])][:3]
+
+
+def every_path(root: type[BaseModel], stem: str = "") -> Iterator[str]:
+    """Every dotted path of named fields, whole sub-trees included; entries of lists and mappings are left out."""
+    for name, field in root.model_fields.items():
+        yield stem + name
+        for option in _models(field.annotation):
+            yield from every_path(option, f"{stem}{name}.")
+
+
+def overlap(one: str, two: str) -> bool:
+    """Is one path the other, or a part of it?"""
+    return f"{one}.".startswith(f"{two}.") or f"{two}.".startswith(f"{one}.")
+
+
+def get(tree: JsonValue, path: str) -> JsonValue:
+    """What `tree` has at `path`; None if it has nothing there."""
+    for key in path.split("."):
+        if isinstance(tree, dict):
+            tree = tree.get(key)
+        elif isinstance(tree, list) and key.isdigit() and int(key) < len(tree):
+            tree = tree[int(key)]
+        else:
+            return None
+    return tree
+
+
+def put(tree: Tree, path: str, value: JsonValue) -> None:
+    """Set `path` in `tree` in place, making the mappings on the way. Raises ValueError where the way is blocked."""
+    *parents, leaf = path.split(".")
+    here: JsonValue = tree
+    for depth, key in enumerate(parents):
+        if isinstance(here, dict):
+            here = here.setdefault(key, {})
+        elif isinstance(here, list) and key.isdigit() and int(key) < len(here):
+            here = here[int(key)]
+        else:
+            _blocked(path, ".".join(parents[:depth]), here)
+    if isinstance(here, dict):
+        here[leaf] = value
+    elif isinstance(here, list) and leaf.isdigit() and int(leaf) < len(here):
+        here[int(leaf)] = value
+    else:
+        _blocked(path, ".".join(parents), here)
+
+
+def _blocked(path: str, place: str, found: JsonValue) -> NoReturn:
+    raise ValueError(f"{path} cannot be set: run.{place} is {found!r}; give it a sub-tree there")
+
+
+def _step(option: object, key: str) -> Iterator[object]:
+    """The annotations one key further down."""
+    origin, arguments = get_origin(option), get_args(option)
+    if isinstance(option, type) and issubclass(option, BaseModel):
+        if key in option.model_fields:
+            yield option.model_fields[key].annotation
+    elif origin is dict:
+        yield arguments[1]
+    elif origin in (tuple, list) and key.isdigit():
+        yield arguments[0]
+
+
+def _flatten(annotation: object) -> Iterator[object]:
+    """Every member of a union, without its Annotated wrapping."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _flatten(arguments[0])
+    elif origin in (Union, types.UnionType):
+        for member in arguments:
+            yield from _flatten(member)
+    else:
+        yield annotation
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    for option in _flatten(annotation):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            yield option
+
+
+def _class_of(option: object) -> type:
+    if get_origin(option) is Literal:
+        return type(get_args(option)[0])
+    return get_origin(option) or (option if isinstance(option, type) else object)
+
+
+def _unset(field: FieldInfo) -> object:
+    """A field's default; where it has none, its only spec type, whose own defaults may still be asked for."""
+    if not field.is_required():
+        return field.get_default(call_default_factory=False)
+    members = list(_models(field.annotation))
+    return members[0] if len(members) == 1 else None

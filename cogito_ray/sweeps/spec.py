@@ -1,0 +1,171 @@
+"""A sweep: a base run, the dotted paths that vary, how to search them, what to rank by. Knows no Ray."""
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from graphlib import TopologicalSorter
+from itertools import combinations, product
+from typing import Annotated, Literal, Self
+
+from optuna.distributions import BaseDistribution
+from pydantic import Field, JsonValue, PositiveInt, model_validator
+
+from cogito_ray.run import RunSpec
+from cogito_ray.spec import Spec, digest
+from cogito_ray.sweeps.asha import Asha, Mode, NoStoppingSpec, StoppingSpec
+from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
+from cogito_ray.sweeps.faults import faults
+from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, overlap, put
+from cogito_ray.text.spec import DataSpec
+
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class SearchSpec(Spec):
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """tpe: tree-structured Parzen estimator (arXiv:2304.11127); grid: every point of the space once."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Of the sampler; a run's own is `run.seed`."""
+
+
+class GoalSpec(Spec):
+    metric: str
+    """One that every run reports, such as eval/reconstruction_nats."""
+    mode: Mode
+
+
+class BudgetSpec(Spec):
+    trials: PositiveInt
+    """Trials started, those that are stopped early or fail included."""
+
+
+class SweepSpec(Spec):
+    """Every corner of the space is tried as a RunSpec when a sweep is read: one that is no valid run is refused."""
+
+    name: FolderName
+    """Names the sweep's folder."""
+    question: str = ""
+    """What this sweep asks, in a sentence; opens the report."""
+    run: Tree
+    """A RunSpec, or one that `space` completes."""
+    space: dict[str, Domain] = Field(min_length=1)
+    """How each dotted path of the run varies."""
+    search: SearchSpec = SearchSpec()
+    goals: tuple[GoalSpec, ...]
+    """What trials are ranked by: exactly one goal."""
+    early_stopping: StoppingSpec = NoStoppingSpec()
+    budget: BudgetSpec
+    concurrency: PositiveInt | None = None
+    """Trials at a time; None = as many as the machine has room for."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if found := faults(self):
+            raise ValueError("\n".join(found))
+        return self
+
+    @property
+    def goal(self) -> GoalSpec:
+        return self.goals[0]
+
+    def trial(self, sample: Sample) -> RunSpec:
+        """The run that one point of the space describes. Raises ValueError if it is none."""
+        return RunSpec.model_validate(self.tree(sample))
+
+    def tree(self, sample: Sample) -> Tree:
+        """`run` with the sample's values written into it, wide paths before the narrow ones inside them."""
+        if odd := sorted(set(sample) ^ set(self.space)):
+            raise ValueError(f"a sample names every path of the space and no other; look at {', '.join(odd)}")
+        tree = copy.deepcopy(self.run)
+        for path in self.order():
+            domain = self.space[path]
+            value = setting(domain, sample[path], partial(_number_at, tree))
+            put(tree, path, round(value) if reads(domain) and _whole(path) and isinstance(value, float) else value)
+        return tree
+
+    def order(self) -> tuple[str, ...]:
+        """The axes, each after those it lies in and those its ratio is of. Raises graphlib.CycleError."""
+        after = {
+            path: [
+                other
+                for other in self.space
+                if path.startswith(f"{other}.") or any(overlap(other, read) for read in reads(domain))
+            ]
+            for path, domain in self.space.items()
+        }
+        return tuple(TopologicalSorter(after).static_order())
+
+    def corners(self, paths: tuple[str, ...] | None = None) -> Iterator[Sample]:
+        """Points that touch every pair of extremes of every two axes (of `paths`), the others at their first."""
+        extremes = {path: domain.extremes() for path, domain in self.space.items() if paths is None or path in paths}
+        first = {path: values[0] for path, values in extremes.items()}
+        seen = set()
+        for one, two in combinations(extremes, 2) if len(extremes) > 1 else [tuple(extremes) * 2]:
+            for values in product(extremes[one], extremes[two]):
+                corner = first | dict(zip((one, two), values, strict=True))
+                if (key := digest(corner)) not in seen:
+                    seen.add(key)
+                    yield corner
+
+    def cells(self) -> list[Sample]:
+        """What is crossed instead of sampled: all `grid` axes, or the whole space under the grid sampler.
+
+        Trial number n has the values of cell n modulo their number; a sampler draws the rest.
+        """
+        crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
+        return [dict(zip(crossed, values, strict=True)) for values in product(*crossed.values())]
+
+    def crossed(self) -> list[str]:
+        """Paths whose values come from `cells`."""
+        whole = self.search.sampler == "grid"
+        return [path for path, domain in self.space.items() if whole or isinstance(domain, Grid)]
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """What a sampler draws from, for each path that is not crossed."""
+        crossed = self.crossed()
+        return {path: domain.distribution() for path, domain in self.space.items() if path not in crossed}
+
+    def corpora(self) -> tuple[DataSpec, ...]:
+        """Every corpus that some trial reads, each once: they are tokenised before the sweep starts.
+
+        Mixing weights make no new corpus: rows are mixed when they are read.
+        """
+        wanted = {path for path in self.space if overlap(path, "data")}
+        for path in reversed(self.order()):
+            if path in wanted:
+                wanted |= {other for other in self.space for read in reads(self.space[path]) if overlap(other, read)}
+        first = {path: domain.extremes()[0] for path, domain in self.space.items()}
+        listed = {path: self.space[path].values() or self.space[path].extremes() for path in sorted(wanted)}
+        found: dict[str, DataSpec] = {}
+        for values in product(*listed.values()):
+            tree = self.tree(first | dict(zip(listed, values, strict=True)))
+            data = DataSpec.model_validate(tree["data"])
+            found.setdefault(corpus_key(data), data)
+        return tuple(found.values())
+
+    def policy(self) -> Asha:
+        """A fresh early-stopping policy for this sweep's trials."""
+        steps = max(self.trial(corner).training.steps for corner in self.corners())
+        return self.early_stopping.policy(steps, self.goal.mode)
+
+
+def corpus_key(data: DataSpec) -> str:
+    """Equal for two corpora that hold the same rows, however they are mixed."""
+    tree = data.model_dump(mode="json")
+    for source in tree["sources"].values():
+        source.pop("weight")
+    return digest(tree)
+
+
+def _number_at(tree: Tree, path: str) -> float:
+    found: JsonValue = get(tree, path)
+    found = default_at(RunSpec, path) if found is None else found
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise ValueError(f"a ratio is of {path}, which is {found!r}; set a number there under run, or let it vary")
+    return found
+
+
+def _whole(path: str) -> bool:
+    """Is the setting at `path` a whole number?"""
+    kinds = kinds_at(RunSpec, path)
+    return int in kinds and float not in kinds
