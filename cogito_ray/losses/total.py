@@ -77,7 +77,7 @@ class TotalLoss(nn.Module):
         super().__init__()
         self.model, self.spec = model, spec
         self.tasks = ["reconstruction"] * (model.decoder is not None) + ["contrast"] * (spec.contrast is not None)
-        pressures = [regulariser.kind for regulariser in spec.regularisers]
+        pressures: list[str] = [regulariser.kind for regulariser in spec.regularisers]
         self.terms = self.tasks + pressures
         self.weighting = spec.weighting.build(self.tasks, pressures)
         self.every_layer = any(regulariser.layers == "every" for regulariser in spec.regularisers)

@@ -5,6 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from cogito_ray.objectives.deletion import TsdaeSpec
+from cogito_ray.objectives.diffusion import DiffusionSpec
 from cogito_ray.objectives.masking import MlmSpec
+from cogito_ray.objectives.prefix import PrefixSpec
+from cogito_ray.objectives.spans import PmiSpec, SpanSpec
 
-ObjectiveSpec = Annotated[MlmSpec | TsdaeSpec, Field(discriminator="kind")]
+ObjectiveSpec = Annotated[
+    MlmSpec | SpanSpec | PmiSpec | TsdaeSpec | DiffusionSpec | PrefixSpec, Field(discriminator="kind")
+]

@@ -4,18 +4,15 @@ Separators between packed documents are neither predicted nor, as long as they f
 tell the encoder where texts end. A row always keeps at least one text token.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
 from torch import Generator, Tensor
 
-from cogito_ray.objectives.draw import best, draw, ordinary, share_of, shares_of, uniform
-from cogito_ray.objectives.masking import Rate
+from cogito_ray.objectives.draw import best, ordinary, scored, share_of, shares_of, uniform
+from cogito_ray.objectives.masking import Rate, TargetRate
 from cogito_ray.objectives.view import View
 from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
-
-TargetRate = Annotated[float, Field(gt=0, le=1)]
 
 
 class TsdaeSpec(Spec):
@@ -30,14 +27,15 @@ class TsdaeSpec(Spec):
         """ids (B, N) clean -> view with K = (1 - rate) of N, M = target_rate of N."""
         text, real = ordinary(ids, vocabulary), ids != vocabulary.pad_id
         kept, seen = self._survivors(text, real, generator)
-        asked, used, weights = scored(text, self.target_rate, generator)
+        counts, slots = shares_of(self.target_rate, text.sum(dim=1)), share_of(self.target_rate, ids.shape[1])
+        asked, weights = scored(text, counts, slots, generator)
         return View(
             visible_ids=ids.gather(1, kept).masked_fill(~seen, vocabulary.pad_id),
             visible_positions=kept,
             visible=seen,
             target_positions=asked,
             targets=ids.gather(1, asked),
-            weights=weights * used,
+            weights=weights,
         )
 
     def _survivors(self, text: Tensor, real: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -49,16 +47,3 @@ class TsdaeSpec(Spec):
         slots = share_of(1 - self.rate, text.shape[1])
         counts = shares_of(1 - self.rate, real.sum(dim=1)).clamp_min(1)             # an empty row shows one padding
         return best(scores, counts, slots)
-
-
-def scored(eligible: Tensor, target_rate: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """eligible (B, N) -> positions, used, weights (B, M): a random share of each row, standing for all of it.
-
-    A weight is the number of tokens its target stands for, so that weighted sums and their divisor are those of
-    scoring everything: the first in expectation, the second exactly.
-    """
-    total = eligible.sum(dim=1)                                                     # (B,)
-    counts = shares_of(target_rate, total)
-    positions, used = draw(eligible, counts, share_of(target_rate, eligible.shape[1]), generator)
-    weights = (total / counts.clamp_min(1))[:, None].expand(positions.shape)
-    return positions, used, weights

@@ -45,3 +45,14 @@ def draw(eligible: Tensor, counts: Tensor, slots: int, generator: Generator) -> 
     """`best` for random scores: each row draws `counts` (B,) of its eligible (B, N) positions, all equally likely."""
     scores = uniform(tuple(eligible.shape), generator, eligible.device)             # (B, N)
     return best(scores.masked_fill(~eligible, -1.0), counts, slots)
+
+
+def scored(eligible: Tensor, counts: Tensor, slots: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """`draw` targets that stand for all eligible positions of their row -> positions (B, slots), weights (B, slots).
+
+    A target weighs the number of eligible positions it stands for, so a weighted mean over the batch is an unbiased
+    estimate of scoring every one of them: its divisor is exact, its sum is so in expectation. Surplus weighs 0.
+    """
+    positions, used = draw(eligible, counts, slots, generator)
+    stands_for = eligible.sum(dim=1) / counts.clamp_min(1)                          # (B,)
+    return positions, stands_for[:, None] * used

@@ -12,6 +12,7 @@ from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
+TargetRate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
