@@ -13,8 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from cogito_ray.spec import Spec
-
-Mode = Literal["min", "max"]
+from cogito_ray.sweeps.goals import Mode
 
 
 class NoStoppingSpec(Spec):

@@ -12,9 +12,10 @@ from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec, digest
-from cogito_ray.sweeps.asha import Asha, Mode, NoStoppingSpec, StoppingSpec
+from cogito_ray.sweeps.asha import Asha, NoStoppingSpec, StoppingSpec
 from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
 from cogito_ray.sweeps.faults import faults
+from cogito_ray.sweeps.goals import GoalSpec
 from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, overlap, put
 from cogito_ray.text.spec import DataSpec
 
@@ -26,12 +27,6 @@ class SearchSpec(Spec):
     """tpe: tree-structured Parzen estimator (arXiv:2304.11127); grid: every point of the space once."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Of the sampler; a run's own is `run.seed`."""
-
-
-class GoalSpec(Spec):
-    metric: str
-    """One that every run reports, such as eval/reconstruction_nats."""
-    mode: Mode
 
 
 class BudgetSpec(Spec):

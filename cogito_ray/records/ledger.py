@@ -1,0 +1,170 @@
+"""The truth about a sweep: one JSON line per event, appended and on disk before anyone acts on it, never rewritten.
+
+A process killed in the middle of a line leaves a torn one; opening the ledger again ends that line and says so in the
+next. Readers pass over a torn line only there: anywhere else it is damage, and an error.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.spec import Spec
+from cogito_ray.sweeps.domains import Sample
+from cogito_ray.sweeps.paths import Tree
+
+NAME = "ledger.jsonl"
+"""The ledger's file in a sweep's folder."""
+
+
+class SweepOpened(Spec):
+    """A driver starts the sweep, or takes it up again."""
+
+    event: Literal["sweep_opened"] = "sweep_opened"
+    at: float
+    """Seconds since 1970, as in every event."""
+    spec: Tree
+    """The SweepSpec."""
+    sweep: str
+    """Digest of the SweepSpec."""
+    provenance: Provenance
+
+
+class TrialStarted(Spec):
+    """A trial starts, or is taken up again after an interruption."""
+
+    event: Literal["trial_started"] = "trial_started"
+    at: float
+    trial: str
+    """Digest of the RunSpec: the trial's name."""
+    number: int
+    """Order in which the searcher asked for it, from 0."""
+    sample: Sample
+    spec: Tree
+    """The RunSpec."""
+
+
+class Reported(Spec):
+    """What a trial measured after `step` steps. NaN and infinity are written as words, for JSON has none."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    event: Literal["reported"] = "reported"
+    trial: str
+    step: int
+    seconds: float
+    """Since the trial started, interruptions left out."""
+    metrics: dict[str, float]
+
+
+Status = Literal["completed", "stopped", "failed"]
+
+
+class TrialEnded(Spec):
+    event: Literal["trial_ended"] = "trial_ended"
+    at: float
+    trial: str
+    status: Status
+    """completed: ran to its last step; stopped: by early stopping; failed: died or was killed by a guard."""
+    step: int
+    cause: str = ""
+    """Why it was stopped or failed."""
+
+
+class SweepClosed(Spec):
+    """The driver ended in order: its budget is spent or it was interrupted."""
+
+    event: Literal["sweep_closed"] = "sweep_closed"
+    at: float
+    cause: str
+
+
+class TornLine(Spec):
+    """The line before this one was cut short by a crash."""
+
+    event: Literal["torn_line"] = "torn_line"
+
+
+Event = Annotated[
+    SweepOpened | TrialStarted | Reported | TrialEnded | SweepClosed | TornLine, Field(discriminator="event")
+]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class LedgerFault(ValueError):
+    """A ledger that cannot be read, or that another process is writing."""
+
+
+class Ledger:
+    """The one writer of a ledger's file; a second one is refused while it lives."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as held:
+            os.close(self._file)
+            raise LedgerFault(f"{self.path}: another process is writing it; wait for that sweep, or end it") from held
+        self._end_torn_line()
+        _sync_folder(self.path.parent)
+
+    def append(self, event: Event) -> None:
+        """Write one event; it is on disk when this returns."""
+        self._write(event.model_dump_json().encode() + b"\n")
+
+    def events(self) -> list[Event]:
+        return events(self.path)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def _write(self, line: bytes) -> None:
+        while line:
+            line = line[os.write(self._file, line) :]
+        os.fsync(self._file)
+
+    def _end_torn_line(self) -> None:
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            self._write(b"\n" + TornLine().model_dump_json().encode() + b"\n")
+
+
+def events(path: Path | str) -> list[Event]:
+    """Every event of a ledger's file, in order. Raises LedgerFault where a line is damaged."""
+    found: list[Event] = []
+    doubtful: tuple[int, str] | None = None
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
+        try:
+            event = _EVENT.validate_json(line) if line else None
+        except ValidationError as error:
+            doubtful = doubtful or (number, error.errors(include_url=False)[0]["msg"])
+            continue
+        if event is None:
+            continue
+        if doubtful and not isinstance(event, TornLine):
+            break
+        doubtful = None
+        found.append(event)
+    else:
+        return found
+    raise LedgerFault(f"{path}: line {doubtful[0]} is damaged ({doubtful[1]}); restore the file or move it away")
+
+
+def _sync_folder(folder: Path) -> None:
+    """The file's name, too, must survive a crash."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

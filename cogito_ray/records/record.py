@@ -1,0 +1,147 @@
+"""A sweep as its ledger tells it: every trial once, however often it was taken up again. Pure."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from cogito_ray.records.ledger import (
+    Event,
+    LedgerFault,
+    Reported,
+    Status,
+    SweepClosed,
+    SweepOpened,
+    TornLine,
+    TrialEnded,
+    TrialStarted,
+    events,
+)
+from cogito_ray.sweeps.domains import Domain, Sample
+from cogito_ray.sweeps.goals import GoalSpec, Mode
+from cogito_ray.sweeps.paths import Tree
+
+_SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
+
+
+@dataclass
+class Trial:
+    """One trial. Reports are kept by step: the last report of a step counts, as after a resume from a checkpoint."""
+
+    id: str
+    number: int
+    sample: Sample
+    spec: Tree
+    started: float
+    reports: dict[int, Reported] = field(default_factory=dict)
+    end: TrialEnded | None = None
+
+    @property
+    def status(self) -> Status | Literal["unfinished"]:
+        """unfinished: started, and not ended yet (or the driver died)."""
+        return self.end.status if self.end else "unfinished"
+
+    @property
+    def cause(self) -> str:
+        return self.end.cause if self.end else ""
+
+    @property
+    def step(self) -> int:
+        """Steps done, as far as is known."""
+        return max([*self.reports, self.end.step if self.end else 0])
+
+    @property
+    def steps(self) -> int | None:
+        """Steps planned; None in a record that does not say."""
+        training = self.spec.get("training")
+        steps = training.get("steps") if isinstance(training, dict) else None
+        return steps if isinstance(steps, int) else None
+
+    @property
+    def seconds(self) -> float:
+        """Time it ran, interruptions left out."""
+        reported = max((report.seconds for report in self.reports.values()), default=0.0)
+        return reported or (self.end.at - self.started if self.end else 0.0)
+
+    def curve(self, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of every report that has the metric."""
+        reports = sorted(self.reports.items())
+        return [(step, report.metrics[metric]) for step, report in reports if metric in report.metrics]
+
+    def last(self, metric: str) -> float | None:
+        """Its value at the last report."""
+        curve = self.curve(metric)
+        return curve[-1][1] if curve else None
+
+    def best(self, metric: str, mode: Mode) -> float | None:
+        """Its best finite value; flattering where it is noisy, so not what trials are ranked by."""
+        finite = [value for _, value in self.curve(metric) if math.isfinite(value)]
+        return (min if mode == "min" else max)(finite, default=None)
+
+
+@dataclass
+class Record:
+    openings: list[SweepOpened] = field(default_factory=list)
+    """One per start of a driver: more than one where the sweep was taken up again."""
+    trials: dict[str, Trial] = field(default_factory=dict)
+    """By name, in the order they first started."""
+    closing: SweepClosed | None = None
+    """None while the sweep runs, or where its driver was killed."""
+
+    @property
+    def opened(self) -> SweepOpened:
+        """The latest opening."""
+        return self.openings[-1]
+
+    @property
+    def goal(self) -> GoalSpec:
+        """What the sweep ranks by."""
+        goals = self.opened.spec.get("goals")
+        return GoalSpec.model_validate(goals[0] if isinstance(goals, list) else None)
+
+    @property
+    def axes(self) -> dict[str, Domain]:
+        """What varied, and how."""
+        return _SPACE.validate_python(self.opened.spec.get("space"))
+
+
+def read(path: Path | str) -> Record:
+    """The record that a ledger's file tells. Raises LedgerFault."""
+    return fold(events(path), str(path))
+
+
+def fold(told: Iterable[Event], path: str = "ledger") -> Record:
+    """The record that these events tell, in their order."""
+    record = Record()
+    for event in told:
+        match event:
+            case SweepOpened():
+                record.openings.append(event)
+                record.closing = None
+            case SweepClosed():
+                record.closing = event
+            case TrialStarted():
+                _start(record, event)
+            case Reported() | TrialEnded() if event.trial not in record.trials:
+                raise LedgerFault(f"{path}: trial {event.trial} reports or ends, but never started")
+            case Reported():
+                record.trials[event.trial].reports[event.step] = event
+            case TrialEnded():
+                record.trials[event.trial].end = event
+            case TornLine():
+                pass
+    if not record.openings:
+        raise LedgerFault(f"{path}: no sweep was opened in it; is it a sweep's ledger?")
+    return record
+
+
+def _start(record: Record, event: TrialStarted) -> None:
+    """A trial that starts again goes on where it was: its reports stay, its end is open."""
+    known = record.trials.get(event.trial)
+    if known is None:
+        record.trials[event.trial] = Trial(event.trial, event.number, event.sample, event.spec, event.at)
+    else:
+        known.end = None
