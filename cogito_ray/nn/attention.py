@@ -1,0 +1,76 @@
+"""Attention and feed-forward layers shared by every block and decoder. Norms and residuals are the caller's."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cogito_ray.nn.positions import Turns
+
+
+class Attention(nn.Module):
+    """One sequence reads another (arXiv:1706.03762).
+
+    Keys and values have no bias: softmax cancels a key's, and a value's is the output's bias by another name.
+    """
+
+    def __init__(self, width: int, source_width: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(source_width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        source: Tensor,
+        *,
+        visible: Tensor | None = None,
+        turns: Turns | None = None,
+        source_turns: Turns | None = None,
+    ) -> Tensor:
+        """x (B, Q, D) reads source (B, S, T), where visible (B, S) is True -> (B, Q, D)."""
+        query = self._split(self.query(x))                                     # (B, H, Q, D/H)
+        key, value = map(self._split, self.key_value(source).chunk(2, dim=-1))  # (B, H, S, D/H)
+        query = query if turns is None else turns.apply(query)
+        key = key if source_turns is None else source_turns.apply(key)
+        mask = None if visible is None else visible[:, None, None, :]          # (B, 1, 1, S)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.out(read.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    @torch.no_grad()
+    def align(self, gain: float) -> None:
+        """Start queries as `gain` x keys on the coordinates that both have, so that like attends to like."""
+        shared = min(self.query.in_features, self.key_value.in_features)
+        keys = self.key_value.weight[: self.query.out_features, :shared]
+        self.query.weight.zero_()
+        self.query.weight[:, :shared] = gain * keys
+        self.query.bias.zero_()
+
+
+class GatedFeedForward(nn.Module):
+    """GELU-gated feed-forward layer (arXiv:2002.05202)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.up, self.down = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.up(x).chunk(2, dim=-1)
+        return self.down(F.gelu(value) * gate)
+
+
+class FeedForward(nn.Module):
+    """Plain feed-forward layer with a GELU (arXiv:1606.08415)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x)))

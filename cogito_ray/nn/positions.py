@@ -1,0 +1,219 @@
+"""Where a token stands in its row, as vectors to add or as rotations of queries and keys.
+
+Positions are whole numbers below the row length. `resize` makes a trained model run at another length by position
+interpolation (arXiv:2306.15595): the new length is squeezed into the range seen in training.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+
+from cogito_ray.spec import Spec
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Rotations of one sequence's queries or keys (arXiv:2104.09864)."""
+
+    cos: Tensor
+    """(B or 1, 1, S, D/2H)"""
+    sin: Tensor
+    """(B or 1, 1, S, D/2H)"""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """x (B, H, S, D/H) turned pair by pair: coordinate i with coordinate i + D/2H."""
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([a * self.cos - b * self.sin, a * self.sin + b * self.cos], dim=-1)
+
+
+class Positions(nn.Module, ABC):
+    """What every kind of positions offers."""
+
+    @abstractmethod
+    def forward(self, positions: Tensor) -> Tensor:
+        """positions (B, S) int64 -> (B, S, width), to be added."""
+
+    @abstractmethod
+    def code(self, places: Tensor, width: int) -> Tensor:
+        """places (S,) float, in tokens -> (S, width) for concepts that stand between whole positions."""
+
+    @abstractmethod
+    def turns(self, places: Tensor, head_width: int) -> Turns | None:
+        """places (B, S) or (S,) -> rotations, None for kinds that only add."""
+
+    @abstractmethod
+    def at_width(self, width: int) -> "Positions":
+        """The same positions for vectors of another width; ValueError where the kind has no such thing."""
+
+    @abstractmethod
+    def resize(self, length: int) -> None:
+        """Serve rows of `length` tokens from now on, squeezed into the trained range."""
+
+
+class SinusoidalPositionsSpec(Spec):
+    """Fixed sines and cosines (arXiv:1706.03762)."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+    longest: PositiveFloat = 10_000.0
+    """Longest wavelength, in tokens, as a multiple of 2 pi."""
+
+    def build(self, length: int, width: int) -> "SinusoidalPositions":
+        return SinusoidalPositions(length, width, self.longest)
+
+
+class LearnedPositionsSpec(Spec):
+    """One learned vector per position, started at the sinusoidal code; interpolated at other lengths."""
+
+    kind: Literal["learned"] = "learned"
+
+    def build(self, length: int, width: int) -> "LearnedPositions":
+        return LearnedPositions(length, width)
+
+
+class RotaryPositionsSpec(Spec):
+    """Queries and keys turn by angles proportional to position (arXiv:2104.09864)."""
+
+    kind: Literal["rotary"] = "rotary"
+    longest: PositiveFloat = 10_000.0
+    """Longest wavelength, in tokens, as a multiple of 2 pi."""
+
+    def build(self, length: int, width: int) -> "RotaryPositions":
+        return RotaryPositions(length, width, self.longest)
+
+
+PositionsSpec = Annotated[
+    SinusoidalPositionsSpec | LearnedPositionsSpec | RotaryPositionsSpec, Field(discriminator="kind")
+]
+
+
+def sinusoidal_code(places: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
+    """places (S,) float -> (S, width). The code of a smaller width is a prefix of the code of a larger one.
+
+    So a thin token and a wide concept at one place agree on the coordinates that they share. Exponents follow van der
+    Corput's sequence (0, 1/2, 1/4, 3/4, ...): every prefix of the frequencies spreads evenly over the whole range.
+    """
+    pairs = (width + 1) // 2
+    exponents = torch.tensor([_van_der_corput(pair) for pair in range(pairs)], device=places.device)
+    angles = places[:, None].float() * longest**-exponents             # (S, width/2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def _completed(vectors: Tensor, places: Tensor, width: int) -> Tensor:
+    """vectors (S, narrow) -> (S, width), the further coordinates from the sinusoidal code."""
+    code = sinusoidal_code(places, width)
+    shared = min(width, vectors.shape[1])
+    return torch.cat([vectors[:, :shared], code[:, shared:]], dim=1)
+
+
+def _van_der_corput(number: int) -> float:
+    """The binary digits of `number`, mirrored at the point."""
+    value, digit = 0.0, 0.5
+    while number:
+        value, number, digit = value + digit * (number & 1), number >> 1, digit / 2
+    return value
+
+
+class SinusoidalPositions(Positions):
+    table: Tensor
+
+    def __init__(self, length: int, width: int, longest: float = 10_000.0):
+        super().__init__()
+        self.trained, self.width, self.longest = length, width, longest
+        self.register_buffer("table", self.code(torch.arange(length), width), persistent=False)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return F.embedding(positions, self.table)                      # (B, S, width)
+
+    def code(self, places: Tensor, width: int) -> Tensor:
+        return sinusoidal_code(places, width, self.longest)
+
+    def turns(self, places: Tensor, head_width: int) -> None:
+        return None
+
+    def at_width(self, width: int) -> "SinusoidalPositions":
+        return self if width == self.width else SinusoidalPositions(len(self.table), width, self.longest)
+
+    def resize(self, length: int) -> None:
+        places = torch.arange(length, device=self.table.device) * (self.trained / length)
+        self.table = self.code(places, self.width).to(self.table.dtype)
+
+
+class LearnedPositions(Positions):
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        self.table = nn.Parameter(sinusoidal_code(torch.arange(length), width))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return F.embedding(positions, self.table)                      # (B, S, width)
+
+    def code(self, places: Tensor, width: int) -> Tensor:
+        return _completed(self._between(places), places, width)
+
+    def turns(self, places: Tensor, head_width: int) -> None:
+        return None
+
+    def at_width(self, width: int) -> "LearnedPositions":
+        if width != self.table.shape[1]:
+            raise ValueError(
+                f"learned positions of width {self.table.shape[1]} cannot serve width {width}; "
+                "give the decoder positions of its own, or use sinusoidal ones"
+            )
+        return self
+
+    @torch.no_grad()
+    def resize(self, length: int) -> None:
+        places = torch.arange(length, device=self.table.device) * (len(self.table) / length)
+        self.table = nn.Parameter(self._between(places))
+
+    def _between(self, places: Tensor) -> Tensor:
+        """places (S,) -> (S, width), straight lines between the table's rows."""
+        low = places.floor().clamp(0, len(self.table) - 1)
+        high = (low + 1).clamp(max=len(self.table) - 1)
+        return torch.lerp(self.table[low.long()], self.table[high.long()], (places - low)[:, None])
+
+
+class RotaryPositions(Positions):
+    """Adds one learned vector, the same everywhere, so that queries that are nothing but a position can turn."""
+
+    def __init__(self, length: int, width: int, longest: float = 10_000.0):
+        super().__init__()
+        self.trained, self.length, self.longest = length, length, longest
+        self.anywhere = nn.Parameter(torch.randn(width) * width**-0.5)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.anywhere.expand(*positions.shape, -1)              # (B, S, width)
+
+    def code(self, places: Tensor, width: int) -> Tensor:
+        return _completed(self.anywhere.expand(len(places), -1), places, width)
+
+    def turns(self, places: Tensor, head_width: int) -> Turns:
+        return rotation(places * (self.trained / self.length), head_width, self.longest)
+
+    def at_width(self, width: int) -> "RotaryPositions":
+        if width != len(self.anywhere):
+            raise ValueError(
+                f"rotary positions of width {len(self.anywhere)} cannot serve width {width}; "
+                "give the decoder positions of its own, or use sinusoidal ones"
+            )
+        return self
+
+    def resize(self, length: int) -> None:
+        self.length = length
+
+
+def rotation(places: Tensor, head_width: int, longest: float = 10_000.0) -> Turns:
+    """places (S,) or (B, S), in tokens -> the turns of heads of an even width."""
+    pairs = torch.arange(head_width // 2, device=places.device)
+    angles = places[..., None].float() * longest ** (-2 * pairs / head_width)          # (..., S, D/2H)
+    angles = angles.unsqueeze(-3) if places.dim() == 2 else angles[None, None]         # (B or 1, 1, S, D/2H)
+    return Turns(angles.cos(), angles.sin())
+
+
+def segment_centres(segments: int, length: int) -> Tensor:
+    """(segments,) the middle of each of `segments` equal parts of a row, in tokens."""
+    return (torch.arange(segments) + 0.5) * (length / segments) - 0.5

@@ -1,0 +1,68 @@
+"""From decoded vectors to words, tied to the token table or not."""
+
+import torch
+from torch import Tensor, nn
+
+from cogito_ray.nn import cross_entropy
+from cogito_ray.spec import Spec
+
+
+class HeadSpec(Spec):
+    tied: bool = True
+    """Words are scored by the token table itself (arXiv:1608.05859). Where tokens are thin, hidden vectors are first
+    narrowed to their width (arXiv:1909.11942)."""
+    norm: bool = True
+    """Layer norm before anything else."""
+    bias: bool = True
+    """One number per word, started at its log unigram frequency, so that training starts at the unigram entropy."""
+
+    def build(self, token: nn.Embedding, width: int, log_unigram: Tensor | None) -> "VocabularyHead":
+        bias = torch.zeros(token.num_embeddings) if log_unigram is None else log_unigram.detach().float().clone()
+        return VocabularyHead(
+            token, width, tied=self.tied, norm=self.norm, bias=nn.Parameter(bias) if self.bias else None
+        )
+
+
+class VocabularyHead(nn.Module):
+    token: nn.Embedding
+    own: nn.Linear | None
+
+    def __init__(self, token: nn.Embedding, width: int, *, tied: bool, norm: bool, bias: nn.Parameter | None):
+        super().__init__()
+        narrow = tied and token.embedding_dim != width
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
+        self.narrow = nn.Linear(width, token.embedding_dim, bias=False) if narrow else nn.Identity()
+        self.own = None if tied else nn.Linear(width, token.num_embeddings, bias=False)
+        self.bias = bias
+        object.__setattr__(self, "token", token)               # the encoder owns its parameters
+
+    @property
+    def weight(self) -> Tensor:
+        """(V, D or T) whose rows score the words."""
+        return self.token.weight if self.own is None else self.own.weight
+
+    def forward(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """hidden (B, M, D), targets (B, M) -> cross-entropy of each target (B, M), in nats."""
+        features = self.narrow(self.norm(hidden)).flatten(0, -2)
+        nats = cross_entropy.nats(features, self.weight, self.bias, targets.flatten(), label_smoothing)
+        return nats.view_as(targets)
+
+    def weighted_mean(self, hidden: Tensor, targets: Tensor, weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """The mean of `forward`'s nats under weights (B, M), a scalar: faster, for weights are known before backward.
+
+        0 where all weights are 0.
+        """
+        features = self.narrow(self.norm(hidden)).flatten(0, -2)
+        total = cross_entropy.weighted_sum(
+            features,
+            self.weight,
+            self.bias,
+            targets=targets.flatten(),
+            weights=weights.flatten(),
+            label_smoothing=label_smoothing,
+        )
+        return total / weights.sum().clamp_min(1e-8)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden (..., D) -> (..., V). For reading a few places; losses never need it."""
+        return nn.functional.linear(self.narrow(self.norm(hidden)), self.weight, self.bias)
