@@ -27,7 +27,7 @@ def fan_out(plan: Plan, gauge: Tensor, layers: list[Tensor]) -> tuple[Tensor, ..
     gauge (terms,) is a leaf that requires a gradient; after backward its gradient holds each term's share of the
     summed gradient norms, caps applied. (Not a side effect, so that compilers and hooks see an ordinary gradient.)
     """
-    copies: tuple[Tensor, ...] = _Fan.apply(plan, gauge, *layers)     
+    copies: tuple[Tensor, ...] = _Fan.apply(plan, gauge, *layers)       # type: ignore[no-untyped-call]
     return copies
 
 

@@ -17,9 +17,9 @@ from cogito_ray.text.vocabulary import Vocabulary
 def reconstruction(model: ConceptModel, concepts: Tensor, view: View) -> Tensor:
     """Weighted mean cross-entropy in nats per target. concepts (B, C, D) -> scalar; 0 when nothing is asked."""
     assert model.decoder is not None
+    assert model.head is not None
     hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)     # (B, M, D)
-    nats: Tensor = model.head(hidden, view.targets, view.label_smoothing)                           # (B, M)
-    return (nats * view.weights).sum() / view.weights.sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing)
 
 
 def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float) -> Tensor:

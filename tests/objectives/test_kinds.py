@@ -105,7 +105,7 @@ def test_spans_are_runs_of_the_allowed_lengths_except_where_cut_or_joined():
     starts = places.diff(dim=1, prepend=torch.full((300, 1), -9)) != 1
     cut = [row.tensor_split(at.nonzero()[1:, 0]) for row, at in zip(places, starts, strict=True)]
     histogram = np.bincount([len(run) for runs in cut for run in runs], minlength=11)
-    assert histogram[4:7].sum() > 0.6 * histogram.sum()                     # two or three in 10 tokens, the last one cut
+    assert histogram[4:7].sum() > 0.6 * histogram.sum()                     # 2 or 3 in 10 tokens, the last one cut
     assert histogram[11:].sum() == 0                                        # never more than the budget
 
 

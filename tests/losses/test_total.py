@@ -1,0 +1,180 @@
+"""The loss of one step, on a real tiny model."""
+
+import math
+
+import pytest
+import torch
+
+from cogito_ray.losses.regularisers import MstSpec, OrthogonalitySpec, VicregSpec
+from cogito_ray.losses.terms import CorruptionsSpec, DropoutSpec, HalvesSpec
+from cogito_ray.losses.total import LossSpec, TotalLoss
+from cogito_ray.losses.weighting import CappedSpec, FixedSpec, KendallGalSpec, LearnableSpec
+from cogito_ray.nn.model import ModelSpec
+from cogito_ray.objectives.deletion import TsdaeSpec
+from cogito_ray.objectives.masking import MlmSpec
+from cogito_ray.objectives.view import View
+from cogito_ray.text.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(size=40, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
+SMALL = {"width": 16, "heads": 2, "concepts": 5, "encoder": {"depth": 2}}
+DECODER = {"decoder": {"kind": "position"}}
+
+
+def total_of(loss: LossSpec, decoder: bool = True) -> TotalLoss:
+    torch.manual_seed(0)
+    spec = ModelSpec.model_validate(SMALL | (DECODER if decoder else {}))
+    return TotalLoss(spec.build(VOCABULARY, 16), loss)
+
+
+def views(loss: LossSpec) -> tuple[View, View | None]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(4, 40, (6, 16), generator=generator)
+    ids[0, 11:] = VOCABULARY.pad_id
+    return loss.views(TsdaeSpec(), ids, VOCABULARY, generator)
+
+
+def gradients(loss: LossSpec) -> dict[str, torch.Tensor]:
+    total = total_of(loss)
+    total(*views(loss)).total.backward()
+    return {name: parameter.grad for name, parameter in total.model.encoder.named_parameters()}
+
+
+def test_reconstruction_is_the_weighted_mean_of_the_nats_of_each_target():
+    loss = LossSpec()
+    total, (view, _) = total_of(loss), views(loss)
+    model = total.model
+    hidden = model.decoder(total(view).concepts, view.target_positions, None, None)
+    nats = -model.head.logits(hidden).log_softmax(dim=-1).gather(2, view.targets[..., None])[..., 0]
+    expected = (nats * view.weights).sum() / view.weights.sum()
+    torch.testing.assert_close(total(view).terms["reconstruction"], expected.detach())
+
+
+def test_an_untrained_model_pays_about_the_entropy_of_a_uniform_guess():
+    loss = LossSpec()
+    assert total_of(loss)(*views(loss)).total.item() == pytest.approx(math.log(40), abs=1.0)
+
+
+def test_the_total_of_fixed_weights_is_their_weighted_sum():
+    loss = LossSpec(regularisers=(VicregSpec(), MstSpec()), weighting=FixedSpec(weights={"vicreg": 0.3, "mst": 2.0}))
+    losses = total_of(loss)(*views(loss))
+    terms = losses.terms
+    expected = terms["reconstruction"] + 0.3 * terms["vicreg"] + 2.0 * terms["mst"]
+    torch.testing.assert_close(losses.total.detach(), expected)
+
+
+def test_a_cap_without_effect_gives_the_gradient_of_fixed_weights():
+    pressure = (OrthogonalitySpec(),)
+    capped = gradients(LossSpec(regularisers=pressure, weighting=CappedSpec(share=1e6)))
+    fixed = gradients(LossSpec(regularisers=pressure))
+    for name, gradient in fixed.items():
+        torch.testing.assert_close(capped[name], gradient, msg=name)
+
+
+def test_a_capped_regulariser_never_pulls_harder_than_its_share_whatever_its_weight():
+    weighting = CappedSpec(weights={"vicreg": 1e6}, share=0.25)
+    loss = LossSpec(regularisers=(VicregSpec(),), weighting=weighting)
+    total = total_of(loss)
+    total(*views(loss)).total.backward()
+    assert total.gradient_shares()["loss/vicreg_gradient_share"] == pytest.approx(0.25 / 1.25)
+
+
+def test_gradient_shares_add_up_to_one_over_all_terms():
+    loss = LossSpec(contrast=CorruptionsSpec(), regularisers=(VicregSpec(), MstSpec(layers="every")))
+    total = total_of(loss)
+    assert total.gradient_shares() == {}
+    total(*views(loss)).total.backward()
+    shares = total.gradient_shares()
+    assert list(shares) == [f"loss/{t}_gradient_share" for t in ("reconstruction", "contrast", "vicreg", "mst")]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) > 0
+
+
+def test_a_regulariser_on_every_layer_is_the_mean_of_its_values_on_each():
+    loss = LossSpec(regularisers=(OrthogonalitySpec(layers="every"),))
+    total, (view, _) = total_of(loss), views(loss)
+    layers = total.model.encoder.every_layer(view.visible_ids, view.visible_positions, view.visible)
+    expected = torch.stack([OrthogonalitySpec()(layer) for layer in layers]).mean()
+    torch.testing.assert_close(total(view).terms["orthogonality"], expected.detach())
+
+
+@pytest.mark.parametrize("weighting", [LearnableSpec(), KendallGalSpec()], ids=lambda spec: spec.kind)
+def test_learned_weights_get_a_gradient(weighting: LearnableSpec | KendallGalSpec):
+    loss = LossSpec(regularisers=(VicregSpec(),), weighting=weighting)
+    total = total_of(loss)
+    total(*views(loss)).total.backward()
+    assert all(parameter.grad.abs() > 0 for parameter in total.weighting.parameters())
+
+
+@pytest.mark.parametrize("contrast", [HalvesSpec(), CorruptionsSpec()], ids=lambda spec: spec.kind)
+def test_contrast_alone_trains_every_parameter_of_the_encoder(contrast: HalvesSpec | CorruptionsSpec):
+    loss = LossSpec(contrast=contrast)
+    total = total_of(loss, decoder=False)
+    losses = total(*views(loss))
+    losses.total.backward()
+    assert list(losses.terms) == ["contrast"]
+    # a shift common to all texts is the one thing that cosines hardly see; every parameter still moves a little
+    assert all(parameter.grad is not None for parameter in total.parameters())
+
+
+def test_dropout_contrast_without_dropout_compares_a_text_with_itself():
+    loss = LossSpec(contrast=DropoutSpec(temperature=1e-3))
+    losses = total_of(loss, decoder=False)(*views(loss))
+    torch.testing.assert_close(losses.terms["contrast"], torch.tensor(0.0), atol=1e-3, rtol=0)
+
+
+def test_halves_are_the_first_and_second_half_of_every_row():
+    ids = torch.arange(4, 36).view(2, 16)
+    vocabulary = Vocabulary(size=40, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
+    first, second = HalvesSpec().views(TsdaeSpec(target_rate=1.0), ids, vocabulary, torch.Generator())
+    assert torch.equal(torch.cat([first.targets, second.targets], dim=1), ids)
+
+
+def test_a_row_whose_second_half_is_empty_does_not_count_in_contrast():
+    loss = LossSpec(contrast=HalvesSpec())
+    ids = torch.randint(4, 40, (4, 16), generator=torch.Generator().manual_seed(0))
+    ids[3, 8:] = VOCABULARY.pad_id
+    total = total_of(loss, decoder=False)
+    whole = total(*loss.views(MlmSpec(), ids, VOCABULARY, torch.Generator().manual_seed(1)))
+    ids[3, :8] = 7
+    other = total(*loss.views(MlmSpec(), ids, VOCABULARY, torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(whole.terms, other.terms)
+
+
+def test_contrast_without_a_second_view_says_where_to_get_one():
+    loss = LossSpec(contrast=HalvesSpec())
+    view, _ = views(loss)
+    with pytest.raises(ValueError, match=r"loss\.contrast compares two views .* use LossSpec\.views"):
+        total_of(loss)(view)
+
+
+def test_evaluation_without_gradients_gives_the_same_terms():
+    loss = LossSpec(regularisers=(VicregSpec(layers="every"),))
+    total, given = total_of(loss), views(loss)
+    with torch.no_grad():
+        quiet = total(*given)
+    torch.testing.assert_close(quiet.terms, total(*given).terms)
+
+
+def test_one_kind_twice_is_refused():
+    with pytest.raises(ValueError, match=r"regularisers names \['vicreg'\] more than once"):
+        LossSpec(regularisers=(VicregSpec(), VicregSpec(covariance=2.0)))
+
+
+def test_a_weight_for_a_term_the_run_does_not_have_is_a_fault():
+    loss = LossSpec(weighting=FixedSpec(weights={"vicreg": 1.0}))
+    assert loss.faults(["reconstruction"]) == [
+        "loss.weighting.weights names ['vicreg'], but the terms of this run are ['reconstruction']"
+    ]
+
+
+def test_kendall_gal_with_a_term_that_can_be_negative_is_a_fault():
+    loss = LossSpec(regularisers=(MstSpec(), VicregSpec()), weighting=KendallGalSpec())
+    (fault,) = loss.faults(["reconstruction", "mst", "vicreg"])
+    assert fault.startswith("loss.weighting 'kendall_gal' would drive ['mst'] to minus infinity")
+
+
+def test_orthogonality_of_more_concepts_than_dimensions_is_a_fault():
+    loss = LossSpec(regularisers=(OrthogonalitySpec(), VicregSpec()))
+    assert loss.shape_faults(concepts=16, width=16) == []
+    (fault,) = loss.shape_faults(concepts=17, width=16)
+    assert fault.startswith("loss.regularisers: 'orthogonality' cannot be met by 17 concepts of width 16")
