@@ -24,3 +24,8 @@ class DataSpec(Spec):
     (its end is padding)."""
     bad_documents: float = Field(default=0.01, ge=0, le=1)
     """Share of empty or unreadable documents (or files) tolerated in a source."""
+
+    def faults(self) -> list[str]:
+        """What would stop `prepare`, found in moments: paths, columns and tokenizers that are not there."""
+        of_sources = [f"data.sources.{name}.{fault}" for name, s in self.sources.items() for fault in s.faults()]
+        return of_sources + [f"data.tokenizer.{fault}" for fault in self.tokenizer.faults()]

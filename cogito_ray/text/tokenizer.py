@@ -1,16 +1,122 @@
-"""From text to token ids: any Hugging Face fast tokenizer, or a byte-level BPE trained on the corpus."""
+"""From text to token ids: any Hugging Face fast tokenizer, or a byte-level BPE trained on the corpus.
 
-from typing import Annotated, Literal
+Uses the `tokenizers` library alone: transformers would cost each worker seconds and half a gigabyte.
+"""
 
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
 from pydantic import Field, PositiveInt
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from cogito_ray.spec import Spec
+from cogito_ray.text.shards import write_json
+from cogito_ray.text.vocabulary import Vocabulary
+
+FILE, CONFIG, FACTS = "tokenizer.json", "tokenizer_config.json", "vocabulary.json"
+PAD, MASK, SEPARATOR = "[PAD]", "[MASK]", "[SEP]"
+ROLES = {
+    "pad_token": ("[PAD]", "<pad>", "<|padding|>"),
+    "mask_token": ("[MASK]", "<mask>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "eos_token": ("<|endoftext|>",),
+}
+"""Names of special tokens in a tokenizer's configuration, and how tokenizers without one usually spell them."""
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A tokenizer and the facts about it. Special tokens spelled out in a text are encoded as ordinary text."""
+
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Token ids of each text, without special tokens."""
+        encoded = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(each.ids, self.dtype) for each in encoded]
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The narrowest little-endian integer that holds every id."""
+        return np.dtype("<u2" if self.vocabulary.size <= 2**16 else "<u4")
+
+    def digest(self) -> str:
+        content = self.tokenizer.to_str() + json.dumps(self._facts())
+        return sha256(content.encode()).hexdigest()[:12]
+
+    def save(self, folder: Path) -> None:
+        """Writes tokenizer.json, and vocabulary.json last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(str(folder / FILE))
+        write_json(folder / FACTS, self._facts())
+
+    def _facts(self) -> dict[str, int | tuple[int, ...]]:
+        facts = self.vocabulary
+        return {name: getattr(facts, name) for name in ("size", "pad_id", "mask_id", "separator_id", "special_ids")}
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """What `save` wrote."""
+        facts = json.loads((folder / FACTS).read_text())
+        vocabulary = Vocabulary(**{**facts, "special_ids": tuple(facts["special_ids"])})
+        return cls(_plain(Tokenizer.from_file(str(folder / FILE))), vocabulary)
+
+    @staticmethod
+    def is_saved(folder: Path) -> bool:
+        return (folder / FACTS).exists()
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, named: dict[str, str]) -> Self:
+        """Adds what is missing of padding, mask and separator. `named`: the tokens that already have a role."""
+        pad = named.get("pad_token", PAD)
+        separator = named.get("sep_token") or named.get("eos_token") or SEPARATOR
+        roles = (pad if pad != separator else PAD, named.get("mask_token", MASK), separator)
+        tokenizer.add_special_tokens([AddedToken(token, special=True) for token in roles])
+        ids: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+        pad_id, mask_id, separator_id = (ids[token] for token in roles)
+        special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+        special_ids = tuple(sorted(special | {pad_id, mask_id, separator_id}))
+        return cls(_plain(tokenizer), Vocabulary(max(ids.values()) + 1, pad_id, mask_id, separator_id, special_ids))
+
+
+def _plain(tokenizer: Tokenizer) -> Tokenizer:
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 class PretrainedTokenizerSpec(Spec):
     kind: Literal["pretrained"] = "pretrained"
     name: str
     """A name on the Hugging Face hub, or a folder that holds tokenizer.json."""
+
+    def faults(self) -> list[str]:
+        try:
+            self.load()
+        except (OSError, ValueError) as error:
+            return [f"name: {self.name!r} gives no tokenizer ({error}); give a hub name or a folder with {FILE}"]
+        return []
+
+    def load(self) -> TextTokenizer:
+        """OSError or ValueError if there is no readable tokenizer.json."""
+        text = _fetched(self.name, FILE).read_text()
+        if "model" not in json.loads(text):
+            raise ValueError(f"{FILE} describes no model")
+        tokenizer = Tokenizer.from_str(text)
+        try:
+            config = json.loads(_fetched(self.name, CONFIG).read_text())
+        except OSError:  # tokenizer_config.json is optional
+            config = {}
+        given = {role: config[role] for role in ROLES if config.get(role)}
+        named = {role: token if isinstance(token, str) else token["content"] for role, token in given.items()}
+        return TextTokenizer.of(tokenizer, {**_usual_roles(tokenizer), **named})
 
 
 class BpeSpec(Spec):
@@ -22,5 +128,43 @@ class BpeSpec(Spec):
     sample: PositiveInt = 20_000_000
     """Characters of the corpus it is trained on, shared equally among the sources."""
 
+    def faults(self) -> list[str]:
+        return []
+
+    def train(self, texts: Iterable[str]) -> TextTokenizer:
+        """The same texts give the same tokenizer. ValueError when they are too few for the vocabulary."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocabulary,
+            special_tokens=[PAD, MASK, SEPARATOR],
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        if (size := tokenizer.get_vocab_size()) < self.vocabulary:
+            raise ValueError(
+                f"data.tokenizer.vocabulary: {self.vocabulary} entries asked, but the corpus yields only {size}; "
+                "ask for fewer or add text"
+            )
+        return TextTokenizer.of(tokenizer, {})
+
 
 TokenizerSpec = Annotated[PretrainedTokenizerSpec | BpeSpec, Field(discriminator="kind")]
+
+
+def _fetched(name: str, file: str) -> Path:
+    """A file of a local folder, or of the hub. OSError if it is not there."""
+    if Path(name).is_dir():
+        return Path(name) / file
+    from huggingface_hub import hf_hub_download  # costs half a second: only for names
+
+    return Path(hf_hub_download(name, file))
+
+
+def _usual_roles(tokenizer: Tokenizer) -> dict[str, str]:
+    """Roles told by the usual spelling, for tokenizers without a configuration."""
+    known = tokenizer.get_vocab(with_added_tokens=True)
+    found = {role: [token for token in spelled if token in known] for role, spelled in ROLES.items()}
+    return {role: present[0] for role, present in found.items() if present}

@@ -1,0 +1,88 @@
+"""What a source yields: documents, and the parts in which independent tasks read them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple, Protocol
+
+SMALLEST_PART, LARGEST_PART = 4 * 2**20, 128 * 2**20  # bytes of text
+PARTS = 64
+"""Parts a source is cut into when its size allows: enough to keep a cluster busy, few enough to name each."""
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A document that cannot be used, or a whole file that cannot be read."""
+
+    place: str
+    """File, and the row or byte in it."""
+    reason: str
+    whole_file: bool = False
+
+
+class Found(NamedTuple):
+    """What stands where a document's text should be."""
+
+    place: str
+    value: object
+
+    def text(self) -> str | Bad:
+        """The text, if it is one that can be tokenised."""
+        text = self.value
+        try:
+            text = text.decode() if isinstance(text, bytes) else text
+            if not isinstance(text, str):
+                return Bad(self.place, f"not text but {type(text).__name__}")
+            text.encode()
+        except UnicodeError as error:
+            return Bad(self.place, f"not UTF-8: {error}")
+        return text if text and not text.isspace() else Bad(self.place, "empty")
+
+
+class Piece(Protocol):
+    """A stretch of one file. Plain data, so that it can be sent to another machine."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of text, estimated."""
+        ...
+
+    def read(self) -> Iterator[Found | Bad]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one task reads, tokenises and packs. Parts depend on the source alone, never on the cluster."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(piece.size for piece in self.pieces)
+
+    def read(self) -> Iterator[Found | Bad]:
+        for piece in self.pieces:
+            yield from piece.read()
+
+
+def parts_of(pieces: Sequence[Piece]) -> list[Part]:
+    """Neighbouring pieces joined to parts of similar size."""
+    target = target_size(sum(piece.size for piece in pieces))
+    parts: list[Part] = []
+    gathered: list[Piece] = []
+    for piece in pieces:
+        gathered.append(piece)
+        if sum(each.size for each in gathered) >= target:
+            parts.append(Part(tuple(gathered)))
+            gathered = []
+    return [*parts, Part(tuple(gathered))] if gathered else parts
+
+
+def target_size(total: int) -> int:
+    """Bytes of text per part for a source of `total` bytes."""
+    return min(max(total // PARTS, SMALLEST_PART), LARGEST_PART)
+
+
+def fraction(text: bytes, salt: bytes = b"") -> float:
+    """A number in [0, 1) that depends on the text alone: decides which documents are held out or sampled."""
+    return int.from_bytes(blake2b(text, digest_size=8, salt=salt).digest(), "big") / 2**64

@@ -1,0 +1,107 @@
+"""The order in which rows are read: a pure function of seed, position and weights. Who reads them does not matter.
+
+Within a source every epoch is a permutation computed, not stored: a Feistel network over the next power of four, walked
+until it lands inside (cycle walking, doi:10.1007/3-540-45760-7_9). So any position costs the same, and resuming needs
+the position alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+BLOCK = 1000
+"""Positions in which every source gets its exact share."""
+ROUNDS = 8
+Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+Bits = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    rows: tuple[int, ...]
+    """Train rows of each source."""
+    weights: tuple[float, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        starved = [index for index, quota in enumerate(self.quotas) if quota == 0]
+        if starved:
+            raise ValueError(
+                f"data.sources: weights {list(self.weights)} leave source number {starved[0]} less than one row in "
+                f"{BLOCK}; raise its weight or remove it"
+            )
+
+    @cached_property
+    def quotas(self) -> Indices:
+        """Rows of each source per block (largest remainder)."""
+        exact = np.array(self.weights) / sum(self.weights) * BLOCK
+        quotas = np.floor(exact).astype(np.int64)
+        neediest = np.argsort(quotas - exact, kind="stable")
+        quotas[neediest[: BLOCK - quotas.sum()]] += 1
+        return quotas
+
+    def take(self, start: int, count: int) -> tuple[Indices, Indices]:
+        """For positions [start, start + count): the source of each, and the number of its train row there."""
+        blocks = range(start // BLOCK, -(-(start + count) // BLOCK))
+        parts = [self._block(block) for block in blocks]
+        inside = slice(start - blocks.start * BLOCK, start - blocks.start * BLOCK + count)
+        sources = np.concatenate([sources for sources, _ in parts] or [np.empty(0, np.int64)])[inside]
+        draws = np.concatenate([draws for _, draws in parts] or [np.empty(0, np.int64)])[inside]
+        return sources, self._rows(sources, draws)
+
+    def _block(self, block: int) -> tuple[Indices, Indices]:
+        """The source at each of a block's positions, and how often it was drawn before."""
+        in_order = np.repeat(np.arange(len(self.rows)), self.quotas)
+        sources = np.random.default_rng([self.seed, block]).permutation(in_order)
+        draws = np.empty(BLOCK, np.int64)
+        for source, quota in enumerate(self.quotas):
+            draws[sources == source] = np.arange(quota) + block * quota
+        return sources, draws
+
+    def _rows(self, sources: Indices, draws: Indices) -> Indices:
+        rows = np.empty_like(draws)
+        for source, size in enumerate(self.rows):
+            mine = np.flatnonzero(sources == source)
+            epochs, offsets = np.divmod(draws[mine], size)
+            for epoch in np.unique(epochs):
+                now = epochs == epoch
+                rows[mine[now]] = permuted(offsets[now], size, (self.seed, source, int(epoch)))
+        return rows
+
+
+def permuted(offsets: Indices, size: int, key: Sequence[int]) -> Indices:
+    """Where a pseudo-random permutation of range(size), named by `key`, sends `offsets`."""
+    half = max(1, -(-(size - 1).bit_length() // 2))
+    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64).astype(np.uint64)
+    result = offsets.astype(np.uint64)
+    outside = np.ones(len(result), bool)
+    while outside.any():
+        result[outside] = _feistel(result[outside], half, keys)
+        outside = result >= size
+    return result.astype(np.int64)
+
+
+def share_of_batch(step: int, *, batch: int, rank: int, world: int) -> tuple[int, int]:
+    """Start and count of the positions that worker `rank` of `world` reads for global batch number `step`."""
+    if batch % world:
+        raise ValueError(f"a batch of {batch} rows cannot be split evenly over {world} workers")
+    count = batch // world
+    return step * batch + rank * count, count
+
+
+def _feistel(values: Bits, half: int, keys: Bits) -> Bits:
+    shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
+    left, right = values >> shift, values & mask
+    for key in keys:
+        left, right = right, left ^ (_mixed(right ^ key) & mask)
+    return (left << shift) | right
+
+
+def _mixed(bits: Bits) -> Bits:
+    """SplitMix64's finaliser (doi:10.1145/2714064.2660195)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))

@@ -1,0 +1,226 @@
+"""Token shards: Parquet files of fixed-length rows that can also be memory-mapped.
+
+A shard is one column `ids` of fixed-width binary values (N little-endian unsigned integers each), uncompressed and in
+a single plain page, so its rows lie one after the other in the file: any Parquet reader can read it, and a memory map
+gives (R, N) without copying. `manifest.json`, written last, names every shard with its size and SHA-256.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from cogito_ray.text.pack import Ids
+
+SHARD_BYTES = 48 * 2**20
+MANIFEST, COUNTS, VERIFIED = "manifest.json", "unigram_counts.npy", "verified.json"
+ONE_PAGE = 2**31 - 1
+LONGEST_PAGE_HEADER = 64  # bytes; one page's header takes about 27
+Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+Side = Literal["train", "held_out"]
+SIDES: tuple[Side, Side] = ("train", "held_out")
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(_Stored):
+    file: str
+    rows: int
+    size: int
+    """Bytes of the file."""
+    sha256: str
+
+
+class BadDocument(_Stored):
+    place: str
+    reason: str
+
+
+class Counted(_Stored):
+    """What one part, or a whole source, came to."""
+
+    documents: dict[Side, int]
+    tokens: dict[Side, int]
+    """Real tokens: separators and padding not counted."""
+    shards: dict[Side, tuple[Shard, ...]]
+    bad_documents: int
+    bad_files: int
+    files: int
+    """Pieces of files, when a file was read in several."""
+    examples: tuple[BadDocument, ...]
+    """The first bad documents."""
+
+    def rows(self, side: Side) -> int:
+        return sum(shard.rows for shard in self.shards[side])
+
+    @property
+    def every_shard(self) -> list[Shard]:
+        return [shard for side in SIDES for shard in self.shards[side]]
+
+    @property
+    def bad_share(self) -> float:
+        """Share of documents, or of files where that is more, that could not be used."""
+        documents = sum(self.documents.values()) + self.bad_documents
+        return max(self.bad_documents / max(documents, 1), self.bad_files / max(self.files, 1))
+
+
+class Manifest(Counted):
+    """All there is to know about one source's shards."""
+
+    identity: dict[str, object]
+    """What the shards were made from; its digest names the folder."""
+    length: int
+    dtype: str
+    versions: dict[str, str]
+    counts_sha256: str
+    """Of unigram_counts.npy."""
+
+
+class DamagedShards(ValueError):
+    """Shards that are missing, torn or altered."""
+
+    def __init__(self, folder: Path, files: Sequence[str]):
+        super().__init__(
+            f"{folder}: {len(files)} shards are missing, torn or altered ({', '.join(files[:3])}); "
+            "run `cogito-ray prepare` to build them again"
+        )
+
+
+def write_shard(file: Path, rows: Ids) -> Shard:
+    """Writes (R, N) `rows` so that a reader sees all of the file or nothing."""
+    count, width = len(rows), rows.shape[1] * rows.itemsize
+    values = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), count, [None, pa.py_buffer(np.ascontiguousarray(rows))]
+    )
+    schema = pa.schema([pa.field("ids", pa.binary(width), nullable=False)])
+    draft = file.with_suffix(f".{os.getpid()}.draft")
+    pq.write_table(
+        pa.table([values], schema=schema),
+        draft,
+        row_group_size=count,
+        write_batch_size=count,
+        data_page_size=ONE_PAGE,
+        max_rows_per_page=ONE_PAGE,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+    )
+    shard = Shard(file=file.name, rows=count, size=draft.stat().st_size, sha256=file_sha256(draft))
+    map_shard(draft, rows.shape[1], rows.dtype)
+    draft.rename(file)
+    return shard
+
+
+def map_shard(file: Path, length: int, dtype: np.dtype[np.unsignedinteger]) -> Ids:
+    """(R, N) view of a shard's rows; nothing is read until it is used. ValueError if the layout is another."""
+    try:
+        parquet = pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedShards(file.parent, [file.name]) from error
+    chunk = parquet.metadata.row_group(0).column(0)
+    rows = parquet.metadata.num_rows
+    header = chunk.total_compressed_size - rows * length * dtype.itemsize
+    if parquet.metadata.num_row_groups != 1 or not 0 < header <= LONGEST_PAGE_HEADER:
+        raise ValueError(f"{file}: rows of {length} tokens do not lie in one page; prepare the data again")
+    return np.memmap(file, dtype, "r", offset=chunk.data_page_offset + header, shape=(rows, length))
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class TokenShards:
+    """The shards of one prepared source. Opening checks that every file is there in full; it reads no rows."""
+
+    def __init__(self, folder: Path, manifest: Manifest):
+        self.folder, self.manifest = folder, manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """FileNotFoundError without a manifest; DamagedShards if a file is missing or has another size."""
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        torn = [shard.file for shard in manifest.every_shard if not has_size(folder, shard)]
+        if torn:
+            raise DamagedShards(folder, torn)
+        return cls(folder, manifest)
+
+    def train(self, rows: np.ndarray) -> Ids:
+        """(B, N) the train rows with these numbers."""
+        return self._gather("train", rows)
+
+    def held_out(self, rows: np.ndarray) -> Ids:
+        """(B, N) the held-out rows with these numbers."""
+        return self._gather("held_out", rows)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """(2, V) how often each token occurs in the train and in the held-out rows; special tokens 0."""
+        return np.asarray(np.load(self.folder / COUNTS), np.int64)
+
+    def _gather(self, side: Side, rows: np.ndarray) -> Ids:
+        shards = self.manifest.shards[side]
+        ends = np.cumsum([shard.rows for shard in shards])
+        owner = np.searchsorted(ends, rows, side="right")
+        result = np.empty((len(rows), self.manifest.length), self.manifest.dtype)
+        for index in np.unique(owner):
+            mine = owner == index
+            result[mine] = self._map(shards[index].file)[rows[mine] - (ends[index] - shards[index].rows)]
+        return result
+
+    def _map(self, file: str) -> Ids:
+        if file not in self._maps:
+            self._maps[file] = map_shard(self.folder / file, self.manifest.length, np.dtype(self.manifest.dtype))
+        return self._maps[file]
+
+    @cached_property
+    def _maps(self) -> dict[str, Ids]:
+        return {}
+
+
+def has_size(folder: Path, shard: Shard) -> bool:
+    file = folder / shard.file
+    return file.is_file() and file.stat().st_size == shard.size
+
+
+class Verified:
+    """Which shards were hashed, and how the files looked then: a file that was not touched since is not read again."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        file = folder / VERIFIED
+        self.seen: dict[str, list[int]] = json.loads(file.read_text()) if file.exists() else {}
+
+    def holds(self, shard: Shard) -> bool:
+        """Whether the file is what the manifest says; reads it only if it may have changed."""
+        if not has_size(self.folder, shard):
+            return False
+        if self.seen.get(shard.file) == self._look(shard):
+            return True
+        return file_sha256(self.folder / shard.file) == shard.sha256
+
+    def save(self, shards: Sequence[Shard]) -> None:
+        looks = {shard.file: self._look(shard) for shard in shards}
+        write_json(self.folder / VERIFIED, looks)
+
+    def _look(self, shard: Shard) -> list[int]:
+        status = (self.folder / shard.file).stat()
+        return [status.st_size, status.st_mtime_ns]
+
+
+def write_json(file: Path, content: object) -> None:
+    """Readers see the old file or the new one, never half of one."""
+    draft = file.with_suffix(f".{os.getpid()}.draft")
+    draft.write_text(json.dumps(content, indent=1))
+    draft.rename(file)
