@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from cogito_ray.records.record import Record, Trial
-from cogito_ray.sweeps.domains import Sample, Scalar
+from cogito_ray.sweeps.domains import Scalar
 from cogito_ray.sweeps.goals import GoalSpec
 from cogito_ray.sweeps.paths import get
 

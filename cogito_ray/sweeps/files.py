@@ -3,6 +3,7 @@
 Scalars are read as in YAML 1.2 (1e-3 is a number, `on` a word), and a key that stands twice is an error.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,9 +41,10 @@ def load_run(path: Path | str) -> RunSpec:
     return _load(Path(path), RunSpec)
 
 
-def dump(tree: JsonValue) -> str:
-    """`tree` as YAML, in its own order, short lists on one line."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+def dump(tree: JsonValue, *, one_line: bool = False) -> str:
+    """`tree` as YAML in its own order, innermost lists and mappings (or everything) on one line."""
+    flow, width = (True, math.inf) if one_line else (None, 100)
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=width, allow_unicode=True)
 
 
 def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
@@ -64,7 +66,7 @@ def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
 
 
 def _short(value: JsonValue) -> str:
-    return dump(value).removesuffix("...\n").strip().replace("\n", " ")
+    return dump(value, one_line=True).removesuffix("...\n").strip()
 
 
 def _load(file: Path, kind: type[AnySpec]) -> AnySpec:

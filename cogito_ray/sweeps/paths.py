@@ -23,7 +23,7 @@ def kinds_at(root: type[BaseModel], path: str) -> set[type]:
 
 
 def default_at(root: type[BaseModel], path: str) -> JsonValue:
-    """What stands at `path` when nobody sets it; None when that cannot be said."""
+    """What stands at `path` when nobody sets it, parts as mappings; None when that cannot be said."""
     here: object = root
     for key in path.split("."):
         if isinstance(here, BaseModel):
@@ -32,6 +32,9 @@ def default_at(root: type[BaseModel], path: str) -> JsonValue:
             here = _unset(here.model_fields[key])
         else:
             return None
+    if isinstance(here, BaseModel):
+        part: Tree = here.model_dump(mode="json")
+        return part
     return here if isinstance(here, bool | int | float | str) else None
 
 
@@ -85,6 +88,12 @@ def put(tree: Tree, path: str, value: JsonValue) -> None:
         here[int(leaf)] = value
     else:
         _blocked(path, ".".join(parents), here)
+
+
+def above(path: str) -> list[str]:
+    """The paths that `path` lies in, widest first."""
+    keys = path.split(".")
+    return [".".join(keys[:depth]) for depth in range(1, len(keys))]
 
 
 def _blocked(path: str, place: str, found: JsonValue) -> NoReturn:

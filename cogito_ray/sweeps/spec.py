@@ -16,7 +16,7 @@ from cogito_ray.sweeps.asha import Asha, NoStoppingSpec, StoppingSpec
 from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
 from cogito_ray.sweeps.faults import faults
 from cogito_ray.sweeps.goals import GoalSpec
-from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, overlap, put
+from cogito_ray.sweeps.paths import Tree, above, default_at, get, kinds_at, overlap, put
 from cogito_ray.text.spec import DataSpec
 
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -75,6 +75,9 @@ class SweepSpec(Spec):
         for path in self.order():
             domain = self.space[path]
             value = setting(domain, sample[path], partial(_number_at, tree))
+            for part in above(path):
+                if get(tree, part) is None and (default := default_at(RunSpec, part)) is not None:
+                    put(tree, part, default)  # else the part would hold this one setting alone, without its kind
             put(tree, path, round(value) if reads(domain) and _whole(path) and isinstance(value, float) else value)
         return tree
 

@@ -1,0 +1,85 @@
+"""Domains: what they list, what samplers get, what they refuse."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from cogito_ray.sweeps.domains import Domain, reads, setting
+
+PARSE = TypeAdapter(Domain).validate_python
+
+
+def no_lookup(path: str) -> float:
+    raise AssertionError(f"{path} was looked up")
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ({"choice": [8, 16]}, (8, 16)),
+        ({"choice": [None, True, 1, "a"]}, (None, True, 1, "a")),
+        ({"grid": [0.1, 0.2]}, (0.1, 0.2)),
+        ({"preset": {"none": [], "one": [{"kind": "variance"}]}}, ("none", "one")),
+        ({"randint": [2, 4]}, (2, 3, 4)),
+        ({"randint": [2, 9], "step": 3}, (2, 5, 8)),
+        ({"uniform": [0.1, 0.5], "step": 0.1}, (0.1, 0.2, 0.3, 0.4, 0.5)),
+        ({"uniform": [0.0, 1.0], "step": 0.4}, (0.0, 0.4, 0.8)),
+        ({"uniform": [0.0, 1.0]}, None),
+        ({"loguniform": [1e-3, 1.0]}, None),
+        ({"ratio": {"of": "model.width", "choice": [0.25, 1.0]}}, (0.25, 1.0)),
+        ({"ratio": {"of": "model.width", "uniform": [0.25, 1.0]}}, None),
+    ],
+)
+def test_a_domain_lists_exactly_its_values(written, values):
+    assert PARSE(written).values() == values
+
+
+@pytest.mark.parametrize(
+    ("written", "extremes"),
+    [
+        ({"uniform": [0.0, 1.0]}, (0.0, 1.0)),
+        ({"uniform": [0.0, 1.0], "step": 0.4}, (0.0, 0.8)),
+        ({"loguniform": [1e-3, 1.0]}, (1e-3, 1.0)),
+        ({"randint": [2, 9], "step": 3}, (2, 8)),
+        ({"choice": [3, 1, 2]}, (3, 1, 2)),
+    ],
+)
+def test_extremes_are_values_that_a_sampler_can_draw(written, extremes):
+    domain = PARSE(written)
+    distribution = domain.distribution()
+    assert domain.extremes() == extremes
+    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in extremes)
+
+
+def test_a_preset_puts_its_sub_tree_and_a_sampler_sees_its_name():
+    domain = PARSE({"preset": {"deep": {"kind": "position", "depth": 4}}})
+    assert domain.distribution().choices == ("deep",)
+    assert setting(domain, "deep", no_lookup) == {"kind": "position", "depth": 4}
+
+
+def test_a_ratio_puts_its_fraction_of_the_number_it_reads():
+    domain = PARSE({"ratio": {"of": "model.width", "choice": [0.25]}})
+    assert reads(domain) == ("model.width",)
+    assert setting(domain, 0.25, {"model.width": 64.0}.__getitem__) == 16.0
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ({"uniform": [2, 2]}, "the range 2.0 to 2.0 is empty"),
+        ({"uniform": [0, 1], "step": 2}, "step 2.0 is larger than the range"),
+        ({"loguniform": [0, 1]}, "loguniform needs positive bounds, got 0.0"),
+        ({"randint": [3, 2]}, "the range 3 to 2 is empty"),
+        ({"choice": []}, "at least 1 item"),
+        ({"choice": [1, 2, 1]}, "1 stands here more than once"),
+        ({"choice": [[1, 2]]}, "valid"),
+        ({"preset": {}}, "at least 1 item"),
+        ({"ratio": {"of": "model.width"}}, "say of which path and which fractions"),
+        ({"ratio": {"of": "model.width", "uniform": [1, 0.5]}}, "the range 1.0 to 0.5 is empty"),
+        ({"choose": [1]}, "a mapping with one of choice, uniform"),
+        ({"choice": [1], "grid": [1]}, "Extra inputs"),
+        (3, "a mapping with one of choice, uniform"),
+    ],
+)
+def test_a_domain_refuses_what_cannot_be_drawn_from(written, fault):
+    with pytest.raises(ValidationError, match=fault):
+        PARSE(written)

@@ -1,0 +1,251 @@
+"""Sweeps: trials, corners, cells and corpora of a space, and what is refused before anything starts."""
+
+import copy
+
+import pytest
+from pydantic import ValidationError
+
+from cogito_ray.spec import explain
+from cogito_ray.sweeps.paths import put
+from cogito_ray.sweeps.spec import SweepSpec, corpus_key
+
+BASE = {
+    "name": "tiny",
+    "run": {
+        "data": {
+            "sources": {
+                "library": {"kind": "python-docs", "part": "library", "weight": 2},
+                "packages": {"kind": "python-docs", "part": "packages"},
+            },
+            "length": 32,
+        },
+        "model": {"width": 64, "heads": 4, "concepts": 8, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "loss": {"regularisers": [{"kind": "variance"}]},
+        "training": {"steps": 100, "batch": 8},
+    },
+    "space": {"objective.rate": {"uniform": [0.3, 0.9]}},
+    "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
+    "budget": {"trials": 6},
+}
+
+
+def sweep(**changes):
+    """BASE with dotted paths replaced; `__` stands for a dot, and `space` is replaced as a whole."""
+    tree = copy.deepcopy(BASE)
+    for path, value in changes.items():
+        put(tree, path.replace("__", "."), value)
+    return SweepSpec.model_validate(tree)
+
+
+def faults(**changes):
+    with pytest.raises(ValidationError) as error:
+        sweep(**changes)
+    return [line for fault in explain(error.value) for line in fault.splitlines()]
+
+
+def test_a_trial_is_the_run_with_the_sample_written_into_it():
+    space = {"objective.rate": {"uniform": [0.3, 0.9]}, "loss.weighting.weights.variance": {"choice": [0.5]}}
+    spec = sweep(space=space)
+    run = spec.trial({"objective.rate": 0.4, "loss.weighting.weights.variance": 0.5})
+    assert run.objective.rate == 0.4
+    assert run.loss.weighting.weights == {"variance": 0.5}
+    assert spec.run == BASE["run"]
+
+
+def test_equal_samples_make_runs_of_equal_digest_and_others_do_not():
+    spec = sweep()
+    digests = [spec.trial({"objective.rate": rate}).digest() for rate in (0.4, 0.4, 0.5)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_axis_inside_a_preset_is_written_after_it_in_whatever_order_they_stand():
+    space = {
+        "model.decoder.depth": {"choice": [3, 5]},
+        "model.decoder": {"preset": {"plain": {"kind": "position"}}},
+    }
+    spec = sweep(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
+    assert spec.trial({"model.decoder": "plain", "model.decoder.depth": 5}).model.decoder.depth == 5
+
+
+def test_a_ratio_follows_a_varying_width_and_is_rounded_where_a_whole_number_is_wanted():
+    space = {
+        "model.token_width": {"ratio": {"of": "model.width", "choice": [0.26]}},
+        "model.width": {"choice": [64, 128]},
+    }
+    spec = sweep(space=space)
+    widths = [spec.trial({"model.width": w, "model.token_width": 0.26}).model.token_width for w in (64, 128)]
+    assert widths == [17, 33]
+
+
+def test_a_ratio_of_a_setting_left_to_its_default_is_of_the_default():
+    tree = copy.deepcopy(BASE)
+    del tree["run"]["model"]["width"]
+    tree["space"] = {"model.token_width": {"ratio": {"of": "model.width", "choice": [0.5]}}}
+    run = SweepSpec.model_validate(tree).trial({"model.token_width": 0.5})
+    assert run.model.token_width * 2 == run.model.width
+
+
+def test_corners_hold_every_pair_of_extremes():
+    space = {
+        "objective.rate": {"uniform": [0.3, 0.9]},
+        "model.concepts": {"choice": [4, 8, 12]},
+        "training.optimizer.learning_rate": {"loguniform": [1e-3, 1e-2]},
+    }
+    corners = list(sweep(space=space).corners())
+    for one, two in (("objective.rate", "model.concepts"), ("model.concepts", "training.optimizer.learning_rate")):
+        assert len({(corner[one], corner[two]) for corner in corners}) == 6
+    assert len(corners) == len({tuple(corner.items()) for corner in corners})
+
+
+def test_grid_axes_are_crossed_and_the_others_left_to_the_sampler():
+    space = {"model.concepts": {"grid": [4, 8]}, "seed": {"grid": [0, 1, 2]}, "objective.rate": {"uniform": [0.3, 0.9]}}
+    spec = sweep(space=space)
+    assert len(spec.cells()) == 6
+    assert {"model.concepts": 8, "seed": 2} in spec.cells()
+    assert list(spec.distributions()) == ["objective.rate"]
+
+
+def test_under_the_grid_sampler_every_axis_is_crossed():
+    space = {"model.concepts": {"choice": [4, 8]}, "seed": {"randint": [0, 2]}}
+    spec = sweep(space=space, search={"sampler": "grid"})
+    assert len(spec.cells()) == 6
+    assert spec.distributions() == {}
+
+
+def test_corpora_are_listed_once_each_whatever_their_mixing_weights():
+    space = {
+        "data.length": {"choice": [16, 32]},
+        "data.sources.library.weight": {"uniform": [0.5, 4.0]},
+        "objective.rate": {"uniform": [0.3, 0.9]},
+    }
+    spec = sweep(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
+    assert [data.length for data in spec.corpora()] == [16, 32]
+    assert len(sweep().corpora()) == 1
+
+
+def test_a_corpus_a_trial_reads_is_among_the_corpora():
+    space = {
+        "data.length": {"ratio": {"of": "model.concepts", "choice": [2, 4]}},
+        "model.concepts": {"choice": [8, 16]},
+    }
+    spec = sweep(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
+    known = {corpus_key(data) for data in spec.corpora()}
+    assert {corpus_key(spec.trial(corner).data) for corner in spec.corners()} == known
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"space": {"model.widht": {"choice": [64]}}},
+            "space.model.widht: there is no such setting in a run; did you mean model.width",
+        ),
+        (
+            {"space": {"model.heads": {"choice": [4, 5]}}},
+            "space.model.heads=5: model: width 64 is not divisible by 5 heads",
+        ),
+        ({"run__model__decoder": None}, "run: nothing trains the encoder: set model.decoder, loss.contrast, or both"),
+        ({"run__training__steps": 0}, "run.training.steps: Input should be greater than 0; got 0"),
+        (
+            {"space": {"training.steps": {"uniform": [50, 90]}}},
+            "space.training.steps: a whole number is wanted here; use randint or choice",
+        ),
+        ({"space": {"data.held_out": {"uniform": [0.1, 0.2]}}}, "space.data.held_out: each value makes a corpus"),
+        (
+            {"space": {"model.width": {"ratio": {"of": "model.size", "choice": [1]}}}},
+            "space.model.width.ratio.of: model.size is no number of a run",
+        ),
+        (
+            {"space": {"model.width": {"ratio": {"of": "model.token_width", "choice": [1]}}}},
+            "run: a ratio is of model.token_width, which is None; set a number",
+        ),
+        ({"search": {"sampler": "grid"}}, "space.objective.rate: the grid sampler needs values it can list"),
+        (
+            {"space": {"seed": {"choice": [0, 1]}}, "search": {"sampler": "grid"}},
+            "budget.trials: the grid has 2 points, got 6; write 2",
+        ),
+        ({"space": {"seed": {"grid": [0, 1]}}}, "search.sampler: tpe has nothing to draw"),
+        (
+            {"space": {"seed": {"grid": [0, 1, 2, 3]}, "objective.rate": {"uniform": [0.3, 0.9]}}},
+            "budget.trials: the grids cross to 4 cells, got 6 trials",
+        ),
+        ({"goals": []}, "goals: exactly one goal can be ranked by for now, got 0"),
+        (
+            {"goals": [{"metric": "eval/reconstruction", "mode": "min"}]},
+            "goals.0.metric: no run reports eval/reconstruction; did you mean eval/reconstruction_nats",
+        ),
+        (
+            {"goals": [{"metric": "loss/total", "mode": "min"}]},
+            "goals.0.metric: loss/total asks something else of each trial, because objective varies; rank by "
+            "eval/reconstruction_nats",
+        ),
+        (
+            {"space": {"data.length": {"choice": [16, 32]}}},
+            "goals.0.metric: eval/reconstruction_nats asks something else of each trial, because data.length "
+            "varies",
+        ),
+        (
+            {"space": {"model.decoder.depth": {"choice": [1, 2]}}},
+            "goals.0.metric: eval/reconstruction_nats asks something else of each trial, because model.decoder "
+            "varies",
+        ),
+        (
+            {"space": {"objective": {"preset": {"a": {"kind": "tsdae"}, "b": {"kind": "mlm"}}}}},
+            "goals.0.metric: eval/reconstruction_nats asks something else of each trial, because "
+            "objective.kind varies",
+        ),
+        (
+            {"early_stopping": {"kind": "asha", "first_rung": 100}},
+            "early_stopping.first_rung: 100 is not before the last step (100)",
+        ),
+        ({"name": "../up"}, "name: String should match pattern"),
+    ],
+)
+def test_a_sweep_is_refused_with_its_place_its_value_and_a_way_out(changes, fault):
+    found = faults(**changes)
+    assert any(line.startswith(fault) for line in found), found
+
+
+def test_a_fault_that_takes_two_axes_names_both_and_is_told_once():
+    space = {
+        "model.concepts": {"choice": [8, 200]},
+        "loss.regularisers": {"preset": {"none": [], "far": [{"kind": "orthogonality"}], "v": [{"kind": "vicreg"}]}},
+        "objective.rate": {"uniform": [0.3, 0.9]},
+    }
+    (line,) = faults(space=space)
+    assert line.startswith("space.model.concepts=200 with space.loss.regularisers.far: ")
+
+
+def test_a_fault_of_a_preset_is_told_under_its_name():
+    space = {"model.decoder": {"preset": {"reader": {"kind": "perceiver"}, "position": {"kind": "position"}}}}
+    (line,) = faults(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
+    assert line.startswith("space.model.decoder.reader: ")
+
+
+def test_all_faults_are_told_at_once():
+    found = faults(
+        space={"model.heads": {"choice": [4, 5]}, "training.steps": {"choice": [-1, 100]}},
+        goals=[{"metric": "eval/nonsense", "mode": "min"}],
+        early_stopping={"kind": "asha", "first_rung": 500},
+    )
+    assert sorted(line.split(":")[0] for line in found) == [
+        "early_stopping.first_rung",
+        "goals.0.metric",
+        "space.model.heads=5",
+        "space.training.steps=-1",
+    ]
+
+
+def test_ratios_in_a_circle_are_refused():
+    space = {
+        "model.width": {"ratio": {"of": "model.concepts", "choice": [1.0]}},
+        "model.concepts": {"ratio": {"of": "model.width", "choice": [1.0]}},
+    }
+    (line,) = faults(space=space)
+    assert line.startswith("space: ratios go round in a circle: model.")
+
+
+def test_a_sample_must_name_exactly_the_paths_of_the_space():
+    with pytest.raises(ValueError, match=r"look at model\.width, objective\.rate"):
+        sweep().trial({"model.width": 64})
