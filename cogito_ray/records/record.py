@@ -88,6 +88,8 @@ class Record:
     """One per start of a driver: more than one where the sweep was taken up again."""
     trials: dict[str, Trial] = field(default_factory=dict)
     """By name, in the order they first started."""
+    reports: list[Reported] = field(default_factory=list)
+    """Of all trials, in the order they came: what an early-stopping policy is fed again to go on."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
 
@@ -129,6 +131,7 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 raise LedgerFault(f"{path}: trial {event.trial} reports or ends, but never started")
             case Reported():
                 record.trials[event.trial].reports[event.step] = event
+                record.reports.append(event)
             case TrialEnded():
                 record.trials[event.trial].end = event
             case TornLine():

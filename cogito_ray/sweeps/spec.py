@@ -25,7 +25,7 @@ FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 class SearchSpec(Spec):
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """tpe: tree-structured Parzen estimator (arXiv:2304.11127); grid: every point of the space once."""
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the sampler; a run's own is `run.seed`."""
 
 
@@ -108,10 +108,15 @@ class SweepSpec(Spec):
     def cells(self) -> list[Sample]:
         """What is crossed instead of sampled: all `grid` axes, or the whole space under the grid sampler.
 
-        Trial number n has the values of cell n modulo their number; a sampler draws the rest.
+        Trials go round the cells in turn (see `sample`).
         """
         crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
         return [dict(zip(crossed, values, strict=True)) for values in product(*crossed.values())]
+
+    def sample(self, number: int, drawn: Sample) -> Sample:
+        """The point that trial `number` (from 0) tries: its cell, and what a sampler drew from `distributions`."""
+        cells = self.cells()
+        return cells[number % len(cells)] | drawn
 
     def crossed(self) -> list[str]:
         """Paths whose values come from `cells`."""

@@ -1,0 +1,114 @@
+"""The ledger: nothing that was appended is lost, a torn line is passed over, damage is not."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cogito_ray.records.ledger import (
+    Ledger,
+    LedgerFault,
+    Reported,
+    SweepClosed,
+    SweepOpened,
+    TornLine,
+    TrialEnded,
+    TrialStarted,
+    events,
+)
+from cogito_ray.records.provenance import Provenance
+
+ORIGIN = Provenance(commit=None, dirty=False, versions={"python": "3.11"}, host="here")
+OPENED = SweepOpened(at=1.0, spec={"name": "s"}, sweep="abc", provenance=ORIGIN)
+STARTED = TrialStarted(at=2.0, trial="t0", number=0, sample={"model.width": 8, "x": None}, spec={"seed": 0})
+REPORTED = Reported(trial="t0", step=5, seconds=1.5, metrics={"eval/reconstruction_nats": 7.25})
+ENDED = TrialEnded(at=4.0, trial="t0", status="stopped", step=5, cause="rung 5")
+ALL = [OPENED, STARTED, REPORTED, ENDED, SweepClosed(at=5.0, cause="done")]
+
+
+def test_events_come_back_as_they_were_appended(tmp_path):
+    with Ledger(tmp_path / "deep" / "ledger.jsonl") as ledger:
+        for event in ALL:
+            ledger.append(event)
+        assert ledger.events() == ALL
+
+
+def test_an_event_is_one_line_whatever_it_says(tmp_path):
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        ledger.append(TrialEnded(at=0.0, trial="t", status="failed", step=0, cause="two\nlines\u2028and ünï"))
+    assert (tmp_path / "ledger.jsonl").read_bytes().count(b"\n") == 1
+    assert events(tmp_path / "ledger.jsonl")[0].cause == "two\nlines\u2028and ünï"
+
+
+def test_what_is_not_finite_survives(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append(Reported(trial="t", step=1, seconds=0.0, metrics={"a": math.nan, "b": math.inf, "c": -math.inf}))
+    metrics = events(path)[0].metrics
+    assert math.isnan(metrics["a"])
+    assert (metrics["b"], metrics["c"]) == (math.inf, -math.inf)
+
+
+@pytest.mark.parametrize("kept", [1, 7, 30])
+def test_a_torn_last_line_is_passed_over_and_the_next_event_starts_a_line(tmp_path, kept):
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append(OPENED)
+    whole = path.read_bytes()
+    path.write_bytes(whole + STARTED.model_dump_json().encode()[:kept])
+    assert events(path) == [OPENED]
+    with Ledger(path) as ledger:
+        ledger.append(STARTED)
+    assert events(path) == [OPENED, TornLine(), STARTED]
+    assert path.read_bytes().startswith(whole)
+
+
+def test_an_event_that_lacks_only_its_line_end_counts(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(OPENED.model_dump_json().encode())
+    with Ledger(path) as ledger:
+        ledger.append(STARTED)
+    assert [event for event in events(path) if not isinstance(event, TornLine)] == [OPENED, STARTED]
+
+
+def test_a_repair_that_was_torn_itself_is_repaired(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(OPENED.model_dump_json().encode() + b'\n{"event":"rep\n{"event":"to')
+    with Ledger(path):
+        pass
+    assert events(path) == [OPENED, TornLine()]
+
+
+def test_damage_in_the_middle_is_named_and_not_passed_over(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    lines = [event.model_dump_json() for event in ALL]
+    lines[2] = lines[2][:20] + lines[2][25:]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(LedgerFault, match=r"ledger\.jsonl: line 3 is damaged"):
+        events(path)
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    with Ledger(tmp_path / "ledger.jsonl"), pytest.raises(LedgerFault, match="another process is writing it"):
+        Ledger(tmp_path / "ledger.jsonl")
+    Ledger(tmp_path / "ledger.jsonl").close()
+
+
+def test_a_killed_writer_loses_nothing_it_had_appended(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    code = (
+        "import sys; from cogito_ray.records.ledger import Ledger, SweepClosed\n"
+        "ledger = Ledger(sys.argv[1])\n"
+        "for n in range(10**9): ledger.append(SweepClosed(at=n, cause='x')); print(n, flush=True)"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    said = [int(writer.stdout.readline()) for _ in range(20)]
+    os.kill(writer.pid, signal.SIGKILL)
+    said += [int(line) for line in writer.communicate()[0].split() if line]
+    with Ledger(path) as ledger:
+        written = [event.at for event in ledger.events() if isinstance(event, SweepClosed)]
+    assert written[: len(said)] == said
+    assert len(written) <= len(said) + 1

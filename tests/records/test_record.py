@@ -1,0 +1,80 @@
+"""The record: every trial once, however often its sweep was interrupted."""
+
+import math
+
+import pytest
+
+from cogito_ray.records.ledger import LedgerFault, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.record import fold
+from cogito_ray.sweeps.goals import GoalSpec
+
+NATS = "eval/reconstruction_nats"
+SPEC = {"goals": [{"metric": NATS, "mode": "min"}], "space": {"model.width": {"choice": [8, 16]}}}
+OPENED = SweepOpened(
+    at=0.0, spec=SPEC, sweep="s", provenance=Provenance(commit=None, dirty=False, versions={}, host="here")
+)
+
+
+def started(trial, number=0, at=1.0):
+    spec = {"training": {"steps": 100}, "model": {"width": 8}}
+    return TrialStarted(at=at, trial=trial, number=number, sample={"model.width": 8}, spec=spec)
+
+
+def reported(trial, step, value, seconds=None):
+    return Reported(trial=trial, step=step, seconds=step if seconds is None else seconds, metrics={NATS: value})
+
+
+def ended(trial, status="completed", step=100, at=9.0):
+    return TrialEnded(at=at, trial=trial, status=status, step=step)
+
+
+def test_a_trial_has_its_curve_its_last_and_its_best_value():
+    told = [reported("a", step, value) for step, value in ((50, 5.0), (75, 4.0), (100, 4.5))]
+    record = fold([OPENED, started("a"), *told, ended("a")])
+    trial = record.trials["a"]
+    assert trial.curve(NATS) == [(50, 5.0), (75, 4.0), (100, 4.5)]
+    assert (trial.last(NATS), trial.best(NATS, "min"), trial.best(NATS, "max")) == (4.5, 4.0, 5.0)
+    assert (trial.status, trial.step, trial.steps, trial.seconds) == ("completed", 100, 100, 100.0)
+    assert (record.goal, list(record.axes)) == (GoalSpec(metric=NATS, mode="min"), ["model.width"])
+
+
+def test_a_trial_taken_up_again_is_one_trial_with_each_step_once():
+    before = [OPENED, started("a"), reported("a", 50, 5.0), reported("a", 75, 4.0)]
+    again = [reported("a", 75, 4.0, seconds=80), reported("a", 100, 3.0, seconds=105)]
+    record = fold([*before, OPENED, started("a", at=20.0), *again, ended("a")])
+    assert list(record.trials) == ["a"]
+    assert record.trials["a"].curve(NATS) == [(50, 5.0), (75, 4.0), (100, 3.0)]
+    assert record.trials["a"].seconds == 105
+    assert len(record.openings) == 2
+
+
+def test_reports_are_kept_in_the_order_they_came():
+    told = [reported("b", 50, 1.0), reported("a", 50, 2.0), reported("b", 75, 3.0)]
+    assert fold([OPENED, started("a"), started("b", 1), *told]).reports == told
+
+
+def test_a_trial_that_started_and_did_not_end_is_unfinished_also_after_a_new_start():
+    assert fold([OPENED, started("a")]).trials["a"].status == "unfinished"
+    assert fold([OPENED, started("a"), ended("a", "failed"), started("a")]).trials["a"].status == "unfinished"
+
+
+def test_a_sweep_opened_again_is_no_longer_closed():
+    assert fold([OPENED, SweepClosed(at=3.0, cause="done")]).closing.cause == "done"
+    assert fold([OPENED, SweepClosed(at=3.0, cause="done"), OPENED]).closing is None
+
+
+def test_what_is_not_finite_is_no_best_value():
+    trial = fold([OPENED, started("a"), reported("a", 1, math.nan), reported("a", 2, math.inf)]).trials["a"]
+    assert trial.best(NATS, "max") is None
+
+
+def test_a_trial_that_died_before_its_first_report_still_took_time():
+    trial = fold([OPENED, started("a", at=1.0), ended("a", "failed", step=0, at=9.0)]).trials["a"]
+    assert trial.seconds == 8.0
+
+
+@pytest.mark.parametrize("events", [[], [OPENED, reported("ghost", 1, 1.0)], [OPENED, ended("ghost")]])
+def test_a_record_that_cannot_be_is_refused(events):
+    with pytest.raises(LedgerFault, match=r"no sweep was opened|never started"):
+        fold(events)
