@@ -48,7 +48,7 @@ class RunSpec(Spec):
     loss: LossSpec = LossSpec()
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     workers: PositiveInt = 1
     """Processes that share each batch (Ray Train workers)."""
     cpus_per_worker: PositiveFloat = 1.0
@@ -66,6 +66,11 @@ class RunSpec(Spec):
         """Rows per forward pass."""
         return self.training.micro_batch or self.training.batch // self.workers
 
+    @property
+    def micro_batches_per_worker(self) -> int:
+        """Forward passes of each worker per optimizer step."""
+        return self.training.batch // (self.micro_batch * self.workers)
+
     def terms(self) -> list[str]:
         """Names of this run's loss terms, in order."""
         named = [("reconstruction", self.model.decoder), ("contrast", self.loss.contrast)]
@@ -81,7 +86,7 @@ class RunSpec(Spec):
     def _training_faults(self) -> list[str]:
         if self.model.decoder is None and self.loss.contrast is None:
             return ["nothing trains the encoder: set model.decoder, loss.contrast, or both"]
-        return self.loss.faults(self.terms())
+        return self.loss.faults(self.terms()) + self.loss.shape_faults(self.model.concepts, self.model.width)
 
     def _decoder_faults(self) -> list[str]:
         decoder = self.model.decoder

@@ -4,8 +4,9 @@ Objectives only build views; models only read them. K visible tokens and M targe
 rates, so shapes are static; a short row's surplus is padding (visible) or has weight 0 (targets).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,8 @@ class View:
     """(B,) fraction of the row that is masked, in (0, 1]; diffusion only."""
     label_smoothing: float = 0.0
     """Share of each target's probability spread over the whole vocabulary."""
+
+    def to(self, device: torch.device) -> "View":
+        """The same view with every tensor on `device`."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})

@@ -6,6 +6,7 @@ the newest one whose hashes hold; a torn or altered one is named and passed over
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.optim import Optimizer
 
+log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 
@@ -49,17 +51,16 @@ class Checkpoints:
             shutil.rmtree(old)
         return final
 
-    def resume(self, module: nn.Module, optimizer: Optimizer) -> tuple[int, list[str]]:
-        """Load the newest whole checkpoint: (steps done, faults of the newer ones passed over); 0 steps if there is none."""
-        passed_over = []
+    def resume(self, module: nn.Module, optimizer: Optimizer) -> int:
+        """Load the newest whole checkpoint and return its step, 0 if there is none; warn of each newer one that is bad."""
         for folder in self._newest_first():
             try:
                 verify(folder)
             except BadCheckpoint as fault:
-                passed_over.append(str(fault))
-                continue
-            return self._load(folder, module, optimizer), passed_over
-        return 0, passed_over
+                log.warning("checkpoint passed over: %s", fault)
+            else:
+                return self._load(folder, module, optimizer)
+        return 0
 
     def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> int:
         state = json.loads((folder / "state.json").read_text())

@@ -1,6 +1,6 @@
 """AdamW with decoupled weight decay (arXiv:1711.05101)."""
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import nn
 from torch.optim import AdamW
 
@@ -16,7 +16,7 @@ class AdamWSpec(Spec):
     epsilon: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.01
     """Applied to matrices only: norms, biases and gates (one axis) are left alone."""
-    clip: float = Field(1.0, gt=0)
+    clip: PositiveFloat = 1.0
     """Largest norm of the whole gradient; a larger one is scaled down to it."""
 
     def build(self, module: nn.Module) -> AdamW:

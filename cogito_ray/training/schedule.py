@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from cogito_ray.spec import Spec
 
@@ -36,7 +36,7 @@ class StableDecaySpec(Spec):
     """
 
     kind: Literal["wsd"] = "wsd"
-    warmup_steps: int = Field(20, ge=0)
+    warmup_steps: NonNegativeInt = 20
     """Steps spent rising from 0."""
     decay: Share = 0.2
     """Share of all steps spent falling, at the end."""

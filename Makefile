@@ -1,0 +1,48 @@
+# make quickstart : set up and run the main job        make test : set up and run the tests
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help quickstart test test-fast chaos lint lock clean
+
+help:           ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: $(VENV)/.installed  ## a real sweep of concept encoders, a few minutes on 2 CPU cores
+	$(BIN)/cogito-ray sweep search_spaces/quickstart.yaml
+
+test: $(VENV)/.installed-dev  ## every test but the slow fault injection
+	$(BIN)/pytest -m "not chaos"
+
+test-fast: $(VENV)/.installed-dev  ## the tests that need no Ray
+	$(BIN)/pytest -m "not chaos" --ignore=tests/ray
+
+chaos: $(VENV)/.installed-dev  ## slow fault injection
+	$(BIN)/pytest -m chaos
+
+lint: $(VENV)/.installed-dev  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# torch brings the CUDA libraries of its own build, so they are left out of the lock: it serves CPU and CUDA machines.
+FREEZE = build/lock/bin/pip freeze --exclude cogito-ray | sed 's/+cpu$$//' | grep -vE '^(nvidia|cuda|triton)'
+lock:           ## pin the dependencies anew, from pyproject.toml
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install -q torch==2.13.0
+	build/lock/bin/pip install -q . && $(FREEZE) > requirements.lock
+	build/lock/bin/pip install -q '.[dev]' && $(FREEZE) | grep -vxFf requirements.lock > requirements-dev.lock
+	rm -rf build/lock
+
+clean:          ## delete the virtual environment (runs/ and its results are yours to delete)
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; say which: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,82 @@
+"""The Ray cluster of one command: joined or started, checked for room, and checked for what was left behind."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.util import placement_group_table
+
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime import QUIET
+
+OBJECT_STORE_BYTES = 512 * 2**20
+"""Of a local instance. Token rows are memory-mapped from shards, so the object store holds little."""
+DRIVER_CPUS = 0.01
+"""Reserved for a process that only waits for its workers (Ray refuses 0)."""
+SPARE_CPUS = 1
+"""Never given to trials: drivers and data tasks need room, or everything waits for everything, without a word."""
+
+
+class NoRoom(ValueError):
+    """The cluster cannot hold what was asked of it."""
+
+
+@contextmanager
+def cluster(*, dashboard: bool = False) -> Iterator[None]:
+    """Join the cluster of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at the end.
+
+    A local instance gets one logical CPU per core, and the spare one. Nested trainers want the dashboard: Ray's own
+    cleaner of their placement groups asks it.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": QUIET}}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(address="auto", **quiet)
+    else:
+        ray.init(
+            address="local",
+            num_cpus=(os.cpu_count() or 1) + SPARE_CPUS,
+            include_dashboard=dashboard,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
+    """How many of the largest of these runs the cluster holds at once, at most `asked`; NoRoom, with the sums, if fewer."""
+    total = ray.cluster_resources()
+    have = {"CPU": total.get("CPU", 0.0) - SPARE_CPUS, "GPU": total.get("GPU", 0.0)}
+    shapes = {(run.workers * run.cpus_per_worker, run.workers * run.gpus_per_worker) for run in runs}
+    need = {"CPU": max(cpus for cpus, _ in shapes), "GPU": max(gpus for _, gpus in shapes)}
+    fits = min(int(have[name] / amount + 1e-9) for name, amount in need.items() if amount)
+    if fits < (wanted := asked or 1):
+        sums = ", ".join(f"{wanted * need[name]:g} {name} of {max(have[name], 0):g}" for name in need)
+        raise NoRoom(
+            f"{wanted} trial(s) at once need {sums} ({SPARE_CPUS} CPU is kept for drivers and data): lower concurrency, "
+            "workers, cpus_per_worker or gpus_per_worker, or join a larger cluster"
+        )
+    return wanted if asked else fits
+
+
+def left_behind(*, patience_s: float = 20.0) -> list[str]:
+    """What still holds resources although nothing should: placement groups and resources, after `patience_s` seconds."""
+    deadline = time.monotonic() + patience_s
+    while (held := _held()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return held
+
+
+def _held() -> list[str]:
+    groups = [f"placement group {key}" for key, group in placement_group_table().items() if group["state"] != "REMOVED"]
+    total, free = ray.cluster_resources(), ray.available_resources()
+    taken = {name: total[name] - free.get(name, 0.0) for name in ("CPU", "GPU") if name in total}
+    return groups + [f"{amount:g} {name}" for name, amount in taken.items() if amount > 1e-6]

@@ -1,0 +1,39 @@
+"""How a trial ended, told from Tune's last result for it: one reading for the searcher and for the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cogito_ray.records.ledger import Status
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: Status
+    cause: str
+    """Why it was stopped or failed; empty when it ran to its end."""
+    step: int
+    """Last step reported."""
+
+
+def progress(step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """What a trial tells Tune at each report."""
+    return {"step": step, "metrics": dict(metrics)}
+
+
+def death(step: int, cause: str) -> dict[str, Any]:
+    """What a trial tells Tune when a guard ends it."""
+    return {"step": step, "metrics": {}, "died": cause}
+
+
+def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome:
+    """Of a trial of `steps` steps that Tune holds to be over."""
+    last = result or {}
+    step = int(last.get("step", 0))
+    if "died" in last:
+        return Outcome("failed", str(last["died"]), step)
+    if error:
+        return Outcome("failed", "its process died or raised; the error is in this trial's folder", step)
+    if step < steps:
+        return Outcome("stopped", "not among the best at its rung", step)
+    return Outcome("completed", "", step)

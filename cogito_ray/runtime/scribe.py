@@ -1,0 +1,56 @@
+"""Writes what Tune tells of a sweep's trials into its ledger, as it happens."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from cogito_ray.records.ledger import Ledger, Reported, TrialEnded, TrialStarted
+from cogito_ray.records.record import Record
+from cogito_ray.runtime.outcome import outcome
+
+
+class Scribe(Callback):
+    def __init__(self, ledger: Ledger, record: Record):
+        self._ledger = ledger
+        self._before = {name: trial.seconds for name, trial in record.trials.items()}
+        self._began: dict[str, float] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        config = trial.config
+        self._began[config["trial"]] = time.monotonic()
+        self._ledger.append(
+            TrialStarted(
+                at=time.time(),
+                trial=config["trial"],
+                number=config["number"],
+                sample=config["sample"],
+                spec=config["run"],
+            )
+        )
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
+    ) -> None:
+        name = trial.config["trial"]
+        if result["metrics"]:
+            seconds = self._before.get(name, 0.0) + time.monotonic() - self._began[name]
+            self._ledger.append(
+                Reported(trial=name, step=result["step"], seconds=seconds, metrics=result["metrics"])
+            )
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._end(trial, error=False)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._end(trial, error=True)
+
+    def _end(self, trial: Trial, *, error: bool) -> None:
+        steps = trial.config["run"]["training"]["steps"]
+        ended = outcome(trial.last_result, steps=steps, error=error)
+        name = trial.config["trial"]
+        self._ledger.append(
+            TrialEnded(at=time.time(), trial=name, status=ended.status, step=ended.step, cause=ended.cause)
+        )

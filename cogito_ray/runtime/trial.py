@@ -1,0 +1,69 @@
+"""One trial of a sweep, as Tune runs it: in its own process when it needs one worker, around Ray Train when more."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray import tune
+from ray.train.torch import TorchTrainer
+from ray.tune import PlacementGroupFactory
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime import worker
+from cogito_ray.runtime.cluster import DRIVER_CPUS
+from cogito_ray.runtime.outcome import death, progress
+from cogito_ray.training.guards import RunDied
+
+RETRIES = 3
+"""Times a lost worker group is started again, from its newest checkpoint."""
+
+
+def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
+    """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
+    job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"])
+    if job.run.workers == 1:
+        _train(job, tune.report)
+    else:
+        trainer(job, callbacks=[TuneReportCallback()]).fit()
+
+
+def resources(config: dict[str, Any]) -> PlacementGroupFactory:
+    """What Tune reserves for the process that runs `trial`; a trainer's workers are reserved by Train."""
+    run = RunSpec.model_validate(config["run"])
+    own = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker} if run.workers == 1 else {"CPU": DRIVER_CPUS}
+    return PlacementGroupFactory([{name: amount for name, amount in own.items() if amount}])
+
+
+def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
+    """Ray Train around `worker.train`: restarts a lost worker group, which resumes at its newest checkpoint."""
+    run = job.run
+    return TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=run.workers,
+            use_gpu=run.gpus_per_worker > 0,
+            resources_per_worker={"CPU": run.cpus_per_worker} | ({"GPU": run.gpus_per_worker} if run.gpus_per_worker else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"train-{run.digest()}",
+            storage_path=str(job.folder / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=RETRIES, controller_failure_limit=RETRIES),  # type: ignore[call-arg]
+            callbacks=callbacks,
+        ),
+    )
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    _train(config["job"], ray.train.report, rank=ray.train.get_context().get_world_rank())
+
+
+def _train(job: worker.Job, tell: Callable[[dict[str, Any]], None], *, rank: int = 0) -> None:
+    """A run that a guard ends is reported, not raised: raising would make Ray try the same thing again."""
+    try:
+        worker.train(job, lambda step, metrics: tell(progress(step, metrics)), rank=rank)
+    except RunDied as dead:
+        tell(death(dead.step, str(dead)))

@@ -1,0 +1,60 @@
+"""What one process does to train a run: open the corpus, read its own rows, fit, report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cogito_ray.evaluation.held_out import HeldOut
+from cogito_ray.run import RunSpec
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.reader import MappedReader
+from cogito_ray.text.spec import DataSpec
+from cogito_ray.training.checkpoint import Checkpoints
+from cogito_ray.training.loop import Facts, Report, fit
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and where its things are. Paths are absolute: workers start in folders of their own."""
+
+    run: RunSpec
+    storage: Path
+    """Holds the token shards of every corpus."""
+    folder: Path
+    """Holds this run's checkpoints."""
+
+
+def train(job: Job, report: Report, *, rank: int = 0) -> None:
+    """Train `job` in this process, as worker `rank` of its run, from its newest checkpoint to the end."""
+    run = job.run
+    torch.set_num_threads(max(1, int(run.cpus_per_worker)))
+    corpus = _corpus(run.data, job.storage)
+    rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))  # (R, N)
+    held_out = HeldOut(rows, run.reference, corpus.vocabulary)
+    yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
+    fit(
+        run,
+        Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
+        feed=lambda done: _micro_batches(run, corpus, done, rank=rank),
+        evaluate=lambda model: held_out(model) | yardstick,
+        report=report,
+        checkpoints=Checkpoints(job.folder / "checkpoints", run.digest()),
+    )
+
+
+@lru_cache(maxsize=2)
+def _corpus(data: DataSpec, storage: Path) -> Corpus:
+    """A reused trial process keeps the last corpora open."""
+    return Corpus.open(data, storage)
+
+
+def _micro_batches(run: RunSpec, corpus: Corpus, done: int, *, rank: int) -> Iterator[Tensor]:
+    """This rank's micro-batches (micro_batch, N) after `done` steps."""
+    reader = MappedReader(corpus, corpus.plan(run.seed))
+    steps = range(done, run.training.steps)
+    for share in reader.batches(steps, batch=run.training.batch, rank=rank, world=run.workers):
+        yield from torch.from_numpy(share).split(run.micro_batch)

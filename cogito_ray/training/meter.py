@@ -1,0 +1,50 @@
+"""What happened between two reports, read once: no host synchronisation inside a step."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Sums losses on their device and seconds on the host; `read` turns them into metrics."""
+
+    def __init__(self, tokens_per_step: int):
+        self.tokens_per_step = tokens_per_step
+        self.restart()
+
+    def saw(self, total: Tensor, terms: dict[str, Tensor]) -> None:
+        """One micro-batch's detached scalars."""
+        self._micro_batches += 1
+        for name, value in {"total": total, **terms}.items():
+            self._losses[name] = self._losses.get(name, 0) + value.detach()
+
+    def stepped(self, gradient_norm: Tensor) -> None:
+        """One optimizer step with the norm of its whole gradient before clipping."""
+        self._steps += 1
+        self._norm = torch.maximum(self._norm.to(gradient_norm.device), gradient_norm.detach())
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent here is waiting for data."""
+        began = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - began
+
+    def read(self) -> dict[str, float]:
+        """Means of the losses in nats, the largest gradient norm, and speed since the last reading."""
+        metrics = {f"loss/{name}": float(value) / self._micro_batches for name, value in self._losses.items()}
+        metrics["optimizer/gradient_norm"] = float(self._norm)  # waits for the device, so the clock below is honest
+        seconds = time.perf_counter() - self._began
+        metrics["time/tokens_per_s"] = self._steps * self.tokens_per_step / seconds
+        metrics["time/data_wait_share"] = self._waited / seconds
+        return metrics
+
+    def restart(self) -> None:
+        """Start a new interval: what evaluation took does not count as training."""
+        self._losses: dict[str, Tensor | float] = {}
+        self._norm = torch.zeros(())
+        self._micro_batches, self._steps, self._waited = 0, 0, 0.0
+        self._began = time.perf_counter()
