@@ -5,9 +5,8 @@ until it lands inside (cycle walking, doi:10.1007/3-540-45760-7_9). So any posit
 the position alone.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -46,20 +45,11 @@ class RowPlan:
     def take(self, start: int, count: int) -> tuple[Indices, Indices]:
         """For positions [start, start + count): the source of each, and the number of its train row there."""
         blocks = range(start // BLOCK, -(-(start + count) // BLOCK))
-        parts = [self._block(block) for block in blocks]
+        parts = [_block(self, block) for block in blocks]
         inside = slice(start - blocks.start * BLOCK, start - blocks.start * BLOCK + count)
         sources = np.concatenate([sources for sources, _ in parts] or [np.empty(0, np.int64)])[inside]
         draws = np.concatenate([draws for _, draws in parts] or [np.empty(0, np.int64)])[inside]
         return sources, self._rows(sources, draws)
-
-    def _block(self, block: int) -> tuple[Indices, Indices]:
-        """The source at each of a block's positions, and how often it was drawn before."""
-        in_order = np.repeat(np.arange(len(self.rows)), self.quotas)
-        sources = np.random.default_rng([self.seed, block]).permutation(in_order)
-        draws = np.empty(BLOCK, np.int64)
-        for source, quota in enumerate(self.quotas):
-            draws[sources == source] = np.arange(quota) + block * quota
-        return sources, draws
 
     def _rows(self, sources: Indices, draws: Indices) -> Indices:
         rows = np.empty_like(draws)
@@ -72,10 +62,26 @@ class RowPlan:
         return rows
 
 
-def permuted(offsets: Indices, size: int, key: Sequence[int]) -> Indices:
+@lru_cache(maxsize=16)
+def _block(plan: RowPlan, block: int) -> tuple[Indices, Indices]:
+    """The source at each of a block's positions, and how often it was drawn before."""
+    in_order = np.repeat(np.arange(len(plan.rows)), plan.quotas)
+    sources = np.random.default_rng([plan.seed, block]).permutation(in_order)
+    draws = np.empty(BLOCK, np.int64)
+    for source, quota in enumerate(plan.quotas):
+        draws[sources == source] = np.arange(quota) + block * quota
+    return sources, draws
+
+
+@lru_cache(maxsize=256)
+def _keys(key: tuple[int, ...]) -> Bits:
+    return np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64).astype(np.uint64)
+
+
+def permuted(offsets: Indices, size: int, key: tuple[int, ...]) -> Indices:
     """Where a pseudo-random permutation of range(size), named by `key`, sends `offsets`."""
     half = max(1, -(-(size - 1).bit_length() // 2))
-    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64).astype(np.uint64)
+    keys = _keys(key)
     result = offsets.astype(np.uint64)
     outside = np.ones(len(result), bool)
     while outside.any():

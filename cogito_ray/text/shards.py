@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from cogito_ray.text.pack import Ids
+from cogito_ray.text.plan import Indices
 
 SHARD_BYTES = 48 * 2**20
 MANIFEST, COUNTS, VERIFIED = "manifest.json", "unigram_counts.npy", "verified.json"
@@ -156,11 +157,15 @@ class TokenShards:
             raise DamagedShards(folder, torn)
         return cls(folder, manifest)
 
-    def train(self, rows: np.ndarray) -> Ids:
+    def __reduce__(self) -> tuple[type, tuple[Path, Manifest]]:
+        """Another process maps the files again instead of receiving their content."""
+        return type(self), (self.folder, self.manifest)
+
+    def train(self, rows: Indices) -> Ids:
         """(B, N) the train rows with these numbers."""
         return self._gather("train", rows)
 
-    def held_out(self, rows: np.ndarray) -> Ids:
+    def held_out(self, rows: Indices) -> Ids:
         """(B, N) the held-out rows with these numbers."""
         return self._gather("held_out", rows)
 
@@ -169,7 +174,7 @@ class TokenShards:
         """(2, V) how often each token occurs in the train and in the held-out rows; special tokens 0."""
         return np.asarray(np.load(self.folder / COUNTS), np.int64)
 
-    def _gather(self, side: Side, rows: np.ndarray) -> Ids:
+    def _gather(self, side: Side, rows: Indices) -> Ids:
         shards = self.manifest.shards[side]
         ends = np.cumsum([shard.rows for shard in shards])
         owner = np.searchsorted(ends, rows, side="right")
