@@ -4,105 +4,24 @@ A new kind is found through its union: it is covered as soon as it exists.
 """
 
 import itertools
-from collections.abc import Iterator
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from kinds import LENGTH, MODELS, SETTINGS, VOCABULARY, build, fitting, kinds, losses_of, name, rows, run
 from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from cogito_ray.losses.regularisers import RegulariserSpec
 from cogito_ray.losses.terms import ContrastSpec
-from cogito_ray.losses.total import Losses, TotalLoss
 from cogito_ray.losses.weighting import WeightingSpec
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.decoders import DecoderSpec
-from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.view import View
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec
-from cogito_ray.text.collocations import find_collocations
-from cogito_ray.text.vocabulary import Vocabulary
-
-LENGTH = 16
-ROWS = np.random.default_rng(0).integers(4, 64, (40, LENGTH))
-PLAIN = Vocabulary(size=64, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
-VOCABULARY = Vocabulary(64, 0, 1, 2, (0, 1, 2, 3), find_collocations(ROWS % 8 + 4, PLAIN, least_count=2))
-SMALL = {"width": 16, "heads": 2, "concepts": 6, "encoder": {"depth": 2}, "decoder": {"kind": "position"}}
-SETTINGS: dict[tuple[str, str], dict[str, Any]] = {}
-"""What a kind must be told where its defaults do not make a tiny run: (field, kind) -> its other settings."""
-
-
-def kinds(union: object) -> list[type[Spec]]:
-    """Members of a union of specs, in order."""
-    while get_origin(union) is Annotated:
-        union = get_args(union)[0]
-    members = get_args(union) if get_origin(union) in (Union, UnionType) else (union,)
-    specs = [kind for member in members if member is not type(None) for kind in _specs(member)]
-    return [spec for spec in specs if "kind" in spec.model_fields]
-
-
-def _specs(member: object) -> list[type[Spec]]:
-    if isinstance(member, type):
-        return [member] if issubclass(member, Spec) else []
-    return kinds(member)
-
-
-def name(spec: type[Spec]) -> str:
-    return str(spec.model_fields["kind"].default)
-
-
-def choices(spec: type[Spec], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every (dotted path, kind) that one may choose below a spec."""
-    for field, info in spec.model_fields.items():
-        annotation = Annotated[info.annotation, None]
-        for kind in kinds(annotation):
-            yield (*place, field), name(kind)
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Spec) and not kinds(annotation):
-            yield from choices(info.annotation, (*place, field))
-
-
-def at(place: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """{"a": {"b": {"kind": kind}}} for the path a.b."""
-    tree: dict[str, Any] = {"kind": kind} | SETTINGS.get((place[-1], kind), {})
-    for part in reversed(place):
-        tree = {part: tree}
-    return tree
-
-
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`; a kind replaces what stood there whole."""
-    deep = {
-        key: merged(base[key], value)
-        for key, value in over.items()
-        if isinstance(value, dict) and isinstance(base.get(key), dict) and "kind" not in value
-    }
-    return base | over | deep
-
-
-def run(**over: Any) -> RunSpec:
-    data = {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": LENGTH}
-    return RunSpec.model_validate(merged({"data": data, "model": SMALL, "objective": {"kind": "mlm"}}, over))
-
-
-def build(spec: RunSpec) -> TotalLoss:
-    torch.manual_seed(0)
-    return TotalLoss(spec.model.build(VOCABULARY, LENGTH), spec.loss)
-
-
-def rows() -> Tensor:
-    """Full rows and one that ends early."""
-    ids = torch.from_numpy(ROWS[:8].copy())
-    ids[0, 11:] = VOCABULARY.pad_id
-    return ids
-
-
-def losses_of(spec: RunSpec, total: TotalLoss) -> Losses:
-    return total(*spec.loss.views(spec.objective, rows(), VOCABULARY, torch.Generator().manual_seed(0)))
 
 
 def untrained(spec: RunSpec) -> list[str]:
@@ -131,7 +50,6 @@ GRID = [
     )
     if decoder.needs <= objective.provides
 ]
-MODELS = sorted(set(choices(ModelSpec)))
 every_model = pytest.mark.parametrize(
     ("place", "kind"), MODELS, ids=lambda part: part if isinstance(part, str) else part[-1]
 )
@@ -142,14 +60,6 @@ def test_every_allowed_combination_trains_every_parameter(block: str, tied: bool
     encoder = {"block": {"kind": block} | SETTINGS.get(("block", block), {}), "depth": 2, "tied": tied}
     model = {"encoder": encoder, "decoder": {"kind": decoder} | SETTINGS.get(("decoder", decoder), {})}
     assert untrained(run(model=model, objective={"kind": objective})) == []
-
-
-def fitting(place: tuple[str, ...], kind: str) -> RunSpec:
-    """A run with this choice and an objective that gives its decoder what it needs."""
-    model = merged(SMALL, at(place, kind))
-    decoder = next(spec for spec in kinds(DecoderSpec) if name(spec) == model["decoder"]["kind"])
-    objective = next(spec for spec in kinds(ObjectiveSpec) if decoder.needs <= spec.provides)
-    return run(model=at(place, kind), objective={"kind": name(objective)})
 
 
 @every_model
@@ -225,7 +135,7 @@ def test_a_prediction_does_not_depend_on_the_hidden_token_it_predicts(decoder: s
     changed = _replaced(ids, view.target_positions, view.weights > 0, swapped)
     other = spec.objective.corrupt(changed, VOCABULARY, torch.Generator().manual_seed(0))
 
-    def hidden(view) -> Tensor:
+    def hidden(view: View) -> Tensor:
         concepts = model.encoder(view.visible_ids, view.visible_positions, view.visible)
         return model.decoder(concepts, view.target_positions, view.query_ids, view.noise)
 

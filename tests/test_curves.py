@@ -1,0 +1,100 @@
+"""Twenty training steps of every kind on a tiny model give the recorded losses.
+
+A curve changes only in a commit that says why. A new kind needs a curve:
+
+    python tests/test_curves.py              writes the curves that are missing
+    python tests/test_curves.py NAME ...     rewrites the named ones
+"""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from kinds import MODELS, VOCABULARY, build, fitting, kinds, name, run
+from torch import Tensor
+
+from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.losses.terms import ContrastSpec
+from cogito_ray.losses.weighting import WeightingSpec
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.run import RunSpec
+
+FILE = Path(__file__).parent / "golden" / "curves.json"
+STEPS, BATCHES, BATCH, LENGTH = 20, 4, 8, 16
+
+
+def cases() -> dict[str, RunSpec]:
+    """One run per kind; whatever else it needs is the default."""
+    runs = {f"model.{'.'.join(place)}={kind}": fitting(place, kind) for place, kind in MODELS}
+    runs["model.encoder.tied=true"] = run(model={"encoder": {"depth": 2, "tied": True}})
+    runs["model.token_width=4"] = run(model={"token_width": 4})
+    runs |= {f"objective={name(spec)}": run(objective={"kind": name(spec)}) for spec in kinds(ObjectiveSpec)}
+    losses: dict[str, dict[str, Any]] = {
+        f"loss.contrast={name(spec)}": {"contrast": {"kind": name(spec)}} for spec in kinds(ContrastSpec)
+    }
+    for spec in kinds(RegulariserSpec):
+        losses[f"loss.regularisers={name(spec)}"] = {"regularisers": [{"kind": name(spec)}]}
+    for spec in kinds(WeightingSpec):
+        losses[f"loss.weighting={name(spec)}"] = {
+            "regularisers": [{"kind": "vicreg"}],
+            "weighting": {"kind": name(spec)},
+        }
+    return runs | {case: run(loss=loss) for case, loss in losses.items()}
+
+
+def batches() -> Tensor:
+    """(BATCHES, BATCH, LENGTH) of a made language: each word is followed by one of three, so there is much to learn."""
+    draw = np.random.default_rng(0)
+    followers = draw.integers(4, VOCABULARY.size, (VOCABULARY.size, 3))
+    words = np.empty((BATCHES * BATCH, LENGTH), dtype=np.int64)
+    words[:, 0] = draw.integers(4, VOCABULARY.size, BATCHES * BATCH)
+    for place in range(1, LENGTH):
+        words[:, place] = followers[words[:, place - 1], draw.integers(0, 3, BATCHES * BATCH)]
+    words[::5, 12:] = VOCABULARY.pad_id
+    return torch.from_numpy(words).view(BATCHES, BATCH, LENGTH)
+
+
+def curve(spec: RunSpec) -> list[float]:
+    """Total loss before each step."""
+    total, generator = build(spec), torch.Generator().manual_seed(1)
+    optimizer = torch.optim.AdamW(total.parameters(), lr=1e-2)
+    values = []
+    for ids in itertools.islice(itertools.cycle(batches()), STEPS):
+        losses = total(*spec.loss.views(spec.objective, ids, VOCABULARY, generator))
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        values.append(round(losses.total.item(), 5))
+    return values
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_twenty_steps_give_the_recorded_losses(case: str):
+    recorded = json.loads(FILE.read_text())
+    assert case in recorded, f"no curve of {case}; write it with: python tests/test_curves.py"
+    # rounding differs between processors and libraries and grows from step to step; a changed model differs by far more
+    assert curve(CASES[case]) == pytest.approx(recorded[case], rel=1e-3, abs=1e-3)
+
+
+def test_every_recorded_curve_is_of_a_kind_that_exists():
+    assert set(json.loads(FILE.read_text())) <= set(CASES)
+
+
+def write(names: list[str]) -> None:
+    old = json.loads(FILE.read_text()) if FILE.exists() else {}
+    kept = {case: values for case, values in old.items() if case in CASES and case not in names}
+    new = kept | {case: curve(spec) for case, spec in CASES.items() if case not in kept}
+    lines = [f"  {json.dumps(case)}: {json.dumps(new[case])}" for case in sorted(new)]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    write(sys.argv[1:])
