@@ -1,6 +1,7 @@
 """What a run asks of the model: rebuild the targets, recognise the other view of the same text."""
 
-from typing import Annotated, ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Generator, Tensor
 
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.draw import uniform
 from cogito_ray.objectives.view import View
 from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
@@ -40,7 +42,6 @@ class HalvesSpec(Spec):
     """The first and the second half of a row are views of one text: right where rows hold one document each."""
 
     kind: Literal["halves"] = "halves"
-    needs_dropout: ClassVar[bool] = False
     temperature: PositiveFloat = 0.05
 
     def views(
@@ -56,7 +57,6 @@ class CorruptionsSpec(Spec):
     """Two corruptions of the same text are its views (deletion as augmentation: DeCLUTR, SimCSE section 2)."""
 
     kind: Literal["corruptions"] = "corruptions"
-    needs_dropout: ClassVar[bool] = False
     temperature: PositiveFloat = 0.05
 
     def views(
@@ -66,17 +66,27 @@ class CorruptionsSpec(Spec):
 
 
 class DropoutSpec(Spec):
-    """The same view read twice with different dropout (SimCSE, arXiv:2104.08821). The model must have dropout."""
+    """One corruption seen twice, each time with other tokens dropped (SimCSE, arXiv:2104.08821).
+
+    Whole visible tokens are dropped (the token cut-off of arXiv:2105.11741) instead of activations, so that models need
+    no dropout, which rebuilding would suffer from.
+    """
 
     kind: Literal["dropout"] = "dropout"
-    needs_dropout: ClassVar[bool] = True
     temperature: PositiveFloat = 0.05
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Chance of each visible token to be hidden from the encoder; a row always keeps one."""
 
     def views(
         self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
     ) -> tuple[View, View]:
         view = objective.corrupt(ids, vocabulary, generator)
-        return view, view
+        return self._thinned(view, generator), self._thinned(view, generator)
+
+    def _thinned(self, view: View, generator: Generator) -> View:
+        lot = uniform(tuple(view.visible.shape), generator, view.visible.device).masked_fill(~view.visible, -1.0)
+        last = lot == lot.amax(dim=1, keepdim=True)
+        return replace(view, visible=view.visible & ((lot >= self.rate) | last))
 
 
 ContrastSpec = Annotated[HalvesSpec | CorruptionsSpec | DropoutSpec, Field(discriminator="kind")]

@@ -116,10 +116,19 @@ def test_contrast_alone_trains_every_parameter_of_the_encoder(contrast: HalvesSp
     assert all(parameter.grad is not None for parameter in total.parameters())
 
 
-def test_dropout_contrast_without_dropout_compares_a_text_with_itself():
-    loss = LossSpec(contrast=DropoutSpec(temperature=1e-3))
-    losses = total_of(loss, decoder=False)(*views(loss))
-    torch.testing.assert_close(losses.terms["contrast"], torch.tensor(0.0), atol=1e-3, rtol=0)
+def test_dropout_views_are_one_corruption_with_other_tokens_hidden():
+    loss = LossSpec(contrast=DropoutSpec(rate=0.3))
+    one, two = views(loss)
+    assert torch.equal(one.targets, two.targets)
+    assert torch.equal(one.visible_ids, two.visible_ids)
+    assert not torch.equal(one.visible, two.visible)
+
+
+def test_dropout_views_show_padding_never_and_something_always():
+    one, two = views(LossSpec(contrast=DropoutSpec(rate=0.99)))
+    for view in (one, two):
+        assert view.visible.any(dim=1).all()
+        assert (view.visible_ids[view.visible] != VOCABULARY.pad_id).all()
 
 
 def test_halves_are_the_first_and_second_half_of_every_row():
