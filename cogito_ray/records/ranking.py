@@ -109,7 +109,8 @@ def settings(trial: Trial) -> dict[str, str]:
 
 def _shown(value: Scalar, became: object) -> str:
     number = isinstance(became, int | float) and not isinstance(became, bool) and isinstance(value, int | float)
-    return f"{plain(became)} ({plain(value)})" if number and became != value else plain(value)
+    shown, drawn = plain(became), plain(value)
+    return f"{shown} ({drawn})" if number and shown != drawn else drawn
 
 
 def plain(value: object) -> str:
@@ -119,6 +120,13 @@ def plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
     return str(value)
+
+
+def figures(value: float | None) -> str:
+    """A measured number with four figures, those at its end too; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:#.4g}".removesuffix(".")
 
 
 def _note(trial: Trial, goal: GoalSpec) -> str:

@@ -226,12 +226,17 @@ Domain = Annotated[
 
 
 def setting(domain: Domain, value: Scalar, number_at: Callable[[str], float]) -> JsonValue:
-    """What is written into the run when `value` was drawn; `number_at` looks up what a ratio is of."""
+    """What is written into the run when `value` was drawn; `number_at` looks up what a ratio is of.
+
+    A sampler's 0.6000000000000001 becomes the 0.6 it stands for, so that equal points are equal runs.
+    """
     match domain:
         case Preset(preset=named):
             return named[str(value)]
         case Ratio(ratio=fraction):
             return float(str(value)) * number_at(fraction.of)
+        case Uniform(step=float()):
+            return min(domain.values() or (value,), key=lambda listed: abs(float(str(listed)) - float(str(value))))
     return value
 
 

@@ -41,10 +41,21 @@ def load_run(path: Path | str) -> RunSpec:
     return _load(Path(path), RunSpec)
 
 
-def dump(tree: JsonValue, *, one_line: bool = False) -> str:
-    """`tree` as YAML in its own order, innermost lists and mappings (or everything) on one line."""
-    flow, width = (True, math.inf) if one_line else (None, 100)
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=width, allow_unicode=True)
+def load_either(path: Path | str) -> SweepSpec | RunSpec:
+    """The sweep, or the single run, that a YAML file says: a sweep has a `space`. Raises SweepFault."""
+    tree, _ = _read(Path(path))
+    return load(path) if "space" in tree else load_run(path)
+
+
+def dump(tree: JsonValue) -> str:
+    """`tree` as YAML in its own order, innermost lists and mappings on one line."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+
+
+def inline(value: JsonValue) -> str:
+    """`value` as YAML on one line."""
+    said = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf)
+    return said.removesuffix("...\n").strip()
 
 
 def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
@@ -52,21 +63,17 @@ def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
     if old == new:
         return []
     if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [f"{place}: {_short(old)} -> {_short(new)}"]
+        return [f"{place}: {inline(old)} -> {inline(new)}"]
     lines = []
     for key in dict.fromkeys([*old, *new]):
         here = f"{place}.{key}" if place else key
         if key not in new:
-            lines.append(f"{here}: {_short(old[key])} -> (absent)")
+            lines.append(f"{here}: {inline(old[key])} -> (absent)")
         elif key not in old:
-            lines.append(f"{here}: (absent) -> {_short(new[key])}")
+            lines.append(f"{here}: (absent) -> {inline(new[key])}")
         else:
             lines += diff(old[key], new[key], here)
     return lines
-
-
-def _short(value: JsonValue) -> str:
-    return dump(value, one_line=True).removesuffix("...\n").strip()
 
 
 def _load(file: Path, kind: type[AnySpec]) -> AnySpec:

@@ -56,6 +56,11 @@ def test_a_preset_puts_its_sub_tree_and_a_sampler_sees_its_name():
     assert setting(domain, "deep", no_lookup) == {"kind": "position", "depth": 4}
 
 
+def test_a_step_that_a_sampler_computed_inexactly_is_the_value_it_stands_for():
+    domain = PARSE({"uniform": [0.3, 0.9], "step": 0.1})
+    assert setting(domain, 0.3 + 3 * 0.1, no_lookup) == 0.6 != 0.3 + 3 * 0.1
+
+
 def test_a_ratio_puts_its_fraction_of_the_number_it_reads():
     domain = PARSE({"ratio": {"of": "model.width", "choice": [0.25]}})
     assert reads(domain) == ("model.width",)

@@ -1,0 +1,163 @@
+"""The report's charts: Plotly figures of a record. Colours are set so that they read on light and on dark paper."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from cogito_ray.records.importance import Importances, common_step, values_at
+from cogito_ray.records.ranking import Ranking, Row, plain
+from cogito_ray.records.record import Record, Trial
+from cogito_ray.sweeps.domains import Domain, LogUniform, Scalar
+
+WINNER, COMPLETED, STOPPED, FAILED, CONSTANT = "#e8590c", "#3b82c4", "#8b95a1", "#d6336c", "#2f9e44"
+SCALE = [(0.0, WINNER), (0.35, "#c77f9b"), (1.0, "#3b6fb5")]
+"""From the best value to the worst."""
+
+
+def curves(record: Record, ranking: Ranking) -> go.Figure:
+    """The goal over steps: a line per trial, a cross where it was cut short, the constant predictor dashed."""
+    figure = go.Figure()
+    shown: set[str] = set()
+    for row in reversed(ranking.rows):  # the winner last, on top
+        name, colour, width = _style(row)
+        trial = record.trials[row.trial]
+        points = [(step, value) for step, value in trial.curve(ranking.goal.metric) if math.isfinite(value)]
+        if not points:
+            continue
+        cut = row.status in ("stopped", "failed")
+        figure.add_scatter(
+            x=[step for step, _ in points],
+            y=[value for _, value in points],
+            mode="lines+markers",
+            name=name,
+            legendgroup=name,
+            showlegend=name not in shown,
+            line={"color": colour, "width": width},
+            marker={"size": [4] * (len(points) - 1) + [10 if cut else 5], "symbol": _symbols(len(points), cut=cut)},
+            hovertemplate=f"{_hover(row)}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
+        )
+        shown.add(name)
+    if ranking.unigram_nats is not None and shown:
+        figure.add_scatter(
+            x=[0, max(row.step for row in ranking.rows)],
+            y=[ranking.unigram_nats] * 2,
+            mode="lines",
+            name=f"best constant prediction ({ranking.unigram_nats:.2f} nats)",
+            line={"color": CONSTANT, "width": 2, "dash": "dash"},
+            hoverinfo="skip",
+        )
+    figure.update_xaxes(title="step", rangemode="tozero")
+    figure.update_yaxes(title=ranking.goal.metric)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    return _laid_out(figure, height=440)
+
+
+def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
+    """A line per trial, over the axes to the goal after the last step that all reached; None for fewer than two."""
+    step = common_step(record)
+    told = [] if step is None else values_at(record, step)
+    if len(told) < 2:
+        return None
+    told.sort(key=lambda pair: pair[1], reverse=ranking.goal.mode == "min")
+    values = [value for _, value in told]
+    trials = [trial for trial, _ in told]
+    dimensions = [_dimension(path, domain, trials) for path, domain in record.axes.items()]
+    dimensions.append({"label": f"{ranking.goal.metric.rpartition('/')[2]} at {step}", "values": values})
+    dimensions.append({"label": "steps done", "values": [trial.step for trial in trials]})
+    line = {
+        "color": values,
+        "colorscale": SCALE if ranking.goal.mode == "min" else [(1 - at, colour) for at, colour in reversed(SCALE)],
+        "showscale": False,
+    }
+    ends = {"size": 1, "color": "rgba(0,0,0,0)"}  # the ticks say it already
+    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelfont={"size": 13}, rangefont=ends))
+    return _laid_out(figure, height=400).update_layout(margin={"l": 70, "r": 60, "t": 60, "b": 30})
+
+
+def importance_bars(found: Importances) -> go.Figure | None:
+    """A bar per axis with the range of its resampled shares; None where they cannot be told."""
+    if not found.shares:
+        return None
+    rows = found.shares[::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[row.share for row in rows],
+            y=[row.path for row in rows],
+            orientation="h",
+            marker={"color": COMPLETED},
+            error_x={
+                "type": "data",
+                "array": [row.high - row.share for row in rows],
+                "arrayminus": [row.share - row.low for row in rows],
+                "color": STOPPED,
+                "thickness": 2,
+            },
+            hovertemplate="%{y}: %{x:.0%}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="share of the variation between trials", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(automargin=True)
+    return _laid_out(figure, height=120 + 42 * len(rows))
+
+
+def _dimension(path: str, domain: Domain, trials: Sequence[Trial]) -> dict[str, Any]:
+    """One axis of the parallel coordinates; words by their place in the domain, log domains by their exponent."""
+    drawn = [trial.sample[path] for trial in trials]
+    label = ".".join(path.split(".")[-2:])
+    listed = domain.values()
+    if isinstance(domain, LogUniform):
+        low, high = (math.log10(bound) for bound in domain.loguniform)
+        ticks = [low + part * (high - low) / 4 for part in range(5)]
+        exponents = [math.log10(float(str(value))) for value in drawn]
+        return {"label": label, "values": exponents, "range": [low, high], "tickvals": ticks,
+                "ticktext": [f"{10**tick:.2g}" for tick in ticks]}  # fmt: skip
+    if listed and (len(listed) <= 12 or not all(_is_number(value) for value in listed)):
+        return {"label": label, "values": [_place(listed, value) for value in drawn], "tickvals": [*range(len(listed))],
+                "ticktext": [plain(value) for value in listed], "range": [-0.1, len(listed) - 0.9]}  # fmt: skip
+    return {"label": label, "values": drawn, "range": list(domain.extremes())}
+
+
+def _place(listed: tuple[Scalar, ...], value: Scalar) -> int:
+    """Where a drawn value stands; numbers by nearness, for samplers compute steps inexactly."""
+    if _is_number(value):
+        gaps = [abs(float(str(one)) - float(str(value))) if _is_number(one) else math.inf for one in listed]
+        return gaps.index(min(gaps))
+    return listed.index(value)
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _style(row: Row) -> tuple[str, str, float]:
+    if row.rank == 1:
+        return "winner", WINNER, 3.5
+    return row.status, {"completed": COMPLETED, "failed": FAILED}.get(row.status, STOPPED), 1.5
+
+
+def _symbols(count: int, *, cut: bool) -> list[str]:
+    return ["circle"] * (count - 1) + ["x" if cut else "circle"]
+
+
+def _hover(row: Row) -> str:
+    said = [f"<b>trial {row.number}</b> {row.status}", *(f"{path}: {value}" for path, value in row.settings.items())]
+    return "<br>".join(escape(line) for line in said)
+
+
+def _laid_out(figure: go.Figure, *, height: int) -> go.Figure:
+    grid = {"gridcolor": "rgba(128,138,150,0.22)", "zerolinecolor": "rgba(128,138,150,0.35)"}
+    figure.update_xaxes(**grid)
+    figure.update_yaxes(**grid)
+    return figure.update_layout(
+        template="none",
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#6b7580", "size": 13},
+        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        hoverlabel={"align": "left"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": STOPPED},
+    )

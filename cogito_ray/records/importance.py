@@ -1,0 +1,88 @@
+"""Which axes moved the goal: functional ANOVA over a forest (fANOVA, Hutter et al., ICML 2014), with its uncertainty.
+
+A share is what an axis alone and with others explains of the variation between trials. With few trials the forest sees
+patterns in noise, so the shares are drawn again from resampled trials (bootstrap) and come with the range they took.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+
+from cogito_ray.records.record import Record, Trial
+
+LEAST_TRIALS = 8
+RESAMPLES = 16
+TREES = 32
+
+
+@dataclass(frozen=True)
+class Share:
+    path: str
+    share: float
+    """Of the explained variation; all shares add up to 1."""
+    low: float
+    high: float
+    """Between these lay four in five of the resampled shares."""
+
+
+@dataclass(frozen=True)
+class Importances:
+    shares: tuple[Share, ...]
+    """Largest first; empty where they cannot be told."""
+    trials: int
+    step: int | None
+    """All trials are compared after this many steps."""
+    caveat: str
+    """Why there are none, or how far to trust them."""
+
+
+def common_step(record: Record) -> int | None:
+    """The last step at which every trial that was not cut short by an accident reported: there, all compare."""
+    sound = [trial for trial in record.trials.values() if trial.status in ("completed", "stopped")]
+    steps = [{step for step, value in trial.curve(record.goal.metric) if math.isfinite(value)} for trial in sound]
+    return max(set.intersection(*steps), default=None) if steps else None
+
+
+def values_at(record: Record, step: int) -> list[tuple[Trial, float]]:
+    """The goal's finite value after `step` steps, of every trial that has one."""
+    told = ((trial, dict(trial.curve(record.goal.metric)).get(step)) for trial in record.trials.values())
+    return [(trial, value) for trial, value in told if value is not None and math.isfinite(value)]
+
+
+def importances(record: Record) -> Importances:
+    """Shares of each axis in how far the goal moved, after the last step that all trials reached."""
+    step = common_step(record)
+    told = [] if step is None else values_at(record, step)
+    if len(told) < LEAST_TRIALS:
+        return Importances((), len(told), step, f"{_trials(len(told))}: too few to tell; {LEAST_TRIALS} are the least")
+    if len({value for _, value in told}) < 2:
+        return Importances((), len(told), step, "all trials reached the same value: nothing to explain")
+    whole = _shares(record, told, seed=0)
+    draws = np.random.default_rng(0).integers(len(told), size=(RESAMPLES, len(told)))
+    again = [_shares(record, [told[index] for index in draw], seed=seed) for seed, draw in enumerate(draws)]
+    shares = []
+    for path, share in sorted(whole.items(), key=lambda item: -item[1]):
+        low, high = np.quantile([drawn.get(path, 0.0) for drawn in again], [0.1, 0.9])
+        shares.append(Share(path, share, min(float(low), share), max(float(high), share)))
+    few = len(told) < 10 * len(whole)
+    caveat = f"{_trials(len(told))} for {len(whole)} axes are few: read the ranges, not the bars" if few else ""
+    return Importances(tuple(shares), len(told), step, caveat)
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial" if count == 1 else f"{count} trials"
+
+
+def _shares(record: Record, told: list[tuple[Trial, float]], *, seed: int) -> dict[str, float]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="minimize" if record.goal.mode == "min" else "maximize")
+    distributions = {path: domain.distribution() for path, domain in record.axes.items()}
+    for trial, value in told:
+        study.add_trial(optuna.create_trial(params=trial.sample, distributions=distributions, value=value))
+    if len({value for _, value in told}) < 2:  # a resample may hold one trial many times
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {path: float(share) for path, share in found.items()}

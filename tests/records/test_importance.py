@@ -1,0 +1,69 @@
+"""Importances: the axis that moves the goal is found, and what cannot be told is not told."""
+
+import random
+
+import pytest
+
+from cogito_ray.records.importance import LEAST_TRIALS, common_step, importances
+from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.record import fold
+
+NATS = "eval/reconstruction_nats"
+SPACE = {"objective.rate": {"uniform": [0.0, 1.0]}, "model.start": {"preset": {"plain": {}, "anchored": {}}}}
+
+
+def record(trials):
+    """trials: (sample, {step: value}, status or None) each."""
+    spec = {"goals": [{"metric": NATS, "mode": "min"}], "space": SPACE}
+    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+    told = [SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin)]
+    for number, (sample, curve, status) in enumerate(trials):
+        name = f"t{number}"
+        told.append(TrialStarted(at=0.0, trial=name, number=number, sample=sample, spec={}))
+        told += [Reported(trial=name, step=s, seconds=1.0, metrics={NATS: value}) for s, value in curve.items()]
+        if status:
+            told.append(TrialEnded(at=1.0, trial=name, status=status, step=max(curve, default=0)))
+    return fold(told)
+
+
+def point(rate, start="plain"):
+    return {"objective.rate": rate, "model.start": start}
+
+
+def test_the_axis_that_moves_the_goal_has_nearly_all_of_the_share():
+    draw = random.Random(0)
+    trials = []
+    for _ in range(40):
+        sample = point(draw.random(), draw.choice(["plain", "anchored"]))
+        trials.append((sample, {10: 5.0 + 2.0 * (sample["model.start"] == "plain")}, "completed"))
+    first, second = importances(record(trials)).shares
+    assert first.path == "model.start"
+    assert first.share > 0.95
+    assert first.share + second.share == pytest.approx(1)
+    assert first.low <= first.share <= first.high
+
+
+def test_trials_are_compared_at_the_last_step_that_all_reached_accidents_left_out():
+    trials = [
+        (point(0.1), {10: 1.0, 20: 1.0, 30: 1.0}, "completed"),
+        (point(0.2), {10: 1.0, 20: 1.0}, "stopped"),
+        (point(0.3), {10: 1.0}, "failed"),
+        (point(0.4), {10: 1.0}, None),
+    ]
+    assert common_step(record(trials)) == 20
+    assert common_step(record(trials[2:])) is None
+    assert common_step(record([])) is None
+
+
+@pytest.mark.parametrize("count", [0, 1, LEAST_TRIALS - 1])
+def test_too_few_trials_tell_nothing(count):
+    found = importances(record([(point(n / 10), {10: float(n)}, "completed") for n in range(count)]))
+    assert found.shares == ()
+    assert "too few to tell" in found.caveat
+
+
+def test_equal_values_leave_nothing_to_explain():
+    found = importances(record([(point(n / 10), {10: 1.0}, "completed") for n in range(9)]))
+    assert found.shares == ()
+    assert "nothing to explain" in found.caveat
