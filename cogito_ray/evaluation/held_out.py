@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from cogito_ray.analysis.rank import effective_rank, nuclear_rank
+from cogito_ray.analysis.rank import effective_ranks, nuclear_rank
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.view import View
@@ -26,21 +26,28 @@ class HeldOut:
 
     @torch.no_grad()
     def __call__(self, model: ConceptModel) -> dict[str, float]:
-        """eval/reconstruction_nats (weighted mean over all targets) and the ranks of the concepts (see analysis/rank.py)."""
+        """What the model reaches on the held-out rows.
+
+        eval/reconstruction_nats is the weighted mean over all targets; concepts/effective_rank the mean over texts of
+        each text's rank, of C at most; concepts/nuclear_rank that of the mean concept matrix over texts.
+        """
         device, training = next(model.parameters()).device, model.training
         model.eval()
         concepts, nats, weights = [], torch.zeros((), device=device), torch.zeros((), device=device)
         for view in self._views_on(device):
             seen = model.encoder(view.visible_ids, view.visible_positions, view.visible)  # (B, C, D)
             concepts.append(seen.float())
-            if model.decoder is not None:
+            if model.decoder is not None and model.head is not None:
                 hidden = model.decoder(seen, view.target_positions, view.query_ids, view.noise)  # (B, M, D)
                 nats += (model.head(hidden, view.targets, 0.0) * view.weights).sum()
                 weights += view.weights.sum()
         model.train(training)
         every = torch.cat(concepts)  # (R, C, D)
-        scores = {"concepts/effective_rank": effective_rank(every), "concepts/nuclear_rank": nuclear_rank(every.mean(0))}
-        return scores if model.decoder is None else {"eval/reconstruction_nats": float(nats / weights), **scores}
+        ranks = {
+            "concepts/effective_rank": float(effective_ranks(every).mean()),
+            "concepts/nuclear_rank": nuclear_rank(every.mean(dim=0)),
+        }
+        return ranks if model.decoder is None else {"eval/reconstruction_nats": float(nats / weights), **ranks}
 
     def _views_on(self, device: torch.device) -> Iterator[View]:
         return (view.to(device) for view in self.views)

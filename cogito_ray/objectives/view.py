@@ -4,7 +4,8 @@ Objectives only build views; models only read them. K visible tokens and M targe
 rates, so shapes are static; a short row's surplus is padding (visible) or has weight 0 (targets).
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,5 +34,8 @@ class View:
 
     def to(self, device: torch.device) -> "View":
         """The same view with every tensor on `device`."""
-        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
+        moved: dict[str, Any] = {
+            field.name: value.to(device) if isinstance(value := getattr(self, field.name), Tensor) else value
+            for field in fields(self)
+        }
+        return View(**moved)

@@ -8,7 +8,7 @@ import os
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Tune prints a box and a table of its own otherwise, even at verbose=0
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; no result.json, progress.csv and events beside it
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the Train controller takes reports at this pace; 2 s by default
     "TOKENIZERS_PARALLELISM": "false",
 }

@@ -52,7 +52,7 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
 
 
 def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
-    """How many of the largest of these runs the cluster holds at once, at most `asked`; NoRoom, with the sums, if fewer."""
+    """How many of the largest of these runs the cluster holds at once, at most `asked`; NoRoom if fewer than that."""
     total = ray.cluster_resources()
     have = {"CPU": total.get("CPU", 0.0) - SPARE_CPUS, "GPU": total.get("GPU", 0.0)}
     shapes = {(run.workers * run.cpus_per_worker, run.workers * run.gpus_per_worker) for run in runs}
@@ -61,14 +61,14 @@ def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
     if fits < (wanted := asked or 1):
         sums = ", ".join(f"{wanted * need[name]:g} {name} of {max(have[name], 0):g}" for name in need)
         raise NoRoom(
-            f"{wanted} trial(s) at once need {sums} ({SPARE_CPUS} CPU is kept for drivers and data): lower concurrency, "
-            "workers, cpus_per_worker or gpus_per_worker, or join a larger cluster"
+            f"{wanted} trial(s) at once need {sums} ({SPARE_CPUS} CPU is kept for drivers and data): lower "
+            "concurrency, workers, cpus_per_worker or gpus_per_worker, or join a larger cluster"
         )
     return wanted if asked else fits
 
 
 def left_behind(*, patience_s: float = 20.0) -> list[str]:
-    """What still holds resources although nothing should: placement groups and resources, after `patience_s` seconds."""
+    """Placement groups and resources that are still held although nothing should, after `patience_s` seconds."""
     deadline = time.monotonic() + patience_s
     while (held := _held()) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -17,13 +17,18 @@ class Outcome:
 
 
 def progress(step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """What a trial tells Tune at each report."""
-    return {"step": step, "metrics": dict(metrics)}
+    """What a trial tells Tune at each report. Pairs, because Tune flattens mappings here and not there."""
+    return {"step": step, "metrics": tuple(metrics.items())}
+
+
+def metrics_of(result: Mapping[str, Any] | None) -> dict[str, float]:
+    """The metrics of a report as they were given to `progress`."""
+    return dict((result or {}).get("metrics", ()))
 
 
 def death(step: int, cause: str) -> dict[str, Any]:
     """What a trial tells Tune when a guard ends it."""
-    return {"step": step, "metrics": {}, "died": cause}
+    return {"step": step, "metrics": (), "died": cause}
 
 
 def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome:

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 
 from cogito_ray.records.ledger import Ledger, Reported, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record
-from cogito_ray.runtime.outcome import outcome
+from cogito_ray.runtime.outcome import metrics_of, outcome
 
 
 class Scribe(Callback):
@@ -35,10 +35,10 @@ class Scribe(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
     ) -> None:
         name = trial.config["trial"]
-        if result["metrics"]:
+        if metrics := metrics_of(result):
             seconds = self._before.get(name, 0.0) + time.monotonic() - self._began[name]
             self._ledger.append(
-                Reported(trial=name, step=result["step"], seconds=seconds, metrics=result["metrics"])
+                Reported(trial=name, step=result["step"], seconds=seconds, metrics=metrics)
             )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

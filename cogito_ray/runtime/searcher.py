@@ -1,12 +1,13 @@
 """Optuna behind Ray Tune, told the truth: stopped trials are PRUNED with all they reported, dead ones FAIL.
 
 Ray's own OptunaSearch tells stopped trials as COMPLETE with their low-rung value, and leaves those that report NaN
-RUNNING for ever. This one also survives the driver: the study lives in a journal beside the ledger, and trials that were
-under way when the driver died are handed out again, as they were.
+RUNNING for ever. This one also survives the driver: the study lives in a journal beside the ledger, and trials that
+were under way when the driver died are handed out again, as they were.
 """
 
 import math
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
 from cogito_ray.records.record import Record
-from cogito_ray.runtime.outcome import Outcome, outcome
+from cogito_ray.runtime.outcome import Outcome, metrics_of, outcome
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -57,7 +58,7 @@ class OptunaSearcher(Searcher):
         return {"trial": run.digest(), "number": trial.number, "sample": sample, "run": run.model_dump(mode="json")}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        value = result["metrics"].get(self._goal.metric, math.nan)
+        value = metrics_of(result).get(self._goal.metric, math.nan)
         if math.isfinite(value):
             self._open[trial_id].report(value, step=result["step"])
 
@@ -65,7 +66,7 @@ class OptunaSearcher(Searcher):
         trial = self._open.pop(trial_id)
         steps = self._sweep.trial(self._sample(trial)).training.steps
         ended = outcome(result, steps=steps, error=error)
-        self._tell(trial, ended, (result or {}).get("metrics", {}).get(self._goal.metric, math.nan))
+        self._tell(trial, ended, metrics_of(result).get(self._goal.metric, math.nan))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's journal and the ledger are the state."""
@@ -116,12 +117,13 @@ class OptunaSearcher(Searcher):
 
 
 def _sampler(sweep: SweepSpec) -> optuna.samplers.BaseSampler:
-    seed = sweep.search.seed
-    samplers = {
+    """The crossed axes come from the sweep's cells, so under `grid` nothing is left to sample."""
+    seed, few = sweep.search.seed, min(10, max(4, sweep.budget.trials // 4))
+    samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
         "tpe": lambda: optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=min(10, max(4, sweep.budget.trials // 4))
+            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=few
         ),
         "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "grid": lambda: optuna.samplers.RandomSampler(seed=seed),  # nothing is left to sample: the cells are the grid
+        "grid": lambda: optuna.samplers.RandomSampler(seed=seed),
     }
     return samplers[sweep.search.sampler]()

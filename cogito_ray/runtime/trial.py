@@ -40,13 +40,14 @@ def resources(config: dict[str, Any]) -> PlacementGroupFactory:
 def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
     """Ray Train around `worker.train`: restarts a lost worker group, which resumes at its newest checkpoint."""
     run = job.run
+    each = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
     return TorchTrainer(
         _train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
             num_workers=run.workers,
             use_gpu=run.gpus_per_worker > 0,
-            resources_per_worker={"CPU": run.cpus_per_worker} | ({"GPU": run.gpus_per_worker} if run.gpus_per_worker else {}),
+            resources_per_worker={name: amount for name, amount in each.items() if amount},
         ),
         run_config=ray.train.RunConfig(
             name=f"train-{run.digest()}",

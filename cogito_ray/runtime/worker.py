@@ -32,7 +32,7 @@ def train(job: Job, report: Report, *, rank: int = 0) -> None:
     """Train `job` in this process, as worker `rank` of its run, from its newest checkpoint to the end."""
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
-    corpus = _corpus(run.data, job.storage)
+    corpus = _corpus(run.data.model_dump_json(), job.storage)
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))  # (R, N)
     held_out = HeldOut(rows, run.reference, corpus.vocabulary)
     yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
@@ -47,9 +47,9 @@ def train(job: Job, report: Report, *, rank: int = 0) -> None:
 
 
 @lru_cache(maxsize=2)
-def _corpus(data: DataSpec, storage: Path) -> Corpus:
-    """A reused trial process keeps the last corpora open."""
-    return Corpus.open(data, storage)
+def _corpus(data: str, storage: Path) -> Corpus:
+    """Of a DataSpec as JSON. A reused trial process keeps the last corpora open."""
+    return Corpus.open(DataSpec.model_validate_json(data), storage)
 
 
 def _micro_batches(run: RunSpec, corpus: Corpus, done: int, *, rank: int) -> Iterator[Tensor]:

@@ -1,1 +1,1 @@
-"""One training loop for a laptop, a trial and a cluster, and what it needs: schedule, optimizer, guards, checkpoints."""
+"""One training loop for a laptop, a trial and a cluster, with its schedule, optimizer, guards and checkpoints."""

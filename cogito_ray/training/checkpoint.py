@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
 
-A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming takes
-the newest one whose hashes hold; a torn or altered one is named and passed over.
+A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
+takes the newest one whose hashes hold; a torn or altered one is named and passed over.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Checkpoints:
         return final
 
     def resume(self, module: nn.Module, optimizer: Optimizer) -> int:
-        """Load the newest whole checkpoint and return its step, 0 if there is none; warn of each newer one that is bad."""
+        """Load the newest whole checkpoint and return its step (0: there is none); warn of newer, bad ones."""
         for folder in self._newest_first():
             try:
                 verify(folder)

@@ -13,6 +13,8 @@ class Meter:
 
     def __init__(self, tokens_per_step: int):
         self.tokens_per_step = tokens_per_step
+        self._norm = torch.zeros(())
+        self._micro_batches = self._steps = 0
         self.restart()
 
     def saw(self, total: Tensor, terms: dict[str, Tensor]) -> None:

@@ -26,7 +26,10 @@ def test_cosine_is_half_way_down_in_the_middle_of_its_fall():
     assert values[99] == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("schedule", [StableDecaySpec(), StableDecaySpec(decay=0.0), CosineSpec(), CosineSpec(warmup=0.0)])
+SCHEDULES = [StableDecaySpec(), StableDecaySpec(decay=0.0), CosineSpec(), CosineSpec(warmup=0.0)]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 7, 300])
 def test_every_factor_is_a_share(schedule, steps):
     assert all(0 <= value <= 1 for value in factors(schedule, steps))

@@ -1,0 +1,61 @@
+"""The folder of one sweep or one run: what was done there, and whether it is still the same one."""
+
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cogito_ray.records.ledger import NAME, SweepClosed, SweepOpened
+from cogito_ray.records.provenance import collect
+from cogito_ray.records.record import Record, read
+from cogito_ray.spec import digest
+from cogito_ray.sweeps.files import diff
+from cogito_ray.sweeps.paths import Tree
+
+COMPLETE = "complete"
+"""Cause of the last SweepClosed where nothing is left to do."""
+
+
+class OtherSettings(ValueError):
+    """The folder holds something of this name that was started with other settings."""
+
+
+@dataclass(frozen=True)
+class Home:
+    folder: Path
+    spec: Tree
+    """What is to be done there, as the ledger's opening says it."""
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / NAME
+
+    def recorded(self) -> Record | None:
+        """What was done so far; None if nothing. Raises OtherSettings, with the difference."""
+        if not self.ledger.exists() or not self.ledger.stat().st_size:
+            return None
+        record = read(self.ledger)
+        if changes := diff(record.opened.spec, self.spec):
+            raise OtherSettings(
+                "\n".join(
+                    [
+                        f"{self.folder} was started with other settings:",
+                        *(f"  {change}" for change in changes),
+                        "give this one another name, or delete that folder",
+                    ]
+                )
+            )
+        return record
+
+    def opening(self) -> SweepOpened:
+        """The event that starts, or takes up again, what is to be done here."""
+        provenance = collect(host=socket.gethostname())
+        return SweepOpened(at=time.time(), spec=self.spec, sweep=digest(self.spec), provenance=provenance)
+
+
+def closing(cause: str = COMPLETE) -> SweepClosed:
+    return SweepClosed(at=time.time(), cause=cause)
+
+
+def is_complete(record: Record) -> bool:
+    return record.closing is not None and record.closing.cause == COMPLETE

@@ -1,0 +1,85 @@
+"""One run on its own, under Ray Train, recorded like a sweep of one trial."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+from ray.train import UserCallback
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from cogito_ray.records.ledger import Ledger, Reported, TrialEnded, TrialStarted
+from cogito_ray.records.record import Record, read
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.cluster import cluster, concurrency
+from cogito_ray.runtime.home import Home, closing, is_complete
+from cogito_ray.runtime.outcome import metrics_of
+from cogito_ray.runtime.prepare import prepare
+from cogito_ray.runtime.trial import trainer
+from cogito_ray.runtime.worker import Job
+from cogito_ray.text.prepare import Listener
+
+
+def home_of(run: RunSpec, name: str, storage: Path) -> Home:
+    """Where the run called `name` lives, and what it is."""
+    goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
+    goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
+    return Home(storage / name, {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals})
+
+
+def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda _: None) -> Record:
+    """Train `run` to its end in `<storage>/<name>/`, from its newest checkpoint if it was interrupted.
+
+    The listener hears how far the preparation of the text is.
+    """
+    storage = storage.absolute()
+    home = home_of(run, name, storage)
+    before = home.recorded()
+    if before is not None and is_complete(before):
+        return before
+    trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
+    with cluster():
+        concurrency([run], asked=1)
+        prepare(run.data, storage, listener)
+        with Ledger(home.ledger) as ledger:
+            ledger.append(home.opening())
+            spec = run.model_dump(mode="json")
+            ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
+        teller = _Teller(home.ledger, trial, done)
+        try:
+            trainer(Job(run, storage, home.folder), callbacks=[teller]).fit()
+            failure = ""
+        except TrainingFailedError as failed:
+            failure = str(failed)
+    return _close(home, run, failure)
+
+
+def _close(home: Home, run: RunSpec, failure: str) -> Record:
+    trial = read(home.ledger).trials[run.digest()]
+    with Ledger(home.ledger) as ledger:
+        if trial.end is None:
+            status = "completed" if trial.step == run.training.steps and not failure else "failed"
+            ended = TrialEnded(at=time.time(), trial=trial.id, status=status, step=trial.step, cause=failure)
+            ledger.append(ended)
+        if not failure:
+            ledger.append(closing())
+    return read(home.ledger)
+
+
+class _Teller(UserCallback):
+    """Writes the first worker's reports into the ledger. Lives in Train's controller process."""
+
+    def __init__(self, ledger: Path, trial: str, seconds: float):
+        self._path, self._trial = ledger, trial
+        self._began = time.time() - seconds
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        first = metrics[0]
+        with Ledger(self._path) as ledger:
+            if "died" in first:
+                step, cause = first["step"], first["died"]
+                ledger.append(TrialEnded(at=time.time(), trial=self._trial, status="failed", step=step, cause=cause))
+            else:
+                seconds = time.time() - self._began
+                step, numbers = first["step"], metrics_of(first)
+                ledger.append(Reported(trial=self._trial, step=step, seconds=seconds, metrics=numbers))

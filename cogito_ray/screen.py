@@ -1,0 +1,68 @@
+"""What a terminal shows of a sweep or run: built from its record, drawn by rich. Prints nothing itself."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cogito_ray.records.ranking import Ranking, Row, plain, rank
+from cogito_ray.records.record import Record
+
+COLOURS = {"completed": "green", "unfinished": "yellow", "stopped": "cyan", "failed": "red"}
+WORDS = {"unfinished": "running"}
+
+
+def live(record: Record | None, stage: str) -> RenderableType:
+    """The one table that is redrawn while a sweep works; before its first trial, what is being prepared."""
+    if record is None or not record.trials:
+        return Text(stage, style="dim")
+    ranking = rank(record)
+    ended = sum(row.status != "unfinished" for row in ranking.rows)
+    head = f"{len(ranking.rows)} trials started, {ended} over"
+    return Group(_table(ranking), Text(head, style="dim"))
+
+
+def final(record: Record) -> RenderableType:
+    """The ranked table, the winner's settings and the line its value must be read against."""
+    ranking = rank(record)
+    parts: list[RenderableType] = [_table(ranking)]
+    if ranking.footnote:
+        parts.append(Text(ranking.footnote, style="dim"))
+    if ranking.unigram_nats is not None:
+        parts.append(Text(f"What a constant prediction reaches (unigram entropy): {ranking.unigram_nats:.3f} nats"))
+    if winner := ranking.winner:
+        parts.append(Text(f"Winner: trial {winner.trial}, {ranking.goal.metric} = {plain(winner.value)}", style="bold"))
+        parts += [Text(f"  {path}: {value}") for path, value in winner.settings.items()]
+    return Group(*parts)
+
+
+def ended(row: Row, goal: str) -> str:
+    """One line per trial that is over, for output that is no terminal."""
+    value = "no value" if row.value is None else f"{goal} = {plain(row.value)}"
+    return f"trial {row.trial} {row.status} at step {row.step} of {row.steps}: {value}"
+
+
+def _table(ranking: Ranking) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    short = [axis.rsplit(".", 1)[-1] for axis in ranking.axes]
+    for name in ("#", "trial", "status", "step", _leaf(ranking.goal.metric), *map(_leaf, _metrics(ranking)), *short):
+        table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
+    for row in ranking.rows:
+        colour = COLOURS[row.status]
+        table.add_row(
+            str(row.rank or ""),
+            row.trial[:8],
+            Text(WORDS.get(row.status, row.status), style=colour),
+            f"{row.step}/{row.steps}",
+            plain(row.value) if row.value is not None else "",
+            *(plain(value) if value is not None else "" for value in row.metrics.values()),
+            *(row.settings.get(axis, "") for axis in ranking.axes),
+        )
+    return table
+
+
+def _metrics(ranking: Ranking) -> list[str]:
+    return list(ranking.rows[0].metrics) if ranking.rows else []
+
+
+def _leaf(metric: str) -> str:
+    return metric.rsplit("/", 1)[-1].replace("_", " ")
