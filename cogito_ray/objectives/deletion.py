@@ -18,6 +18,7 @@ from cogito_ray.text.vocabulary import Vocabulary
 class TsdaeSpec(Spec):
     kind: Literal["tsdae"] = "tsdae"
     provides: ClassVar[frozenset[str]] = frozenset()
+    needs: ClassVar[frozenset[str]] = frozenset()
     rate: Rate = 0.6
     """Share of each row's tokens that is deleted, exactly (the survivors are rounded half up)."""
     target_rate: TargetRate = 0.5

@@ -22,6 +22,7 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class DiffusionSpec(Spec):
     kind: Literal["diffusion"] = "diffusion"
     provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
+    needs: ClassVar[frozenset[str]] = frozenset()
     t_min: Rate = 0.1
     """Smallest share of a row that is masked; bounds the weights."""
     label_smoothing: Smoothing = 0.1

@@ -19,6 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class MlmSpec(Spec):
     kind: Literal["mlm"] = "mlm"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
+    needs: ClassVar[frozenset[str]] = frozenset()
     rate: Rate = 0.15
     """Share of each row's text tokens to predict, exactly (rounded half up)."""
     random_share: Share = 0.0

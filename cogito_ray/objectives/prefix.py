@@ -17,6 +17,7 @@ from cogito_ray.text.vocabulary import Vocabulary
 class PrefixSpec(Spec):
     kind: Literal["prefix"] = "prefix"
     provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
+    needs: ClassVar[frozenset[str]] = frozenset()
     shortest: Rate = 0.3
     """Smallest share of a row that the encoder reads."""
     longest: Rate = 0.5

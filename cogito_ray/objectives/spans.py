@@ -20,6 +20,7 @@ from cogito_ray.text.vocabulary import Collocations, Vocabulary
 class SpanSpec(Spec):
     kind: Literal["span"] = "span"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
+    needs: ClassVar[frozenset[str]] = frozenset()
     rate: Rate = 0.3
     """Share of each row's text tokens to predict, exactly (rounded half up)."""
     shortest: PositiveInt = 3
@@ -60,6 +61,7 @@ class SpanSpec(Spec):
 class PmiSpec(Spec):
     kind: Literal["pmi"] = "pmi"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
+    needs: ClassVar[frozenset[str]] = frozenset({"collocations"})
     rate: Rate = 0.15
     """Share of each row's text tokens to predict, exactly (rounded half up)."""
 

@@ -4,13 +4,29 @@ An n-gram scores log p(n-gram) minus the best sum of log p over all ways to cut 
 only if no part of it explains it. The best-scoring n-grams are kept, the same number of each length.
 """
 
+from dataclasses import replace
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.vocabulary import Collocations, Vocabulary
+
+COUNTED_ROWS = 20_000
+"""Train rows that are counted for collocations, drawn as training draws them."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+@lru_cache(maxsize=2)
+def with_collocations(corpus: Corpus) -> Vocabulary:
+    """The corpus's vocabulary and its collocations: seconds of counting, once per process."""
+    plan = corpus.plan(seed=0)
+    rows = MappedReader(corpus, plan).read(0, min(COUNTED_ROWS, sum(plan.rows)))
+    return replace(corpus.vocabulary, collocations=find_collocations(rows, corpus.vocabulary))
 
 
 def find_collocations(

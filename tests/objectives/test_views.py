@@ -114,3 +114,9 @@ def test_weights_are_an_unbiased_stand_in_for_every_place_that_may_be_asked(obje
         objective = objective.model_copy(update={"shortest": 0.4, "longest": 0.4})
     sums = [view_of(objective, rows(), seed=seed).weights.sum() for seed in range(3)]
     torch.testing.assert_close(torch.stack(sums), sums[0].expand(3))
+
+
+def test_only_what_needs_collocations_asks_for_them():
+    for kind in KINDS:
+        if "collocations" not in kind.needs:
+            kind.corrupt(rows(), PLAIN, torch.Generator())

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from cogito_ray.objectives.spans import matches
-from cogito_ray.text.collocations import find_collocations
+from cogito_ray.text.collocations import find_collocations, with_collocations
+from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(size=50, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
@@ -62,3 +63,11 @@ def test_runs_across_separators_do_not_count():
 
 def test_a_corpus_without_repeats_has_none():
     assert find_collocations(np.arange(4, 44).reshape(2, 20), VOCABULARY) is None
+
+
+def test_a_prepared_corpus_tells_its_collocations(corpus: Corpus):
+    """Its words are made of two syllables each, and its tokenizer is too small to hold them whole."""
+    vocabulary = with_collocations(corpus)
+    rows = torch.from_numpy(corpus.held_out_rows(20))
+    assert (matches(rows, vocabulary.collocations, vocabulary.size) > 1).float().mean() > 0.1
+    assert vocabulary.size == corpus.vocabulary.size
