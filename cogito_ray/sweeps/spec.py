@@ -108,15 +108,10 @@ class SweepSpec(Spec):
     def cells(self) -> list[Sample]:
         """What is crossed instead of sampled: all `grid` axes, or the whole space under the grid sampler.
 
-        Trials go round the cells in turn (see `sample`).
+        Trial number n (from 0) takes the values of cell n modulo their number; a sampler draws the rest.
         """
         crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
         return [dict(zip(crossed, values, strict=True)) for values in product(*crossed.values())]
-
-    def sample(self, number: int, drawn: Sample) -> Sample:
-        """The point that trial `number` (from 0) tries: its cell, and what a sampler drew from `distributions`."""
-        cells = self.cells()
-        return cells[number % len(cells)] | drawn
 
     def crossed(self) -> list[str]:
         """Paths whose values come from `cells`."""

@@ -115,6 +115,19 @@ def test_text_from_a_sweep_is_never_markup(sweep, tmp_path):
     assert page.text.count(NASTY) >= 2
 
 
+def test_a_single_run_without_axes_has_a_page(tmp_path):
+    spec = {"name": "one", "run": {}, "space": {}, "goals": [{"metric": NATS, "mode": "min"}]}
+    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+    with Ledger(tmp_path / NAME) as ledger:
+        ledger.append(SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin))
+        ledger.append(TrialStarted(at=0.0, trial="t", number=0, sample={}, spec={"training": {"steps": 10}}))
+        ledger.append(Reported(trial="t", step=10, seconds=1.0, metrics={NATS: 5.0}))
+        ledger.append(TrialEnded(at=1.0, trial="t", status="completed", step=10))
+    page = Page(write(tmp_path))
+    assert "Trial 0 is best" in page.plain
+    assert "What mattered" not in page.plain
+
+
 @pytest.mark.parametrize("closed", [True, False])
 def test_an_empty_sweep_has_a_page(sweep, closed):
     page = sweep(closed=closed)
