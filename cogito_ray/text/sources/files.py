@@ -15,7 +15,7 @@ from cogito_ray.spec import Spec
 from cogito_ray.text.document import Bad, Found, Part, Piece, parts_of, target_size
 from cogito_ray.text.sources.filesystem import File, list_files, relative
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd"}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 EXPANSION = 4
 """Bytes of text per byte of a compressed file, roughly."""
 OPENERS = 16
@@ -26,7 +26,7 @@ class FilesSpec(Spec):
     kind: Literal["files"] = "files"
     path: str
     """A file, a folder (read recursively) or a glob; local or a URL such as s3://bucket/folder. Files count by their
-    ending: .parquet, .jsonl, .ndjson, .txt, .md, the text ones also compressed (.gz, .bz2, .xz, .zst)."""
+    ending: .parquet, .jsonl, .ndjson, .txt, .md, the text ones also compressed (.gz, .bz2, .zst)."""
     column: str = "text"
     """Field that holds a document's text (Parquet and JSON Lines; a .txt or .md file is one document)."""
     weight: PositiveFloat = 1.0
@@ -105,7 +105,7 @@ class JsonLinesPiece:
                     if line.strip():
                         yield _json_value(line, self.column, f"{self.file.path}:byte {place}")
                     place += len(line)
-        except (OSError, EOFError) as error:
+        except OSError as error:
             yield Bad(self.file.path, f"unreadable: {error}", whole_file=True)
 
     def _first_line(self, stream: IO[bytes]) -> int:
@@ -125,7 +125,7 @@ class TextPiece:
         try:
             with self.file.open(_compression(self.file)) as stream:
                 yield Found(self.file.path, stream.read())
-        except (OSError, EOFError) as error:
+        except OSError as error:
             yield Bad(self.file.path, f"unreadable: {error}", whole_file=True)
 
 
@@ -202,7 +202,7 @@ def _columns(file: File) -> set[str] | None:
             with file.open(_compression(file)) as stream:
                 first = json.loads(stream.readline())
                 return set(first) if isinstance(first, dict) else None
-    except (OSError, EOFError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return None  # counted and named when the documents are read
     return None
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import PurePosixPath
 from typing import IO, cast
 
@@ -28,7 +29,7 @@ class File:
     def open(self, compression: str | None = None) -> IO[bytes]:
         system, _ = _resolve(self.root)
         stored = system.open(self.path, "rb")
-        return cast(IO[bytes], fsspec.compression.compr[compression](stored, "rb") if compression else stored)
+        return cast(IO[bytes], BufferedReader(pa.CompressedInputStream(stored, compression)) if compression else stored)
 
     @property
     def suffixes(self) -> list[str]:

@@ -1,0 +1,41 @@
+"""Small corpora of made-up text, written to a folder."""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cogito_ray.text.spec import DataSpec
+
+STEMS = ("con", "to", "mo", "ra", "del", "in")
+WORDS = [stem + ending for stem in STEMS for ending in ("cept", "ken", "ment", "dius", "ta", "form")]
+
+
+def texts(count: int, seed: int) -> list[str]:
+    """Distinct documents of 20 to 60 words."""
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(20, 60))) + f" number {seed}-{n}" for n in range(count)]
+
+
+def two_sources(folder: Path) -> dict[str, dict[str, object]]:
+    """Writes two Parquet files of 150 documents (weight 3) and one JSON Lines file of 100 (weight 1)."""
+    for number in range(2):
+        file = folder / "first" / f"{number}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"text": texts(150, seed=number)}), file, row_group_size=40)
+    (folder / "second").mkdir()
+    lines = (f'{{"text": "{text}"}}\n' for text in texts(100, seed=9))
+    (folder / "second" / "lines.jsonl").write_text("".join(lines))
+    return {
+        "first": {"kind": "files", "path": str(folder / "first"), "weight": 3},
+        "second": {"kind": "files", "path": str(folder / "second")},
+    }
+
+
+def data_spec(sources: dict[str, dict[str, object]], **changed: object) -> DataSpec:
+    """Rows of 16 tokens over these sources, with whatever else a test changes."""
+    tokenizer = {"kind": "bpe", "vocabulary": 320, "sample": 20_000}
+    return DataSpec.model_validate(
+        {"sources": sources, "tokenizer": tokenizer, "length": 16, "held_out": 0.1} | changed
+    )

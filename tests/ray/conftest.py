@@ -1,0 +1,20 @@
+"""One Ray instance for all tests of this folder: starting one takes seconds."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    ray.init(
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 * 2**20,
+        logging_level=logging.ERROR,
+    )
+    yield
+    ray.shutdown()
