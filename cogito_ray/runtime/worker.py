@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cogito_ray.evaluation.held_out import HeldOut
 from cogito_ray.run import RunSpec
+from cogito_ray.text.collocations import with_collocations
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
@@ -34,11 +35,13 @@ def train(job: Job, report: Report, *, rank: int = 0) -> None:
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
     corpus = _corpus(run.data.model_dump_json(), job.storage)
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))  # (R, N)
-    held_out = HeldOut(rows, run.reference, corpus.vocabulary)
+    asked = run.objective.needs | run.reference.needs
+    vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
+    held_out = HeldOut(rows, run.reference, vocabulary)
     yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
     fit(
         run,
-        Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
+        Facts(vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: _micro_batches(run, corpus, done, rank=rank),
         evaluate=lambda model: held_out(model) | yardstick,
         report=report,
