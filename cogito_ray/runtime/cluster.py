@@ -1,5 +1,6 @@
 """The Ray cluster of one command: joined or started, checked for room, and checked for what was left behind."""
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -34,10 +35,10 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": QUIET}}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", **quiet)
-    else:
+        ray.init(address="auto", runtime_env={"env_vars": QUIET}, **quiet)
+    else:  # its processes inherit our environment
         ray.init(
             address="local",
             num_cpus=(os.cpu_count() or 1) + SPARE_CPUS,

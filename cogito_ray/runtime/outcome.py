@@ -11,7 +11,7 @@ from cogito_ray.records.ledger import Status
 class Outcome:
     status: Status
     cause: str
-    """Why it was stopped or failed; empty when it ran to its end."""
+    """Why it failed; empty otherwise."""
     step: int
     """Last step reported."""
 
@@ -40,5 +40,5 @@ def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Out
     if error:
         return Outcome("failed", "its process died or raised; the error is in this trial's folder", step)
     if step < steps:
-        return Outcome("stopped", "not among the best at its rung", step)
+        return Outcome("stopped", "", step)
     return Outcome("completed", "", step)

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import ray
 import ray.data
-from ray.exceptions import RayTaskError
 
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.prepare import Listener, prepare_with
@@ -39,13 +38,21 @@ def in_parallel(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Res
 
     def call(row: dict[str, int]) -> dict[str, object]:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the task has one CPU; threads of its own would fight for it
-        return {"number": row["number"], "result": pickle.dumps(ray.get(shared)[row["number"]]())}
+        return {"number": row["number"], "outcome": pickle.dumps(_outcome(ray.get(shared)[row["number"]]))}
 
     items = ray.data.from_items([{"number": number} for number in range(len(work))], override_num_blocks=len(work))
     tasks = items.map(call, num_cpus=1)
     tasks.context.enable_progress_bars = False
+    for row in tasks.iter_rows():
+        result, error = pickle.loads(row["outcome"])
+        if error is not None:
+            raise error
+        yield row["number"], result
+
+
+def _outcome(call: Callable[[], Result]) -> tuple[Result | None, ValueError | OSError | None]:
+    """What a call gives, or the error it raises: Ray would wrap it in two others, which users should not have to read."""
     try:
-        for row in tasks.iter_rows():
-            yield row["number"], pickle.loads(row["result"])
-    except RayTaskError as error:
-        raise error.cause from error
+        return call(), None
+    except (ValueError, OSError) as error:
+        return None, error

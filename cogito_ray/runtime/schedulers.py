@@ -17,11 +17,15 @@ class EarlyStopping(FIFOScheduler):
     def __init__(self, sweep: SweepSpec, record: Record):
         super().__init__()  # type: ignore[no-untyped-call]
         self._goal, self._policy = sweep.goal.metric, sweep.policy()  # Tune reads an attribute called _metric
-        for trial in record.trials.values():
-            for step, value in trial.curve(self._goal):
-                self._policy.report(trial.id, step, value)
+        self.causes: dict[str, str] = {}
+        """Why each trial that was stopped was, by its name."""
+        for told in record.reports:  # in the order they came, or a trial that had passed a rung might now fail it
+            self._policy.report(told.trial, told.step, told.metrics.get(self._goal, math.nan))
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        value = metrics_of(result).get(self._goal, math.nan)
-        verdict = self._policy.report(trial.config["trial"], result["step"], value)
-        return str(TrialScheduler.CONTINUE if verdict.keep else TrialScheduler.STOP)
+        name, step, value = trial.config["trial"], result["step"], metrics_of(result).get(self._goal, math.nan)
+        verdict = self._policy.report(name, step, value)
+        if verdict.keep or step >= trial.config["run"]["training"]["steps"]:
+            return str(TrialScheduler.CONTINUE)
+        self.causes[name] = f"{self._goal} {value:.4g} not among the best 1/{self._policy.eta} at rung {verdict.rung}"
+        return str(TrialScheduler.STOP)

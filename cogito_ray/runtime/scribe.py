@@ -13,8 +13,10 @@ from cogito_ray.runtime.outcome import metrics_of, outcome
 
 
 class Scribe(Callback):
-    def __init__(self, ledger: Ledger, record: Record):
-        self._ledger = ledger
+    """`stops` says, by the time a stopped trial ends, why it was stopped."""
+
+    def __init__(self, ledger: Ledger, record: Record, stops: Mapping[str, str]):
+        self._ledger, self._stops = ledger, stops
         self._before = {name: trial.seconds for name, trial in record.trials.items()}
         self._began: dict[str, float] = {}
 
@@ -51,6 +53,7 @@ class Scribe(Callback):
         steps = trial.config["run"]["training"]["steps"]
         ended = outcome(trial.last_result, steps=steps, error=error)
         name = trial.config["trial"]
+        cause = ended.cause or self._stops.get(name, "")
         self._ledger.append(
-            TrialEnded(at=time.time(), trial=name, status=ended.status, step=ended.step, cause=ended.cause)
+            TrialEnded(at=time.time(), trial=name, status=ended.status, step=ended.step, cause=cause)
         )

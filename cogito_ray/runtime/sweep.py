@@ -61,12 +61,13 @@ def _tuner(
     sweep: SweepSpec, home: Home, searcher: OptunaSearcher, record: Record, ledger: Ledger, *, at_once: int
 ) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
+    scheduler = EarlyStopping(sweep, record)
     body = partial(trial, storage=home.folder.parent, trials=home.folder / "trials")
     return Tuner(
         tune.with_resources(body, resources),
         tune_config=TuneConfig(
             search_alg=searcher,
-            scheduler=EarlyStopping(sweep, record),
+            scheduler=scheduler,
             num_samples=sweep.budget.trials,
             max_concurrent_trials=at_once,
             reuse_actors=True,
@@ -76,7 +77,7 @@ def _tuner(
             name=f"{time.time():.0f}",
             storage_path=str(home.folder / TUNE),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[Scribe(ledger, record)],
+            callbacks=[Scribe(ledger, record, scheduler.causes)],
             verbose=0,
         ),
     )

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from corpora import two_sources
+from safetensors.torch import load_file
+
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.home import OtherSettings
+from cogito_ray.runtime.pretrain import pretrain
+
+pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+
+
+def run_spec(folder, **changed):
+    tree = {
+        "data": {
+            "sources": two_sources(folder / "text"),
+            "tokenizer": {"kind": "bpe", "vocabulary": 320, "sample": 20_000},
+            "length": 16,
+            "held_out": 0.1,
+        },
+        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "training": {"steps": 6, "batch": 8, "micro_batch": 4, "report_every": 2, "checkpoint_every": 2},
+        "evaluation": {"rows": 16},
+    }
+    return RunSpec.model_validate(tree | changed)
+
+
+def weights(folder):
+    return load_file(folder / "checkpoints" / "step-00000006" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, ray_cluster):
+    """One worker's run: (spec, storage, its trial)."""
+    storage = tmp_path_factory.mktemp("alone")
+    spec = run_spec(storage)
+    [trial] = pretrain(spec, "one", storage).trials.values()
+    return spec, storage, trial
+
+
+def test_a_run_is_recorded_like_a_trial(alone):
+    spec, _, trial = alone
+    assert trial.id == spec.digest()
+    assert trial.status == "completed"
+    assert [step for step, _ in trial.curve("eval/reconstruction_nats")] == [2, 4, 6]
+
+
+def test_two_workers_compute_what_one_does(alone):
+    spec, storage, _ = alone
+    [trial] = pretrain(spec.model_copy(update={"workers": 2}), "two", storage).trials.values()
+    assert trial.status == "completed"
+    one, two = weights(storage / "one"), weights(storage / "two")
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)  # sums in another order
+
+
+def test_a_complete_run_is_not_trained_again_and_a_changed_one_is_refused(alone):
+    spec, storage, trial = alone
+    assert pretrain(spec, "one", storage).trials[trial.id].seconds == trial.seconds
+    with pytest.raises(OtherSettings, match="seed: 0 -> 5"):
+        pretrain(spec.model_copy(update={"seed": 5}), "one", storage)

@@ -1,0 +1,214 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import optuna
+import psutil
+import pytest
+from corpora import two_sources
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from cogito_ray.records.ledger import NAME, TrialEnded, TrialStarted, events
+from cogito_ray.records.record import read
+from cogito_ray.runtime.cluster import NoRoom, left_behind
+from cogito_ray.runtime.home import OtherSettings
+from cogito_ray.runtime.sweep import run_sweep
+from cogito_ray.sweeps.files import dump
+from cogito_ray.sweeps.spec import SweepSpec
+
+pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+
+
+def sweep_spec(folder, **changed):
+    """A sweep of tiny runs over a made-up corpus in `folder`."""
+    run = {
+        "data": {
+            "sources": two_sources(folder / "text"),
+            "tokenizer": {"kind": "bpe", "vocabulary": 320, "sample": 20_000},
+            "length": 16,
+            "held_out": 0.1,
+        },
+        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "training": {"steps": 12, "batch": 8, "report_every": 2, "checkpoint_every": 2},
+        "evaluation": {"rows": 16},
+    }
+    tree = {
+        "name": "tiny",
+        "run": run,
+        "space": {
+            "objective.rate": {"uniform": [0.3, 0.7]},
+            "training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-2]},
+        },
+        "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
+        "early_stopping": {"kind": "asha", "first_rung": 4, "eta": 2},
+        "budget": {"trials": 5},
+        "concurrency": 2,
+    }
+    return SweepSpec.model_validate(tree | changed)
+
+
+def study_of(folder):
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+    return optuna.load_study(study_name=None, storage=storage)
+
+
+def ends(folder):
+    return Counter(event.trial for event in events(folder / NAME) if isinstance(event, TrialEnded))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, ray_cluster):
+    """A sweep that ran to its end: (spec, storage, record)."""
+    storage = tmp_path_factory.mktemp("finished")
+    spec = sweep_spec(storage)
+    return spec, storage, run_sweep(spec, storage)
+
+
+def test_every_trial_of_the_budget_ends_once(finished):
+    spec, storage, record = finished
+    assert len(record.trials) == spec.budget.trials
+    assert {trial.status for trial in record.trials.values()} <= {"completed", "stopped"}
+    assert set(ends(storage / "tiny").values()) == {1}
+
+
+def test_a_completed_trial_reported_at_every_interval(finished):
+    _, _, record = finished
+    completed = [trial for trial in record.trials.values() if trial.status == "completed"]
+    assert completed
+    assert all([step for step, _ in trial.curve("loss/total")] == [2, 4, 6, 8, 10, 12] for trial in completed)
+
+
+def test_the_study_is_told_the_truth(finished):
+    _, storage, record = finished
+    told = {trial.user_attrs["trial"]: trial for trial in study_of(storage / "tiny").trials}
+    states = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
+    for trial in record.trials.values():
+        assert told[trial.id].state is states[trial.status]
+        assert told[trial.id].intermediate_values == dict(trial.curve("eval/reconstruction_nats"))
+
+
+def test_nothing_is_left_behind(finished):
+    assert left_behind() == []
+
+
+def test_a_complete_sweep_does_nothing_when_run_again(finished):
+    spec, storage, record = finished
+    before = (storage / "tiny" / NAME).read_bytes()
+    assert run_sweep(spec, storage).trials.keys() == record.trials.keys()
+    assert (storage / "tiny" / NAME).read_bytes() == before
+
+
+def test_a_changed_sweep_of_the_same_name_is_refused_with_the_difference(finished):
+    spec, storage, _ = finished
+    changed = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 7})})
+    with pytest.raises(OtherSettings, match=r"budget\.trials: 5 -> 7"):
+        run_sweep(changed, storage)
+
+
+def test_a_grid_is_walked_once_and_no_further(tmp_path):
+    space = {"objective.rate": {"choice": [0.4, 0.6]}, "model.concepts": {"grid": [2, 4]}}
+    spec = sweep_spec(tmp_path, space=space, search={"sampler": "grid"}, early_stopping={"kind": "none"})
+    record = run_sweep(spec, tmp_path)
+    seen = sorted((trial.sample["objective.rate"], trial.sample["model.concepts"]) for trial in record.trials.values())
+    assert seen == [(0.4, 2), (0.4, 4), (0.6, 2), (0.6, 4)]
+
+
+def test_a_trial_that_diverges_fails_alone_and_by_name(tmp_path):
+    run = sweep_spec(tmp_path).run | {"training": {"steps": 4, "batch": 8, "report_every": 2}}
+    optimizer = {"preset": {"sound": {"learning_rate": 1e-3}, "wild": {"learning_rate": 1e30, "clip": 1e30}}}
+    spec = sweep_spec(
+        tmp_path / "again",
+        run=run,
+        space={"training.optimizer": optimizer},
+        search={"sampler": "grid"},
+        early_stopping={"kind": "none"},
+    )
+    record = run_sweep(spec, tmp_path)
+    by_name = {trial.sample["training.optimizer"]: trial for trial in record.trials.values()}
+    assert by_name["sound"].status == "completed"
+    assert by_name["wild"].status == "failed"
+    assert by_name["wild"].cause.startswith("non-finite at step 2")
+    states = {trial.user_attrs["trial"]: trial.state for trial in study_of(tmp_path / "tiny").trials}
+    assert states[by_name["wild"].id] is TrialState.FAIL
+
+
+def test_trials_of_two_workers_run_inside_a_sweep(tmp_path):
+    run = sweep_spec(tmp_path).run | {"workers": 2}
+    spec = sweep_spec(tmp_path / "again", run=run, budget={"trials": 1}, concurrency=1)
+    [trial] = run_sweep(spec, tmp_path).trials.values()
+    assert trial.status == "completed"
+    assert [step for step, _ in trial.curve("eval/reconstruction_nats")] == [2, 4, 6, 8, 10, 12]
+    assert left_behind() == []
+
+
+def test_more_workers_than_the_cluster_holds_are_refused_before_anything_starts(tmp_path):
+    run = sweep_spec(tmp_path).run | {"workers": 4}
+    with pytest.raises(NoRoom, match="2 trial\\(s\\) at once need 8 CPU of 3"):
+        run_sweep(sweep_spec(tmp_path / "again", run=run), tmp_path)
+    assert not (tmp_path / "tiny" / "trials").exists()
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+
+
+def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
+    """The sweep runs in a Ray instance of its own; driver and instance are killed together, then it is run again."""
+    spec = sweep_spec(tmp_path)
+    slow = spec.run | {"training": spec.run["training"] | {"steps": 400, "report_every": 20, "checkpoint_every": 20}}
+    spec = sweep_spec(tmp_path / "again", run=slow, early_stopping={"kind": "none"}, budget={"trials": 3})
+    (tmp_path / "sweep.yaml").write_text(dump(spec.model_dump(mode="json")))
+    arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
+    command = [sys.executable, "-m", "cogito_ray.cli", *arguments]
+    ledger = tmp_path / "tiny" / NAME
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **nowhere, start_new_session=True) as first:
+        wait_for(lambda: ledger.exists() and b'"reported"' in ledger.read_bytes(), seconds=90)
+        os.killpg(first.pid, signal.SIGKILL)
+    killed = read(ledger)
+    assert any(trial.status == "unfinished" for trial in killed.trials.values())
+    record = run_sweep(spec, tmp_path)
+    assert {trial.status for trial in record.trials.values()} == {"completed"}
+    assert len(record.trials) == 3
+    assert killed.trials.keys() <= record.trials.keys()
+    assert set(ends(tmp_path / "tiny").values()) == {1}
+
+
+def one_trial(folder, **training):
+    """A sweep of a single trial."""
+    spec = sweep_spec(folder)
+    run = spec.run | {"training": spec.run["training"] | training}
+    only = {"space": {"seed": {"choice": [3]}}, "search": {"sampler": "grid"}, "early_stopping": {"kind": "none"}}
+    return sweep_spec(folder / "again", run=run, **only)
+
+
+def kill_first_trial(ledger):
+    """SIGKILL the process of the first trial that has reported."""
+    wait_for(lambda: ledger.exists() and ledger.read_bytes().count(b'"reported"') >= 3, seconds=90)
+    processes = psutil.process_iter(["cmdline"])
+    [trial] = [process for process in processes if "ray::ImplicitFunc" in " ".join(process.info["cmdline"] or [])]
+    trial.kill()
+
+
+def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path):
+    spec = one_trial(tmp_path, steps=200, report_every=20, checkpoint_every=20)
+    [undisturbed] = run_sweep(spec, tmp_path / "straight").trials.values()
+    with ThreadPoolExecutor() as pool:
+        killing = pool.submit(kill_first_trial, tmp_path / "killed" / "tiny" / NAME)
+        [killed] = run_sweep(spec, tmp_path / "killed").trials.values()
+        killing.result()
+    assert killed.status == "completed"
+    starts = [e for e in events(tmp_path / "killed" / "tiny" / NAME) if isinstance(e, TrialStarted)]
+    assert len(starts) == 2
+    for metric in ("eval/reconstruction_nats", "concepts/effective_rank", "loss/total"):
+        assert killed.curve(metric) == undisturbed.curve(metric)
