@@ -51,7 +51,7 @@ def in_parallel(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Res
 
 
 def _outcome(call: Callable[[], Result]) -> tuple[Result | None, ValueError | OSError | None]:
-    """What a call gives, or the error it raises: Ray would wrap it in two others, which users should not have to read."""
+    """What a call gives, or the error it raises, which Ray would wrap in two others."""
     try:
         return call(), None
     except (ValueError, OSError) as error:

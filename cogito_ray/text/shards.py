@@ -90,8 +90,9 @@ class Manifest(Counted):
 class DamagedShards(ValueError):
     """Shards that are missing, torn or altered."""
 
-    def __init__(self, folder: Path, files: Sequence[str]):
-        super().__init__(
+    @classmethod
+    def naming(cls, folder: Path, files: Sequence[str]) -> Self:
+        return cls(
             f"{folder}: {len(files)} shards are missing, torn or altered ({', '.join(files[:3])}); "
             "run `cogito-ray prepare` to build them again"
         )
@@ -128,7 +129,7 @@ def map_shard(file: Path, length: int, dtype: np.dtype[np.unsignedinteger]) -> I
     try:
         parquet = pq.ParquetFile(file)
     except (OSError, pa.ArrowException) as error:
-        raise DamagedShards(file.parent, [file.name]) from error
+        raise DamagedShards.naming(file.parent, [file.name]) from error
     chunk = parquet.metadata.row_group(0).column(0)
     rows = parquet.metadata.num_rows
     header = chunk.total_compressed_size - rows * length * dtype.itemsize
@@ -154,7 +155,7 @@ class TokenShards:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         torn = [shard.file for shard in manifest.every_shard if not has_size(folder, shard)]
         if torn:
-            raise DamagedShards(folder, torn)
+            raise DamagedShards.naming(folder, torn)
         return cls(folder, manifest)
 
     def __reduce__(self) -> tuple[type, tuple[Path, Manifest]]:
