@@ -45,12 +45,18 @@ class Attention(nn.Module):
 
     @torch.no_grad()
     def align(self, gain: float) -> None:
-        """Start queries as `gain` x keys on the coordinates that both have, so that like attends to like."""
-        shared = min(self.query.in_features, self.key_value.in_features)
-        keys = self.key_value.weight[: self.query.out_features, :shared]
-        self.query.weight.zero_()
-        self.query.weight[:, :shared] = gain * keys
-        self.query.bias.zero_()
+        """Start as a look-up: like attends to like, and what is read comes out as it went in.
+
+        On the coordinates that both sides have, queries start as `gain` x keys and the output as the inverse of values.
+        """
+        width, source_width = self.query.in_features, self.key_value.in_features
+        shared = min(width, source_width)
+        keys, values = self.key_value.weight.chunk(2)                          # (D, T) each
+        nn.init.orthogonal_(values)
+        for start in (*self.query.parameters(), *self.out.parameters()):
+            start.zero_()
+        self.query.weight[:, :shared] = gain * keys[:, :shared]
+        self.out.weight[:shared] = values[:, :shared].T
 
 
 class GatedFeedForward(nn.Module):
@@ -74,3 +80,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x)))
+
+
+def same_start(linear: nn.Linear) -> nn.Linear:
+    """`linear`, started to copy the coordinates that its input and output share."""
+    nn.init.eye_(linear.weight)
+    return linear

@@ -4,6 +4,7 @@ Positions are whole numbers below the row length. `resize` makes a trained model
 interpolation (arXiv:2306.15595): the new length is squeezed into the range seen in training.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -56,14 +57,19 @@ class Positions(nn.Module, ABC):
 
 
 class SinusoidalPositionsSpec(Spec):
-    """Fixed sines and cosines (arXiv:1706.03762)."""
+    """Fixed sines and cosines (arXiv:1706.03762), whose wavelengths suit the row: with the usual 10,000 half of them
+    would hardly change along a short row, and places would look alike."""
 
     kind: Literal["sinusoidal"] = "sinusoidal"
-    longest: PositiveFloat = 10_000.0
-    """Longest wavelength, in tokens, as a multiple of 2 pi."""
+    span: PositiveFloat = 2.0
+    """Longest wavelength, in rows; the shortest is 2 pi tokens."""
 
     def build(self, length: int, width: int) -> "SinusoidalPositions":
-        return SinusoidalPositions(length, width, self.longest)
+        return SinusoidalPositions(length, width, self.longest(length))
+
+    def longest(self, length: int) -> float:
+        """The longest wavelength, as a multiple of 2 pi tokens."""
+        return max(1.0, self.span * length / math.tau)
 
 
 class LearnedPositionsSpec(Spec):
@@ -80,7 +86,7 @@ class RotaryPositionsSpec(Spec):
 
     kind: Literal["rotary"] = "rotary"
     longest: PositiveFloat = 10_000.0
-    """Longest wavelength, in tokens, as a multiple of 2 pi."""
+    """Longest wavelength, as a multiple of 2 pi tokens."""
 
     def build(self, length: int, width: int) -> "RotaryPositions":
         return RotaryPositions(length, width, self.longest)
@@ -91,11 +97,12 @@ PositionsSpec = Annotated[
 ]
 
 
-def sinusoidal_code(places: Tensor, width: int, longest: float = 10_000.0) -> Tensor:
-    """places (S,) float -> (S, width). The code of a smaller width is a prefix of the code of a larger one.
+def sinusoidal_code(places: Tensor, width: int, longest: float) -> Tensor:
+    """places (S,) float -> (S, width), with wavelengths from 2 pi to `longest` x 2 pi tokens.
 
-    So a thin token and a wide concept at one place agree on the coordinates that they share. Exponents follow van der
-    Corput's sequence (0, 1/2, 1/4, 3/4, ...): every prefix of the frequencies spreads evenly over the whole range.
+    The code of a smaller width is a prefix of the code of a larger one, so that a thin token and a wide concept at one
+    place agree on the coordinates that they share: exponents follow van der Corput's sequence (0, 1/2, 1/4,
+    3/4, ...), of which every prefix spreads evenly over the whole range.
     """
     pairs = (width + 1) // 2
     exponents = torch.tensor([_van_der_corput(pair) for pair in range(pairs)], device=places.device)
@@ -103,10 +110,9 @@ def sinusoidal_code(places: Tensor, width: int, longest: float = 10_000.0) -> Te
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
 
 
-def _completed(vectors: Tensor, places: Tensor, width: int) -> Tensor:
-    """vectors (S, narrow) -> (S, width), the further coordinates from the sinusoidal code."""
-    code = sinusoidal_code(places, width)
-    shared = min(width, vectors.shape[1])
+def _completed(vectors: Tensor, code: Tensor) -> Tensor:
+    """vectors (S, T) -> as wide as code (S, D), whose further coordinates they take."""
+    shared = min(code.shape[1], vectors.shape[1])
     return torch.cat([vectors[:, :shared], code[:, shared:]], dim=1)
 
 
@@ -121,7 +127,7 @@ def _van_der_corput(number: int) -> float:
 class SinusoidalPositions(Positions):
     table: Tensor
 
-    def __init__(self, length: int, width: int, longest: float = 10_000.0):
+    def __init__(self, length: int, width: int, longest: float):
         super().__init__()
         self.trained, self.width, self.longest = length, width, longest
         self.register_buffer("table", self.code(torch.arange(length), width), persistent=False)
@@ -146,13 +152,14 @@ class SinusoidalPositions(Positions):
 class LearnedPositions(Positions):
     def __init__(self, length: int, width: int):
         super().__init__()
-        self.table = nn.Parameter(sinusoidal_code(torch.arange(length), width))
+        self.longest = SinusoidalPositionsSpec().longest(length)
+        self.table = nn.Parameter(sinusoidal_code(torch.arange(length), width, self.longest))
 
     def forward(self, positions: Tensor) -> Tensor:
         return F.embedding(positions, self.table)                      # (B, S, width)
 
     def code(self, places: Tensor, width: int) -> Tensor:
-        return _completed(self._between(places), places, width)
+        return _completed(self._between(places), sinusoidal_code(places, width, self.longest))
 
     def turns(self, places: Tensor, head_width: int) -> None:
         return None
@@ -189,7 +196,8 @@ class RotaryPositions(Positions):
         return self.anywhere.expand(*positions.shape, -1)              # (B, S, width)
 
     def code(self, places: Tensor, width: int) -> Tensor:
-        return _completed(self.anywhere.expand(len(places), -1), places, width)
+        code = sinusoidal_code(places, width, SinusoidalPositionsSpec().longest(self.trained))
+        return _completed(self.anywhere.expand(len(places), -1), code)
 
     def turns(self, places: Tensor, head_width: int) -> Turns:
         return rotation(places * (self.trained / self.length), head_width, self.longest)

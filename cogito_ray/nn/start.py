@@ -41,13 +41,13 @@ class PlainStartSpec(Spec):
 
 class AnchoredStartSpec(Spec):
     """Concept c starts at the position code of the centre of its segment, c of C equal parts of the row, and every
-    attention between concepts and positions starts with equal query and key projections: concepts first look at
-    their own segment, and content spreads from there."""
+    attention between concepts and positions starts as a look-up by position: a concept first copies what stands in
+    its segment, a decoded position copies its concept, and content spreads from there."""
 
     kind: Literal["anchored"] = "anchored"
     noise: NonNegativeFloat = 0.02
     """Standard deviation added to each coordinate of the code (whose own is 0.7)."""
-    gain: PositiveFloat = 2.0
+    gain: PositiveFloat = 4.0
     """Query projections start as `gain` x key projections; more looks narrower."""
 
     def build(self, width: int, places: Places) -> "ConceptStart":

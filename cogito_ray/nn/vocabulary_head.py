@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cogito_ray.nn import cross_entropy
+from cogito_ray.nn.attention import same_start
 from cogito_ray.spec import Spec
 
 
@@ -31,7 +32,7 @@ class VocabularyHead(nn.Module):
         super().__init__()
         narrow = tied and token.embedding_dim != width
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
-        self.narrow = nn.Linear(width, token.embedding_dim, bias=False) if narrow else nn.Identity()
+        self.narrow = same_start(nn.Linear(width, token.embedding_dim, bias=False)) if narrow else nn.Identity()
         self.own = None if tied else nn.Linear(width, token.num_embeddings, bias=False)
         self.bias = bias
         object.__setattr__(self, "token", token)               # the encoder owns its parameters

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, cast
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cogito_ray.nn.attention import Attention, FeedForward
+from cogito_ray.nn.attention import Attention, FeedForward, same_start
 from cogito_ray.nn.decoders.base import Decoder, Stock
 from cogito_ray.nn.embedding import Embedding
 from cogito_ray.nn.positions import Positions, PositionsSpec
@@ -51,7 +51,7 @@ class TokenContent(nn.Module):
         super().__init__()
         object.__setattr__(self, "embedding", embedding)       # the encoder owns its parameters
         token_width = embedding.token.embedding_dim
-        self.widen = nn.Identity() if token_width == width else nn.Linear(token_width, width)
+        self.widen = nn.Identity() if token_width == width else same_start(nn.Linear(token_width, width))
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids (B, M) -> (B, M, D)."""
