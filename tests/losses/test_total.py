@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from cogito_ray.losses.regularisers import MstSpec, OrthogonalitySpec, VicregSpec
 from cogito_ray.losses.terms import CorruptionsSpec, DropoutSpec, HalvesSpec
@@ -47,6 +49,27 @@ def test_reconstruction_is_the_weighted_mean_of_the_nats_of_each_target():
     nats = -model.head.logits(hidden).log_softmax(dim=-1).gather(2, view.targets[..., None])[..., 0]
     expected = (nats * view.weights).sum() / view.weights.sum()
     torch.testing.assert_close(total(view).terms["reconstruction"], expected.detach())
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that any operation returned."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        self.entries = max([self.entries, *(leaf.numel() for leaf in tree_leaves(result) if hasattr(leaf, "numel"))])
+        return result
+
+
+def test_a_step_never_makes_a_tensor_of_targets_by_vocabulary():
+    words = Vocabulary(size=3000, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
+    total = TotalLoss(ModelSpec.model_validate(SMALL | DECODER).build(words, 16), LossSpec())
+    ids = torch.randint(4, 3000, (64, 16), generator=torch.Generator().manual_seed(0))
+    view = TsdaeSpec(target_rate=1.0).corrupt(ids, words, torch.Generator().manual_seed(0))
+    with Largest() as largest:
+        total(view).total.backward()
+    assert largest.entries < view.targets.numel() * words.size / 4
 
 
 def test_an_untrained_model_pays_about_the_entropy_of_a_uniform_guess():
