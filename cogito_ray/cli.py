@@ -99,7 +99,7 @@ def sweep(file: File, storage: Storage = RUNS, as_json: AsJson = False) -> None:
     _conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)
 
 
-@app.command(epilog="Example: cogito-ray train search_spaces/runs/tiny.yaml --workers 2")
+@app.command(epilog="Example: cogito-ray train jobs/debug.yaml --workers 2")
 def train(
     file: File,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that share each batch.")] = None,

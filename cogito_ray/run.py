@@ -53,6 +53,9 @@ class RunSpec(Spec):
     """Processes that share each batch (Ray Train workers)."""
     cpus_per_worker: PositiveFloat = 1.0
     """CPUs reserved for each worker; also its torch threads."""
+    reader: Literal["mapped", "streamed"] = "mapped"
+    """Who reads the rows, which are the same. mapped: each worker, by memory map of the shards. streamed: Ray Data,
+    with the cluster's spare CPUs, a little slower."""
     gpus_per_worker: NonNegativeFloat = 0.0
     """GPUs reserved for each worker; a fraction lets one-worker trials share a GPU."""
 

@@ -42,15 +42,20 @@ class OptunaSearcher(Searcher):
             load_if_exists=True,
         )
         self._open: dict[str, Trial] = {}
+        self._reported: dict[str, int] = {}
         self._again = deque(self._reconcile(record))
-        self.exhausted = False
-        """Is there nothing left to hand out?"""
+        self._dry = False
+
+    @property
+    def exhausted(self) -> bool:
+        """Is there nothing left to hand out: is the budget, or the space, used up?"""
+        return not self._again and (self._dry or len(self._handed_out()) >= self._sweep.budget.trials)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray forgot FINISHED
         """The next trial: one the last driver left unfinished, else a new one; FINISHED when the budget is used up."""
         trial = self._again.popleft() if self._again else self._new()
         if trial is None:
-            self.exhausted = True
+            self._dry = True
             return str(Searcher.FINISHED)
         self._open[trial_id] = trial
         sample = self._sample(trial)
@@ -58,11 +63,14 @@ class OptunaSearcher(Searcher):
         return {"trial": run.digest(), "number": trial.number, "sample": sample, "run": run.model_dump(mode="json")}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        value = metrics_of(result).get(self._goal.metric, math.nan)
-        if math.isfinite(value):
-            self._open[trial_id].report(value, step=result["step"])
+        value, step = metrics_of(result).get(self._goal.metric, math.nan), result["step"]
+        if math.isfinite(value) and self._reported.get(trial_id, -1) < step:
+            self._open[trial_id].report(value, step)
+            self._reported[trial_id] = step
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if result is not None:
+            self.on_trial_result(trial_id, result)  # the report at which a trial is stopped comes here only
         trial = self._open.pop(trial_id)
         steps = self._sweep.trial(self._sample(trial)).training.steps
         ended = outcome(result, steps=steps, error=error)

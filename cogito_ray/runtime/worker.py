@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cogito_ray.evaluation.held_out import HeldOut
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.data import StreamReader
 from cogito_ray.text.collocations import with_collocations
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.reader import MappedReader
@@ -57,7 +58,8 @@ def _corpus(data: str, storage: Path) -> Corpus:
 
 def _micro_batches(run: RunSpec, corpus: Corpus, done: int, *, rank: int) -> Iterator[Tensor]:
     """This rank's micro-batches (micro_batch, N) after `done` steps."""
-    reader = MappedReader(corpus, corpus.plan(run.seed))
+    mapped = MappedReader(corpus, corpus.plan(run.seed))
+    readers: dict[str, MappedReader | StreamReader] = {"mapped": mapped, "streamed": StreamReader(mapped)}
     steps = range(done, run.training.steps)
-    for share in reader.batches(steps, batch=run.training.batch, rank=rank, world=run.workers):
+    for share in readers[run.reader].batches(steps, batch=run.training.batch, rank=rank, world=run.workers):
         yield from torch.from_numpy(share).split(run.micro_batch)

@@ -60,3 +60,11 @@ def test_a_complete_run_is_not_trained_again_and_a_changed_one_is_refused(alone)
     assert pretrain(spec, "one", storage).trials[trial.id].seconds == trial.seconds
     with pytest.raises(OtherSettings, match="seed: 0 -> 5"):
         pretrain(spec.model_copy(update={"seed": 5}), "one", storage)
+
+
+def test_rows_streamed_by_ray_data_train_the_same_weights(alone):
+    spec, storage, _ = alone
+    [trial] = pretrain(spec.model_copy(update={"reader": "streamed"}), "streamed", storage).trials.values()
+    assert trial.status == "completed"
+    mapped, streamed = weights(storage / "one"), weights(storage / "streamed")
+    assert all(torch.equal(streamed[name], value) for name, value in mapped.items())

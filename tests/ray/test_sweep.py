@@ -113,11 +113,17 @@ def test_a_changed_sweep_of_the_same_name_is_refused_with_the_difference(finishe
 
 
 def test_a_grid_is_walked_once_and_no_further(tmp_path):
-    space = {"objective.rate": {"choice": [0.4, 0.6]}, "model.concepts": {"grid": [2, 4]}}
-    spec = sweep_spec(tmp_path, space=space, search={"sampler": "grid"}, early_stopping={"kind": "none"})
+    spec = sweep_spec(
+        tmp_path,
+        space={"objective.rate": {"choice": [0.4, 0.6]}, "model.concepts": {"grid": [2, 4]}},
+        search={"sampler": "grid"},
+        early_stopping={"kind": "none"},
+        budget={"trials": 4},
+    )
     record = run_sweep(spec, tmp_path)
     seen = sorted((trial.sample["objective.rate"], trial.sample["model.concepts"]) for trial in record.trials.values())
     assert seen == [(0.4, 2), (0.4, 4), (0.6, 2), (0.6, 4)]
+    assert {trial.status for trial in record.trials.values()} == {"completed"}
 
 
 def test_a_trial_that_diverges_fails_alone_and_by_name(tmp_path):
@@ -129,6 +135,7 @@ def test_a_trial_that_diverges_fails_alone_and_by_name(tmp_path):
         space={"training.optimizer": optimizer},
         search={"sampler": "grid"},
         early_stopping={"kind": "none"},
+        budget={"trials": 2},
     )
     record = run_sweep(spec, tmp_path)
     by_name = {trial.sample["training.optimizer"]: trial for trial in record.trials.values()}
@@ -188,7 +195,8 @@ def one_trial(folder, **training):
     """A sweep of a single trial."""
     spec = sweep_spec(folder)
     run = spec.run | {"training": spec.run["training"] | training}
-    only = {"space": {"seed": {"choice": [3]}}, "search": {"sampler": "grid"}, "early_stopping": {"kind": "none"}}
+    only = {"space": {"seed": {"choice": [3]}}, "search": {"sampler": "grid"}, "budget": {"trials": 1}}
+    only["early_stopping"] = {"kind": "none"}
     return sweep_spec(folder / "again", run=run, **only)
 
 

@@ -1,0 +1,60 @@
+"""A submitted job against a head of its own, as on a cluster."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from corpora import two_sources
+
+from cogito_ray.sweeps.files import dump
+
+ROOT = Path(__file__).parents[2]
+RAY = Path(sys.executable).with_name("ray")
+PORTS = {"--port": 26379, "--dashboard-port": 28265, "--ray-client-server-port": 28001}
+
+
+@pytest.fixture
+def head(tmp_path_factory):
+    """Environment of a client of a fresh head with three CPUs; the head is stopped afterwards."""
+    temp = tmp_path_factory.mktemp("r")
+    ports = [f"{name}={port}" for name, port in PORTS.items()]
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+    start = [RAY, "start", "--head", "--num-cpus=3", f"--temp-dir={temp}", "--include-dashboard=true", *ports]
+    with subprocess.Popen([*start, "--block"], env=environment, stdout=subprocess.DEVNULL) as process:
+        yield environment | {"RAY_ADDRESS": f"http://127.0.0.1:{PORTS['--dashboard-port']}"}
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.mark.timeout(150)
+def test_a_submitted_sweep_runs_on_the_head_and_leaves_its_record(head, tmp_path):
+    run = {
+        "data": {
+            "sources": two_sources(tmp_path / "text"),
+            "tokenizer": {"kind": "bpe", "vocabulary": 320, "sample": 20_000},
+            "length": 16,
+            "held_out": 0.1,
+        },
+        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "training": {"steps": 4, "batch": 8, "report_every": 2},
+        "evaluation": {"rows": 16},
+    }
+    sweep = {
+        "name": "submitted",
+        "run": run,
+        "space": {"objective.rate": {"choice": [0.4, 0.6]}},
+        "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
+        "budget": {"trials": 2},
+    }
+    (tmp_path / "sweep.yaml").write_text(dump(sweep))
+    entry = ["python", "jobs/sweep.py", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path / "runs"), "--json"]
+    submit = [RAY, "job", "submit", "--working-dir", ".", "--runtime-env", "jobs/runtime_env.yaml", "--", *entry]
+    done = subprocess.run(submit, cwd=ROOT, env=head, capture_output=True, text=True, timeout=140)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = next(line for line in done.stdout.splitlines() if line.startswith('{"folder"'))
+    assert [trial["status"] for trial in json.loads(said)["trials"]] == ["completed", "completed"]
+    assert (tmp_path / "runs" / "submitted" / "report.html").exists()
