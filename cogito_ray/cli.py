@@ -18,7 +18,7 @@ from cogito_ray.records.ledger import LedgerFault
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import SweepFault, load_either
+from cogito_ray.sweeps.files import SweepFault, dump, load_either
 from cogito_ray.sweeps.schema import run_schema, sweep_schema
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.corpus import Corpus
@@ -36,6 +36,8 @@ File = Annotated[Path, typer.Argument(help="YAML of a sweep or of a run.", show_
 Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 RUNS = Path("runs")
+WINNER = "winner.yaml"
+"""The winner's run, in its sweep's folder: a file for `cogito-ray train`."""
 PIPED = None if sys.stdout.isatty() else 160
 """Columns where no terminal says how many it has."""
 out, err = (Console(stderr=where, highlight=False, soft_wrap=True, width=PIPED) for where in (False, True))
@@ -142,7 +144,7 @@ def main() -> None:
 class _Stage:
     """What a command is doing before its first trial reports."""
 
-    text: str = "starting Ray ..."
+    text: str = "starting ..."
 
     def tell(self, told: Progress) -> None:
         self.text = _stage(told)
@@ -230,21 +232,34 @@ def _known(ledger: Path) -> Record | None:
 
 
 def _conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> None:
-    """The ranked result, where the report lies, what to type next; exit 1 if nothing came of it."""
+    """The ranked result, where the report lies, what to type next; exit 1 if interrupted or if nothing came of it."""
     from cogito_ray.records.report import write
 
     page, ranking = write(folder), rank(record)
+    winner = ranking.winner
+    if winner is not None:
+        (folder / WINNER).write_text(dump(record.trials[winner.trial].spec))
     if as_json:
-        winner = asdict(ranking.winner) if ranking.winner else None
+        state = record.closing.cause if record.closing else "failed"
         rows = [asdict(row) for row in ranking.rows]
-        print(json.dumps({"folder": str(folder), "report": str(page), "winner": winner, "trials": rows}))
+        told = {"folder": str(folder), "state": state, "report": str(page), "winner": winner and asdict(winner)}
+        print(json.dumps(told | {"trials": rows}))
     else:
         if again:
             out.print(f"{folder} is complete: nothing was left to do.", markup=False)
         out.print(screen.final(record))
-        out.print(f"Report: {page}\nNext:   open it in a browser, or run  cogito-ray report {folder}", markup=False)
-    if ranking.winner is None:
+        out.print(f"Report: {page}\nNext:   {_advice(record, folder)}", markup=False)
+    if winner is None or not record.is_complete:
         raise typer.Exit(1)
+
+
+def _advice(record: Record, folder: Path) -> str:
+    """What to type next."""
+    if not record.is_complete:
+        return f"{record.closing.cause if record.closing else 'it failed'}; the same command goes on from here"
+    if record.axes:
+        return f"cogito-ray train {folder / WINNER} --name {folder.name}-winner"
+    return f"cogito-ray report {folder}"
 
 
 if __name__ == "__main__":

@@ -74,6 +74,10 @@ class TrialEnded(Spec):
     """Why it was stopped or failed."""
 
 
+COMPLETE = "complete"
+"""Cause of a SweepClosed that leaves nothing to do."""
+
+
 class SweepClosed(Spec):
     """The driver ended in order: its budget is spent or it was interrupted."""
 

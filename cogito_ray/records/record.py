@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from cogito_ray.records.ledger import (
+    COMPLETE,
     Event,
     LedgerFault,
     Reported,
@@ -92,6 +93,11 @@ class Record:
     """Of all trials, in the order they came: what an early-stopping policy is fed again to go on."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Is nothing left to do?"""
+        return self.closing is not None and self.closing.cause == COMPLETE
 
     @property
     def opened(self) -> SweepOpened:

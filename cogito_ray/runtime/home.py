@@ -2,18 +2,17 @@
 
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cogito_ray.records.ledger import NAME, SweepClosed, SweepOpened
+from cogito_ray.records.ledger import COMPLETE, NAME, SweepClosed, SweepOpened
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, read
 from cogito_ray.spec import digest
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.paths import Tree
-
-COMPLETE = "complete"
-"""Cause of the last SweepClosed where nothing is left to do."""
+from cogito_ray.text.spec import DataSpec
 
 
 class OtherSettings(ValueError):
@@ -57,5 +56,7 @@ def closing(cause: str = COMPLETE) -> SweepClosed:
     return SweepClosed(at=time.time(), cause=cause)
 
 
-def is_complete(record: Record) -> bool:
-    return record.closing is not None and record.closing.cause == COMPLETE
+def refuse_missing(corpora: Iterable[DataSpec]) -> None:
+    """ValueError with all that is wrong with this data (no such file, column, tokenizer), before anything is started."""
+    if faults := [fault for data in corpora for fault in data.faults()]:
+        raise ValueError("\n".join(dict.fromkeys(faults)))

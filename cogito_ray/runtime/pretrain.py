@@ -12,7 +12,7 @@ from cogito_ray.records.ledger import Ledger, Reported, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
-from cogito_ray.runtime.home import Home, closing, is_complete
+from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.outcome import metrics_of
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.trial import trainer
@@ -35,8 +35,9 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     storage = storage.absolute()
     home = home_of(run, name, storage)
     before = home.recorded()
-    if before is not None and is_complete(before):
+    if before is not None and before.is_complete:
         return before
+    refuse_missing([run.data])
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
     with cluster():
         concurrency([run], asked=1)

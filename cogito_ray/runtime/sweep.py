@@ -8,10 +8,10 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import Ledger
+from cogito_ray.records.ledger import COMPLETE, Ledger
 from cogito_ray.records.record import Record, read
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
-from cogito_ray.runtime.home import COMPLETE, Home, closing, is_complete
+from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.schedulers import EarlyStopping
 from cogito_ray.runtime.scribe import Scribe
@@ -39,8 +39,9 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     storage = storage.absolute()
     home = home_of(sweep, storage)
     before = home.recorded()
-    if before is not None and is_complete(before):
+    if before is not None and before.is_complete:
         return before
+    refuse_missing(sweep.corpora())
     runs = [sweep.trial(corner) for corner in sweep.corners()]
     with Ledger(home.ledger) as ledger, cluster(dashboard=any(run.workers > 1 for run in runs)):
         at_once = concurrency(runs, asked=sweep.concurrency)

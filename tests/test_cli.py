@@ -1,0 +1,108 @@
+"""The command line as a user meets it, without Ray."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+
+from cogito_ray.cli import main
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
+DEBUG = ROOT / "jobs" / "debug.yaml"
+
+
+@pytest.fixture
+def cogito_ray(monkeypatch, capsys):
+    """Calls the command line: (exit status, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cogito-ray", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def faulty(tmp_path):
+    """The quickstart with three mistakes."""
+    text = QUICKSTART.read_text().replace("objective.rate:", "objective.rat:").replace("mode: min", "mode: lowest")
+    file = tmp_path / "faulty.yaml"
+    file.write_text(text + "colour: red\n")
+    return file
+
+
+def test_sound_files_are_told_apart_and_counted(cogito_ray):
+    status, said, _ = cogito_ray("check", QUICKSTART, DEBUG)
+    assert status == 0
+    assert "a sound sweep of 12 trials over 4 axes" in said
+    assert f"{DEBUG}: a sound run (reconstruction)" in said
+
+
+def test_a_bad_file_ends_with_status_2_and_its_faults_by_place(cogito_ray, faulty):
+    status, said, complaints = cogito_ray("check", faulty)
+    assert (status, said) == (2, "")
+    assert f"{faulty}: 2 faults" in complaints
+    assert "goals.0.mode" in complaints
+    assert "colour" in complaints
+
+
+def test_an_unknown_path_is_refused_with_what_was_meant(cogito_ray, tmp_path):
+    file = tmp_path / "typo.yaml"
+    file.write_text(QUICKSTART.read_text().replace("objective.rate:", "objective.rat:"))
+    status, _, complaints = cogito_ray("check", file)
+    assert status == 2
+    assert "space.objective.rat: there is no such setting in a run" in complaints
+    assert "objective.rate" in complaints
+
+
+def test_check_as_json_gives_one_verdict_per_file(cogito_ray, faulty):
+    status, said, _ = cogito_ray("check", QUICKSTART, faulty, "--json")
+    sound, bad = json.loads(said)
+    assert status == 2
+    assert (sound["kind"], sound["trials"], sound["faults"]) == ("sweep", 12, [])
+    assert len(bad["faults"]) == 2
+
+
+def test_check_writes_schemas_that_know_the_settings(cogito_ray, tmp_path):
+    cogito_ray("check", QUICKSTART, "--schema", tmp_path / "schemas")
+    sweep, run = (json.loads((tmp_path / "schemas" / f"{name}.schema.json").read_text()) for name in ("sweep", "run"))
+    assert {"name", "run", "space", "goals", "budget"} <= set(sweep["properties"])
+    assert {"data", "model", "objective", "training"} <= set(run["properties"])
+
+
+@pytest.mark.parametrize(("command", "file", "way_out"), [("sweep", DEBUG, "train"), ("train", QUICKSTART, "sweep")])
+def test_a_file_of_the_other_sort_is_refused_with_the_right_command(cogito_ray, command, file, way_out, tmp_path):
+    status, _, complaints = cogito_ray(command, file, "--storage", tmp_path)
+    assert status == 2
+    assert f"cogito-ray {way_out} {file}" in complaints
+
+
+def test_missing_text_is_refused_before_ray_is_asked_for_anything(cogito_ray, tmp_path):
+    file = tmp_path / "lost.yaml"
+    lost = "{kind: files, path: /nowhere/at/all, weight: 2}"
+    file.write_text(QUICKSTART.read_text().replace("{kind: python-docs, part: library, weight: 2}", lost))
+    status, _, complaints = cogito_ray("sweep", file, "--storage", tmp_path)
+    assert status == 2
+    assert "data.sources.library.path" in complaints
+    assert "/nowhere/at/all" in complaints
+    assert not ray.is_initialized()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_report_of_no_sweep_is_refused(cogito_ray, tmp_path):
+    status, _, complaints = cogito_ray("report", tmp_path)
+    assert status == 2
+    assert "ledger.jsonl" in complaints
+
+
+def test_every_command_shows_an_example(cogito_ray):
+    for command in ("check", "prepare", "train", "sweep", "report"):
+        status, said, _ = cogito_ray(command, "--help")
+        assert status == 0
+        assert f"Example: cogito-ray {command} " in said
