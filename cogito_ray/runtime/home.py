@@ -57,6 +57,6 @@ def closing(cause: str = COMPLETE) -> SweepClosed:
 
 
 def refuse_missing(corpora: Iterable[DataSpec]) -> None:
-    """ValueError with all that is wrong with this data (no such file, column, tokenizer), before anything is started."""
+    """ValueError with all that is wrong with this data (no such file, column, tokenizer), before anything starts."""
     if faults := [fault for data in corpora for fault in data.faults()]:
         raise ValueError("\n".join(dict.fromkeys(faults)))

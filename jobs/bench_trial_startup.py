@@ -1,0 +1,112 @@
+"""Seconds from a trial's launch to its first optimizer step: plain trial, reused trial actor, nested TorchTrainer.
+
+    python jobs/bench_trial_startup.py [--storage /tmp/startup] [--trials 3]
+
+Launch is the moment the searcher is asked; the first step is taken to be done when the driver hears of it (the run
+reports every step and evaluates 16 rows). Trials run one after another; ratios are against the reused actor. This is
+what a sweep of short trials pays per trial, whatever it trains.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import PlacementGroupFactory
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.search import Searcher
+
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime import worker
+from cogito_ray.runtime.cluster import DRIVER_CPUS, cluster
+from cogito_ray.runtime.prepare import prepare
+from cogito_ray.runtime.trial import resources, trainer, trial
+from cogito_ray.sweeps.files import load_run
+
+RUN = Path(__file__).with_name("debug.yaml")
+
+
+def nested(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
+    """A trainer of its own for however many workers."""
+    job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"])
+    trainer(job, callbacks=[TuneReportCallback()]).fit()
+
+
+def driver_only(config: dict[str, Any]) -> PlacementGroupFactory:
+    return PlacementGroupFactory([{"CPU": DRIVER_CPUS}])
+
+
+class Seeds(Searcher):
+    """The same run under other seeds, and when each was asked for."""
+
+    def __init__(self, run: RunSpec, name: str):
+        super().__init__()
+        self.run, self.name, self.asked = run, name, []
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        run = self.run.model_copy(update={"seed": len(self.asked)})
+        self.asked.append(time.monotonic())
+        return {"trial": f"{self.name}-{run.seed}", "run": run.model_dump(mode="json")}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing to learn."""
+
+
+class FirstSteps(tune.Callback):
+    """When the driver first heard of each trial."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, float] = {}
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        self.heard.setdefault(trial.trial_id, time.monotonic())
+
+
+def seconds(
+    body: Callable[..., None], needs: Callable[..., Any], run: RunSpec, storage: Path, *, reuse: bool, trials: int
+) -> list[float]:
+    """From launch to first step, of each trial in turn."""
+    name = f"{time.time_ns()}"
+    searcher, steps = Seeds(run, name), FirstSteps()
+    tune.Tuner(
+        tune.with_resources(partial(body, storage=storage, trials=storage / "trials"), needs),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, num_samples=trials, max_concurrent_trials=1, reuse_actors=reuse
+        ),
+        run_config=tune.RunConfig(name=name, storage_path=str(storage / "tune"), callbacks=[steps], verbose=0),
+    ).fit()
+    return [heard - asked for asked, heard in zip(searcher.asked, steps.heard.values(), strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--storage", type=Path, default=Path("/tmp/cogito-ray-startup"))
+    parser.add_argument("--trials", type=int, default=3)
+    asked = parser.parse_args()
+    run = load_run(RUN)
+    training = run.training.model_copy(update={"steps": 2, "report_every": 1})
+    run = run.model_copy(update={"training": training, "evaluation": run.evaluation.model_copy(update={"rows": 16})})
+    pair = run.model_copy(update={"workers": 2})
+    with cluster(dashboard=True):
+        prepare(run.data, asked.storage)
+        measure = partial(seconds, storage=asked.storage)
+        reused = measure(trial, resources, run, reuse=True, trials=asked.trials + 1)
+        rows = {
+            "reused trial actor": reused[1:],
+            "plain trial, new process": measure(trial, resources, run, reuse=False, trials=asked.trials),
+            "nested TorchTrainer, 1 worker": measure(nested, driver_only, run, reuse=False, trials=asked.trials),
+            "nested TorchTrainer, 2 workers": measure(nested, driver_only, pair, reuse=False, trials=asked.trials),
+        }
+    yardstick = statistics.median(rows["reused trial actor"])
+    for name, found in rows.items():
+        middle = statistics.median(found)
+        spread = f"{min(found):.2f} to {max(found):.2f}"
+        print(f"{name:32} {middle:6.2f} s ({spread}), {middle / yardstick:5.1f} x the reused actor")
+
+
+if __name__ == "__main__":
+    main()
