@@ -32,31 +32,42 @@ class Attention(nn.Module):
         source_turns: Turns | None = None,
     ) -> Tensor:
         """x (B, Q, D) reads source (B, S, T), where visible (B, S) is True -> (B, Q, D)."""
-        query = self._split(self.query(x))                                     # (B, H, Q, D/H)
-        key, value = map(self._split, self.key_value(source).chunk(2, dim=-1))  # (B, H, S, D/H)
-        query = query if turns is None else turns.apply(query)
-        key = key if source_turns is None else source_turns.apply(key)
+        query, key, value = self.project(x, source, turns, source_turns)
         mask = None if visible is None else visible[:, None, None, :]          # (B, 1, 1, S)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(read.transpose(1, 2).flatten(2))
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def project(
+        self, x: Tensor, source: Tensor, turns: Turns | None, source_turns: Turns | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """-> queries (B, H, Q, D/H), keys and values (B, H, S, D/H)."""
+        query = heads_of(self.query(x), self.heads)
+        key, value = (heads_of(part, self.heads) for part in self.key_value(source).chunk(2, dim=-1))
+        query = query if turns is None else turns.apply(query)
+        return query, key if source_turns is None else source_turns.apply(key), value
 
-    @torch.no_grad()
     def align(self, gain: float) -> None:
-        """Start as a look-up: like attends to like, and what is read comes out as it went in.
+        align(self.query, self.key_value, self.out, gain=gain)
 
-        On the coordinates that both sides have, queries start as `gain` x keys and the output as the inverse of values.
-        """
-        width, source_width = self.query.in_features, self.key_value.in_features
-        shared = min(width, source_width)
-        keys, values = self.key_value.weight.chunk(2)                          # (D, T) each
-        nn.init.orthogonal_(values)
-        for start in (*self.query.parameters(), *self.out.parameters()):
-            start.zero_()
-        self.query.weight[:, :shared] = gain * keys[:, :shared]
-        self.out.weight[:shared] = values[:, :shared].T
+
+def heads_of(x: Tensor, heads: int) -> Tensor:
+    """x (B, S, D) -> (B, H, S, D/H)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+@torch.no_grad()
+def align(query: nn.Linear, key_value: nn.Linear, out: nn.Linear, *, gain: float) -> None:
+    """Start an attention as a look-up: like attends to like, and what is read comes out as it went in.
+
+    On the coordinates that both sides have, queries start as `gain` x keys and the output as the inverse of values.
+    """
+    shared = min(query.in_features, key_value.in_features)
+    keys, values = key_value.weight.chunk(2)                                   # (D, T) each
+    nn.init.orthogonal_(values)
+    for start in (*query.parameters(), *out.parameters()):
+        start.zero_()
+    query.weight[:, :shared] = gain * keys[:, :shared]
+    out.weight[:shared] = values[:, :shared].T
 
 
 class GatedFeedForward(nn.Module):

@@ -22,7 +22,7 @@ class Embedding(nn.Module):
         super().__init__()
         self.token, self.positions = token, positions
         self.scale = token.embedding_dim**0.5 if scaled else 1.0
-        nn.init.normal_(token.weight, std=1 / self.scale if scaled else 0.02)
+        nn.init.normal_(token.weight, std=0.5 / self.scale if scaled else 0.02)
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         """ids, positions (B, K) -> (B, K, T)."""

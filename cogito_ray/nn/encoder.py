@@ -9,16 +9,23 @@ from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.blocks.base import Block, Scene, Sizes
 from cogito_ray.nn.blocks.cross import CrossSpec
 from cogito_ray.nn.embedding import Embedding
+from cogito_ray.nn.positions import Turns
 from cogito_ray.nn.start import ConceptStart
+from cogito_ray.nn.tokens import TokenStageSpec
+from cogito_ray.nn.tokens.base import Tokens, TokenStage
+from cogito_ray.nn.tokens.raw import RawSpec
 from cogito_ray.spec import Spec
 
 
 class EncoderSpec(Spec):
     block: BlockSpec = CrossSpec()
-    depth: PositiveInt = 4
+    tokens: TokenStageSpec = RawSpec()
+    """What happens to tokens before concepts read them."""
+    depth: PositiveInt = 2
     """Blocks applied, one after another."""
     tied: bool = False
-    """One block applied `depth` times (arXiv:1807.03819), with one block's parameters."""
+    """One block applied `depth` times (arXiv:1807.03819), with one block's parameters. Such an encoder can be iterated
+    further than it was trained: `Encoder.iterate`."""
 
     def blocks(self, sizes: Sizes) -> list[Block]:
         if self.tied:
@@ -27,12 +34,27 @@ class EncoderSpec(Spec):
 
 
 class Encoder(nn.Module):
-    def __init__(self, embedding: Embedding, start: ConceptStart, *, blocks: list[Block], depth: int, width: int):
+    def __init__(
+        self,
+        embedding: Embedding,
+        stage: TokenStage,
+        start: ConceptStart,
+        *,
+        blocks: list[Block],
+        depth: int,
+        width: int,
+    ):
         super().__init__()
-        self.embedding, self.start = embedding, start
+        self.embedding, self.stage, self.start = embedding, stage, start
         self.blocks = nn.ModuleList(blocks)
         self.depth = depth
         self.norm = nn.LayerNorm(width, eps=1e-12)
+
+    def iterate(self, times: int) -> None:
+        """Apply the one block of a tied encoder `times` times from now on (test-time compute)."""
+        if len(self.blocks) > 1:
+            raise ValueError(f"only a tied encoder can be iterated; this one has {len(self.blocks)} blocks of its own")
+        self.depth = times
 
     def forward(self, ids: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
         """ids, positions, visible (B, K) -> concepts (B, C, D)."""
@@ -45,9 +67,18 @@ class Encoder(nn.Module):
         return [*earlier, self.norm(concepts)]
 
     def _steps(self, ids: Tensor, positions: Tensor, visible: Tensor) -> Iterator[Tensor]:
-        tokens = self.embedding(ids, positions)                            # (B, K, T)
-        concepts = self.start(len(ids))                                    # (B, C, D)
-        scene = Scene(visible)
+        read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
+        tokens, concepts = read.vectors, self.start(len(ids))              # (B, K, T), (B, C, D)
+        scene = self._scene(read)
         for step in range(self.depth):
             concepts, tokens = self.blocks[step % len(self.blocks)](concepts, tokens, scene)
             yield concepts
+
+    def _scene(self, read: Tokens) -> Scene:
+        positions, start = self.embedding.positions, self.start
+        return Scene(
+            visible=read.visible,
+            tokens=positions.turns(read.places),
+            anchors=None if start.centres is None else positions.anchor_turns(start.centres),
+            concepts=None if start.numbers is None else Turns(start.numbers),
+        )

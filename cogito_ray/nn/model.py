@@ -1,6 +1,6 @@
 """The whole model: an encoder, an optional decoder with its vocabulary head."""
 
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.decoders.base import Decoder, Stock
 from cogito_ray.nn.embedding import Embedding, EmbeddingSpec
 from cogito_ray.nn.encoder import Encoder, EncoderSpec
-from cogito_ray.nn.positions import Positions, segment_centres
+from cogito_ray.nn.positions import segment_centres
 from cogito_ray.nn.start import AnchoredStartSpec, Places, StartSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec, VocabularyHead
 from cogito_ray.spec import Spec
@@ -34,9 +34,36 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _widths_fit(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+        if faults := [*self._head_faults(), *self._position_faults()]:
+            raise ValueError("; ".join(faults))
         return self
+
+    def _head_faults(self) -> list[str]:
+        attend = self.encoder.block.tokens_attend or self.encoder.tokens.tokens_attend
+        read_width = self.encoder.tokens.width_out(self.token_width or self.width, self.width)
+        widths = {"width": self.width} | ({"token_width": read_width} if attend else {})
+        rotary = self.start.turns_concepts or self.embedding.positions.turns_queries
+        suffix = " of an even width, as rotary positions need" if rotary else ""
+        return [
+            f"{name} {width} is not divisible by {self.heads} heads{suffix}"
+            for name, width in widths.items()
+            if width % (self.heads * (2 if rotary else 1))
+        ]
+
+    def _position_faults(self) -> list[str]:
+        faults, decoder, positions = [], self.decoder, self.embedding.positions
+        if self.start.turns_concepts and not self.encoder.block.concepts_attend:
+            faults.append(
+                f"start '{self.start.kind}' turns concepts when they read one another, which block "
+                f"'{self.encoder.block.kind}' never lets them do; use another start"
+            )
+        fits = positions.fits_any_width or self.token_width in (None, self.width)
+        if decoder is not None and decoder.shares_positions and not fits:
+            faults.append(
+                f"decoder '{decoder.kind}' of width {self.width} cannot use the '{positions.kind}' positions of tokens of "
+                f"width {self.token_width}; give it positions of its own, or use sinusoidal ones"
+            )
+        return faults
 
     def build(self, vocabulary: Vocabulary, length: int, log_unigram: Tensor | None = None) -> "ConceptModel":
         """A model with random weights (torch's global generator) for rows of `length` tokens.
@@ -61,24 +88,48 @@ class ConceptModel(nn.Module):
         self.encoder = _encoder(spec, embedding, length)
         self.decoder = self.head = None
         if spec.decoder is not None:
-            stock = Stock(embedding, length, spec.concepts, spec.width, spec.heads, spec.hidden)
-            self.decoder = spec.decoder.build(stock)
+            self.decoder = spec.decoder.build(_stock(spec, self.encoder, length))
             self.head = spec.head.build(embedding.token, spec.width, log_unigram)
-            for attention in self.decoder.reads():
-                spec.start.align(attention)
+            for reading in self.decoder.reads():
+                spec.start.align(reading)
 
     def resize(self, length: int) -> None:
         """Serve rows of `length` tokens from now on: positions are squeezed into the trained range."""
         for module in self.modules():
-            if isinstance(module, Positions):
+            if module is not self and isinstance(module, Resizable):
                 module.resize(length)
 
 
+@runtime_checkable
+class Resizable(Protocol):
+    """A part of a model that knows how long rows are."""
+
+    def resize(self, length: int) -> None: ...
+
+
 def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
-    token_width = embedding.token.embedding_dim
-    blocks = spec.encoder.blocks(Sizes(spec.width, token_width, spec.heads, spec.hidden))
+    token_width, stage = embedding.token.embedding_dim, spec.encoder.tokens
+    read_width = stage.width_out(token_width, spec.width)
+    blocks = spec.encoder.blocks(Sizes(spec.width, read_width, spec.heads, spec.hidden))
     for block in blocks:
-        spec.start.align(block.read)
-    places = Places(segment_centres(spec.concepts, length), embedding.positions)
-    start = spec.start.build(spec.width, places)
-    return Encoder(embedding, start, blocks=blocks, depth=spec.encoder.depth, width=spec.width)
+        spec.start.align(block.reads())
+    return Encoder(
+        embedding,
+        stage.build(token_width, spec.width, spec.heads),
+        spec.start.build(spec.width, Places(segment_centres(spec.concepts, length), embedding.positions)),
+        blocks=blocks,
+        depth=spec.encoder.depth,
+        width=spec.width,
+    )
+
+
+def _stock(spec: ModelSpec, encoder: Encoder, length: int) -> Stock:
+    return Stock(
+        embedding=encoder.embedding,
+        length=length,
+        concepts=spec.concepts,
+        centres=encoder.start.centres,
+        width=spec.width,
+        heads=spec.heads,
+        hidden=spec.hidden,
+    )

@@ -6,8 +6,8 @@ interpolation (arXiv:2306.15595): the new length is squeezed into the range seen
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,17 +19,29 @@ from cogito_ray.spec import Spec
 
 @dataclass(frozen=True)
 class Turns:
-    """Rotations of one sequence's queries or keys (arXiv:2104.09864)."""
+    """Rotations of one sequence's queries or keys by where they stand (arXiv:2104.09864)."""
 
-    cos: Tensor
-    """(B or 1, 1, S, D/2H)"""
-    sin: Tensor
-    """(B or 1, 1, S, D/2H)"""
+    places: Tensor
+    """(S,) or (B, S), in tokens."""
+    longest: float = 10_000.0
+    """Longest wavelength, as a multiple of 2 pi tokens."""
+    _made: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """Head width -> cosines and sines, so that all blocks share them."""
 
     def apply(self, x: Tensor) -> Tensor:
         """x (B, H, S, D/H) turned pair by pair: coordinate i with coordinate i + D/2H."""
+        width = x.shape[-1]
+        if width not in self._made:
+            self._made[width] = self._waves(width)
+        cos, sin = self._made[width]
         a, b = x.chunk(2, dim=-1)
-        return torch.cat([a * self.cos - b * self.sin, a * self.sin + b * self.cos], dim=-1)
+        return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
+
+    def _waves(self, width: int) -> tuple[Tensor, Tensor]:
+        pairs = torch.arange(width // 2, device=self.places.device)
+        angles = self.places[..., None].float() * self.longest ** (-2 * pairs / width)     # (..., S, D/2H)
+        angles = angles.unsqueeze(-3)                                                      # (..., 1, S, D/2H)
+        return angles.cos(), angles.sin()
 
 
 class Positions(nn.Module, ABC):
@@ -44,8 +56,12 @@ class Positions(nn.Module, ABC):
         """places (S,) float, in tokens -> (S, width) for concepts that stand between whole positions."""
 
     @abstractmethod
-    def turns(self, places: Tensor, head_width: int) -> Turns | None:
-        """places (B, S) or (S,) -> rotations, None for kinds that only add."""
+    def turns(self, positions: Tensor) -> Turns | None:
+        """positions (B, S) -> rotations, None for kinds that only add."""
+
+    @abstractmethod
+    def anchor_turns(self, centres: Tensor) -> Turns | None:
+        """centres (C,), in tokens of the rows of training -> rotations, None for kinds that only add."""
 
     @abstractmethod
     def at_width(self, width: int) -> "Positions":
@@ -61,6 +77,8 @@ class SinusoidalPositionsSpec(Spec):
     would hardly change along a short row, and places would look alike."""
 
     kind: Literal["sinusoidal"] = "sinusoidal"
+    fits_any_width: ClassVar[bool] = True
+    turns_queries: ClassVar[bool] = False
     span: PositiveFloat = 2.0
     """Longest wavelength, in rows; the shortest is 2 pi tokens."""
 
@@ -76,6 +94,8 @@ class LearnedPositionsSpec(Spec):
     """One learned vector per position, started at the sinusoidal code; interpolated at other lengths."""
 
     kind: Literal["learned"] = "learned"
+    fits_any_width: ClassVar[bool] = False
+    turns_queries: ClassVar[bool] = False
 
     def build(self, length: int, width: int) -> "LearnedPositions":
         return LearnedPositions(length, width)
@@ -85,6 +105,8 @@ class RotaryPositionsSpec(Spec):
     """Queries and keys turn by angles proportional to position (arXiv:2104.09864)."""
 
     kind: Literal["rotary"] = "rotary"
+    fits_any_width: ClassVar[bool] = False
+    turns_queries: ClassVar[bool] = True
     longest: PositiveFloat = 10_000.0
     """Longest wavelength, as a multiple of 2 pi tokens."""
 
@@ -138,7 +160,10 @@ class SinusoidalPositions(Positions):
     def code(self, places: Tensor, width: int) -> Tensor:
         return sinusoidal_code(places, width, self.longest)
 
-    def turns(self, places: Tensor, head_width: int) -> None:
+    def turns(self, positions: Tensor) -> None:
+        return None
+
+    def anchor_turns(self, centres: Tensor) -> None:
         return None
 
     def at_width(self, width: int) -> "SinusoidalPositions":
@@ -159,9 +184,12 @@ class LearnedPositions(Positions):
         return F.embedding(positions, self.table)                      # (B, S, width)
 
     def code(self, places: Tensor, width: int) -> Tensor:
-        return _completed(self._between(places), sinusoidal_code(places, width, self.longest))
+        return _completed(_between(self.table, places), sinusoidal_code(places, width, self.longest))
 
-    def turns(self, places: Tensor, head_width: int) -> None:
+    def turns(self, positions: Tensor) -> None:
+        return None
+
+    def anchor_turns(self, centres: Tensor) -> None:
         return None
 
     def at_width(self, width: int) -> "LearnedPositions":
@@ -174,14 +202,7 @@ class LearnedPositions(Positions):
 
     @torch.no_grad()
     def resize(self, length: int) -> None:
-        places = torch.arange(length, device=self.table.device) * (len(self.table) / length)
-        self.table = nn.Parameter(self._between(places))
-
-    def _between(self, places: Tensor) -> Tensor:
-        """places (S,) -> (S, width), straight lines between the table's rows."""
-        low = places.floor().clamp(0, len(self.table) - 1)
-        high = (low + 1).clamp(max=len(self.table) - 1)
-        return torch.lerp(self.table[low.long()], self.table[high.long()], (places - low)[:, None])
+        self.table = nn.Parameter(interpolated(self.table, length))
 
 
 class RotaryPositions(Positions):
@@ -199,8 +220,11 @@ class RotaryPositions(Positions):
         code = sinusoidal_code(places, width, SinusoidalPositionsSpec().longest(self.trained))
         return _completed(self.anywhere.expand(len(places), -1), code)
 
-    def turns(self, places: Tensor, head_width: int) -> Turns:
-        return rotation(places * (self.trained / self.length), head_width, self.longest)
+    def turns(self, positions: Tensor) -> Turns:
+        return Turns(positions * (self.trained / self.length), self.longest)
+
+    def anchor_turns(self, centres: Tensor) -> Turns:
+        return Turns(centres, self.longest)
 
     def at_width(self, width: int) -> "RotaryPositions":
         if width != len(self.anywhere):
@@ -214,12 +238,16 @@ class RotaryPositions(Positions):
         self.length = length
 
 
-def rotation(places: Tensor, head_width: int, longest: float = 10_000.0) -> Turns:
-    """places (S,) or (B, S), in tokens -> the turns of heads of an even width."""
-    pairs = torch.arange(head_width // 2, device=places.device)
-    angles = places[..., None].float() * longest ** (-2 * pairs / head_width)          # (..., S, D/2H)
-    angles = angles.unsqueeze(-3) if places.dim() == 2 else angles[None, None]         # (B or 1, 1, S, D/2H)
-    return Turns(angles.cos(), angles.sin())
+def interpolated(table: Tensor, length: int) -> Tensor:
+    """table (N, width) -> (length, width): the same rows, spread over another length."""
+    return _between(table, torch.arange(length, device=table.device) * (len(table) / length))
+
+
+def _between(table: Tensor, places: Tensor) -> Tensor:
+    """table (N, width), places (S,) -> (S, width) on straight lines between the table's rows."""
+    low = places.floor().clamp(0, len(table) - 1)
+    high = (low + 1).clamp(max=len(table) - 1)
+    return torch.lerp(table[low.long()], table[high.long()], (places - low).clamp(0, 1)[:, None])
 
 
 def segment_centres(segments: int, length: int) -> Tensor:

@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.attention import Attention
 from cogito_ray.nn.positions import Turns
 
 
@@ -34,9 +34,18 @@ class Scene:
     """Rotations of the concepts among themselves."""
 
 
+class Reading(Protocol):
+    def align(self, gain: float) -> None:
+        """Start as a look-up by position."""
+
+
 class Block(nn.Module, ABC):
-    read: Attention
-    """Where concepts read tokens."""
+    """A block's Spec also says, as class variables, whether `tokens_attend` (to concepts) and `concepts_attend` (to
+    one another)."""
+
+    @abstractmethod
+    def reads(self) -> Reading:
+        """Where concepts read tokens."""
 
     @abstractmethod
     def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:

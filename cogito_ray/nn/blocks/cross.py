@@ -1,6 +1,6 @@
 """Perceiver block: concepts read tokens, then one another, then think (arXiv:2107.14795)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -13,6 +13,8 @@ class CrossSpec(Spec):
     """Tokens are only read: a block costs O(C N), and token vectors stay without context."""
 
     kind: Literal["cross"] = "cross"
+    tokens_attend: ClassVar[bool] = False
+    concepts_attend: ClassVar[bool] = True
     token_norm: bool = True
     """Layer norm on tokens before keys and values."""
 
@@ -32,6 +34,9 @@ class CrossBlock(Block):
 
     def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
         return self.ponder(self.gather(concepts, tokens, scene), scene), tokens
+
+    def reads(self) -> Attention:
+        return self.read
 
     def gather(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
         """Concepts (B, C, D) after reading tokens (B, K, T)."""

@@ -4,6 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cogito_ray.nn.decoders.diffusion import DiffusionDecoderSpec
 from cogito_ray.nn.decoders.perceiver import PerceiverDecoderSpec, PositionDecoderSpec
+from cogito_ray.nn.decoders.weighted import WeightedDecoderSpec
 
-DecoderSpec = Annotated[PositionDecoderSpec | PerceiverDecoderSpec, Field(discriminator="kind")]
+DecoderSpec = Annotated[
+    PositionDecoderSpec | PerceiverDecoderSpec | WeightedDecoderSpec | DiffusionDecoderSpec,
+    Field(discriminator="kind"),
+]

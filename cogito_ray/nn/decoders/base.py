@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.attention import Attention
+from cogito_ray.nn.blocks.base import Reading
 from cogito_ray.nn.embedding import Embedding
 
 
@@ -18,6 +18,8 @@ class Stock:
     length: int
     """N, tokens of a row."""
     concepts: int
+    centres: Tensor | None
+    """(C,) where concepts stand among the tokens of a row, if anywhere."""
     width: int
     """D"""
     heads: int
@@ -31,5 +33,5 @@ class Decoder(nn.Module, ABC):
         """concepts (B, C, D), positions (B, M), query_ids (B, M), noise (B,) -> hidden (B, M, D)."""
 
     @abstractmethod
-    def reads(self) -> list[Attention]:
-        """The attentions in which positions read concepts."""
+    def reads(self) -> list[Reading]:
+        """Where positions read concepts."""

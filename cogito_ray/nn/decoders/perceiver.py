@@ -8,10 +8,11 @@ from typing import ClassVar, Literal, cast
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cogito_ray.nn.attention import Attention, FeedForward, same_start
+from cogito_ray.nn.attention import Attention, FeedForward
+from cogito_ray.nn.blocks.base import Reading
 from cogito_ray.nn.decoders.base import Decoder, Stock
-from cogito_ray.nn.embedding import Embedding
-from cogito_ray.nn.positions import Positions, PositionsSpec
+from cogito_ray.nn.decoders.queries import Queries, SharedContent
+from cogito_ray.nn.positions import PositionsSpec, Turns
 from cogito_ray.spec import Spec
 
 
@@ -24,8 +25,12 @@ class PositionDecoderSpec(Spec):
     positions: PositionsSpec | None = None
     """The queries' own positions; None = those of the encoder's tokens."""
 
+    @property
+    def shares_positions(self) -> bool:
+        return self.positions is None
+
     def build(self, stock: Stock) -> "PerceiverDecoder":
-        return PerceiverDecoder(stock, depth=self.depth, positions=self.positions, content=None)
+        return PerceiverDecoder(stock, Queries(stock, self.positions, None), self.depth)
 
 
 class PerceiverDecoderSpec(Spec):
@@ -37,55 +42,33 @@ class PerceiverDecoderSpec(Spec):
     positions: PositionsSpec | None = None
     """The queries' own positions; None = those of the encoder's tokens."""
 
+    @property
+    def shares_positions(self) -> bool:
+        return self.positions is None
+
     def build(self, stock: Stock) -> "PerceiverDecoder":
-        content = TokenContent(stock.embedding, stock.width)
-        return PerceiverDecoder(stock, depth=self.depth, positions=self.positions, content=content)
-
-
-class TokenContent(nn.Module):
-    """The encoder's token vectors, widened to queries where tokens are thin."""
-
-    embedding: Embedding
-
-    def __init__(self, embedding: Embedding, width: int):
-        super().__init__()
-        object.__setattr__(self, "embedding", embedding)       # the encoder owns its parameters
-        token_width = embedding.token.embedding_dim
-        self.widen = nn.Identity() if token_width == width else same_start(nn.Linear(token_width, width))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, M) -> (B, M, D)."""
-        return self.widen(self.embedding.tokens(ids))
+        content = SharedContent(stock.embedding, stock.width)
+        return PerceiverDecoder(stock, Queries(stock, self.positions, content), self.depth)
 
 
 class PerceiverDecoder(Decoder):
-    shared_positions: Positions | None
+    centres: Tensor | None
 
-    def __init__(self, stock: Stock, *, depth: int, positions: PositionsSpec | None, content: TokenContent | None):
+    def __init__(self, stock: Stock, queries: Queries, depth: int):
         super().__init__()
-        self.own_positions = None if positions is None else positions.build(stock.length, stock.width)
-        shared = stock.embedding.positions.at_width(stock.width) if positions is None else None
-        object.__setattr__(self, "shared_positions", shared)   # the encoder owns its parameters
-        self.content = content
+        self.queries = queries
         self.layers = nn.ModuleList(PerceiverLayer(stock) for _ in range(depth))
+        self.register_buffer("centres", stock.centres, persistent=False)
 
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M) -> hidden (B, M, D). Does not read noise."""
-        hidden = self.positions(positions)                                 # (B, M, D)
-        if self.content is not None:
-            assert query_ids is not None
-            hidden = hidden + self.content(query_ids)
+        hidden = self.queries(positions, query_ids)                        # (B, M, D)
+        turns, anchors = self.queries.turns(positions), self.queries.anchor_turns(self.centres)
         for layer in self.layers:
-            hidden = layer(hidden, concepts)
+            hidden = layer(hidden, concepts, turns, anchors)
         return hidden
 
-    @property
-    def positions(self) -> Positions:
-        positions = self.own_positions or self.shared_positions
-        assert positions is not None
-        return positions
-
-    def reads(self) -> list[Attention]:
+    def reads(self) -> list[Reading]:
         return [cast(PerceiverLayer, layer).read for layer in self.layers]
 
 
@@ -96,6 +79,6 @@ class PerceiverLayer(nn.Module):
         self.read = Attention(stock.width, stock.width, stock.heads)
         self.think = FeedForward(stock.width, stock.hidden)
 
-    def forward(self, hidden: Tensor, concepts: Tensor) -> Tensor:
-        hidden = hidden + self.read(self.norm_read(hidden), concepts)
+    def forward(self, hidden: Tensor, concepts: Tensor, turns: Turns | None, anchors: Turns | None) -> Tensor:
+        hidden = hidden + self.read(self.norm_read(hidden), concepts, turns=turns, source_turns=anchors)
         return hidden + self.think(self.norm_think(hidden))

@@ -1,0 +1,10 @@
+"""Token stages: one file per kind (or family), one name in `TokenStageSpec` each."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cogito_ray.nn.tokens.funnel import FunnelSpec
+from cogito_ray.nn.tokens.raw import ProjectedSpec, RawSpec
+
+TokenStageSpec = Annotated[RawSpec | ProjectedSpec | FunnelSpec, Field(discriminator="kind")]
