@@ -60,7 +60,7 @@ class ModelSpec(Spec):
         fits = positions.fits_any_width or self.token_width in (None, self.width)
         if decoder is not None and decoder.shares_positions and not fits:
             faults.append(
-                f"decoder '{decoder.kind}' of width {self.width} cannot use the '{positions.kind}' positions of tokens of "
+                f"decoder '{decoder.kind}' of width {self.width} cannot use '{positions.kind}' positions of tokens of "
                 f"width {self.token_width}; give it positions of its own, or use sinusoidal ones"
             )
         return faults
