@@ -1,5 +1,6 @@
 """Every kind of every union, found through the unions themselves, and tiny whole runs of them."""
 
+import tempfile
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -7,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import LlamaConfig, LlamaModel
 
 from cogito_ray.losses.total import Losses, TotalLoss
 from cogito_ray.nn.decoders import DecoderSpec
@@ -22,7 +24,20 @@ ROWS = np.random.default_rng(0).integers(4, 64, (40, LENGTH))
 PLAIN = Vocabulary(size=64, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
 VOCABULARY = Vocabulary(64, 0, 1, 2, (0, 1, 2, 3), find_collocations(ROWS % 8 + 4, PLAIN, least_count=2))
 SMALL = {"width": 16, "heads": 2, "concepts": 6, "encoder": {"depth": 2}, "decoder": {"kind": "position"}}
-SETTINGS: dict[tuple[str, str], dict[str, Any]] = {}
+TINY = tempfile.TemporaryDirectory()
+
+
+def tiny_language_model() -> str:
+    """Folder of a random LLaMA that knows the words of VOCABULARY."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaModel(LlamaConfig(vocab_size=64, max_position_embeddings=LENGTH, **sizes)).save_pretrained(TINY.name)
+    return TINY.name
+
+
+SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
+    ("tokens", "pretrained"): {"model": tiny_language_model(), "frozen": False},
+}
 """What a kind must be told where its defaults do not make a tiny run: (field, kind) -> its other settings."""
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cogito_ray.nn.tokens.funnel import FunnelSpec
+from cogito_ray.nn.tokens.pretrained import PretrainedSpec
 from cogito_ray.nn.tokens.raw import ProjectedSpec, RawSpec
 
-TokenStageSpec = Annotated[RawSpec | ProjectedSpec | FunnelSpec, Field(discriminator="kind")]
+TokenStageSpec = Annotated[RawSpec | ProjectedSpec | FunnelSpec | PretrainedSpec, Field(discriminator="kind")]
