@@ -1,0 +1,35 @@
+"""Clean token rows in, frozen concepts out: what every question put to a trained model starts from."""
+
+import torch
+from torch import Tensor
+
+from cogito_ray.nn.model import ConceptModel
+
+ROWS_AT_ONCE = 64
+
+
+@torch.no_grad()
+def encode(model: ConceptModel, ids: Tensor, pad_id: int) -> Tensor:
+    """ids (R, N) -> concepts (R, C, D) float32 on the CPU. Padding is not read; the model's mode is left as it was."""
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    positions = torch.arange(ids.shape[1], device=device)
+    concepts = []
+    for part in ids.split(ROWS_AT_ONCE):
+        seen = part.to(device)                                              # (B, N)
+        concepts.append(model.encoder(seen, positions.expand_as(seen), seen != pad_id).float().cpu())
+    model.train(training)
+    return torch.cat(concepts)
+
+
+@torch.no_grad()
+def token_means(model: ConceptModel, ids: Tensor, pad_id: int) -> Tensor:
+    """ids (R, N) -> mean vector of each row's tokens (R, T), straight from the model's own table: no concept read it.
+
+    The sanity floor of every score: a bag of words that costs nothing.
+    """
+    table = model.encoder.embedding.token.weight
+    seen = ids.to(table.device)
+    real = (seen != pad_id)[..., None]                                      # (R, N, 1)
+    total = (torch.nn.functional.embedding(seen, table) * real).sum(dim=1)  # (R, T)
+    return (total / real.sum(dim=1)).float().cpu()
