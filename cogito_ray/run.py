@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from cogito_ray.evaluation.words import WordsSpec
 from cogito_ray.losses.total import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
@@ -37,6 +38,14 @@ class EvaluationSpec(Spec):
     reference: ObjectiveSpec | None = None
     """The corruption under which every trial is measured, with fixed masks. None = the objective's kind with its
     default settings, so that a trial which corrupts less is not measured on an easier task."""
+    words: WordsSpec | None = WordsSpec()
+    """Asks the concepts which words they hold and in which order: measures that compare across decoders and objectives.
+    None = not asked."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what is asked of the concepts of clean texts."""
+        return [*(self.words.metrics if self.words else ())]
 
 
 class RunSpec(Spec):

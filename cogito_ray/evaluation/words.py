@@ -6,6 +6,7 @@ by one linear map: no labels, no training but ridge regressions in closed form, 
 
 import math
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -22,13 +23,21 @@ Encode = Callable[[Tensor], Tensor]
 
 
 class WordsSpec(Spec):
+    metrics: ClassVar[tuple[str, ...]] = (
+        "eval/word_content_auc",
+        "eval/word_content_auc_of_token_means",
+        "eval/word_order_accuracy",
+    )
     rare: float = Field(default=1 / 16, gt=0, lt=0.5)
     """Words (tokens, in truth) are asked for that stand in at least this share of the held-out rows and in at most half
     of them."""
 
+    def build(self, rows: Tensor, vocabulary: Vocabulary) -> "Words":
+        return Words(rows, vocabulary, self.rare)
+
 
 class Words:
-    """The questions about one set of rows. `eval/word_content_auc` and `eval/word_order_accuracy`; chance is 0.5."""
+    """The questions about one set of rows. Chance is 0.5 in each answer."""
 
     def __init__(self, rows: Tensor, vocabulary: Vocabulary, rare: float = 1 / 16):
         """rows (R, N) int64: clean held-out token ids."""
@@ -49,11 +58,12 @@ class Words:
         if not self.enough:
             return {}
         concepts = encode(self.rows)                                        # (R, C, D)
-        return {
-            "eval/word_content_auc": content_auc(concepts.mean(dim=1), self.present),
-            "eval/word_content_auc_of_token_means": content_auc(token_means(self.rows), self.present),
-            "eval/word_order_accuracy": order_accuracy(concepts, encode(self.exchanged), self.lead),
-        }
+        answers = (
+            content_auc(concepts.mean(dim=1), self.present),
+            content_auc(token_means(self.rows), self.present),
+            order_accuracy(concepts, encode(self.exchanged), self.lead),
+        )
+        return dict(zip(WordsSpec.metrics, answers, strict=True))
 
 
 def content_auc(vectors: Tensor, present: Tensor) -> float:

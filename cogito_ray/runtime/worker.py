@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cogito_ray.evaluation.held_out import HeldOut
+from cogito_ray.evaluation.rung import scores_of
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.data import StreamReader
 from cogito_ray.text.collocations import with_collocations
@@ -35,16 +35,13 @@ def train(job: Job, report: Report, *, rank: int = 0) -> None:
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
     corpus = _corpus(run.data.model_dump_json(), job.storage)
-    rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))  # (R, N)
     asked = run.objective.needs | run.reference.needs
     vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
-    held_out = HeldOut(rows, run.reference, vocabulary)
-    yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
     fit(
         run,
         Facts(vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: _micro_batches(run, corpus, done, rank=rank),
-        evaluate=lambda model: held_out(model) | yardstick,
+        evaluate=scores_of(run, corpus, vocabulary),
         report=report,
         checkpoints=Checkpoints(job.folder / "checkpoints", run.digest()),
     )

@@ -37,6 +37,7 @@ SAME_LOSS: dict[str, Callable[[RunSpec], object]] = {
 MUST_AGREE = {
     "loss/": SAME_ROWS | SAME_TASK | SAME_LOSS,
     "eval/reconstruction_nats": SAME_ROWS | SAME_TASK,
+    "eval/word_": SAME_ROWS,
     "concepts/": {"evaluation": SAME_ROWS["evaluation"]},
 }
 """What must be the same in every trial for a metric (or a family of them) to rank trials."""
@@ -61,7 +62,7 @@ def metrics_of(run: RunSpec) -> list[str]:
     rebuilt = ["eval/reconstruction_nats"] if run.model.decoder is not None else []
     losses = [f"loss/{term}" for term in ("total", *run.terms())]
     ranks = ["concepts/effective_rank", "concepts/nuclear_rank"]
-    return [*rebuilt, *ranks, *losses, "time/tokens_per_s", "time/data_wait_share"]
+    return [*rebuilt, *run.evaluation.metrics, *ranks, *losses, "time/tokens_per_s", "time/data_wait_share"]
 
 
 def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:

@@ -1,0 +1,27 @@
+"""All that is measured of a model at every report, put together once per run."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from cogito_ray.evaluation.encode import encode, token_means
+from cogito_ray.evaluation.held_out import HeldOut
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.run import RunSpec
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.vocabulary import Vocabulary
+
+Score = Callable[[ConceptModel], dict[str, float]]
+
+
+def scores_of(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Score:
+    """What is asked of this run's model at each report. `vocabulary` is the corpus's, with what objectives need."""
+    rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
+    asked: list[Score] = [HeldOut(rows, run.reference, vocabulary)]
+    if run.evaluation.words is not None:
+        words = run.evaluation.words.build(rows, vocabulary)
+        pad = vocabulary.pad_id
+        asked.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
+    yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
+    return lambda model: {name: value for score in asked for name, value in score(model).items()} | yardstick
