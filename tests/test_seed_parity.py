@@ -117,5 +117,5 @@ def test_a_checkpoint_that_cannot_tell_its_decoder_asks():
 
 def test_a_folder_without_weights_says_so(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds neither model.safetensors nor pytorch_model.bin"):
+    with pytest.raises(ValueError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"):
         seed_checkpoint.load(tmp_path)

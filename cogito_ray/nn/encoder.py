@@ -1,6 +1,7 @@
 """Tokens in, concepts out: an embedding, a stack of blocks, a final norm."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -82,3 +83,12 @@ class Encoder(nn.Module):
             anchors=None if start.centres is None else positions.anchor_turns(start.centres),
             concepts=None if start.numbers is None else Turns(start.numbers),
         )
+
+
+def tied_from_untied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a model whose blocks are its own -> of the same model with `tied: true`, started from its layer 0.
+
+    The untied model must have two blocks or more: a last block differs where tokens are updated.
+    """
+    further = re.compile(r"(^|\.)encoder\.blocks\.[1-9]\d*\.")
+    return {key: value for key, value in state.items() if not further.search(key)}

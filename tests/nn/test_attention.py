@@ -1,0 +1,31 @@
+"""Attention: the look-up it starts as, and what it refuses."""
+
+import pytest
+import torch
+
+from cogito_ray.nn.attention import Attention
+from cogito_ray.nn.positions import sinusoidal_code
+
+
+@pytest.mark.parametrize("source_width", [16, 64])
+def test_an_aligned_attention_starts_by_copying_what_stands_at_its_own_place(source_width: int):
+    torch.manual_seed(0)
+    attention = Attention(64, source_width, heads=2)
+    attention.align(gain=50.0)                                 # narrow enough to be a hard look-up
+    places = torch.arange(8) * 4
+    here, there = (sinusoidal_code(places, width, longest=20)[None] for width in (64, source_width))
+    read = attention(here, there)[..., :source_width]
+    assert torch.equal(torch.cdist(read, there).argmin(dim=-1)[0], torch.arange(8))
+    torch.testing.assert_close(read, there, rtol=0, atol=0.05)  # what the other places leak at this gain
+
+
+def test_hidden_sources_are_not_read():
+    torch.manual_seed(0)
+    attention, x, source = Attention(8, 8, heads=2), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    visible = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    torch.testing.assert_close(attention(x, source, visible=visible), attention(x, source[:, :3]))
+
+
+def test_a_width_that_heads_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="width 10 is not divisible by 4 heads"):
+        Attention(10, 10, heads=4)
