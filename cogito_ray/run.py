@@ -10,6 +10,7 @@ from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.spec import Spec
 from cogito_ray.text.spec import DataSpec
+from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.optimizer import AdamWSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
 
@@ -29,7 +30,10 @@ class TrainingSpec(Spec):
     report_every: PositiveInt = 50
     """Steps between two reports; each report evaluates the held-out rows."""
     checkpoint_every: PositiveInt = 500
-    """Steps between two checkpoints; the last step always leaves one."""
+    """Steps between two checkpoints, each written at the report that follows; the last step always leaves one."""
+    guards: GuardsSpec = GuardsSpec()
+    on_divergence: OnDivergence = StopSpec()
+    """What to do when a loss or gradient explodes, rises for good or is not finite."""
 
 
 class EvaluationSpec(Spec):
@@ -98,7 +102,12 @@ class RunSpec(Spec):
     def _training_faults(self) -> list[str]:
         if self.model.decoder is None and self.loss.contrast is None:
             return ["nothing trains the encoder: set model.decoder, loss.contrast, or both"]
-        return self.loss.faults(self.terms()) + self.loss.shape_faults(self.model.concepts, self.model.width)
+        guards = self.training.guards.faults(
+            terms=len(self.terms()),
+            rebuilds=self.model.decoder is not None,
+            bounded=not self.loss.weighting.scales_without_limit,
+        )
+        return guards + self.loss.faults(self.terms()) + self.loss.shape_faults(self.model.concepts, self.model.width)
 
     def _decoder_faults(self) -> list[str]:
         decoder = self.model.decoder

@@ -1,5 +1,6 @@
 """Scores on held-out rows under one reference corruption with fixed masks: comparable across trials."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -43,9 +44,10 @@ class HeldOut:
                 weights += view.weights.sum()
         model.train(training)
         every = torch.cat(concepts)  # (R, C, D)
+        sound = bool(every.isfinite().all())  # a dead run has no ranks; its guards will say so
         ranks = {
-            "concepts/effective_rank": float(effective_ranks(every).mean()),
-            "concepts/nuclear_rank": nuclear_rank(every.mean(dim=0)),
+            "concepts/effective_rank": float(effective_ranks(every).mean()) if sound else math.nan,
+            "concepts/nuclear_rank": nuclear_rank(every.mean(dim=0)) if sound else math.nan,
         }
         return ranks if model.decoder is None else {"eval/reconstruction_nats": float(nats / weights), **ranks}
 

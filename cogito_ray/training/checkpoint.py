@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,25 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 from torch.optim import Optimizer
 
+from cogito_ray.training.guards import Seen
+
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 
 
 class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used: torn, altered, or of another run."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands, besides its weights and its optimizer."""
+
+    step: int = 0
+    rollbacks: int = 0
+    """Times it has gone back because it diverged; each made the learning rate smaller."""
+    seen: tuple[Seen, ...] = ()
+    """Reports that guards look back on."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +49,14 @@ class Checkpoints:
     keep: int = 2
     """Newest ones kept."""
 
-    def save(self, step: int, module: nn.Module, optimizer: Optimizer) -> Path:
-        """Write the state after `step` steps, then drop all but the newest `keep`."""
-        final, partial = self.folder / f"step-{step:08d}", self.folder / f".partial-{step:08d}"
+    def save(self, state: State, module: nn.Module, optimizer: Optimizer) -> Path:
+        """Write the state, in place of an earlier one of the same step, then drop all but the newest `keep`."""
+        final, partial = self.folder / f"step-{state.step:08d}", self.folder / f".partial-{state.step:08d}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         save_model(module, str(partial / "model.safetensors"))
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
-        (partial / "state.json").write_text(json.dumps({"step": step, "run": self.run_digest}))
+        (partial / "state.json").write_text(json.dumps({"run": self.run_digest} | asdict(state)))
         _seal(partial)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
@@ -51,8 +64,8 @@ class Checkpoints:
             shutil.rmtree(old)
         return final
 
-    def resume(self, module: nn.Module, optimizer: Optimizer) -> int:
-        """Load the newest whole checkpoint and return its step (0: there is none); warn of newer, bad ones."""
+    def resume(self, module: nn.Module, optimizer: Optimizer) -> State | None:
+        """Load the newest whole checkpoint and return its state (None: there is none); warn of newer, bad ones."""
         for folder in self._newest_first():
             try:
                 verify(folder)
@@ -60,9 +73,9 @@ class Checkpoints:
                 log.warning("checkpoint passed over: %s", fault)
             else:
                 return self._load(folder, module, optimizer)
-        return 0
+        return None
 
-    def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> int:
+    def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> State:
         state = json.loads((folder / "state.json").read_text())
         if state["run"] != self.run_digest:
             raise BadCheckpoint(
@@ -71,7 +84,8 @@ class Checkpoints:
             )
         load_model(module, str(folder / "model.safetensors"), strict=True)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"))
-        return int(state["step"])
+        seen = tuple(Seen(**report) for report in state["seen"])
+        return State(int(state["step"]), int(state["rollbacks"]), seen)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)

@@ -1,25 +1,32 @@
 """The training loop. Knows torch; does not know who feeds it nor who listens.
 
 Everything random is a pure function of (seed, step, micro-batch): a resumed run continues bit for bit, and runs on 1, 2
-or 4 workers with equal micro-batches see the same corruptions of the same rows.
+or 4 workers with equal micro-batches see the same corruptions of the same rows. The first worker's guards judge each
+report before anybody hears of it; checkpoints are written after reports only, so that none holds what they condemned.
 """
 
+import logging
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.run import RunSpec
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.checkpoint import Checkpoints
-from cogito_ray.training.guards import check_finite
+from cogito_ray.training.checkpoint import Checkpoints, State
+from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
 from cogito_ray.training.meter import Meter
+
+log = logging.getLogger(__name__)
 
 Feed = Callable[[int], Iterator[Tensor]]
 """Steps done -> this worker's micro-batches from there on, each (micro_batch, N) int64 clean token ids."""
@@ -48,17 +55,17 @@ def fit(
 ) -> ConceptModel:
     """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover."""
     trainer = _Trainer(run, facts)
-    done = checkpoints.resume(trainer.total, trainer.optimizer.optimizer) if checkpoints else 0
-    batches = feed(done)
-    for step in range(done + 1, run.training.steps + 1):
-        trainer.step(step, batches)
-        last = step == run.training.steps
-        if last or step % run.training.report_every == 0:
-            metrics = trainer.metrics(step)
-            report(step, metrics | evaluate(trainer.total.model) if trainer.leads else {})
+    keeper = _Keeper(trainer, checkpoints)
+    keeper.resume()
+    while keeper.state.step < run.training.steps:
+        for step in trainer.steps(keeper.state, feed):
+            metrics, verdict = trainer.measured(step, evaluate)
+            if verdict is not None:
+                keeper.go_back(step, verdict)
+                break
+            report(step, metrics)
             trainer.meter.restart()
-        if checkpoints and trainer.leads and (last or step % run.training.checkpoint_every == 0):
-            checkpoints.save(step, trainer.total, trainer.optimizer.optimizer)
+            keeper.reported(step)
     return trainer.total.model
 
 
@@ -73,29 +80,49 @@ class _Trainer:
         self.total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.total, run.training.optimizer.build(self.total))
         self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
+        self.guards = Guards(run.training.guards, _watched(run))
 
-    def step(self, step: int, batches: Iterator[Tensor]) -> None:
-        """One optimizer step over this worker's micro-batches."""
+    def steps(self, state: State, feed: Feed) -> Iterator[int]:
+        """Train on from `state`; stop after every step that is to be reported, and name it."""
         training = self.run.training
+        rate = training.optimizer.learning_rate * training.on_divergence.factor**state.rollbacks
+        self.guards.remember(state.seen)
+        self.meter.restart()
+        batches = feed(state.step)
+        for step in range(state.step + 1, training.steps + 1):
+            self._step(step, batches, rate * training.schedule.factor(step, training.steps))
+            if step == training.steps or step % training.report_every == 0:
+                yield step
+
+    def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
+        """What happened since the last report (empty but on the first worker), and what its guards say to all."""
+        metrics, verdict = self._measured(step, evaluate) if self.leads else ({}, None)
+        [verdict] = broadcast_object_list([verdict])
+        return metrics, verdict
+
+    def _measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
+        metrics = self.meter.read() | self.total.gradient_shares()
+        metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in self.total.parameters()]))
+        if broken := not_finite(metrics):
+            return metrics, broken                      # what is not finite cannot be evaluated
+        metrics |= evaluate(self.total.model)
+        return metrics, self.guards.judge(step, metrics)
+
+    def _step(self, step: int, batches: Iterator[Tensor], rate: float) -> None:
+        """One optimizer step over this worker's micro-batches."""
         for group in self.optimizer.param_groups:
-            group["lr"] = training.optimizer.learning_rate * training.schedule.factor(step, training.steps)
+            group["lr"] = rate
         for micro in range(self.run.micro_batches_per_worker):
             with self.meter.waiting():
                 ids = next(batches)
             with self.accelerator.accumulate(self.wrapped):
                 self._forward_and_backward(ids.to(self.accelerator.device, non_blocking=True), self._seed(step, micro))
                 if self.accelerator.sync_gradients:
-                    norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), training.optimizer.clip)
+                    norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.run.training.optimizer.clip)
                     self.meter.stepped(norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-
-    def metrics(self, step: int) -> dict[str, float]:
-        """What happened since the last report; raises RunDied if it is not finite."""
-        rate = {"optimizer/learning_rate": self.optimizer.param_groups[0]["lr"]}
-        metrics = self.meter.read() | self.total.gradient_shares() | rate
-        check_finite(step, metrics)
-        return metrics
 
     def _forward_and_backward(self, ids: Tensor, seed: int) -> None:
         torch.manual_seed(seed)  # dropout, where a kind has it
@@ -108,6 +135,60 @@ class _Trainer:
         """Of one micro-batch of the whole batch, whichever worker has it."""
         index = self.accelerator.process_index * self.run.micro_batches_per_worker + micro
         return int(np.random.SeedSequence((self.run.seed, step, index)).generate_state(1, np.uint64)[0] >> 1)
+
+
+class _Keeper:
+    """Where a run stands: what its newest checkpoint says, and when the next one is due."""
+
+    def __init__(self, trainer: _Trainer, checkpoints: Checkpoints | None):
+        self.trainer, self.checkpoints, self.state = trainer, checkpoints, State()
+        self.training = trainer.run.training
+        if checkpoints is None and self.training.on_divergence.times:
+            raise ValueError(
+                f"training.on_divergence '{self.training.on_divergence.kind}' goes back to checkpoints, but fit was "
+                "given no folder for them; give it one, or use 'stop'"
+            )
+
+    def resume(self) -> None:
+        """Load the newest checkpoint. A run that may go back starts with one, so that there always is one."""
+        if self.checkpoints is None:
+            return
+        found = self.checkpoints.resume(self.trainer.total, self.trainer.optimizer.optimizer)
+        if found is not None:
+            self.state = found
+        elif self.training.on_divergence.times:
+            self._save(self.state)
+
+    def reported(self, step: int) -> None:
+        """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
+        last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
+        guards = self.trainer.guards
+        if last or (due and not guards.suspect_divergence()):
+            self._save(State(step, self.state.rollbacks, guards.seen))
+
+    def go_back(self, step: int, verdict: Verdict) -> None:
+        """To the newest checkpoint, with a smaller learning rate. Raises RunDied where that would not help."""
+        policy, rollbacks = self.training.on_divergence, self.state.rollbacks
+        if not verdict.diverged or rollbacks >= policy.times or self.checkpoints is None:
+            tried = {"rollbacks": rollbacks} if rollbacks else {}
+            raise RunDied(verdict.cause, step, verdict.numbers | tried)
+        found = self.checkpoints.resume(self.trainer.total, self.trainer.optimizer.optimizer) or State()
+        log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.step, policy.factor)
+        self.trainer.accelerator.wait_for_everyone()    # all have read it before it is written anew
+        self._save(replace(found, rollbacks=rollbacks + 1))
+
+    def _save(self, state: State) -> None:
+        self.state = state
+        if self.checkpoints is not None and self.trainer.leads:
+            self.checkpoints.save(state, self.trainer.total, self.trainer.optimizer.optimizer)
+
+
+def _watched(run: RunSpec) -> Watched:
+    weights, floors = run.loss.weighting.weights, {r.kind: r.floor for r in run.loss.regularisers}
+    tasks = tuple(term for term in run.terms() if term not in floors and weights.get(term, 1.0) > 0)
+    bound = sum(weights.get(term, 1.0) * floor for term, floor in floors.items())
+    bound = -math.inf if run.loss.weighting.scales_without_limit else bound
+    return Watched(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
 
 
 def _accelerator(run: RunSpec) -> Accelerator:

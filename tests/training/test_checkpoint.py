@@ -1,10 +1,9 @@
-import json
-
 import pytest
 import torch
 from torch import nn
 
-from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, verify
+from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, State, verify
+from cogito_ray.training.guards import Seen
 
 
 def trained(steps, seed=0):
@@ -24,24 +23,33 @@ def checkpoints(tmp_path):
     return Checkpoints(tmp_path / "checkpoints", run_digest="abc", keep=2)
 
 
-def test_resuming_restores_weights_and_optimizer_exactly(checkpoints):
+def test_resuming_restores_weights_optimizer_and_state_exactly(checkpoints):
     module, optimizer = trained(steps=3)
-    checkpoints.save(3, module, optimizer)
+    state = State(3, rollbacks=1, seen=(Seen(2, {"loss/total": 0.1}), Seen(3, {"loss/total": 1 / 3})))
+    checkpoints.save(state, module, optimizer)
     other, other_optimizer = trained(steps=0, seed=1)
-    assert checkpoints.resume(other, other_optimizer) == 3
+    assert checkpoints.resume(other, other_optimizer) == state
     assert torch.equal(other.weight, module.weight)
     saved, loaded = (o.state_dict()["state"][0]["exp_avg_sq"] for o in (optimizer, other_optimizer))
     assert torch.equal(saved, loaded)
 
 
-def test_without_a_checkpoint_training_starts_at_step_0(checkpoints):
-    assert checkpoints.resume(*trained(steps=0)) == 0
+def test_without_a_checkpoint_there_is_nothing_to_resume(checkpoints):
+    assert checkpoints.resume(*trained(steps=0)) is None
 
 
 def test_only_the_newest_are_kept(checkpoints):
     for step in (1, 2, 3):
-        checkpoints.save(step, *trained(steps=step))
+        checkpoints.save(State(step), *trained(steps=step))
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-00000002", "step-00000003"]
+
+
+def test_a_checkpoint_of_the_same_step_is_replaced(checkpoints):
+    checkpoints.save(State(1), *trained(steps=1))
+    checkpoints.save(State(1, rollbacks=1), *trained(steps=2))
+    module, optimizer = trained(steps=0)
+    assert checkpoints.resume(module, optimizer) == State(1, rollbacks=1)
+    assert torch.equal(module.weight, trained(steps=2)[0].weight)
 
 
 def damage_by_tearing(folder):
@@ -72,33 +80,32 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(checkpoints, damage, caplog):
-    checkpoints.save(1, *trained(steps=1))
-    newest = checkpoints.save(2, *trained(steps=2))
+    checkpoints.save(State(1), *trained(steps=1))
+    newest = checkpoints.save(State(2), *trained(steps=2))
     damage(newest)
     with pytest.raises(BadCheckpoint, match=DAMAGES[damage]):
         verify(newest)
     module, optimizer = trained(steps=0)
-    assert checkpoints.resume(module, optimizer) == 1
+    assert checkpoints.resume(module, optimizer) == State(1)
     assert torch.equal(module.weight, trained(steps=1)[0].weight)
     assert DAMAGES[damage] in caplog.text
 
 
 def test_a_checkpoint_being_written_is_never_taken_for_one(checkpoints):
-    whole = checkpoints.save(1, *trained(steps=1))
+    whole = checkpoints.save(State(1), *trained(steps=1))
     whole.rename(checkpoints.folder / ".partial-00000001")
-    assert checkpoints.resume(*trained(steps=0)) == 0
+    assert checkpoints.resume(*trained(steps=0)) is None
 
 
 def test_the_checkpoint_of_another_run_is_refused(checkpoints):
-    folder = checkpoints.save(1, *trained(steps=1))
+    checkpoints.save(State(1), *trained(steps=1))
     stranger = Checkpoints(checkpoints.folder, run_digest="xyz")
     with pytest.raises(BadCheckpoint, match="belongs to run abc, not xyz"):
         stranger.resume(*trained(steps=0))
-    assert json.loads((folder / "state.json").read_text()) == {"step": 1, "run": "abc"}
 
 
 def test_a_checkpoint_of_another_model_is_refused_key_for_key(checkpoints):
-    checkpoints.save(1, *trained(steps=1))
+    checkpoints.save(State(1), *trained(steps=1))
     wider = nn.Linear(4, 3, bias=False)
     with pytest.raises(RuntimeError, match="bias"):
         checkpoints.resume(wider, torch.optim.AdamW(wider.parameters()))
