@@ -220,7 +220,7 @@ def _ends(record: Record | None) -> dict[str, str]:
     if record is None:
         return {}
     ranking = rank(record)
-    return {row.trial: screen.ended(row, ranking.goal.metric) for row in ranking.rows if row.status != "unfinished"}
+    return {row.trial: screen.ended(row) for row in ranking.rows if row.status != "unfinished"}
 
 
 def _known(ledger: Path) -> Record | None:
@@ -249,7 +249,7 @@ def _conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> No
             out.print(f"{folder} is complete: nothing was left to do.", markup=False)
         out.print(screen.final(record))
         out.print(f"Report: {page}\nNext:   {_advice(record, folder)}", markup=False)
-    if winner is None or not record.is_complete:
+    if not ranking.best or not record.is_complete:
         raise typer.Exit(1)
 
 
@@ -257,6 +257,8 @@ def _advice(record: Record, folder: Path) -> str:
     """What to type next."""
     if not record.is_complete:
         return f"{record.closing.cause if record.closing else 'it failed'}; the same command goes on from here"
+    if record.axes and len(record.goals) > 1:
+        return "open the report, weigh the front's goals, and take the run you prefer from it for cogito-ray train"
     if record.axes:
         return f"cogito-ray train {folder / WINNER} --name {folder.name}-winner"
     return f"cogito-ray report {folder}"

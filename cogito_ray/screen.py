@@ -22,39 +22,45 @@ def live(record: Record | None, stage: str) -> RenderableType:
 
 
 def final(record: Record) -> RenderableType:
-    """The ranked table, the winner's settings and the line its value must be read against."""
+    """The ranked table, the settings of the winner or the front, and the line values must be read against."""
     ranking = rank(record)
     parts: list[RenderableType] = [_table(ranking)]
     if ranking.footnote:
         parts.append(Text(ranking.footnote, style="dim"))
     if ranking.unigram_nats is not None:
         parts.append(Text(f"What a constant prediction reaches (unigram entropy): {ranking.unigram_nats:.3f} nats"))
-    if winner := ranking.winner:
-        parts.append(Text(f"Winner: trial {winner.trial}, {ranking.goal.metric} = {plain(winner.value)}", style="bold"))
-        parts += [Text(f"  {path}: {value}") for path, value in winner.settings.items()]
+    for row in ranking.best:
+        parts.append(Text(f"{'Winner' if ranking.winner else 'Front'}: trial {row.trial}, {_said(row)}", style="bold"))
+        parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]
     return Group(*parts)
 
 
-def ended(row: Row, goal: str) -> str:
+def ended(row: Row) -> str:
     """One line per trial that is over, for output that is no terminal."""
-    value = "no value" if row.value is None else f"{goal} = {plain(row.value)}"
-    return f"trial {row.trial} {row.status} at step {row.step} of {row.steps}: {value}"
+    return f"trial {row.trial} {row.status} at step {row.step} of {row.steps}: {_said(row)}"
+
+
+def _said(row: Row) -> str:
+    known = [f"{metric} = {plain(value)}" for metric, value in row.values.items() if value is not None]
+    return ", ".join(known) or "no value"
 
 
 def _table(ranking: Ranking) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     short = [axis.rsplit(".", 1)[-1] for axis in ranking.axes]
-    for name in ("#", "trial", "status", "step", _leaf(ranking.goal.metric), *map(_leaf, _metrics(ranking)), *short):
+    measured = [*(goal.metric for goal in ranking.goals), *_metrics(ranking)]
+    front = ["front"] if len(ranking.goals) > 1 else []
+    for name in ("#", *front, "trial", "status", "step", *map(_leaf, measured), *short):
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
     for row in ranking.rows:
         colour = COLOURS[row.status]
         table.add_row(
             str(row.rank or ""),
+            *(str(row.front or "") for _ in front),
             row.trial[:8],
             Text(WORDS.get(row.status, row.status), style=colour),
             f"{row.step}/{row.steps}",
-            plain(row.value) if row.value is not None else "",
-            *(plain(value) if value is not None else "" for value in row.metrics.values()),
+            *(plain(value) if value is not None else "" for value in (row.values | row.metrics).values()),
             *(row.settings.get(axis, "") for axis in ranking.axes),
         )
     return table

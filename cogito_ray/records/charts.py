@@ -11,20 +11,22 @@ from cogito_ray.records.importance import Importances, common_step, values_at
 from cogito_ray.records.ranking import Ranking, Row, plain
 from cogito_ray.records.record import Record, Trial
 from cogito_ray.sweeps.domains import Domain, LogUniform, Scalar
+from cogito_ray.sweeps.goals import GoalSpec
 
 WINNER, COMPLETED, STOPPED, FAILED, CONSTANT = "#e8590c", "#3b82c4", "#8b95a1", "#d6336c", "#2f9e44"
+SYMBOLS = {"stopped": "circle-open", "unfinished": "circle-open", "failed": "x"}
 SCALE = [(0.0, WINNER), (0.35, "#c77f9b"), (1.0, "#3b6fb5")]
 """From the best value to the worst."""
 
 
-def curves(record: Record, ranking: Ranking) -> go.Figure:
-    """The goal over steps: a line per trial, a cross where it was cut short, the constant predictor dashed."""
+def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
+    """A metric over steps: a line per trial, a cross where it was cut short, the constant predictor dashed."""
     figure = go.Figure()
     shown: set[str] = set()
     for row in reversed(ranking.rows):  # the winner last, on top
-        name, colour, width = _style(row)
+        name, colour, width = _style(row, ranking)
         trial = record.trials[row.trial]
-        points = [(step, value) for step, value in trial.curve(ranking.goal.metric) if math.isfinite(value)]
+        points = [(step, value) for step, value in trial.curve(metric) if math.isfinite(value)]
         if not points:
             continue
         cut = row.status in ("stopped", "failed")
@@ -40,7 +42,7 @@ def curves(record: Record, ranking: Ranking) -> go.Figure:
             hovertemplate=f"{_hover(row)}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
         )
         shown.add(name)
-    if ranking.unigram_nats is not None and shown:
+    if ranking.unigram_nats is not None and shown and metric == ranking.goal.metric:
         figure.add_scatter(
             x=[0, max(row.step for row in ranking.rows)],
             y=[ranking.unigram_nats] * 2,
@@ -50,22 +52,60 @@ def curves(record: Record, ranking: Ranking) -> go.Figure:
             hoverinfo="skip",
         )
     figure.update_xaxes(title="step", rangemode="tozero")
-    figure.update_yaxes(title=ranking.goal.metric)
+    figure.update_yaxes(title=metric)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
     return _laid_out(figure, height=440)
 
 
+def front(ranking: Ranking) -> go.Figure | None:
+    """Where trials ended in the first two goals, the front's joined by steps; None where there is one goal."""
+    if len(ranking.goals) < 2:
+        return None
+    across, up = ranking.goals[:2]
+    figure = go.Figure()
+    groups: dict[str, list[Row]] = {}
+    for row in ranking.rows:
+        if all(value is not None and math.isfinite(value) for value in row.values.values()):
+            groups.setdefault(_style(row, ranking)[0], []).append(row)
+    for name, rows in groups.items():
+        rows.sort(key=lambda row: row.values[across.metric] or 0.0)
+        _, colour, _ = _style(rows[0], ranking)
+        figure.add_scatter(
+            x=[row.values[across.metric] for row in rows],
+            y=[row.values[up.metric] for row in rows],
+            mode="lines+markers" if name == "front" and len(ranking.goals) == 2 else "markers",
+            name=name,
+            line={"color": colour, "width": 1.5, "shape": "hv" if across.mode == "min" else "vh"},
+            marker={"size": 11 if name == "front" else 7, "color": colour, "symbol": SYMBOLS.get(name, "circle")},
+            text=[_hover(row) for row in rows],
+            hovertemplate="%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>",
+        )
+    figure.update_xaxes(title=f"{across.metric} ({_better(across)})")
+    figure.update_yaxes(title=f"{up.metric} ({_better(up)})")
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+    return _laid_out(figure, height=440)
+
+
+def _better(goal: GoalSpec) -> str:
+    return {"min": "less is better", "max": "more is better"}[goal.mode]
+
+
 def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
-    """A line per trial, over the axes to the goal after the last step that all reached; None for fewer than two."""
-    step = common_step(record)
-    told = [] if step is None else values_at(record, step)
+    """A line per trial, over the axes to the goals after the last step that all reached; None for fewer than two.
+
+    The first goal gives the colour.
+    """
+    step = common_step(record, ranking.goal.metric)
+    told = [] if step is None else values_at(record, ranking.goal.metric, step)
     if len(told) < 2:
         return None
     told.sort(key=lambda pair: pair[1], reverse=ranking.goal.mode == "min")
     values = [value for _, value in told]
     trials = [trial for trial, _ in told]
     dimensions = [_dimension(path, domain, trials) for path, domain in record.axes.items()]
-    dimensions.append({"label": f"{ranking.goal.metric.rpartition('/')[2]} at {step}", "values": values})
+    for goal in ranking.goals:
+        at_step = [dict(trial.curve(goal.metric)).get(step or 0, math.nan) for trial in trials]
+        dimensions.append({"label": f"{goal.metric.rpartition('/')[2]} at {step}", "values": at_step})
     dimensions.append({"label": "steps done", "values": [trial.step for trial in trials]})
     line = {
         "color": values,
@@ -132,9 +172,9 @@ def _is_number(value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _style(row: Row) -> tuple[str, str, float]:
-    if row.rank == 1:
-        return "winner", WINNER, 3.5
+def _style(row: Row, ranking: Ranking) -> tuple[str, str, float]:
+    if row in ranking.best:
+        return "winner" if ranking.winner else "front", WINNER, 3.5
     return row.status, {"completed": COMPLETED, "failed": FAILED}.get(row.status, STOPPED), 1.5
 
 

@@ -1,4 +1,4 @@
-"""Which axes moved the goal: functional ANOVA over a forest (fANOVA, Hutter et al., ICML 2014), with its uncertainty.
+"""Which axes moved a goal: functional ANOVA over a forest (fANOVA, Hutter et al., ICML 2014), with its uncertainty.
 
 A share is what an axis alone and with others explains of the variation between trials. With few trials the forest sees
 patterns in noise, so the shares are drawn again from resampled trials (bootstrap) and come with the range they took.
@@ -38,23 +38,23 @@ class Importances:
     """Why there are none, or how far to trust them."""
 
 
-def common_step(record: Record) -> int | None:
+def common_step(record: Record, metric: str) -> int | None:
     """The last step at which every trial that was not cut short by an accident reported: there, all compare."""
     sound = [trial for trial in record.trials.values() if trial.status in ("completed", "stopped")]
-    steps = [{step for step, value in trial.curve(record.goal.metric) if math.isfinite(value)} for trial in sound]
+    steps = [{step for step, value in trial.curve(metric) if math.isfinite(value)} for trial in sound]
     return max(set.intersection(*steps), default=None) if steps else None
 
 
-def values_at(record: Record, step: int) -> list[tuple[Trial, float]]:
-    """The goal's finite value after `step` steps, of every trial that has one."""
-    told = ((trial, dict(trial.curve(record.goal.metric)).get(step)) for trial in record.trials.values())
+def values_at(record: Record, metric: str, step: int) -> list[tuple[Trial, float]]:
+    """The metric's finite value after `step` steps, of every trial that has one."""
+    told = ((trial, dict(trial.curve(metric)).get(step)) for trial in record.trials.values())
     return [(trial, value) for trial, value in told if value is not None and math.isfinite(value)]
 
 
-def importances(record: Record) -> Importances:
-    """Shares of each axis in how far the goal moved, after the last step that all trials reached."""
-    step = common_step(record)
-    told = [] if step is None else values_at(record, step)
+def importances(record: Record, metric: str) -> Importances:
+    """Shares of each axis in how far the metric moved, after the last step that all trials reached."""
+    step = common_step(record, metric)
+    told = [] if step is None else values_at(record, metric, step)
     if len(told) < LEAST_TRIALS:
         return Importances((), len(told), step, f"{_trials(len(told))}: too few to tell; {LEAST_TRIALS} are the least")
     if len({value for _, value in told}) < 2:
@@ -77,7 +77,7 @@ def _trials(count: int) -> str:
 
 def _shares(record: Record, told: list[tuple[Trial, float]], *, seed: int) -> dict[str, float]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="minimize" if record.goal.mode == "min" else "maximize")
+    study = optuna.create_study()
     distributions = {path: domain.distribution() for path, domain in record.axes.items()}
     for trial, value in told:
         study.add_trial(optuna.create_trial(params=trial.sample, distributions=distributions, value=value))

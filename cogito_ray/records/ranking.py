@@ -1,8 +1,9 @@
 """Trials in order of merit, for the live table, the final one and the report. Pure.
 
-Only a trial that ran to its last step has a rank. One that was stopped early is listed below, farthest first: its value
-is that of an unfinished schedule (the learning rate had not fallen yet), which says that it was worse than others at
-the same step, and not what it would have reached.
+Only a trial that ran to its last step and keeps every constraint has a rank: by its value where there is one goal, by
+front and then by what the front would lose in hypervolume without it where there are several. One that was stopped
+early is listed below, farthest first: its value is that of an unfinished schedule (the learning rate had not fallen
+yet), which says that it was worse than others at the same step, and not what it would have reached.
 """
 
 import math
@@ -10,95 +11,124 @@ from dataclasses import dataclass
 
 from cogito_ray.records.record import Record, Trial
 from cogito_ray.sweeps.domains import Scalar
-from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.pareto import by_hypervolume, fronts
 from cogito_ray.sweeps.paths import get
 
 UNIGRAM = "eval/unigram_nats"
 """Entropy of the held-out rows' tokens: what the best constant prediction reaches, so what learning must get below."""
 SHOWN = ("concepts/effective_rank", "concepts/nuclear_rank", "time/tokens_per_s")
-"""Metrics listed beside the goal's."""
+"""Metrics listed beside the goals' and the constraints'."""
 
 
 @dataclass(frozen=True)
 class Row:
     rank: int | None
-    """1 = best; None for a trial without a final value."""
+    """1 = best; None for a trial without a sound final value."""
+    front: int | None
+    """1 = no other trial beats it in every goal; None for a trial without a rank."""
     trial: str
     number: int
     status: str
-    value: float | None
-    """The goal's metric at the last report."""
+    values: dict[str, float | None]
+    """Each goal's metric at the last report."""
     step: int
     steps: int | None
     seconds: float
     metrics: dict[str, float | None]
-    """SHOWN, at the last report."""
+    """Constraints' metrics and SHOWN, at the last report."""
     settings: dict[str, str]
     """Value on each axis, as read by people."""
     note: str
     """How it ended, where that was not in order."""
 
+    @property
+    def value(self) -> float | None:
+        """The first goal's metric."""
+        return next(iter(self.values.values()))
+
 
 @dataclass(frozen=True)
 class Ranking:
-    goal: GoalSpec
+    goals: tuple[GoalSpec, ...]
     axes: tuple[str, ...]
     rows: tuple[Row, ...]
     unigram_nats: float | None
     """Of the held-out rows; None where no trial reported it or the trials' rows differ."""
 
     @property
+    def goal(self) -> GoalSpec:
+        """The first one."""
+        return self.goals[0]
+
+    @property
     def winner(self) -> Row | None:
-        return next((row for row in self.rows if row.rank == 1), None)
+        """The best trial; None where there are several goals, for which to prefer is not ours to say."""
+        return next((row for row in self.rows if row.rank == 1), None) if len(self.goals) == 1 else None
+
+    @property
+    def best(self) -> tuple[Row, ...]:
+        """The winner, or the trials of the first front."""
+        if len(self.goals) == 1:
+            return (self.winner,) if self.winner else ()
+        return tuple(row for row in self.rows if row.front == 1)
 
     @property
     def footnote(self) -> str:
         """What a reader of the table must know; empty if nothing."""
-        if not any(row.status == "stopped" for row in self.rows):
-            return ""
-        return (
-            "Trials stopped early have no rank: theirs is the value of an unfinished schedule. "
-            "They were worse than others at the same step; where they would have ended is not known."
-        )
+        said = []
+        if len(self.goals) > 1 and self.best:
+            said.append("Trials of front 1 are beaten by no other in every goal; which to prefer is yours to say.")
+        if any(row.status == "completed" and row.rank is None for row in self.rows):
+            said.append("Completed trials without a rank break a constraint, or reported no finite value.")
+        if any(row.status == "stopped" for row in self.rows):
+            said.append(
+                "Trials stopped early have no rank: theirs is the value of an unfinished schedule. "
+                "They were worse than others at the same step; where they would have ended is not known."
+            )
+        return " ".join(said)
 
 
 def rank(record: Record) -> Ranking:
-    """Completed trials by the goal's last value, then the stopped, the unfinished and the failed ones."""
-    goal = record.goal
-    ordered = sorted(record.trials.values(), key=lambda trial: _order(trial, goal))
-    ranks = {trial.id: place for place, trial in enumerate(filter(lambda t: _final(t, goal), ordered), start=1)}
-    rows = tuple(_row(trial, ranks.get(trial.id), goal) for trial in ordered)
-    constants = {value for trial in ordered if (value := trial.last(UNIGRAM)) is not None}
-    same = constants.pop() if len(constants) == 1 and goal.metric.endswith("_nats") else None
-    return Ranking(goal, tuple(record.axes), rows, same)
+    """Completed trials by merit, then the infeasible, the stopped, the unfinished and the failed ones."""
+    aim, trials = record.aim, list(record.trials.values())
+    completed = [trial for trial in trials if trial.status == "completed"]
+    merits = [aim.merit(trial.latest()) for trial in completed]
+    layers = {trial.id: front for trial, front in zip(completed, fronts(merits), strict=True) if front}
+    sound = [completed[index] for index in by_hypervolume(merits) if completed[index].id in layers]
+    ranks = {trial.id: place for place, trial in enumerate(sound, start=1)}
+    others = sorted((trial for trial in trials if trial.id not in ranks), key=lambda trial: _order(trial, aim))
+    rows = tuple(_row(trial, ranks.get(trial.id), layers.get(trial.id), aim) for trial in [*sound, *others])
+    return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
 
 
-def _final(trial: Trial, goal: GoalSpec) -> bool:
-    value = trial.last(goal.metric)
-    return trial.status == "completed" and value is not None and math.isfinite(value)
+def _constant(trials: list[Trial], aim: Aim) -> float | None:
+    values = {value for trial in trials if (value := trial.last(UNIGRAM)) is not None}
+    return values.pop() if len(values) == 1 and aim.goals[0].metric.endswith("_nats") else None
 
 
-def _order(trial: Trial, goal: GoalSpec) -> tuple[int, int, float, int]:
-    value = trial.last(goal.metric)
-    finite = value is not None and math.isfinite(value)
-    merit = (value if goal.mode == "min" else -value) if value is not None and finite else math.inf
-    group = 0 if _final(trial, goal) else {"stopped": 1, "unfinished": 2}.get(trial.status, 3)
-    return group, -trial.step if group else 0, merit, trial.number
+def _order(trial: Trial, aim: Aim) -> tuple[int, int, tuple[float, ...], int]:
+    merit = aim.merit(trial.latest())
+    group = {"completed": 0, "stopped": 1, "unfinished": 2}.get(trial.status, 3)
+    costs = tuple(cost if math.isfinite(cost) else math.inf for cost in merit.costs)
+    return group, -trial.step, (not merit.finite, merit.excess, *costs), trial.number
 
 
-def _row(trial: Trial, place: int | None, goal: GoalSpec) -> Row:
+def _row(trial: Trial, place: int | None, front: int | None, aim: Aim) -> Row:
+    goals = [goal.metric for goal in aim.goals]
     return Row(
         rank=place,
+        front=front,
         trial=trial.id,
         number=trial.number,
         status=trial.status,
-        value=trial.last(goal.metric),
+        values={metric: trial.last(metric) for metric in goals},
         step=trial.step,
         steps=trial.steps,
         seconds=trial.seconds,
-        metrics={name: trial.last(name) for name in SHOWN},
+        metrics={name: trial.last(name) for name in dict.fromkeys([*aim.constraints, *SHOWN]) if name not in goals},
         settings=settings(trial),
-        note=_note(trial, goal),
+        note=_note(trial, aim),
     )
 
 
@@ -129,8 +159,10 @@ def figures(value: float | None) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:#.4g}".removesuffix(".")
 
 
-def _note(trial: Trial, goal: GoalSpec) -> str:
+def _note(trial: Trial, aim: Aim) -> str:
     if trial.status == "completed":
-        return "" if _final(trial, goal) else f"reported no finite {goal.metric}"
+        latest = trial.latest()
+        lost = [goal.metric for goal in aim.goals if not math.isfinite(goal.cost(latest))]
+        return "; ".join([*(f"reported no finite {metric}" for metric in lost), *aim.broken(latest)])
     at = f"at step {trial.step}" + (f" of {trial.steps}" if trial.steps else "")
     return f"{at}: {trial.cause}" if trial.cause else at

@@ -22,10 +22,12 @@ from cogito_ray.records.ledger import (
     events,
 )
 from cogito_ray.sweeps.domains import Domain, Sample
-from cogito_ray.sweeps.goals import GoalSpec, Mode
+from cogito_ray.sweeps.goals import Aim, GoalSpec, Mode
 from cogito_ray.sweeps.paths import Tree
 
 _SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
+_GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(tuple[GoalSpec, ...])
+_BOUNDS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
 @dataclass
@@ -77,6 +79,13 @@ class Trial:
         curve = self.curve(metric)
         return curve[-1][1] if curve else None
 
+    def latest(self) -> dict[str, float]:
+        """Every metric at the last report that has it."""
+        known: dict[str, float] = {}
+        for _, report in sorted(self.reports.items()):
+            known |= report.metrics
+        return known
+
     def best(self, metric: str, mode: Mode) -> float | None:
         """Its best finite value; flattering where it is noisy, so not what trials are ranked by."""
         finite = [value for _, value in self.curve(metric) if math.isfinite(value)]
@@ -105,10 +114,14 @@ class Record:
         return self.openings[-1]
 
     @property
-    def goal(self) -> GoalSpec:
+    def goals(self) -> tuple[GoalSpec, ...]:
         """What the sweep ranks by."""
-        goals = self.opened.spec.get("goals")
-        return GoalSpec.model_validate(goals[0] if isinstance(goals, list) else None)
+        return _GOALS.validate_python(self.opened.spec.get("goals"))
+
+    @property
+    def aim(self) -> Aim:
+        """Goals and constraints."""
+        return Aim.of(self.goals, _BOUNDS.validate_python(self.opened.spec.get("constraints", {})))
 
     @property
     def axes(self) -> dict[str, Domain]:

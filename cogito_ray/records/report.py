@@ -13,14 +13,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from pydantic import TypeAdapter
 
-from cogito_ray.records.charts import curves, importance_bars, parallel
+from cogito_ray.records.charts import curves, front, importance_bars, parallel
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.ranking import Ranking, Row, figures, rank
 from cogito_ray.records.record import Record, read
-from cogito_ray.sweeps.asha import StoppingSpec
 from cogito_ray.sweeps.files import dump, inline
 from cogito_ray.sweeps.paths import get
+from cogito_ray.sweeps.stopping import StoppingSpec
 
 FILE = "report.html"
 _STOPPING: TypeAdapter[StoppingSpec] = TypeAdapter(StoppingSpec)
@@ -37,7 +37,8 @@ def write(folder: Path | str) -> Path:
 
 def render(record: Record, folder: Path) -> str:
     """The page as HTML."""
-    ranking, found = rank(record), importances(record)
+    ranking = rank(record)
+    found = {goal.metric: importances(record, goal.metric) for goal in ranking.goals}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -47,17 +48,24 @@ def render(record: Record, folder: Path) -> str:
         record=record,
         ranking=ranking,
         headline=headline(ranking),
-        settings=settings_yaml(record, ranking),
-        winner_run=dump(record.trials[ranking.winner.trial].spec) if ranking.winner else "",
+        settings={row.number: settings_yaml(record, ranking, row) for row in ranking.best},
+        runs={row.number: dump(record.trials[row.trial].spec) for row in ranking.best},
         sweep_yaml=dump(record.opened.spec),
         counts=Counter(row.status for row in ranking.rows),
         stops=stops(record, ranking),
         saved=saved(ranking),
         importances=found,
         charts={
-            "curves": chart(curves(record, ranking), "curves"),
+            "front": chart(front(ranking), "front"),
+            "curves": {
+                goal.metric: chart(curves(record, ranking, goal.metric), f"curves-{number}")
+                for number, goal in enumerate(ranking.goals)
+            },
             "parallel": chart(parallel(record, ranking), "parallel"),
-            "importances": chart(importance_bars(found), "importances"),
+            "importances": {
+                metric: chart(importance_bars(told), f"importances-{number}")
+                for number, (metric, told) in enumerate(found.items())
+            },
         },
         span=span(record),
         seeds=sorted({str(trial.spec.get("seed", 0)) for trial in record.trials.values()}),
@@ -76,8 +84,12 @@ class Headline:
 def headline(ranking: Ranking) -> Headline:
     """What came out, in a sentence."""
     best, constant = ranking.winner, ranking.unigram_nats
+    if not ranking.best:
+        completed = sum(row.status == "completed" for row in ranking.rows)
+        why = f"None of {completed} completed trials is sound" if completed else "No trial ran to its end"
+        return Headline(f"{why}, so there is no winner.", alarm=bool(ranking.rows))
     if best is None or best.value is None:
-        return Headline("No trial ran to its end, so there is no winner.", alarm=bool(ranking.rows))
+        return _front_headline(ranking)
     said = f"Trial {best.number} is best: {ranking.goal.metric} is {figures(best.value)}"
     if constant is None:
         return Headline(f"{said}.", alarm=False)
@@ -87,6 +99,21 @@ def headline(ranking: Ranking) -> Headline:
             alarm=True,
         )
     return Headline(f"{said}, {constant - best.value:.2f} below the best constant prediction.", alarm=False)
+
+
+def _front_headline(ranking: Ranking) -> Headline:
+    """Of several goals: how wide the front is, and whether anything on it learned."""
+    ranges = []
+    for goal in ranking.goals:
+        ends = [float(row.values[goal.metric] or 0.0) for row in ranking.best]
+        ranges.append(f"{goal.metric} from {figures(min(ends))} to {figures(max(ends))}")
+    numbers = ", ".join(str(row.number) for row in ranking.best)
+    said = f"{len(ranking.best)} of {len(ranking.rows)} trials are on the front ({numbers}): {'; '.join(ranges)}."
+    constant = ranking.unigram_nats
+    learned = constant is None or any(row.value is not None and row.value < constant for row in ranking.best)
+    if not learned:
+        said += f" None is below the {constant:.2f} nats of the best constant prediction: nothing was learned."
+    return Headline(said, alarm=not learned)
 
 
 @dataclass(frozen=True)
@@ -113,11 +140,9 @@ def saved(ranking: Ranking) -> tuple[int, int]:
     return spared, sum(row.steps or row.step for row in ranking.rows)
 
 
-def settings_yaml(record: Record, ranking: Ranking) -> str:
-    """What the winner has on every axis, as YAML."""
-    if ranking.winner is None:
-        return ""
-    run = record.trials[ranking.winner.trial].spec
+def settings_yaml(record: Record, ranking: Ranking, row: Row) -> str:
+    """What a trial has on every axis, as YAML."""
+    run = record.trials[row.trial].spec
     return "\n".join(f"{path}: {inline(get(run, path))}" for path in ranking.axes)
 
 

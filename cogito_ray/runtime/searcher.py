@@ -1,48 +1,53 @@
 """Optuna behind Ray Tune, told the truth: stopped trials are PRUNED with all they reported, dead ones FAIL.
 
-Ray's own OptunaSearch tells stopped trials as COMPLETE with their low-rung value, and leaves those that report NaN
-RUNNING for ever. This one also survives the driver: the study lives in a journal beside the ledger, and trials that
-were under way when the driver died are handed out again, as they were.
+Ray's own OptunaSearch tells stopped trials as COMPLETE with their low-rung value, leaves those that report NaN RUNNING
+for ever, and passes no constraints. This one also survives the driver: with a storage on disk, trials that were under
+way when the driver died are handed out again, as they were.
 """
 
-import math
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import Trial, TrialState
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from cogito_ray.records.record import Record
 from cogito_ray.runtime.outcome import Outcome, metrics_of, outcome
+from cogito_ray.runtime.warm_start import earlier_trials
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
 
 STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-REPEATS = 50
-"""Times a sampler may propose a run that was had already before the space counts as exhausted."""
+PROPOSALS, DRAWS = 20, 200
+"""Times in a row that the sampler, and then a random draw, may repeat a run before the space counts as exhausted."""
+ALIVE = "alive"
+"""The constraint that a trial breaks by dying."""
 
 
 class OptunaSearcher(Searcher):
     """Hands out the trials of one sweep and tells the study how each went."""
 
-    def __init__(self, sweep: SweepSpec, journal: Path, record: Record):
+    def __init__(self, sweep: SweepSpec, storage: optuna.storages.BaseStorage, record: Record):
         super().__init__()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._sweep, self._goal, self._cells = sweep, sweep.goal, sweep.cells()
+        self._sweep, self._aim, self._cells = sweep, sweep.aim, sweep.cells()
         self._study = optuna.create_study(
             study_name=sweep.digest(),
-            storage=JournalStorage(JournalFileBackend(str(journal))),
-            sampler=_sampler(sweep),
-            direction="minimize" if self._goal.mode == "min" else "maximize",
+            storage=storage,
+            directions=["minimize" if goal.mode == "min" else "maximize" for goal in sweep.goals],
             load_if_exists=True,
         )
+        known = len(self._study.trials)
+        self._seeds = np.random.SeedSequence((sweep.search.seed, known)).generate_state(2)  # a resumed one draws anew
+        self._study.sampler = sampler(sweep, int(self._seeds[0]))
+        if not known:
+            self._begin()
         self._open: dict[str, Trial] = {}
-        self._reported: dict[str, int] = {}
+        self._reports: dict[str, dict[int, list[float]]] = {}
         self._again = deque(self._reconcile(record))
         self._dry = False
 
@@ -57,55 +62,84 @@ class OptunaSearcher(Searcher):
         if trial is None:
             self._dry = True
             return str(Searcher.FINISHED)
-        self._open[trial_id] = trial
-        sample = self._sample(trial)
+        self._open[trial_id], self._reports[trial_id] = trial, {}
+        place, sample = trial.user_attrs["place"], self._sample(trial, trial.user_attrs["place"])
         run = self._sweep.trial(sample)
-        return {"trial": run.digest(), "number": trial.number, "sample": sample, "run": run.model_dump(mode="json")}
+        return {"trial": run.digest(), "number": place, "sample": sample, "run": run.model_dump(mode="json")}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        value, step = metrics_of(result).get(self._goal.metric, math.nan), result["step"]
-        if math.isfinite(value) and self._reported.get(trial_id, -1) < step:
-            self._open[trial_id].report(value, step)
-            self._reported[trial_id] = step
+        metrics, step = metrics_of(result), result["step"]
+        reports, goals = self._reports[trial_id], self._aim.goals
+        if self._aim.merit(metrics).finite and step > max(reports, default=-1):
+            reports[step] = [metrics[goal.metric] for goal in goals]
+            if len(goals) == 1:  # Optuna has no intermediate values for several goals; those are told at the end
+                self._open[trial_id].report(reports[step][0], step)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if result is not None:
             self.on_trial_result(trial_id, result)  # the report at which a trial is stopped comes here only
-        trial = self._open.pop(trial_id)
-        steps = self._sweep.trial(self._sample(trial)).training.steps
-        ended = outcome(result, steps=steps, error=error)
-        self._tell(trial, ended, metrics_of(result).get(self._goal.metric, math.nan))
+        trial, reports = self._open.pop(trial_id), self._reports.pop(trial_id)
+        steps = self._sweep.trial(self._sample(trial, trial.user_attrs["place"])).training.steps
+        self._tell(trial, outcome(result, steps=steps, error=error), metrics_of(result), reports)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study's journal and the ledger are the state."""
+        """Nothing: the study's storage and the ledger are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the study's journal and the ledger are the state."""
+        """Nothing: the study's storage and the ledger are the state."""
 
-    def _sample(self, trial: Trial) -> Sample:
-        """What the sampler drew, and the crossed axes' values, which go round with the trial's number."""
-        return trial.params | self._cells[trial.number % len(self._cells)]
+    def _begin(self) -> None:
+        """What a fresh study is told: trials of earlier sweeps, and the points to start with."""
+        for trial in earlier_trials(self._sweep):
+            self._study.add_trial(trial)
+        for point in self._sweep.search.start_with:
+            self._study.enqueue_trial(point)
+
+    def _sample(self, trial: Trial, place: int) -> Sample:
+        """What the sampler drew, and the crossed axes' values, which go round with the trial's place in the sweep."""
+        return trial.params | self._cells[place % len(self._cells)]
 
     def _new(self) -> Trial | None:
         """A run not had yet; None when the budget or the space is used up."""
-        for _ in range(REPEATS):
-            if len(self._handed_out()) >= self._sweep.budget.trials:
-                return None
+        had = {trial.user_attrs["trial"] for trial in self._handed_out()}
+        if self._dry or len(had) >= self._sweep.budget.trials:
+            return None
+        trial = self._first_unlike(had, PROPOSALS)
+        if trial is None and self._sweep.distributions():
+            told, self._study.sampler = self._study.sampler, RandomSampler(seed=int(self._seeds[1]) + len(had))
+            trial = self._first_unlike(had, DRAWS)
+            self._study.sampler = told
+        return trial
+
+    def _first_unlike(self, had: set[str], asks: int) -> Trial | None:
+        for _ in range(asks):
             trial = self._study.ask(self._sweep.distributions())
-            digest = self._sweep.trial(self._sample(trial)).digest()
-            if digest not in {t.user_attrs.get("trial") for t in self._handed_out()}:
+            digest = self._sweep.trial(self._sample(trial, len(had))).digest()
+            if digest not in had:
+                trial.set_user_attr("place", len(had))
                 trial.set_user_attr("trial", digest)
                 return trial
             self._study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def _handed_out(self) -> list[optuna.trial.FrozenTrial]:
-        """Trials that were given to Tune, in any state (proposals that repeated an earlier run were not)."""
+    def _handed_out(self) -> list[FrozenTrial]:
+        """Trials given to Tune, in any state; not so proposals that repeated a run, nor trials of earlier sweeps."""
         return [t for t in self._study.get_trials(deepcopy=False) if "trial" in t.user_attrs]
 
-    def _tell(self, trial: Trial, ended: Outcome, value: float) -> None:
-        state = STATES[ended.status] if math.isfinite(value) else TrialState.FAIL
-        self._study.tell(trial, value if state is TrialState.COMPLETE else None, state)
+    def _tell(
+        self, trial: Trial, ended: Outcome, metrics: Mapping[str, float], reports: Mapping[int, list[float]]
+    ) -> None:
+        state = STATES[ended.status] if self._aim.merit(metrics).finite else TrialState.FAIL
+        if len(self._aim.goals) > 1:
+            trial.set_user_attr("reports", {str(step): values for step, values in reports.items()})
+        if state is TrialState.FAIL:
+            trial.set_user_attr("cause", ended.cause or "what it reported is not finite")
+            trial.set_constraint(ALIVE, 1.0)
+        if state is TrialState.COMPLETE:  # a constraint broken half-way may hold at the end
+            for metric, excess in self._aim.excesses(metrics).items():
+                trial.set_constraint(metric, excess)
+        values = [metrics[goal.metric] for goal in self._aim.goals] if state is TrialState.COMPLETE else None
+        self._study.tell(trial, values, state)
 
     def _reconcile(self, record: Record) -> list[Trial]:
         """After a killed driver: tell what the ledger knows the end of; return the trials it does not."""
@@ -118,20 +152,25 @@ class OptunaSearcher(Searcher):
             elif known is None or known.status == "unfinished":
                 left.append(trial)
             else:
-                ended = Outcome(known.status, known.cause, known.step)
-                value = known.last(self._goal.metric)
-                self._tell(trial, ended, math.nan if value is None else value)
+                told = ((step, report.metrics) for step, report in sorted(known.reports.items()))
+                goals = [goal.metric for goal in self._aim.goals]
+                reports = {step: [at[goal] for goal in goals] for step, at in told if set(goals) <= set(at)}
+                self._tell(trial, Outcome(known.status, known.cause, known.step), known.latest(), reports)
         return left
 
 
-def _sampler(sweep: SweepSpec) -> optuna.samplers.BaseSampler:
+def sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
     """The crossed axes come from the sweep's cells, so under `grid` nothing is left to sample."""
-    seed, few = sweep.search.seed, min(10, max(4, sweep.budget.trials // 4))
-    samplers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+    trials = sweep.budget.trials
+    few = min(10, max(4, trials // 4))
+    samplers: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: optuna.samplers.TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=few
         ),
-        "random": lambda: optuna.samplers.RandomSampler(seed=seed),
-        "grid": lambda: optuna.samplers.RandomSampler(seed=seed),
+        "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=few),
+        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, trials // 5))),
+        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
+        "random": lambda: RandomSampler(seed=seed),
+        "grid": lambda: RandomSampler(seed=seed),
     }
     return samplers[sweep.search.sampler]()

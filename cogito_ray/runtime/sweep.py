@@ -5,6 +5,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
@@ -20,6 +22,8 @@ from cogito_ray.runtime.trial import resources, trial
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.prepare import Listener
 
+JOURNAL = "study.journal"
+"""Optuna's file in a sweep's folder; `optuna-dashboard` opens it."""
 TUNE = "tune"
 """Folder of Tune's own files, which nobody needs once the sweep is complete."""
 RETRIES = 2
@@ -49,7 +53,8 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
         for data in sweep.corpora():
             prepare(data, storage, listener)
         record = read(ledger.path)
-        searcher = OptunaSearcher(sweep, home.folder / "study.journal", record)
+        journal = JournalStorage(JournalFileBackend(str(home.folder / JOURNAL)))
+        searcher = OptunaSearcher(sweep, journal, record)
         _tuner(sweep, home, searcher, record, ledger, at_once=at_once).fit()
         ledger.append(closing(_cause(read(ledger.path), searcher)))
         if held := left_behind():

@@ -1,38 +1,37 @@
-"""Asynchronous successive halving (ASHA, arXiv:1810.05934) as a pure policy, the variant that stops instead of pausing.
+"""Asynchronous successive halving as pure policies, the variant that stops instead of pausing.
 
-Rungs stand at first_rung * eta^k steps, below the last step. A trial that reaches a rung goes on if its value is among
-the best 1/eta of those recorded there so far, itself included, and always if it is the best. Nothing waits for others.
+Rungs stand at first_rung * eta^k steps, below the last step. A trial that reaches a rung goes on if it is among the
+best 1/eta of those recorded there so far, itself included, and always if it is the best (of any goal). Nothing waits
+for others. With one goal this is ASHA (arXiv:1810.05934); with several, trials are compared by front and then by
+spread (multi-objective ASHA, arXiv:2106.12639). One that breaks a constraint comes after all that do not.
 """
 
-import math
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from cogito_ray.spec import Spec
-from cogito_ray.sweeps.goals import Mode
+from cogito_ray.sweeps.goals import Aim, Merit
+from cogito_ray.sweeps.pareto import place_by_spread
 
 
-class NoStoppingSpec(Spec):
-    """Every trial runs to its last step."""
-
-    kind: Literal["none"] = "none"
-
-    def rungs(self, steps: int) -> tuple[int, ...]:
-        return ()
-
-    def faults(self, shortest: int) -> list[str]:
-        return []
-
-    def policy(self, steps: int, mode: Mode) -> "Asha":
-        return Asha((), 2, mode)
+@dataclass(frozen=True)
+class Verdict:
+    keep: bool
+    rung: int | None = None
+    """The rung, in steps, at which this was decided; None where none was reached."""
+    cause: str = ""
+    """Why it is to be stopped."""
 
 
 class AshaSpec(Spec):
+    """For one goal."""
+
     kind: Literal["asha"] = "asha"
+    many_goals: ClassVar[bool] = False
     first_rung: PositiveInt
     """Steps after which a trial may be stopped for the first time."""
     eta: int = Field(3, ge=2)
@@ -52,47 +51,54 @@ class AshaSpec(Spec):
             f"so that some are never compared; make it less than {shortest}, or use kind: none"
         ]
 
-    def policy(self, steps: int, mode: Mode) -> "Asha":
+    def policy(self, steps: int, aim: Aim) -> "Halving":
         """A fresh policy for trials of `steps` steps."""
-        return Asha(self.rungs(steps), self.eta, mode)
+        return Halving(self.rungs(steps), self.eta, aim)
 
 
-StoppingSpec = Annotated[NoStoppingSpec | AshaSpec, Field(discriminator="kind")]
+class ParetoAshaSpec(AshaSpec):
+    """For one goal or several."""
 
-
-@dataclass(frozen=True)
-class Verdict:
-    keep: bool
-    rung: int | None = None
-    """The rung, in steps, at which this was decided; None where none was reached."""
+    kind: Literal["pareto_asha"] = "pareto_asha"  # type: ignore[assignment]  # another kind of the same settings
+    many_goals: ClassVar[bool] = True
 
 
 @dataclass
-class Asha:
-    """The values recorded at each rung. Fed the same reports in the same order it decides the same: so it resumes."""
+class Halving:
+    """What was recorded at each rung. Fed the same reports in the same order it decides the same: so it resumes."""
 
     rungs: tuple[int, ...]
     eta: int
-    mode: Mode
-    _recorded: dict[int, dict[str, float]] = field(default_factory=dict)
+    aim: Aim
+    _recorded: dict[int, list[Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
-    def report(self, trial: str, step: int, value: float) -> Verdict:
-        """A trial's metric after `step` steps. It counts for the highest rung reached; each rung decides once."""
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """A trial's metrics after `step` steps. They count for the highest rung reached; each rung decides once."""
         rung = max((rung for rung in self.rungs if rung <= step), default=None)
         if rung is None:
             return Verdict(keep=True)
         if (trial, rung) not in self._verdicts:
-            others = self._recorded.setdefault(rung, {})
-            self._verdicts[trial, rung] = Verdict(decide(others.values(), value, eta=self.eta, mode=self.mode), rung)
-            others[trial] = value
+            others, merit = self._recorded.setdefault(rung, []), self.aim.merit(metrics)
+            passes = decide(others, merit, eta=self.eta)
+            self._verdicts[trial, rung] = Verdict(passes, rung, "" if passes else self._cause(metrics, rung))
+            others.append(merit)
         return self._verdicts[trial, rung]
 
+    def _cause(self, metrics: Mapping[str, float], rung: int) -> str:
+        return f"{measured(self.aim, metrics)} not among the best 1/{self.eta} at rung {rung}"
 
-def decide(recorded: Collection[float], value: float, *, eta: int, mode: Mode) -> bool:
-    """May a trial with `value` pass a rung where others left `recorded`? NaN never passes, and loses to any number."""
-    if math.isnan(value):
+
+def measured(aim: Aim, metrics: Mapping[str, float]) -> str:
+    """The goals' metrics and what broke constraints, in words."""
+    values = [f"{goal.metric} {metrics[goal.metric]:.4g}" for goal in aim.goals if goal.metric in metrics]
+    return ", ".join([*(values or ["nothing measured"]), *aim.broken(metrics)])
+
+
+def decide(recorded: Sequence[Merit], merit: Merit, *, eta: int) -> bool:
+    """May a trial pass a rung where others left `recorded`? What is not finite never passes, and loses to all else."""
+    if not merit.finite:
         return False
-    sign = 1 if mode == "min" else -1
-    better = sum(sign * other < sign * value for other in recorded)
-    return better < max(1, (len(recorded) + 1) // eta)
+    goals = len(merit.costs)
+    places = max(goals, (len(recorded) + 1) // eta)  # the best of every goal goes on, however few have come
+    return place_by_spread([merit, *recorded]) < places

@@ -240,6 +240,18 @@ def setting(domain: Domain, value: Scalar, number_at: Callable[[str], float]) ->
     return value
 
 
+CATEGORICAL = CategoricalDistribution
+"""What a sampler takes for unordered."""
+
+
+def contains(drawn: BaseDistribution, value: Scalar) -> bool:
+    """Could a sampler draw `value`?"""
+    try:
+        return drawn._contains(drawn.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False
+
+
 def reads(domain: Domain) -> tuple[str, ...]:
     """Dotted paths that must be set before this domain's value can be."""
     return (domain.ratio.of,) if isinstance(domain, Ratio) else ()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import explain
-from cogito_ray.sweeps.domains import Preset, Sample, Scalar, reads
+from cogito_ray.sweeps.domains import CATEGORICAL, Preset, Sample, Scalar, contains, reads
 from cogito_ray.sweeps.paths import kinds_at, near, overlap
 
 if TYPE_CHECKING:
@@ -49,12 +49,36 @@ def faults(sweep: SweepSpec) -> list[str]:
     found = [line for lines in axes.values() for line in lines] + _cycle(sweep)
     if not found:
         found += [*_grid_faults(sweep), *_corner_faults(sweep)]
-    if len(sweep.goals) != 1:
-        found.append(
-            f"goals: exactly one goal can be ranked by for now, got {len(sweep.goals)}; "
-            "several need a scheduler that keeps a Pareto front"
-        )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_many_goals_faults(sweep), *_start_faults(sweep)]))
+
+
+def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
+    count, named = len(sweep.goals), [goal.metric for goal in sweep.goals]
+    if not count:
+        yield "goals: at least one is needed to rank by; write {metric: eval/reconstruction_nats, mode: min}"
+    if repeats := sorted({metric for metric in named if named.count(metric) > 1}):
+        yield f"goals: {', '.join(repeats)} stands here more than once; keep one"
+    if count > 1 and not sweep.early_stopping.many_goals:
+        yield f"early_stopping.kind: {sweep.early_stopping.kind} compares by one goal, got {count}; use pareto_asha"
+    if sweep.search.sampler == "cmaes":
+        if count > 1:
+            yield f"search.sampler: cmaes searches for one goal, got {count}; use tpe, gp or nsga2"
+        if sweep.constraints:
+            yield "search.sampler: cmaes knows no constraints; use tpe, gp or nsga2"
+        numbers = [path for path, drawn in sweep.distributions().items() if not isinstance(drawn, CATEGORICAL)]
+        if len(numbers) < 2:
+            yield f"search.sampler: cmaes needs two axes of numbers (no choice), got {len(numbers)}; use tpe or gp"
+
+
+def _start_faults(sweep: SweepSpec) -> Iterator[str]:
+    drawn = sweep.distributions()
+    for index, point in enumerate(sweep.search.start_with):
+        for path, value in point.items():
+            place = f"search.start_with.{index}.{path}"
+            if path not in drawn:
+                yield f"{place}: no axis that is drawn; name one of {', '.join(drawn) or 'none: all are crossed'}"
+            elif not contains(drawn[path], value):
+                yield f"{place}: {value!r} is not in its domain {drawn[path]}"
 
 
 def metrics_of(run: RunSpec) -> list[str]:
@@ -164,10 +188,12 @@ def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
 
 
 def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
-    for index, goal in enumerate(sweep.goals):
-        place, metric = f"goals.{index}.metric", goal.metric
-        reported = [metrics_of(run) for run in runs]
-        known = list(dict.fromkeys(name for names in reported for name in names))
+    reported = [metrics_of(run) for run in runs]
+    known = list(dict.fromkeys(name for names in reported for name in names))
+    named = {f"goals.{index}.metric": goal.metric for index, goal in enumerate(sweep.goals)}
+    named |= {f"constraints.{metric}": metric for metric in sweep.constraints}
+    named |= {f"gates.{index}.if": metric for index, gate in enumerate(sweep.gates) for metric, _ in gate.parts()}
+    for place, metric in named.items():
         if metric not in known:
             close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4) or known
             yield f"{place}: no run reports {metric}; did you mean {' or '.join(close)}?"

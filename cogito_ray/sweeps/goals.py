@@ -1,13 +1,107 @@
-"""What trials are ranked by."""
+"""What trials are ranked by: goals, and constraints that a trial must keep to count as a result at all."""
 
-from typing import Literal
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
 
 from cogito_ray.spec import Spec
 
 Mode = Literal["min", "max"]
+_NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
+BoundText = Annotated[str, Field(pattern=rf"^(<=|>=) *{_NUMBER}$", examples=[">= 0.45"])]
+HOLDS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 
 
 class GoalSpec(Spec):
     metric: str
     """One that every run reports, such as eval/reconstruction_nats."""
     mode: Mode
+
+    def cost(self, metrics: Mapping[str, float]) -> float:
+        """The metric as something to make small; NaN where it was not measured."""
+        return metrics.get(self.metric, math.nan) * (1 if self.mode == "min" else -1)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A comparison with a number, such as `>= 0.45`."""
+
+    sign: str
+    number: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        found = re.fullmatch(rf"(<=|>=|<|>) *({_NUMBER})", text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is no comparison with a number; write for example '>= 0.45'")
+        return cls(found[1], float(found[2]))
+
+    def holds(self, value: float) -> bool:
+        """NaN holds nowhere."""
+        return HOLDS[self.sign](value, self.number)
+
+    def excess(self, value: float) -> float:
+        """How far `value` lies beyond the bound; at most 0 where it holds, infinite for NaN."""
+        if math.isnan(value):
+            return math.inf
+        return (value - self.number) * (1 if self.sign.startswith("<") else -1)
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.number:g}"
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Goals and constraints together: how good a trial's metrics are."""
+
+    goals: tuple[GoalSpec, ...]
+    constraints: Mapping[str, Bound]
+
+    @classmethod
+    def of(cls, goals: tuple[GoalSpec, ...], constraints: Mapping[str, str]) -> Self:
+        return cls(goals, {metric: Bound.parse(text) for metric, text in constraints.items()})
+
+    def merit(self, metrics: Mapping[str, float]) -> "Merit":
+        excess = sum(max(0.0, excess) for excess in self.excesses(metrics).values())
+        return Merit(tuple(goal.cost(metrics) for goal in self.goals), excess)
+
+    def excesses(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """How far each constraint is broken; at most 0 where it holds."""
+        return {metric: bound.excess(metrics.get(metric, math.nan)) for metric, bound in self.constraints.items()}
+
+    def broken(self, metrics: Mapping[str, float]) -> list[str]:
+        """The constraints that do not hold, in words."""
+        values = {metric: metrics.get(metric, math.nan) for metric in self.constraints}
+        return [
+            f"{metric} {values[metric]:.4g}, not {bound}"
+            for metric, bound in self.constraints.items()
+            if not bound.holds(values[metric])
+        ]
+
+
+@dataclass(frozen=True)
+class Merit:
+    """What is known of a trial at one step, for comparing it with others at the same step."""
+
+    costs: tuple[float, ...]
+    """One per goal, the smaller the better."""
+    excess: float
+    """Sum over constraints of how far each is broken; 0 = all hold."""
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, self.costs))
+
+    @property
+    def feasible(self) -> bool:
+        return self.finite and self.excess == 0

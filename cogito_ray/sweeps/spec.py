@@ -12,21 +12,29 @@ from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec, digest
-from cogito_ray.sweeps.asha import Asha, NoStoppingSpec, StoppingSpec
 from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
 from cogito_ray.sweeps.faults import faults
-from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.gates import GateSpec
+from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.paths import Tree, above, default_at, get, kinds_at, overlap, put
+from cogito_ray.sweeps.stopping import NoStoppingSpec, Policy, StoppingSpec
 from cogito_ray.text.spec import DataSpec
 
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class SearchSpec(Spec):
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
-    """tpe: tree-structured Parzen estimator (arXiv:2304.11127); grid: every point of the space once."""
+    sampler: Literal["tpe", "gp", "nsga2", "cmaes", "random", "grid"] = "tpe"
+    """tpe: tree-structured Parzen estimator (arXiv:2304.11127); gp: Gaussian process with log expected improvement
+    (arXiv:2310.20708), slow but good for few dear trials; nsga2: evolution by fronts (10.1109/4235.996017), for
+    hundreds of trials; cmaes: covariance matrix adaptation (arXiv:1604.00772), for one goal over numbers; random; grid:
+    every point of the space once."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the sampler; a run's own is `run.seed`."""
+    start_with: tuple[Sample, ...] = ()
+    """Points to try first, a value per dotted path; paths left out are drawn."""
+    warm_start: tuple[str, ...] = ()
+    """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
 
 
 class BudgetSpec(Spec):
@@ -47,7 +55,11 @@ class SweepSpec(Spec):
     """How each dotted path of the run varies."""
     search: SearchSpec = SearchSpec()
     goals: tuple[GoalSpec, ...]
-    """What trials are ranked by: exactly one goal."""
+    """What trials are ranked by. Several give no winner but a front: trials that no other beats in every goal."""
+    constraints: dict[str, BoundText] = {}
+    """Bounds such as `>= 0.45` per metric. A trial that breaks one at its end is no result."""
+    gates: tuple[GateSpec, ...] = ()
+    """What to conclude when the sweep ends."""
     early_stopping: StoppingSpec = NoStoppingSpec()
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
@@ -60,8 +72,9 @@ class SweepSpec(Spec):
         return self
 
     @property
-    def goal(self) -> GoalSpec:
-        return self.goals[0]
+    def aim(self) -> Aim:
+        """What makes a trial good."""
+        return Aim.of(self.goals, self.constraints)
 
     def trial(self, sample: Sample) -> RunSpec:
         """The run that one point of the space describes. Raises ValueError if it is none."""
@@ -141,10 +154,10 @@ class SweepSpec(Spec):
             found.setdefault(corpus_key(data), data)
         return tuple(found.values())
 
-    def policy(self) -> Asha:
+    def policy(self) -> Policy:
         """A fresh early-stopping policy for this sweep's trials."""
         steps = max(self.trial(corner).training.steps for corner in self.corners())
-        return self.early_stopping.policy(steps, self.goal.mode)
+        return self.early_stopping.policy(steps, self.aim)
 
 
 def corpus_key(data: DataSpec) -> str:

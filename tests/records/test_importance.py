@@ -37,7 +37,7 @@ def test_the_axis_that_moves_the_goal_has_nearly_all_of_the_share():
     for _ in range(40):
         sample = point(draw.random(), draw.choice(["plain", "anchored"]))
         trials.append((sample, {10: 5.0 + 2.0 * (sample["model.start"] == "plain")}, "completed"))
-    first, second = importances(record(trials)).shares
+    first, second = importances(record(trials), NATS).shares
     assert first.path == "model.start"
     assert first.share > 0.95
     assert first.share + second.share == pytest.approx(1)
@@ -51,19 +51,19 @@ def test_trials_are_compared_at_the_last_step_that_all_reached_accidents_left_ou
         (point(0.3), {10: 1.0}, "failed"),
         (point(0.4), {10: 1.0}, None),
     ]
-    assert common_step(record(trials)) == 20
-    assert common_step(record(trials[2:])) is None
-    assert common_step(record([])) is None
+    assert common_step(record(trials), NATS) == 20
+    assert common_step(record(trials[2:]), NATS) is None
+    assert common_step(record([]), NATS) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, LEAST_TRIALS - 1])
 def test_too_few_trials_tell_nothing(count):
-    found = importances(record([(point(n / 10), {10: float(n)}, "completed") for n in range(count)]))
+    found = importances(record([(point(n / 10), {10: float(n)}, "completed") for n in range(count)]), NATS)
     assert found.shares == ()
     assert "too few to tell" in found.caveat
 
 
 def test_equal_values_leave_nothing_to_explain():
-    found = importances(record([(point(n / 10), {10: 1.0}, "completed") for n in range(9)]))
+    found = importances(record([(point(n / 10), {10: 1.0}, "completed") for n in range(9)]), NATS)
     assert found.shares == ()
     assert "nothing to explain" in found.caveat

@@ -86,3 +86,44 @@ def test_the_constant_predictors_line_is_for_metrics_in_nats_alone():
 )
 def test_values_are_written_for_people(value, text):
     assert plain(value) == text
+
+
+RANK = "concepts/effective_rank"
+TWO = [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}]
+
+
+def several(trials, goals=TWO, **spec):
+    """Trials of (status, nats, rank), the ranking of a sweep with several goals."""
+    spec = {"goals": goals, "space": {}} | spec
+    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+    told = [SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin)]
+    for number, (status, *values) in enumerate(trials):
+        name, metrics = f"t{number}", dict(zip((NATS, RANK), values, strict=True))
+        told.append(TrialStarted(at=0.0, trial=name, number=number, sample={}, spec={"training": {"steps": 100}}))
+        told.append(Reported(trial=name, step=100, seconds=1.0, metrics=metrics))
+        told.append(TrialEnded(at=1.0, trial=name, status=status, step=100))
+    return rank(fold(told))
+
+
+def test_several_goals_give_fronts_and_no_winner():
+    result = several(("completed", *values) for values in [(4.0, 2.0), (6.0, 9.0), (5.0, 1.0), (4.5, 8.0)])
+    assert {row.number: row.front for row in result.rows} == {0: 1, 1: 1, 2: 2, 3: 1}
+    assert [row.rank for row in result.rows] == [1, 2, 3, 4]
+    assert result.winner is None
+    assert {row.number for row in result.best} == {0, 1, 3}
+    assert "which to prefer is yours to say" in result.footnote
+
+
+def test_within_a_front_comes_first_what_it_would_lose_most_without():
+    result = several(("completed", *values) for values in [(4.0, 0.0), (6.0, 10.0), (4.1, 0.5), (4.5, 9.0)])
+    assert result.rows[0].number == 3
+    assert result.rows[-1].number == 0  # an end of the front, but next to another point
+
+
+def test_a_trial_that_breaks_a_constraint_has_no_rank_and_says_why():
+    trials = [("completed", 4.0, 2.0), ("completed", 5.0, 8.0), ("completed", 6.0, 4.0), ("stopped", 3.0, 9.0)]
+    result = several(trials, goals=TWO[:1], constraints={RANK: ">= 5"})
+    assert [(row.number, row.rank) for row in result.rows] == [(1, 1), (2, None), (0, None), (3, None)]
+    assert result.winner.number == 1
+    assert result.rows[1].note == f"{RANK} 4, not >= 5"
+    assert "break a constraint" in result.footnote

@@ -36,7 +36,7 @@ def test_a_trial_has_its_curve_its_last_and_its_best_value():
     assert trial.curve(NATS) == [(50, 5.0), (75, 4.0), (100, 4.5)]
     assert (trial.last(NATS), trial.best(NATS, "min"), trial.best(NATS, "max")) == (4.5, 4.0, 5.0)
     assert (trial.status, trial.step, trial.steps, trial.seconds) == ("completed", 100, 100, 100.0)
-    assert (record.goal, list(record.axes)) == (GoalSpec(metric=NATS, mode="min"), ["model.width"])
+    assert (record.goals, list(record.axes)) == ((GoalSpec(metric=NATS, mode="min"),), ["model.width"])
 
 
 def test_a_trial_taken_up_again_is_one_trial_with_each_step_once():

@@ -11,6 +11,8 @@ from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.report import breakable, duration, write
 
 NATS = "eval/reconstruction_nats"
+RANK = "concepts/effective_rank"
+TWO = [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}]
 NASTY = "</script><img src=x onerror=alert(1)> & 'quotes\""
 
 
@@ -44,12 +46,12 @@ class Page(HTMLParser):
 def sweep(tmp_path):
     """Writes a sweep's ledger of trials (status or None, last value, cause) and returns its page."""
 
-    def written(*trials, unigram=7.3, question="Why?", closed=True):
+    def written(*trials, unigram=7.3, question="Why?", closed=True, **changed):
         spec = {
             "name": "tiny", "question": question, "run": {}, "search": {"sampler": "tpe", "seed": 5},
             "goals": [{"metric": NATS, "mode": "min"}], "space": {"objective.rate": {"uniform": [0.0, 1.0]}},
             "early_stopping": {"kind": "asha", "first_rung": 10, "eta": 3},
-        }  # fmt: skip
+        } | changed  # fmt: skip
         origin = Provenance(commit="c0ffee", dirty=True, versions={"torch": "2.13"}, host="here")
         with Ledger(tmp_path / NAME) as ledger:
             ledger.append(SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin))
@@ -59,7 +61,7 @@ def sweep(tmp_path):
                 sample = {"objective.rate": 0.125 + number / 8}
                 ledger.append(TrialStarted(at=1.0, trial=name, number=number, sample=sample, spec=run))
                 for step in range(10, last + 1, 10):
-                    metrics = {NATS: value + 1 / step - 1 / last, "eval/unigram_nats": unigram}
+                    metrics = {NATS: value + 1 / step - 1 / last, "eval/unigram_nats": unigram, RANK: 2 * value}
                     ledger.append(Reported(trial=name, step=step, seconds=step, metrics=metrics))
                 if status:
                     ledger.append(TrialEnded(at=50.0, trial=name, status=status, step=last, cause=cause))
@@ -126,6 +128,23 @@ def test_a_single_run_without_axes_has_a_page(tmp_path):
     page = Page(write(tmp_path))
     assert "Trial 0 is best" in page.plain
     assert "What mattered" not in page.plain
+
+
+def test_several_goals_show_the_front_and_name_no_winner(sweep):
+    page = sweep(("completed", 5.0, ""), ("completed", 6.0, ""), ("stopped", 7.0, "worse"), goals=TWO)
+    ranges = f"{NATS} from 5.000 to 6.000; {RANK} from 10.00 to 12.00"
+    assert f"2 of 3 trials are on the front (0, 1): {ranges}." in page.plain
+    assert "The front Each point is a trial" in page.plain
+    assert "winner's settings" not in page.plain
+    shown = page.text.split("Settings on the front")[1].split("Ranking")[0]
+    assert "objective.rate: 0.125" in shown
+    assert "objective.rate: 0.25" in shown
+    assert f"{RANK} while training" in page.plain
+
+
+def test_trials_that_all_break_a_constraint_leave_no_winner(sweep):
+    page = sweep(("completed", 5.0, ""), constraints={RANK: ">= 99"})
+    assert "None of 1 completed trials is sound, so there is no winner." in page.plain
 
 
 @pytest.mark.parametrize("closed", [True, False])

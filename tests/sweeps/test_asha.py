@@ -1,11 +1,21 @@
-"""Asynchronous successive halving, without a cluster."""
+"""Asynchronous successive halving, with one goal and with several; what every policy must do is in test_stopping."""
 
-import math
 import random
 
 import pytest
 
-from cogito_ray.sweeps.asha import AshaSpec, NoStoppingSpec, decide
+from cogito_ray.sweeps.asha import AshaSpec, ParetoAshaSpec, decide
+from cogito_ray.sweeps.goals import Aim, GoalSpec, Merit
+
+AIM = Aim.of((GoalSpec(metric="nats", mode="min"),), {})
+
+
+def merit(*costs, excess=0.0):
+    return Merit(costs, excess)
+
+
+def told(value):
+    return {"nats": value}
 
 
 def test_rungs_are_first_rung_times_powers_of_eta_below_the_last_step():
@@ -16,56 +26,59 @@ def test_rungs_are_first_rung_times_powers_of_eta_below_the_last_step():
     assert spec.rungs(50) == ()
 
 
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_a_trial_passes_when_among_the_best_of_those_recorded_so_far(mode):
-    sign = 1 if mode == "min" else -1
-    recorded = [sign * value for value in (1.0, 2.0, 3.0, 4.0, 5.0)]
-    assert decide(recorded, sign * 1.5, eta=3, mode=mode)
-    assert not decide(recorded, sign * 2.5, eta=3, mode=mode)
+def test_a_trial_passes_when_among_the_best_of_those_recorded_so_far():
+    recorded = [merit(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    assert decide(recorded, merit(1.5), eta=3)
+    assert not decide(recorded, merit(2.5), eta=3)
 
 
-def test_the_first_at_a_rung_passes_and_the_second_only_if_it_is_better():
-    assert decide([], 9.0, eta=3, mode="min")
-    assert decide([9.0], 8.0, eta=3, mode="min")
-    assert not decide([9.0], 10.0, eta=3, mode="min")
+def test_the_first_at_a_rung_passes_and_the_second_only_if_it_is_no_worse():
+    assert decide([], merit(9.0), eta=3)
+    assert decide([merit(9.0)], merit(8.0), eta=3)
+    assert decide([merit(9.0)], merit(9.0), eta=3)
+    assert not decide([merit(9.0)], merit(10.0), eta=3)
 
 
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_nan_never_passes_and_never_keeps_another_from_passing(mode):
-    assert not decide([], math.nan, eta=3, mode=mode)
-    assert decide([math.nan, math.nan], 7.0, eta=3, mode=mode)
-
-
-def test_replaying_the_same_reports_gives_the_same_verdicts():
-    generator = random.Random(0)
-    draw = generator.randrange
-    reports = [(f"t{draw(20)}", (50, 150, 450)[draw(3)], generator.random()) for _ in range(200)]
-    first, second = (AshaSpec(first_rung=50).policy(1000, "min") for _ in range(2))
-    assert [first.report(*report) for report in reports] == [second.report(*report) for report in reports]
-
-
-def test_a_rung_decides_once_for_each_trial():
-    policy = AshaSpec(first_rung=50).policy(300, "min")
-    policy.report("good", 50, 1.0)
-    stopped = policy.report("bad", 50, 2.0)
-    assert policy.report("bad", 50, 0.5) == stopped
-    assert not stopped.keep
-    assert stopped.rung == 50
+def test_with_one_goal_both_kinds_decide_alike():
+    draw = random.Random(0)
+    reports = [(f"t{draw.randrange(40)}", draw.choice((50, 150, 450)), told(draw.random())) for _ in range(400)]
+    one, many = (kind(first_rung=50).policy(1000, AIM) for kind in (AshaSpec, ParetoAshaSpec))
+    assert [one.report(*report) for report in reports] == [many.report(*report) for report in reports]
 
 
 def test_a_late_report_counts_for_the_highest_rung_it_reached():
-    policy = AshaSpec(first_rung=50).policy(300, "min")
-    assert policy.report("late", 160, 1.0).rung == 150
-    assert policy.report("other", 60, 9.0).keep
-
-
-def test_before_the_first_rung_and_without_stopping_every_trial_goes_on():
-    assert AshaSpec(first_rung=50).policy(300, "min").report("t", 49, math.nan).keep
-    assert NoStoppingSpec().policy(300, "min").report("t", 300, math.nan).keep
+    policy = AshaSpec(first_rung=50).policy(300, AIM)
+    assert policy.report("late", 160, told(1.0)).rung == 150
+    assert policy.report("other", 60, told(9.0)).keep
 
 
 def test_about_one_in_eta_of_identically_distributed_trials_passes():
-    generator = random.Random(1)
-    policy = AshaSpec(first_rung=1, eta=4).policy(4, "max")
-    passed = sum(policy.report(f"t{n}", 1, generator.random()).keep for n in range(800))
+    draw = random.Random(1)
+    policy = AshaSpec(first_rung=1, eta=4).policy(4, AIM)
+    passed = sum(policy.report(f"t{n}", 1, told(draw.random())).keep for n in range(800))
     assert abs(passed / 800 - 1 / 4) < 0.06  # four standard errors of a proportion
+
+
+def test_the_best_of_each_goal_passes_however_few_have_come():
+    assert decide([merit(1.0, 9.0)], merit(9.0, 1.0), eta=3)
+    assert decide([merit(1.0, 9.0), merit(5.0, 5.0)], merit(9.0, 1.0), eta=3)
+
+
+def test_a_front_wider_than_the_places_is_thinned_evenly():
+    line = [merit(n / 10, 1 - n / 10) for n in range(11)]
+    crowd = [merit(0.01 + n / 1000, 0.99 - n / 1000) for n in range(8)]
+    recorded = [*crowd, *line[:5], *line[6:]]
+    assert decide(recorded, line[5], eta=3)
+    assert not decide([*recorded, line[5]], merit(0.0105, 0.9895), eta=3)
+
+
+@pytest.mark.parametrize("eta", [2, 3])
+def test_a_dominated_trial_passes_only_where_the_front_leaves_room(eta):
+    front = [merit(n, 3 - n) for n in range(4)]
+    behind = [merit(n + 5, 8 - n) for n in range(4)]
+    assert decide([*front, *behind], merit(4.5, 4.5), eta=eta) == (eta == 2 and 9 // 2 > 4)
+
+
+def test_an_infeasible_trial_passes_only_among_infeasible_ones():
+    assert not decide([merit(9.0)] * 3, merit(1.0, excess=0.1), eta=3)
+    assert decide([merit(9.0, excess=0.2)] * 3, merit(1.0, excess=0.1), eta=3)

@@ -30,6 +30,10 @@ BASE = {
 }
 
 
+NATS = {"metric": "eval/reconstruction_nats", "mode": "min"}
+RANK = {"metric": "concepts/effective_rank", "mode": "max"}
+
+
 def sweep(**changes):
     """BASE with dotted paths replaced; `__` stands for a dot, and `space` is replaced as a whole."""
     tree = copy.deepcopy(BASE)
@@ -170,7 +174,23 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
             {"space": {"seed": {"grid": [0, 1, 2, 3]}, "objective.rate": {"uniform": [0.3, 0.9]}}},
             "budget.trials: the grids cross to 4 cells, got 6 trials",
         ),
-        ({"goals": []}, "goals: exactly one goal can be ranked by for now, got 0"),
+        ({"goals": []}, "goals: at least one is needed to rank by"),
+        ({"goals": [NATS, NATS]}, "goals: eval/reconstruction_nats stands here more than once"),
+        (
+            {"goals": [NATS, RANK], "early_stopping": {"kind": "asha", "first_rung": 10}},
+            "early_stopping.kind: asha compares by one goal, got 2; use pareto_asha",
+        ),
+        ({"goals": [NATS, RANK], "search": {"sampler": "cmaes"}}, "search.sampler: cmaes searches for one goal, got 2"),
+        ({"search": {"sampler": "cmaes"}}, "search.sampler: cmaes needs two axes of numbers (no choice), got 1"),
+        ({"constraints": {"eval/stsb": ">= 0.4"}}, "constraints.eval/stsb: no run reports eval/stsb"),
+        ({"constraints": {"concepts/effective_rank": "about 3"}}, "constraints.concepts/effective_rank: String should"),
+        ({"gates": [{"if": "concepts/rank < 3", "then": "no"}]}, "gates.0.if: no run reports concepts/rank"),
+        ({"gates": [{"if": "concepts/effective_rank ~ 3", "then": "no"}]}, "gates.0: '~ 3' is no comparison"),
+        (
+            {"search": {"start_with": [{"objective.rate": 0.99}]}},
+            "search.start_with.0.objective.rate: 0.99 is not in its domain",
+        ),
+        ({"search": {"start_with": [{"seed": 1}]}}, "search.start_with.0.seed: no axis that is drawn; name one of obj"),
         (
             {"goals": [{"metric": "eval/reconstruction", "mode": "min"}]},
             "goals.0.metric: no run reports eval/reconstruction; did you mean eval/reconstruction_nats",

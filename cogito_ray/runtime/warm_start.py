@@ -1,0 +1,68 @@
+"""What earlier sweeps teach a sampler: their trials, read from their ledgers, as trials of this sweep's space."""
+
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
+
+from cogito_ray.records.ledger import NAME
+from cogito_ray.records.record import Record, Trial, read
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.domains import contains
+from cogito_ray.sweeps.spec import SweepSpec
+
+
+def earlier_trials(sweep: SweepSpec) -> list[FrozenTrial]:
+    """Of all folders of `search.warm_start`. Raises ValueError where one has other goals or nothing that fits."""
+    found = []
+    for folder in sweep.search.warm_start:
+        record = read(Path(folder) / NAME)
+        if record.goals != sweep.goals:
+            raise ValueError(
+                f"search.warm_start: {folder} was ranked by {_goals(record)}, which are not the goals here; "
+                "leave it out, or give this sweep those goals"
+            )
+        told = [trial for trial in record.trials.values() if _fits(sweep, trial)]
+        if not told:
+            raise ValueError(
+                f"search.warm_start: no finished trial of {folder} lies in this space and reads the same text under "
+                "the same evaluation; leave it out, or widen the space"
+            )
+        found += [_frozen(sweep, trial, folder) for trial in told]
+    return found
+
+
+def _fits(sweep: SweepSpec, trial: Trial) -> bool:
+    """Did it end with a finite value, as a point of this space, measured on the same rows?"""
+    drawn = sweep.distributions()
+    crossed = {path: sweep.space[path].distribution() for path in sweep.crossed()}
+    if trial.status not in ("completed", "stopped") or set(trial.sample) != set(sweep.space):
+        return False
+    if not all(contains(domain, trial.sample[path]) for path, domain in (drawn | crossed).items()):
+        return False
+    try:
+        theirs = RunSpec.model_validate(trial.spec)
+    except ValidationError:  # settings have changed since
+        return False
+    ours = sweep.trial(trial.sample)
+    same = (theirs.data, theirs.evaluation, theirs.reference) == (ours.data, ours.evaluation, ours.reference)
+    return same and sweep.aim.merit(trial.latest()).finite
+
+
+def _frozen(sweep: SweepSpec, trial: Trial, folder: str) -> FrozenTrial:
+    completed, latest, metric = trial.status == "completed", trial.latest(), sweep.goals[0].metric
+    drawn = sweep.distributions()
+    return optuna.create_trial(
+        state=TrialState.COMPLETE if completed else TrialState.PRUNED,
+        values=[latest[goal.metric] for goal in sweep.goals] if completed else None,
+        params={path: trial.sample[path] for path in drawn},
+        distributions=drawn,
+        user_attrs={"from": folder},
+        intermediate_values=dict(trial.curve(metric)) if len(sweep.goals) == 1 else None,
+        constraints=sweep.aim.excesses(latest) if completed else None,
+    )
+
+
+def _goals(record: Record) -> str:
+    return ", ".join(f"{goal.metric} ({goal.mode})" for goal in record.goals)

@@ -1,0 +1,79 @@
+"""The median stopping rule (Vizier, 10.1145/3097983.3098043) as a pure policy, for one goal.
+
+A trial goes on while its best value so far is no worse than the median of what others averaged over as many steps.
+"""
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from cogito_ray.spec import Spec
+from cogito_ray.sweeps.asha import Verdict, measured
+from cogito_ray.sweeps.goals import Aim, Merit
+
+
+class MedianSpec(Spec):
+    kind: Literal["median"] = "median"
+    many_goals: ClassVar[bool] = False
+    first_step: PositiveInt
+    """Steps after which a trial may be stopped for the first time."""
+    least: PositiveInt = 4
+    """Other trials that must have come as far before anyone is stopped."""
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """None: it decides at every report."""
+        return ()
+
+    def faults(self, shortest: int) -> list[str]:
+        """What is wrong with this for a sweep whose shortest trial has `shortest` steps."""
+        if self.first_step < shortest:
+            return []
+        return [
+            f"early_stopping.first_step: {self.first_step} is not before the last step ({shortest}) of every trial; "
+            f"make it less than {shortest}, or use kind: none"
+        ]
+
+    def policy(self, steps: int, aim: Aim) -> "Median":
+        """A fresh policy."""
+        return Median(self.first_step, self.least, aim)
+
+
+@dataclass
+class Median:
+    """Every trial's curve. Fed the same reports in the same order it decides the same: so it resumes."""
+
+    first_step: int
+    least: int
+    aim: Aim
+    _curves: dict[str, dict[int, Merit]] = field(default_factory=dict)
+    _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
+
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """A trial's metrics after `step` steps; each of its steps is decided once."""
+        if (trial, step) not in self._verdicts:
+            self._curves.setdefault(trial, {})[step] = self.aim.merit(metrics)
+            self._verdicts[trial, step] = self._decide(trial, step, metrics)
+        return self._verdicts[trial, step]
+
+    def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        if step < self.first_step:
+            return Verdict(keep=True)
+        stop = Verdict(False, step, f"{measured(self.aim, metrics)} worse than the median at step {step}")
+        own = _known(self._curves[trial], step)
+        if not own:
+            return stop
+        others = [
+            _known(curve, step) for name, curve in self._curves.items() if name != trial and max(curve) >= step
+        ]
+        means = [tuple(map(statistics.fmean, zip(*curve, strict=True))) for curve in others if curve]
+        if len(means) < self.least:
+            return Verdict(keep=True)
+        return Verdict(keep=True) if min(own) <= statistics.median_low(means) else stop
+
+
+def _known(curve: Mapping[int, Merit], step: int) -> list[tuple[float, float]]:
+    """(excess, cost) of every finite report up to `step`: a broken constraint weighs more than any cost."""
+    return [(merit.excess, merit.costs[0]) for at, merit in curve.items() if at <= step and merit.finite]

@@ -1,0 +1,105 @@
+"""Trials in order of merit for several goals: by non-dominated front, within a front by hypervolume or by spread.
+
+Fronts as in NSGA-II (10.1109/4235.996017); hypervolumes and fronts are moocore's. Spread is the order in which a greedy
+net over the front takes its points, each as far as possible from those before (as in multi-objective ASHA,
+arXiv:2106.12639): cut anywhere, what was taken covers the front. Infeasible points come after all feasible ones, the
+least infeasible first, and what is not finite comes last.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from cogito_ray.sweeps.goals import Merit
+
+Costs: TypeAlias = NDArray[np.float64]
+"""(n points, m goals), all finite, the smaller the better."""
+MARGIN = 0.1
+"""The reference point lies this share of each goal's range beyond its worst value, so that extremes count."""
+
+
+def fronts(merits: Sequence[Merit]) -> list[int | None]:
+    """The front each feasible point is on, from 1; None for others."""
+    placed: list[int | None] = [None] * len(merits)
+    feasible = [index for index, merit in enumerate(merits) if merit.feasible]
+    if feasible:
+        layers = moocore.pareto_rank(_costs(merits, feasible))
+        for index, layer in zip(feasible, layers, strict=True):
+            placed[index] = int(layer) + 1
+    return placed
+
+
+def by_hypervolume(merits: Sequence[Merit]) -> list[int]:
+    """Indices, best first; within a front, those whose loss would cost the front most hypervolume come first."""
+    placed = fronts(merits)
+    layers: dict[int, list[int]] = {}
+    for index, front in enumerate(placed):
+        if front is not None:
+            layers.setdefault(front, []).append(index)
+    everything = _costs(merits, [index for layer in layers.values() for index in layer])
+    ordered = [
+        layer[at] for _, layer in sorted(layers.items()) for at in _by_contribution(_costs(merits, layer), everything)
+    ]
+    rest = [index for index, front in enumerate(placed) if front is None]
+    return ordered + sorted(rest, key=lambda index: (_misery(merits[index]), index))
+
+
+def place_by_spread(merits: Sequence[Merit]) -> int:
+    """How many come before the first of `merits`.
+
+    Within a front, each goal's best comes first, then what is farthest from those taken. Among equals it is ahead.
+    """
+    placed, own = fronts(merits), merits[0]
+    feasible = [index for index, front in enumerate(placed) if front is not None]
+    if placed[0] is None:
+        return len(feasible) + sum(_misery(other) < _misery(own) for other in merits if not other.feasible)
+    better = sum(front < placed[0] for front in placed if front is not None)
+    members = [index for index in feasible if placed[index] == placed[0]]
+    return better + _by_net(_costs(merits, members), _costs(merits, feasible)).index(0)
+
+
+def hypervolume(costs: Costs, reference: Sequence[float]) -> float:
+    """What the points (n, m) dominate up to the reference point (m); for one goal, the best one's lead on it."""
+    if not len(costs):
+        return 0.0
+    if len(reference) == 1:
+        return max(0.0, reference[0] - float(costs.min()))
+    return float(moocore.hypervolume(costs, ref=reference))
+
+
+def _misery(merit: Merit) -> tuple[bool, float]:
+    """By what infeasible trials are sorted: those that measured nothing finite come last."""
+    return not merit.finite, merit.excess
+
+
+def _by_contribution(front: Costs, everything: Costs) -> list[int]:
+    if front.shape[1] == 1:
+        return list(range(len(front)))
+    scaled = _scaled(front, everything)
+    gained = moocore.hv_contributions(scaled, ref=[1 + MARGIN] * front.shape[1])
+    return [int(index) for index in np.argsort(-gained, kind="stable")]
+
+
+def _by_net(front: Costs, everything: Costs) -> list[int]:
+    scaled = _scaled(front, everything)
+    taken = list(dict.fromkeys(int(index) for index in scaled.argmin(axis=0)))
+    gaps = np.min([np.linalg.norm(scaled - scaled[index], axis=1) for index in taken], axis=0)  # (n,)
+    while len(taken) < len(front):
+        gaps[taken] = -1.0
+        taken.append(int(gaps.argmax()))
+        gaps = np.minimum(gaps, np.linalg.norm(scaled - scaled[taken[-1]], axis=1))
+    return taken
+
+
+def _scaled(front: Costs, everything: Costs) -> Costs:
+    """The front with each goal's range over all feasible points mapped to 0 ... 1."""
+    low, span = everything.min(axis=0), np.ptp(everything, axis=0)
+    scaled: Costs = (front - low) / np.where(span > 0, span, 1.0)
+    return scaled
+
+
+def _costs(merits: Sequence[Merit], members: Sequence[int]) -> Costs:
+    return np.array([merits[index].costs for index in members], dtype=np.float64)

@@ -1,0 +1,43 @@
+"""Who is stopped early: the kinds of policies, and what all of them are.
+
+A policy is pure: fed the same reports in the same order it decides the same, so a resumed sweep replays its ledger.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from cogito_ray.spec import Spec
+from cogito_ray.sweeps.asha import AshaSpec, ParetoAshaSpec, Verdict
+from cogito_ray.sweeps.goals import Aim
+from cogito_ray.sweeps.median import MedianSpec
+
+
+class Policy(Protocol):
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """May the trial go on, having measured this after `step` steps? A step told twice gets the same answer."""
+
+
+class NoStoppingSpec(Spec):
+    """Every trial runs to its last step."""
+
+    kind: Literal["none"] = "none"
+    many_goals: ClassVar[bool] = True
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        return ()
+
+    def faults(self, shortest: int) -> list[str]:
+        return []
+
+    def policy(self, steps: int, aim: Aim) -> "NoStopping":
+        return NoStopping()
+
+
+class NoStopping:
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        return Verdict(keep=True)
+
+
+StoppingSpec = Annotated[NoStoppingSpec | AshaSpec | ParetoAshaSpec | MedianSpec, Field(discriminator="kind")]

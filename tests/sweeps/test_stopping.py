@@ -1,0 +1,115 @@
+"""What every early-stopping policy must do, whatever its rule; without a cluster."""
+
+import math
+import random
+
+import pytest
+from pydantic import TypeAdapter
+
+from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.stopping import StoppingSpec
+
+PARSE = TypeAdapter(StoppingSpec).validate_python
+STEPS = 90
+FIRST = 10
+ONE = (GoalSpec(metric="nats", mode="min"),)
+TWO = (*ONE, GoalSpec(metric="rank", mode="max"))
+KINDS = [
+    pytest.param({"kind": "asha", "first_rung": FIRST}, ONE, id="asha"),
+    pytest.param({"kind": "median", "first_step": FIRST, "least": 2}, ONE, id="median"),
+    pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, ONE, id="pareto_asha with one goal"),
+    pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, TWO, id="pareto_asha"),
+]
+POLICIES = pytest.mark.parametrize(("written", "goals"), KINDS)
+
+
+def policy(written, goals, **constraints):
+    return PARSE(written).policy(STEPS, Aim.of(goals, constraints))
+
+
+def metrics(value):
+    """The smaller `value`, the better in every goal."""
+    return {"nats": value, "rank": -value}
+
+
+def reports(count=300, seed=0):
+    draw = random.Random(seed)
+    return [(f"t{draw.randrange(20)}", 10 * draw.randrange(1, 10), metrics(draw.random())) for _ in range(count)]
+
+
+@POLICIES
+def test_the_same_reports_in_the_same_order_get_the_same_verdicts(written, goals):
+    first, second = (policy(written, goals) for _ in range(2))
+    verdicts = [first.report(*told) for told in reports()]
+    assert [second.report(*told) for told in reports()] == verdicts
+    assert {verdict.keep for verdict in verdicts} == {True, False}
+
+
+@POLICIES
+def test_a_policy_that_is_told_the_past_again_goes_on_as_if_never_interrupted(written, goals):
+    straight, resumed = (policy(written, goals) for _ in range(2))
+    told = reports()
+    expected = [straight.report(*one) for one in told]
+    for one in [*told[:100], *told[60:100]]:  # after a crash a trial repeats what it did since its checkpoint
+        resumed.report(*one)
+    assert [resumed.report(*one) for one in told[100:]] == expected[100:]
+
+
+@POLICIES
+def test_before_its_first_step_it_stops_nobody(written, goals):
+    rule = policy(written, goals)
+    assert all(rule.report(f"t{n}", FIRST - 1, metrics(value)).keep for n, value in enumerate([1.0, 9.0, math.nan]))
+
+
+@POLICIES
+def test_what_was_better_than_all_others_at_every_step_is_never_stopped(written, goals):
+    rule = policy(written, goals)
+    draw = random.Random(1)
+    for step in range(10, STEPS, 10):
+        for n in range(12):
+            rule.report(f"t{n}", step, metrics(1 + draw.random()))
+        assert rule.report("best", step, metrics(0.5)).keep
+
+
+@POLICIES
+def test_what_was_worse_than_all_others_is_stopped_where_they_were_compared(written, goals):
+    rule = policy(written, goals)
+    for n in range(6):
+        rule.report(f"t{n}", FIRST, metrics(n / 10))
+    verdict = rule.report("worst", FIRST, metrics(9.0))
+    assert (verdict.keep, verdict.rung) == (False, FIRST)
+    assert verdict.cause.startswith("nats 9")
+    assert rule.report("best", FIRST, metrics(-1.0)).cause == ""
+
+
+@POLICIES
+def test_what_is_not_finite_is_stopped_and_keeps_nobody_from_passing(written, goals):
+    rule = policy(written, goals)
+    assert not any(rule.report(f"t{n}", FIRST, metrics(math.nan)).keep for n in range(4))
+    assert not rule.report("lost", FIRST, {}).keep
+    assert rule.report("sound", FIRST, metrics(7.0)).keep
+
+
+@POLICIES
+def test_what_breaks_a_constraint_comes_after_all_that_keep_it(written, goals):
+    rule = policy(written, goals, similarity=">= 0.5")
+    for n in range(6):
+        rule.report(f"t{n}", FIRST, metrics(5.0 - n) | {"similarity": 0.6})
+    verdict = rule.report("meaningless", FIRST, metrics(-9.0) | {"similarity": 0.4})
+    assert not verdict.keep
+    assert "similarity 0.4, not >= 0.5" in verdict.cause
+
+
+@POLICIES
+def test_a_trial_is_judged_once_at_each_place(written, goals):
+    rule = policy(written, goals)
+    for n in range(6):
+        rule.report(f"t{n}", FIRST, metrics(n / 10))
+    stopped = rule.report("bad", FIRST, metrics(2.0))
+    assert not stopped.keep
+    assert rule.report("bad", FIRST, metrics(-5.0)) == stopped
+
+
+def test_without_stopping_every_trial_goes_on():
+    rule = policy({"kind": "none"}, TWO)
+    assert all(rule.report(*told).keep for told in [*reports(), ("t", STEPS, metrics(math.nan))])
