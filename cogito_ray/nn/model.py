@@ -124,11 +124,12 @@ def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
 
 
 def _stock(spec: ModelSpec, encoder: Encoder, length: int) -> Stock:
+    centres = encoder.start.centres
     return Stock(
         embedding=encoder.embedding,
         length=length,
         concepts=spec.concepts,
-        centres=encoder.start.centres,
+        centres=None if centres is None else centres.clone(),
         width=spec.width,
         heads=spec.heads,
         hidden=spec.hidden,

@@ -152,7 +152,7 @@ class SinusoidalPositions(Positions):
     def __init__(self, length: int, width: int, longest: float):
         super().__init__()
         self.trained, self.width, self.longest = length, width, longest
-        self.register_buffer("table", self.code(torch.arange(length), width), persistent=False)
+        self.register_buffer("table", self.code(torch.arange(length), width))
 
     def forward(self, positions: Tensor) -> Tensor:
         return F.embedding(positions, self.table)                      # (B, S, width)

@@ -47,8 +47,8 @@ class ConceptStart(nn.Module):
             self.codes = codes
         else:
             self.register_buffer("codes", codes)
-        self.register_buffer("centres", centres, persistent=False)
-        self.register_buffer("numbers", numbers, persistent=False)
+        self.register_buffer("centres", centres)
+        self.register_buffer("numbers", numbers)
 
     def forward(self, rows: int) -> Tensor:
         """-> (rows, C, D)."""

@@ -49,7 +49,7 @@ class DiffusionDecoder(Decoder):
         self.queries = queries
         self.level = NoiseLevel(stock.width)
         self.layers = nn.ModuleList(DiffusionLayer(stock) for _ in range(depth))
-        self.register_buffer("centres", stock.centres, persistent=False)
+        self.register_buffer("centres", stock.centres)
 
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M), noise (B,) -> hidden (B, M, D)."""

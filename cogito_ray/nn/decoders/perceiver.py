@@ -58,7 +58,7 @@ class PerceiverDecoder(Decoder):
         super().__init__()
         self.queries = queries
         self.layers = nn.ModuleList(PerceiverLayer(stock) for _ in range(depth))
-        self.register_buffer("centres", stock.centres, persistent=False)
+        self.register_buffer("centres", stock.centres)
 
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M) -> hidden (B, M, D). Does not read noise."""

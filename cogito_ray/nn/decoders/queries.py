@@ -12,21 +12,20 @@ from cogito_ray.nn.positions import Positions, PositionsSpec, Turns
 
 
 class Queries(nn.Module):
-    shared_positions: Positions | None
+    shared_positions: Positions
 
     def __init__(self, stock: Stock, positions: PositionsSpec | None, content: nn.Module | None):
         """positions: the queries' own, None = those of the encoder's tokens; content: ids (B, M) -> (B, M, D)."""
         super().__init__()
-        self.own_positions = None if positions is None else positions.build(stock.length, stock.width)
-        shared = stock.embedding.positions.at_width(stock.width) if positions is None else None
+        shared = stock.embedding.positions
+        made = shared.at_width(stock.width) if positions is None else positions.build(stock.length, stock.width)
+        self.own_positions = None if made is shared else made
         object.__setattr__(self, "shared_positions", shared)
         self.content = content
 
     @property
     def positions(self) -> Positions:
-        positions = self.own_positions or self.shared_positions
-        assert positions is not None
-        return positions
+        return self.own_positions or self.shared_positions
 
     def forward(self, positions: Tensor, query_ids: Tensor | None) -> Tensor:
         """positions, query_ids (B, M) -> (B, M, D)."""

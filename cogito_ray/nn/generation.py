@@ -1,0 +1,77 @@
+"""Text from a diffusion decoder: masked places are filled step by step, the surest first (MaskGIT, arXiv:2202.04200).
+
+Infilling starts from a partly masked row, generation from scratch from a fully masked one; concepts say what it is
+about. The same generator state gives the same text.
+"""
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Generator, Tensor
+
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.spec import Spec
+from cogito_ray.text.vocabulary import Vocabulary
+
+
+class GenerationSpec(Spec):
+    steps: PositiveInt = 16
+    """Passes of the decoder; each fills an equal share of what is still masked."""
+    temperature: NonNegativeFloat = 1.0
+    """Divides the logits; 0 always takes the likeliest word."""
+    top_k: PositiveInt | None = None
+    """Only the k likeliest words are drawn; None = all."""
+
+
+@torch.no_grad()
+def infill(
+    model: ConceptModel, ids: Tensor, *, vocabulary: Vocabulary, spec: GenerationSpec, generator: Generator
+) -> Tensor:
+    """ids (B, N), mask_id where a word is wanted -> the same rows without masks. Concepts come from the other words."""
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    given = (ids != vocabulary.mask_id) & (ids != vocabulary.pad_id)
+    if empty := int((~given.any(dim=1)).sum()):
+        raise ValueError(f"{empty} rows give no word to encode; call `generate` with concepts of other text")
+    concepts = model.encoder(ids, positions, given)
+    return generate(model, concepts, ids, vocabulary=vocabulary, spec=spec, generator=generator)
+
+
+@torch.no_grad()
+def generate(
+    model: ConceptModel,
+    concepts: Tensor,
+    ids: Tensor,
+    *,
+    vocabulary: Vocabulary,
+    spec: GenerationSpec,
+    generator: Generator,
+) -> Tensor:
+    """concepts (B, C, D), ids (B, N) masked in part or whole -> the same rows without masks."""
+    if model.decoder is None or model.head is None:
+        raise ValueError("this model has no decoder; generation needs one of kind 'diffusion'")
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    real = (ids != vocabulary.pad_id).sum(dim=1).clamp_min(1)                  # (B,)
+    for left in range(spec.steps, 0, -1):
+        masked = ids == vocabulary.mask_id                                     # (B, N)
+        noise = masked.sum(dim=1) / real
+        logits = model.head.logits(model.decoder(concepts, positions, ids, noise))         # (B, N, V)
+        words, sureness = _drawn(logits.float(), vocabulary, spec, generator)
+        order = sureness.masked_fill(~masked, -1).argsort(dim=1, descending=True).argsort(dim=1)
+        share = masked.sum(dim=1, keepdim=True).add(left - 1).div(left, rounding_mode="floor")
+        ids = torch.where(masked & (order < share), words, ids)
+    return ids
+
+
+def _drawn(
+    logits: Tensor, vocabulary: Vocabulary, spec: GenerationSpec, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """A word per place (B, N), never a special one, and its probability (B, N)."""
+    logits[..., list(vocabulary.special_ids)] = -torch.inf
+    if spec.temperature == 0:
+        sureness, words = logits.softmax(dim=-1).max(dim=-1)
+        return words, sureness
+    if spec.top_k is not None:
+        least = logits.topk(min(spec.top_k, logits.shape[-1]), dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    chance = (logits / spec.temperature).softmax(dim=-1)                       # (B, N, V)
+    words = torch.multinomial(chance.flatten(0, 1), 1, generator=generator).view(logits.shape[:-1])
+    return words, chance.gather(-1, words[..., None]).squeeze(-1)

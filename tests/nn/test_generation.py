@@ -1,0 +1,62 @@
+"""Generation: what it keeps, what it fills, and that it can be repeated."""
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from cogito_ray.nn.generation import GenerationSpec, generate, infill
+from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.text.vocabulary import Vocabulary
+
+WORDS = Vocabulary(12, 0, 1, 2, (0, 1, 2))
+MASKED = torch.tensor([[5, 1, 1, 7, 1, 3], [4, 1, 9, 0, 0, 0]])
+
+
+def build() -> ConceptModel:
+    """A diffusion model whose every place wants word 8."""
+    torch.manual_seed(0)
+    settings = {"width": 8, "heads": 2, "concepts": 3, "decoder": {"kind": "diffusion"}}
+    model = ModelSpec.model_validate(settings).build(WORDS, length=6)
+    with torch.no_grad():
+        model.head.bias[8] = 4.0
+        model.head.bias[:3] = 50.0                             # special ids: likeliest by far, never to be drawn
+    return model
+
+
+def filled(seed: int = 0, **settings: object) -> Tensor:
+    spec = GenerationSpec.model_validate(settings)
+    return infill(build(), MASKED, vocabulary=WORDS, spec=spec, generator=Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 50])
+def test_given_words_and_padding_stay_and_every_mask_becomes_a_word(steps: int):
+    rows = filled(steps=steps)
+    wanted = WORDS.mask_id == MASKED
+    assert torch.equal(rows[~wanted], MASKED[~wanted])
+    assert (rows[wanted] >= 3).all()
+
+
+def test_the_same_generator_gives_the_same_text_and_another_one_another():
+    draws = [filled(seed, temperature=5.0) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 0.0}, {"top_k": 1, "temperature": 5.0}])
+def test_without_temperature_or_with_one_candidate_the_likeliest_word_is_taken(settings: dict[str, float]):
+    rows = filled(**settings)
+    assert (rows[WORDS.mask_id == MASKED] == 8).all()
+
+
+def test_from_scratch_all_places_are_filled():
+    blank = torch.full((2, 6), WORDS.mask_id)
+    rows = generate(
+        build(), torch.randn(2, 3, 8), blank, vocabulary=WORDS, spec=GenerationSpec(), generator=Generator()
+    )
+    assert (rows >= 3).all()
+
+
+def test_a_row_without_words_has_nothing_to_encode():
+    blank = torch.full((1, 6), WORDS.mask_id)
+    with pytest.raises(ValueError, match="1 rows give no word to encode"):
+        infill(build(), blank, vocabulary=WORDS, spec=GenerationSpec(), generator=Generator())
