@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from cogito_ray import screen
+from cogito_ray.evaluation.tasks import DEFAULT, tasks_of
 from cogito_ray.records.ledger import LedgerFault
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record, read
@@ -121,6 +122,29 @@ def train(
     with _watching(home.ledger, quiet=as_json) as stage:
         record = pretrain(run, name or file.stem, storage, stage.tell)
     _conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)
+
+
+@app.command(epilog="Example: cogito-ray evaluate runs/debug --tasks stsb,sick-relatedness --data data")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)],
+    tasks: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(DEFAULT),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of Parquet files such as glue/stsb/train.parquet; none: from the hub.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a trained encoder, frozen, labelled questions: zero-shot similarity and linear probes, beside baselines."""
+    from cogito_ray.evaluation import labelled
+    from cogito_ray.evaluation.trained import Trained
+
+    asked = tasks_of(tasks.split(","))
+    trained = Trained.open(checkpoint)
+    results = list(labelled.evaluate(trained.reader, asked, data))
+    if as_json:
+        told = {"run": trained.run.digest(), "step": trained.step, "results": [asdict(result) for result in results]}
+        print(json.dumps(told))
+    else:
+        out.print(screen.scores(results))
 
 
 @app.command(epilog="Example: cogito-ray report runs/quickstart")

@@ -1,8 +1,9 @@
 """A run: the whole of what one trial needs, validated before anything is spent on it."""
 
+from pathlib import PurePath
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from cogito_ray.evaluation.words import WordsSpec
 from cogito_ray.losses.total import LossSpec
@@ -45,11 +46,21 @@ class EvaluationSpec(Spec):
     words: WordsSpec | None = WordsSpec()
     """Asks the concepts which words they hold and in which order: measures that compare across decoders and objectives.
     None = not asked."""
+    stsb: str | None = None
+    """Folder that holds STS-B's validation.parquet in the hub's columns; as an absolute path, because workers start in
+    folders of their own. Reports eval/stsb_spearman_mean: zero-shot, by the cosine of mean concepts."""
+
+    @field_validator("stsb")
+    @classmethod
+    def _is_absolute(cls, folder: str | None) -> str | None:
+        if folder is not None and not PurePath(folder).is_absolute():
+            raise ValueError(f"{folder!r} is relative, but workers start in folders of their own; write the whole path")
+        return folder
 
     @property
     def metrics(self) -> list[str]:
         """Names of what is asked of the concepts of clean texts."""
-        return [*(self.words.metrics if self.words else ())]
+        return [*(self.words.metrics if self.words else ()), *(["eval/stsb_spearman_mean"] if self.stsb else [])]
 
 
 class RunSpec(Spec):

@@ -1,11 +1,19 @@
 """What a terminal shows of a sweep or run: built from its record, drawn by rich. Prints nothing itself."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cogito_ray.records.ranking import Ranking, Row, plain, rank
 from cogito_ray.records.record import Record
+
+if TYPE_CHECKING:
+    from cogito_ray.evaluation.labelled import Result
 
 COLOURS = {"completed": "green", "unfinished": "yellow", "stopped": "cyan", "failed": "red"}
 WORDS = {"unfinished": "running"}
@@ -38,6 +46,19 @@ def final(record: Record) -> RenderableType:
 def ended(row: Row) -> str:
     """One line per trial that is over, for output that is no terminal."""
     return f"trial {row.trial} {row.status} at step {row.step} of {row.steps}: {_said(row)}"
+
+
+def scores(results: Sequence[Result]) -> RenderableType:
+    """Scores with their intervals; those that use no concepts are baselines, and dim."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("task", "protocol", "vectors", "metric", "score", "95 % interval", "examples"):
+        table.add_column(name, justify="right" if name in ("score", "95 % interval", "examples") else "left")
+    for result in results:
+        score = result.score
+        cells = (result.task, result.protocol, result.vectors, result.metric, f"{score.value:.3f}")
+        interval = f"{score.low:.3f} to {score.high:.3f}"
+        table.add_row(*cells, interval, f"{result.examples:,}", style="dim" if result.is_baseline else None)
+    return table
 
 
 def _said(row: Row) -> str:

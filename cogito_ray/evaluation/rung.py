@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from cogito_ray.evaluation.encode import encode, token_means
 from cogito_ray.evaluation.held_out import HeldOut
+from cogito_ray.evaluation.zero_shot import Stsb
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.run import RunSpec
 from cogito_ray.text.corpus import Corpus
@@ -23,5 +25,7 @@ def scores_of(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Score:
         words = run.evaluation.words.build(rows, vocabulary)
         pad = vocabulary.pad_id
         asked.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
+    if run.evaluation.stsb is not None:
+        asked.append(Stsb(Path(run.evaluation.stsb), corpus.tokenizer, corpus.length))
     yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
     return lambda model: {name: value for score in asked for name, value in score(model).items()} | yardstick

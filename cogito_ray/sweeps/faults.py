@@ -38,6 +38,7 @@ MUST_AGREE = {
     "loss/": SAME_ROWS | SAME_TASK | SAME_LOSS,
     "eval/reconstruction_nats": SAME_ROWS | SAME_TASK,
     "eval/word_": SAME_ROWS,
+    "eval/stsb_": {"evaluation": SAME_ROWS["evaluation"]},
     "concepts/": {"evaluation": SAME_ROWS["evaluation"]},
 }
 """What must be the same in every trial for a metric (or a family of them) to rank trials."""

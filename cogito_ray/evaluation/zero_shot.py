@@ -1,0 +1,66 @@
+"""Similarity without training: the cosine of two texts' vectors against human grades (SentEval, arXiv:1803.05449)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cogito_ray.evaluation.reader import POOLINGS, TextReader
+from cogito_ray.evaluation.scores import value_of
+from cogito_ray.evaluation.tasks import TASKS, Examples, read_file
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.text.tokenizer import TextTokenizer
+
+PAIRS_AT_ONCE = 512
+
+
+def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of the rows of (n, D) and (n, D) -> (n,); 0 where a vector is 0."""
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    products = np.einsum("nd,nd->n", one.astype(np.float64), two.astype(np.float64))
+    cosine: NDArray[np.float64] = products / np.where(norms > 0, norms, np.inf)
+    return cosine
+
+
+def similarities(reader: TextReader, examples: Examples) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """(name, cosine of each pair (n,)) of every pooling, of token means and of bags of words."""
+    for pooling in POOLINGS:
+        yield pooling, _by_pairs(examples, partial(reader.pooled, pooling=pooling))
+    yield "token_means", _by_pairs(examples, reader.token_means)
+    yield "bag_of_words", _bag_of_words(examples)
+
+
+def _by_pairs(
+    examples: Examples, vectors_of: Callable[[Sequence[str]], NDArray[np.floating]]
+) -> NDArray[np.float64]:
+    two = examples.two or []
+    starts = range(0, len(examples), PAIRS_AT_ONCE)
+    parts = [slice(start, start + PAIRS_AT_ONCE) for start in starts]
+    return np.concatenate([cosines(vectors_of(examples.one[part]), vectors_of(two[part])) for part in parts])
+
+
+def _bag_of_words(examples: Examples) -> NDArray[np.float64]:
+    """Cosine of word counts: what shared words alone tell."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.preprocessing import normalize
+
+    counter = CountVectorizer(token_pattern=r"\w+").fit([*examples.one, *(examples.two or [])])
+    one, two = (normalize(counter.transform(texts)) for texts in (examples.one, examples.two or []))
+    return np.asarray(one.multiply(two).sum(axis=1)).ravel()
+
+
+class Stsb:
+    """STS-B's development set (arXiv:1708.00055), read once, asked of any model."""
+
+    def __init__(self, folder: Path, tokenizer: TextTokenizer, length: int):
+        """`folder` holds validation.parquet; FileNotFoundError or ValueError name what is missing."""
+        self.examples = read_file(TASKS["stsb"], folder / "validation.parquet")
+        self.tokenizer, self.length = tokenizer, length
+
+    def __call__(self, model: ConceptModel) -> dict[str, float]:
+        """Spearman correlation of grades with cosines of mean concepts; 0 where all cosines are equal."""
+        reader = TextReader(model, self.tokenizer, self.length)
+        told = _by_pairs(self.examples, partial(reader.pooled, pooling="mean"))
+        return {"eval/stsb_spearman_mean": value_of("spearman", self.examples.labels, told)}

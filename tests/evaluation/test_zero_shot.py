@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from cogito_ray.evaluation.encode import encode
+from cogito_ray.evaluation.labelled import evaluate
+from cogito_ray.evaluation.reader import TextReader
+from cogito_ray.evaluation.rung import scores_of
+from cogito_ray.evaluation.tasks import TASKS, Examples, read
+from cogito_ray.evaluation.trained import Trained
+from cogito_ray.evaluation.zero_shot import Stsb, cosines, similarities
+
+TEXTS = ["concept token", "", "moment radius delta inform concept moment radius", "token"]
+
+
+@pytest.fixture(scope="module")
+def reader(trained) -> TextReader:
+    return Trained.open(trained[1]).reader
+
+
+def pairs(count: int) -> Examples:
+    draw = np.random.default_rng(0)
+    words = np.array(["concept", "token", "moment", "radius", "delta", "inform"])
+    one, two = ([" ".join(draw.choice(words, size=4)) for _ in range(count)] for _ in range(2))
+    return Examples(one, two, draw.random(count))
+
+
+def write_stsb(folder: Path, examples: Examples) -> Path:
+    folder.mkdir(parents=True)
+    for split in ("train", "validation"):
+        table = {"sentence1": examples.one, "sentence2": examples.two, "label": examples.labels}
+        parquet.write_table(pa.table(table), folder / f"{split}.parquet")
+    return folder
+
+
+def test_cosines_by_hand():
+    one, two = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), np.array([[2.0, 0.0], [-1.0, 1.0], [1.0, 1.0]])
+    assert cosines(one, two).tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_text_has_the_same_vector_whatever_it_is_encoded_with(reader):
+    together = reader.pooled(TEXTS, "mean")
+    for text, vector in zip(TEXTS, together, strict=True):
+        np.testing.assert_allclose(reader.pooled([text], "mean")[0], vector, atol=1e-5)     # order of float32 sums
+
+
+def test_poolings_are_of_the_concepts_of_each_text(reader):
+    ids = reader.ids(TEXTS[:1])
+    concepts = encode(reader.model, ids, reader.tokenizer.vocabulary.pad_id)[0]             # (C, D)
+    for pooling, expected in {"mean": concepts.mean(0), "max": concepts.amax(0), "all": concepts.flatten()}.items():
+        np.testing.assert_allclose(reader.pooled(TEXTS[:1], pooling)[0], expected, atol=1e-6)
+
+
+def test_token_means_are_means_of_the_table(reader):
+    ids = reader.ids(TEXTS[:1])[0]
+    table = reader.model.encoder.embedding.token.weight.detach()
+    np.testing.assert_allclose(reader.token_means(TEXTS)[0], table[ids].mean(0), atol=1e-6)
+
+
+def test_a_long_text_is_cut_at_the_row_and_an_empty_one_is_a_separator(reader):
+    ids = reader.ids(["concept " * 100, ""])
+    facts = reader.tokenizer.vocabulary
+    assert ids.shape == (2, reader.length)
+    assert ids[1].tolist() == [facts.separator_id] + [facts.pad_id] * (reader.length - 1)
+
+
+def test_equal_texts_are_most_similar_under_every_pooling(reader):
+    texts = ["concept token", "moment radius"]
+    for _, told in similarities(reader, Examples(texts, texts, np.array([0.0, 1.0]))):
+        assert told == pytest.approx([1.0, 1.0], abs=1e-6)
+
+
+def test_a_run_reports_stsb_and_words_at_each_rung(trained, tmp_path):
+    run, folder, total = trained
+    found = Trained.open(folder)
+    stsb = write_stsb(tmp_path / "stsb", pairs(40))
+    asked = run.evaluation.model_copy(update={"stsb": str(stsb)})
+    told = scores_of(run.model_copy(update={"evaluation": asked}), found.corpus, found.corpus.vocabulary)(found.model)
+    assert set(asked.metrics) < set(told)
+    assert told["eval/stsb_spearman_mean"] == Stsb(stsb, found.reader.tokenizer, found.reader.length)(total.model)[
+        "eval/stsb_spearman_mean"
+    ]
+
+
+def test_the_folder_of_stsb_must_be_absolute(trained):
+    run = trained[0].model_dump(mode="json")
+    run["evaluation"]["stsb"] = "data/stsb"
+    with pytest.raises(ValueError, match="'data/stsb' is relative"):
+        type(trained[0]).model_validate(run)
+
+
+def test_every_score_of_a_task_stands_beside_baselines(reader, tmp_path):
+    write_stsb(tmp_path / "glue/stsb", pairs(60))
+    results = list(evaluate(reader, [TASKS["stsb"]], tmp_path))
+    assert len(read(TASKS["stsb"], "validation", tmp_path)) == results[0].examples
+    probed = [(result.vectors, result.metric) for result in results if result.protocol == "probe"]
+    named = ["mean", "token_means", "bag_of_words", "majority"]
+    assert probed == [(vectors, metric) for vectors in named for metric in ("pearson", "spearman")]
+    compared = {result.vectors for result in results if result.protocol == "zero_shot"}
+    assert compared == {"mean", "max", "all", "token_means", "bag_of_words"}
+    assert all(result.score.low <= result.score.high for result in results)
+    assert [result.score.value for result in results if result.vectors == "majority"] == [0.0, 0.0]
+
+
+def test_asking_leaves_a_model_in_training_mode(reader):
+    reader.model.train()
+    reader.pooled(TEXTS, "mean")
+    assert reader.model.training
+    reader.model.eval()
