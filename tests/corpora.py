@@ -39,3 +39,15 @@ def data_spec(sources: dict[str, dict[str, object]], **changed: object) -> DataS
     return DataSpec.model_validate(
         {"sources": sources, "tokenizer": tokenizer, "length": 16, "held_out": 0.1} | changed
     )
+
+
+def tiny_run(folder: Path) -> dict[str, object]:
+    """A RunSpec tree that trains within a second on `two_sources`, written below `folder`."""
+    data = data_spec(two_sources(folder / "text"))
+    return {
+        "data": data.model_dump(mode="json"),
+        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "training": {"steps": 6, "batch": 8, "report_every": 2, "checkpoint_every": 2},
+        "evaluation": {"rows": 16},
+    }

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from corpora import two_sources
+from corpora import tiny_run
 
 from cogito_ray.sweeps.files import dump
 
@@ -47,21 +47,9 @@ def head(tmp_path_factory):
 
 @pytest.mark.timeout(150)
 def test_a_submitted_sweep_runs_on_the_head_and_leaves_its_record(head, tmp_path):
-    run = {
-        "data": {
-            "sources": two_sources(tmp_path / "text"),
-            "tokenizer": {"kind": "bpe", "vocabulary": 320, "sample": 20_000},
-            "length": 16,
-            "held_out": 0.1,
-        },
-        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
-        "objective": {"kind": "tsdae"},
-        "training": {"steps": 4, "batch": 8, "report_every": 2},
-        "evaluation": {"rows": 16},
-    }
     sweep = {
         "name": "submitted",
-        "run": run,
+        "run": tiny_run(tmp_path),
         "space": {"objective.rate": {"choice": [0.4, 0.6]}},
         "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
         "budget": {"trials": 2},

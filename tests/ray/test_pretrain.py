@@ -1,6 +1,6 @@
 import pytest
 import torch
-from corpora import two_sources
+from corpora import tiny_run
 from safetensors.torch import load_file
 
 from cogito_ray.run import RunSpec
@@ -11,18 +11,8 @@ pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
 
 
 def run_spec(folder, **changed):
-    tree = {
-        "data": {
-            "sources": two_sources(folder / "text"),
-            "tokenizer": {"kind": "bpe", "vocabulary": 320, "sample": 20_000},
-            "length": 16,
-            "held_out": 0.1,
-        },
-        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
-        "objective": {"kind": "tsdae"},
-        "training": {"steps": 6, "batch": 8, "micro_batch": 4, "report_every": 2, "checkpoint_every": 2},
-        "evaluation": {"rows": 16},
-    }
+    tree = tiny_run(folder)
+    tree["training"]["micro_batch"] = 4
     return RunSpec.model_validate(tree | changed)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import psutil
 import pytest
-from corpora import two_sources
+from corpora import tiny_run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -27,18 +27,8 @@ pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
 
 def sweep_spec(folder, **changed):
     """A sweep of tiny runs over a made-up corpus in `folder`."""
-    run = {
-        "data": {
-            "sources": two_sources(folder / "text"),
-            "tokenizer": {"kind": "bpe", "vocabulary": 320, "sample": 20_000},
-            "length": 16,
-            "held_out": 0.1,
-        },
-        "model": {"width": 16, "heads": 2, "concepts": 4, "encoder": {"depth": 1}, "decoder": {"kind": "position"}},
-        "objective": {"kind": "tsdae"},
-        "training": {"steps": 12, "batch": 8, "report_every": 2, "checkpoint_every": 2},
-        "evaluation": {"rows": 16},
-    }
+    run = tiny_run(folder)
+    run["training"]["steps"] = 12
     tree = {
         "name": "tiny",
         "run": run,
