@@ -1,0 +1,93 @@
+"""How vectors spread: how alike they are, how evenly they fill a sphere, how many dimensions they fill.
+
+Ranks are in `rank`, figures under the names of earlier work in `geometry`. Vectors must be finite.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ROWS_AT_ONCE = 1024
+KEPT = 0.9
+"""Share of distance ratios that the intrinsic dimension is fitted to; the largest ones are the noisiest."""
+
+
+class Twins(NamedTuple):
+    cosine: Tensor
+    """(T, C) largest cosine of each concept with another one of its text."""
+    share: float
+    """Of concepts that have a twin: another one of their text whose cosine exceeds the threshold."""
+
+
+def pairwise_cosines(concepts: Tensor) -> Tensor:
+    """concepts (T, C, D) -> (T, C * (C - 1) / 2), each pair of one text once; 0 where a concept is 0."""
+    unit = F.normalize(concepts.detach().double(), dim=-1)
+    one, two = torch.triu_indices(concepts.shape[1], concepts.shape[1], offset=1)
+    return (unit @ unit.mT)[:, one, two]
+
+
+def twins(concepts: Tensor, above: float = 0.95) -> Twins:
+    """concepts (T, C, D) with C > 1 -> duplicates within texts."""
+    unit = F.normalize(concepts.detach().double(), dim=-1)
+    itself = torch.eye(concepts.shape[1], dtype=torch.bool)
+    nearest = (unit @ unit.mT).masked_fill(itself.to(unit.device), -1.0).amax(dim=-1)      # (T, C)
+    return Twins(nearest, float((nearest > above).double().mean()))
+
+
+def uniformity(rows: Tensor, temperature: float = 2.0) -> float:
+    """log of the mean of exp(-t |x - y|^2) over pairs of rows (n, D) on the unit sphere (arXiv:2005.10242).
+
+    0 where all point the same way; the lower, the more evenly spread, down to about -2t for directions without number.
+    """
+    unit = F.normalize(rows.detach().double(), dim=-1)
+    return float(torch.pdist(unit).square().mul(-temperature).exp().mean().log())
+
+
+def participation_ratio(rows: Tensor) -> float:
+    """(sum of variances)^2 / sum of their squares, along principal axes of rows (n, D): directions used, 1 to D
+    (doi:10.1101/214262). 0 where rows do not vary."""
+    variances = _variances(rows)
+    return float(variances.sum().square() / variances.square().sum().clamp_min(torch.finfo(variances.dtype).tiny))
+
+
+def directions_for(share: float, rows: Tensor) -> int:
+    """How many principal axes hold this share of the variance of rows (n, D). 0 where rows do not vary."""
+    variances = _variances(rows)
+    held = variances.cumsum(dim=0)                                          # (min(n, D),)
+    return int((held < share * held[-1] * (1 - 1e-12)).sum()) + 1 if held[-1] > 0 else 0
+
+
+def first_share(rows: Tensor) -> float:
+    """Largest singular value of rows (n, D), not centred, over their sum: 1 = all on one line. 0 for all-zero rows."""
+    singular = torch.linalg.svdvals(rows.detach().double())
+    return float(singular[0] / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny))
+
+
+def intrinsic_dimension(rows: Tensor) -> float:
+    """TwoNN (doi:10.1038/s41598-017-11873-y) of rows (n, D): dimension of the surface they lie on, however it is bent.
+
+    From each distinct row's distances to its two nearest others; ValueError where fewer than 10 rows are distinct.
+    """
+    points = rows.detach().double().unique(dim=0)                           # (m, D)
+    if len(points) < 10:
+        raise ValueError(f"intrinsic dimension: {len(points)} of {len(rows)} rows are distinct; at least 10 are needed")
+    exact = "donot_use_mm_for_euclid_dist"                                  # products lose what near rows differ by
+    near = [torch.cdist(part, points, compute_mode=exact).topk(3, largest=False) for part in points.split(ROWS_AT_ONCE)]
+    first, second = torch.cat([distances for distances, _ in near])[:, 1:].unbind(dim=1)    # (m,) each
+    ratios = (second / first).log().sort().values
+    below = torch.arange(len(ratios), dtype=torch.float64, device=ratios.device) / len(ratios)
+    kept = slice(0, int(KEPT * len(ratios)))
+    ratios, above = ratios[kept], -(1 - below[kept]).log()
+    return float((ratios @ above) / (ratios @ ratios))                      # a line through the origin
+
+
+def _variances(rows: Tensor) -> Tensor:
+    """Along the principal axes of rows (n, D), in descending order, up to a factor. Rounding of equal rows is 0."""
+    points = rows.detach().double()
+    centred = points - points.mean(dim=0)
+    if centred.abs().max() <= 1e-12 * points.abs().max():
+        centred = torch.zeros_like(centred)
+    variances: Tensor = torch.linalg.svdvals(centred).square()
+    return variances
