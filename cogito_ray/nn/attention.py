@@ -32,13 +32,13 @@ class Attention(nn.Module):
         source_turns: Turns | None = None,
     ) -> Tensor:
         """x (B, Q, D) reads source (B, S, T), where visible (B, S) is True -> (B, Q, D)."""
-        query, key, value = self.project(x, source, turns, source_turns)
+        query, key, value = self.project(x, source, turns=turns, source_turns=source_turns)
         mask = None if visible is None else visible[:, None, None, :]          # (B, 1, 1, S)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(read.transpose(1, 2).flatten(2))
 
     def project(
-        self, x: Tensor, source: Tensor, turns: Turns | None, source_turns: Turns | None
+        self, x: Tensor, source: Tensor, *, turns: Turns | None = None, source_turns: Turns | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries (B, H, Q, D/H), keys and values (B, H, S, D/H)."""
         query = heads_of(self.query(x), self.heads)

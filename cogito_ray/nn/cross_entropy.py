@@ -17,7 +17,9 @@ _ACCELERATOR_LOGITS = 2**27
 """Logits alive at once on an accelerator, where small matrices waste it: 512 MiB in float32."""
 
 
-def nats(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, label_smoothing: float) -> Tensor:
+def nats(
+    hidden: Tensor, weight: Tensor, *, bias: Tensor | None, targets: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
     """hidden (M, D), weight (V, D), bias (V,), targets (M,) -> cross-entropy (M,) float32.
 
     Backward computes each chunk's logits again.
@@ -32,7 +34,13 @@ def nats(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, l
 
 
 def weighted_sum(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, *, targets: Tensor, weights: Tensor, label_smoothing: float
+    hidden: Tensor,
+    weight: Tensor,
+    *,
+    bias: Tensor | None,
+    targets: Tensor,
+    weights: Tensor,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """The sum over targets of weights (M,) x `nats`, a scalar. No gradient reaches `weights`."""
     hidden, weight = _autocast(hidden), _autocast(weight)

@@ -115,7 +115,12 @@ def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
         spec.start.align(block.reads())
     return Encoder(
         embedding,
-        stage.build(token_width, spec.width, spec.heads, embedding.token.num_embeddings),
+        stage.build(
+            token_width=token_width,
+            width=spec.width,
+            heads=spec.heads,
+            vocabulary_size=embedding.token.num_embeddings,
+        ),
         spec.start.build(spec.width, Places(segment_centres(spec.concepts, length), embedding.positions)),
         blocks=blocks,
         depth=spec.encoder.depth,

@@ -45,7 +45,9 @@ class VocabularyHead(nn.Module):
     def forward(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """hidden (B, M, D), targets (B, M) -> cross-entropy of each target (B, M), in nats."""
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        nats = cross_entropy.nats(features, self.weight, self.bias, targets.flatten(), label_smoothing)
+        nats = cross_entropy.nats(
+            features, self.weight, bias=self.bias, targets=targets.flatten(), label_smoothing=label_smoothing
+        )
         return nats.view_as(targets)
 
     def weighted_mean(self, hidden: Tensor, targets: Tensor, weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -57,7 +59,7 @@ class VocabularyHead(nn.Module):
         total = cross_entropy.weighted_sum(
             features,
             self.weight,
-            self.bias,
+            bias=self.bias,
             targets=targets.flatten(),
             weights=weights.flatten(),
             label_smoothing=label_smoothing,

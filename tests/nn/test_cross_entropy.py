@@ -37,10 +37,11 @@ def test_loss_and_gradients_equal_those_of_plain_cross_entropy(parts: dict[str, 
     theirs = {name: part.clone().requires_grad_(part.is_floating_point()) for name, part in parts.items()}
     hidden, weight, bias, targets, weights = ours.values()
     if fused == "nats":
-        loss = (cross_entropy.nats(hidden, weight, bias, targets, smoothing) * weights).sum()
+        nats = cross_entropy.nats(hidden, weight, bias=bias, targets=targets, label_smoothing=smoothing)
+        loss = (nats * weights).sum()
     else:
         loss = cross_entropy.weighted_sum(
-            hidden, weight, bias, targets=targets, weights=weights, label_smoothing=smoothing
+            hidden, weight, bias=bias, targets=targets, weights=weights, label_smoothing=smoothing
         )
     logits = F.linear(theirs["hidden"], theirs["weight"], theirs["bias"])
     plain = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing) @ parts["weights"]
@@ -66,10 +67,10 @@ def test_no_tensor_of_targets_by_words_is_ever_held(parts: dict[str, Tensor], fu
     hidden, weight = parts["hidden"].requires_grad_(), parts["weight"].requires_grad_()
     with Largest() as largest:
         if fused == "nats":
-            cross_entropy.nats(hidden, weight, None, parts["targets"], 0.0).sum().backward()
+            cross_entropy.nats(hidden, weight, bias=None, targets=parts["targets"]).sum().backward()
         else:
             cross_entropy.weighted_sum(
-                hidden, weight, None, targets=parts["targets"], weights=parts["weights"], label_smoothing=0.0
+                hidden, weight, bias=None, targets=parts["targets"], weights=parts["weights"]
             ).backward()
     assert largest.elements == cross_entropy._CPU_ROWS * WORDS < TARGETS * WORDS
 
@@ -77,9 +78,9 @@ def test_no_tensor_of_targets_by_words_is_ever_held(parts: dict[str, Tensor], fu
 def test_under_autocast_the_loss_stays_within_bfloat16_of_the_exact_one(parts: dict[str, Tensor]):
     hidden, weight, bias, targets, weights = (part.requires_grad_(part.is_floating_point()) for part in parts.values())
     with torch.autocast("cpu", torch.bfloat16):
-        rough = cross_entropy.weighted_sum(hidden, weight, bias, targets=targets, weights=weights, label_smoothing=0.0)
+        rough = cross_entropy.weighted_sum(hidden, weight, bias=bias, targets=targets, weights=weights)
     rough.backward()
-    exact = cross_entropy.weighted_sum(hidden, weight, bias, targets=targets, weights=weights, label_smoothing=0.0)
+    exact = cross_entropy.weighted_sum(hidden, weight, bias=bias, targets=targets, weights=weights)
     torch.testing.assert_close(rough, exact, rtol=2**-8, atol=0)     # bfloat16 keeps 8 bits
     assert weight.grad is not None
     assert weight.grad.dtype == torch.float32

@@ -95,7 +95,7 @@ def test_an_anchored_concept_starts_by_reading_its_own_segment():
     tokens = model.encoder.embedding(ids, positions)
     block = model.encoder.blocks[0]
     query, key, _ = block.read.project(
-        block.norm_read(model.encoder.start(2)), block.norm_tokens(tokens), None, None
+        block.norm_read(model.encoder.start(2)), block.norm_tokens(tokens)
     )
     share = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1).mean(dim=(0, 1))     # (C, N)
     own = share.unflatten(1, (4, 2)).sum(dim=2).diagonal()

@@ -50,7 +50,9 @@ class SharedBixtBlock(CrossBlock):
 
     def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
         normed = self.norm_read(concepts)
-        query, key, value = self.read.project(normed, self.norm_tokens(tokens), scene.anchors, scene.tokens)
+        query, key, value = self.read.project(
+            normed, self.norm_tokens(tokens), turns=scene.anchors, source_turns=scene.tokens
+        )
         scores = query @ key.mT * query.shape[-1] ** -0.5                  # (B, H, C, K)
         hidden = scores if scene.visible is None else scores.masked_fill(~scene.visible[:, None, None], -torch.inf)
         read = hidden.softmax(dim=-1) @ value                              # (B, H, C, D/H)

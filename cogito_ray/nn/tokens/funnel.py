@@ -23,7 +23,7 @@ class FunnelSpec(Spec):
     def width_out(self, token_width: int, width: int) -> int:
         return token_width
 
-    def build(self, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Funnel":
+    def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Funnel":
         return Funnel(token_width, heads, halvings=self.halvings, hidden=max(1, round(token_width * self.expansion)))
 
 

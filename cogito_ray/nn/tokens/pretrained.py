@@ -30,7 +30,7 @@ class PretrainedSpec(Spec):
     def width_out(self, token_width: int, width: int) -> int:
         return token_width
 
-    def build(self, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Pretrained":
+    def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Pretrained":
         backbone = self._backbone()
         if vocabulary_size > backbone.config.vocab_size:
             raise ValueError(

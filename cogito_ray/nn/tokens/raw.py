@@ -18,7 +18,7 @@ class RawSpec(Spec):
     def width_out(self, token_width: int, width: int) -> int:
         return token_width
 
-    def build(self, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Raw":
+    def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Raw":
         return Raw()
 
 
@@ -36,7 +36,7 @@ class ProjectedSpec(Spec):
     def width_out(self, token_width: int, width: int) -> int:
         return width
 
-    def build(self, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Projected":
+    def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Projected":
         return Projected(token_width, width)
 
 
