@@ -42,6 +42,7 @@ from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.loop import Facts, fit
 
+CPU = torch.device("cpu")
 Step = Callable[[TotalLoss, Tensor, View, Vocabulary], Tensor]
 
 
@@ -171,13 +172,16 @@ def _real(leaf: object) -> bool:
 
 
 def _seconds(step: Callable[[], None], device: torch.device) -> float:
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if alone else time.perf_counter
-    start = clock()
+    start = _clock(device)
     step()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return clock() - start
+    return _clock(device) - start
+
+
+def _clock(device: torch.device) -> float:
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
 
 
 def _peak_mib(step: Callable[[], None], device: torch.device) -> float:
@@ -250,6 +254,7 @@ def _size(module: nn.Module, without: str) -> int:
 
 def curves(options: argparse.Namespace) -> None:
     """Held-out loss against seconds of training for each target rate, on the embedded corpus."""
+    torch.set_num_threads(options.threads)
     print(f"\nheld-out nats on library documentation; {options.curve_steps} steps, one run each")
     print(f"{'target_rate':>12} {'step':>6} {'seconds':>8} {'held-out nats':>14}")
     with tempfile.TemporaryDirectory() as storage:
@@ -275,17 +280,17 @@ def _curve(run: RunSpec, storage: Path, rate: float) -> None:
     corpus = prepare_with(serially, run.data, storage)
     held_out = HeldOut(torch.from_numpy(corpus.held_out_rows(128)), run.reference, corpus.vocabulary)
     batches = MappedReader(corpus, corpus.plan(run.seed)).batches(range(run.training.steps), batch=run.training.batch)
-    start, apart = time.perf_counter(), 0.0
+    start, apart = _clock(CPU), 0.0
 
     def evaluate(model: Any) -> dict[str, float]:
         nonlocal apart
-        before = time.perf_counter()
+        before = _clock(CPU)
         scores = held_out(model)
-        apart += time.perf_counter() - before
+        apart += _clock(CPU) - before
         return scores
 
     def report(step: int, metrics: dict[str, float]) -> None:
-        seconds = time.perf_counter() - start - apart
+        seconds = _clock(CPU) - start - apart
         print(f"{rate:>12g} {step:>6} {seconds:>8.1f} {metrics['eval/reconstruction_nats']:>14.3f}", flush=True)
 
     fit(
