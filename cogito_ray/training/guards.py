@@ -18,6 +18,15 @@ from cogito_ray.training.schedule import Share
 
 MEMORY = 64
 """Reports that guards look back on."""
+READ = (
+    "loss/",
+    "optimizer/",
+    "concepts/effective_rank",
+    "concepts/nuclear_rank",
+    "eval/reconstruction_nats",
+    "eval/unigram_nats",
+)
+"""Beginnings of the names of the metrics that guards look at. Others may be NaN where they have no meaning."""
 Numbers = dict[str, float]
 
 
@@ -118,8 +127,8 @@ class MutedSpec(Spec):
 
     cause: ClassVar[str] = "muted-task"
     diverged: ClassVar[bool] = False
-    share: Share = 0.01
-    """Of the gradient on the concepts."""
+    share: Share = 0.002
+    """Of the gradient on the concepts. Next to contrast, reconstruction was seen to learn with 0.02."""
     solved: NonNegativeFloat = 0.1
     """Nats: a task whose loss is below this has a small gradient because it is solved."""
     reports: PositiveInt = 5
@@ -248,7 +257,7 @@ class Guards:
         """The first conviction, if any, after one more report."""
         if verdict := not_finite(metrics):
             return verdict
-        self._seen.append(Seen(step, dict(metrics)))
+        self._seen.append(Seen(step, {name: value for name, value in metrics.items() if name.startswith(READ)}))
         return next(self._convictions(), None)
 
     def suspect_divergence(self) -> bool:
@@ -268,8 +277,8 @@ class Guards:
 
 
 def not_finite(metrics: Mapping[str, float]) -> Verdict | None:
-    """The conviction of a run with a metric that is NaN or infinite."""
-    broken = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+    """The conviction of a run with a metric that guards look at and that is NaN or infinite."""
+    broken = {name: value for name, value in metrics.items() if name.startswith(READ) and not math.isfinite(value)}
     return Verdict("non-finite", broken, diverged=True) if broken else None
 
 

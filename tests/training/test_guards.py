@@ -60,7 +60,7 @@ DEATHS = {
     "explosion": ("gradient-explosion", [loss(2.0), loss(0.5), loss(0.009), loss(5.0, norm=947.0)]),
     "divergence": ("divergence", [loss(2.0), *[loss(3.5)] * 4]),
     "bound": ("below-bound", [loss(-0.01)] * 3),
-    "muted": ("muted-task", [share(0.004)] * 5),
+    "muted": ("muted-task", [share(0.001)] * 5),
     "collapse": ("rank-collapse", [rank(1.3), rank(1.2), rank(1.3)]),
     "leak": ("leak", [{"eval/reconstruction_nats": 0.01}]),
 }
@@ -86,7 +86,7 @@ def test_a_conviction_tells_the_numbers_behind_it():
         "loss/reconstruction_best": 0.009,
     }
     [*_, muted] = verdicts(DEATHS["muted"][1])
-    assert muted.numbers == {"loss/reconstruction_gradient_share": 0.004, "loss/reconstruction": 5.0}
+    assert muted.numbers == {"loss/reconstruction_gradient_share": 0.001, "loss/reconstruction": 5.0}
 
 
 @pytest.mark.parametrize("guard", DEATHS)
@@ -101,6 +101,10 @@ def test_a_metric_that_is_not_finite_always_convicts(broken):
     [last] = verdicts([loss(broken)], off)
     assert last.cause == "non-finite"
     assert last.diverged
+
+
+def test_what_guards_do_not_look_at_may_be_undefined():
+    assert causes([{"eval/some_correlation": math.nan}]) == [None]
 
 
 def test_a_burst_of_the_gradient_alone_is_clipped_and_forgiven():
