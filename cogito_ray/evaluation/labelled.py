@@ -41,7 +41,7 @@ def evaluate(reader: TextReader, tasks: Sequence[Task], data: Path | None, most:
     splits = [(task, read(task, task.train, data), read(task, task.scored, data)) for task in tasks]
     for task, train, scored in splits:
         if task.graded and scored.two is not None:
-            for vectors, cosines in similarities(reader, scored):
+            for vectors, cosines in similarities(reader, scored).items():
                 yield from _results(task, "zero_shot", vectors, scored, cosines)
         for vectors, told in probes(reader, task, train=some(train, most), scored=scored):
             yield from _results(task, "probe", vectors, scored, told)

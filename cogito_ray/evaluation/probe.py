@@ -13,7 +13,7 @@ from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.tasks import Examples, Task
 
 PENALTIES = np.logspace(-1, 5, 7)
-COMMON_WORDS = 500
+COMMON_WORDS = 300
 Features = NDArray[np.floating]
 Vectorize = Callable[[Sequence[str]], Features]
 
@@ -53,7 +53,7 @@ def predict(known: Features, labels: NDArray[Any], asked: Features, *, graded: b
 
 
 def bag_of_words(texts: Sequence[str]) -> Vectorize:
-    """Which of the most common words of these texts a text holds (n, 500): no model at all."""
+    """Which of the most common words of these texts a text holds (n, 300): no model at all."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     counter = CountVectorizer(token_pattern=r"\w+", max_features=COMMON_WORDS, binary=True).fit(texts)

@@ -36,19 +36,26 @@ class TextReader:
         rows = [row if len(row) else torch.tensor([facts.separator_id]) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=facts.pad_id)
 
+    def poolings(self, texts: Sequence[str], names: Sequence[str]) -> dict[str, Vectors]:
+        """Vectors (n, ...) of the texts' concepts, pooled in each of these ways; concepts are computed once."""
+
+        def pooled(ids: Tensor, pad_id: int) -> list[Tensor]:
+            concepts = encode(self.model, ids, pad_id)                      # (n, C, D)
+            return [POOLINGS[name](concepts) for name in names]
+
+        return dict(zip(names, self._by_length(texts, pooled), strict=True))
+
     def pooled(self, texts: Sequence[str], pooling: str) -> Vectors:
-        """Vectors (n, ...) of the texts' pooled concepts."""
-        return self._by_length(texts, lambda ids, pad: POOLINGS[pooling](encode(self.model, ids, pad)))
+        return self.poolings(texts, [pooling])[pooling]
 
     def token_means(self, texts: Sequence[str]) -> Vectors:
         """Vectors (n, T): the mean of each text's token vectors, which no concept read."""
-        return self._by_length(texts, lambda ids, pad: token_means(self.model, ids, pad))
+        return self._by_length(texts, lambda ids, pad_id: [token_means(self.model, ids, pad_id)])[0]
 
-    def _by_length(self, texts: Sequence[str], vectors_of: Callable[[Tensor, int], Tensor]) -> Vectors:
+    def _by_length(self, texts: Sequence[str], vectors_of: Callable[[Tensor, int], list[Tensor]]) -> list[Vectors]:
         """Texts of like length together, so that little is spent on padding."""
         ids, pad = self.ids(texts), self.tokenizer.vocabulary.pad_id
         counts = (ids != pad).sum(dim=1)
         order = counts.argsort(stable=True)
         parts = [vectors_of(ids[rows, : int(counts[rows].max())], pad) for rows in order.split(ROWS_AT_ONCE)]
-        vectors: Vectors = torch.cat(parts)[order.argsort()].numpy()
-        return vectors
+        return [torch.cat(part)[order.argsort()].numpy() for part in zip(*parts, strict=True)]

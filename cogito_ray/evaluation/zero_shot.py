@@ -1,6 +1,7 @@
 """Similarity without training: the cosine of two texts' vectors against human grades (SentEval, arXiv:1803.05449)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,21 +25,26 @@ def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.
     return cosine
 
 
-def similarities(reader: TextReader, examples: Examples) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """(name, cosine of each pair (n,)) of every pooling, of token means and of bags of words."""
-    for pooling in POOLINGS:
-        yield pooling, _by_pairs(examples, partial(reader.pooled, pooling=pooling))
-    yield "token_means", _by_pairs(examples, reader.token_means)
-    yield "bag_of_words", _bag_of_words(examples)
+def similarities(reader: TextReader, examples: Examples) -> dict[str, NDArray[np.float64]]:
+    """Cosine of each pair (n,) under every pooling of concepts, of token means and of bags of words."""
+
+    def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {**reader.poolings(texts, list(POOLINGS)), "token_means": reader.token_means(texts)}
+
+    return _by_pairs(examples, vectors_of) | {"bag_of_words": _bag_of_words(examples)}
 
 
 def _by_pairs(
-    examples: Examples, vectors_of: Callable[[Sequence[str]], NDArray[np.floating]]
-) -> NDArray[np.float64]:
-    two = examples.two or []
-    starts = range(0, len(examples), PAIRS_AT_ONCE)
-    parts = [slice(start, start + PAIRS_AT_ONCE) for start in starts]
-    return np.concatenate([cosines(vectors_of(examples.one[part]), vectors_of(two[part])) for part in parts])
+    examples: Examples, vectors_of: Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
+) -> dict[str, NDArray[np.float64]]:
+    """A few at a time: vectors of all concepts are long."""
+    two, told = examples.two or [], defaultdict(list)
+    for start in range(0, len(examples), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        ours, theirs = vectors_of(examples.one[part]), vectors_of(two[part])
+        for name in ours:
+            told[name].append(cosines(ours[name], theirs[name]))
+    return {name: np.concatenate(parts) for name, parts in told.items()}
 
 
 def _bag_of_words(examples: Examples) -> NDArray[np.float64]:
@@ -62,5 +68,5 @@ class Stsb:
     def __call__(self, model: ConceptModel) -> dict[str, float]:
         """Spearman correlation of grades with cosines of mean concepts; 0 where all cosines are equal."""
         reader = TextReader(model, self.tokenizer, self.length)
-        told = _by_pairs(self.examples, partial(reader.pooled, pooling="mean"))
+        told = _by_pairs(self.examples, partial(reader.poolings, names=["mean"]))["mean"]
         return {"eval/stsb_spearman_mean": value_of("spearman", self.examples.labels, told)}
