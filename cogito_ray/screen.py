@@ -40,6 +40,7 @@ def final(record: Record) -> RenderableType:
     for row in ranking.best:
         parts.append(Text(f"{'Winner' if ranking.winner else 'Front'}: trial {row.trial}, {_said(row)}", style="bold"))
         parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]
+    parts += [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
     return Group(*parts)
 
 

@@ -78,6 +78,19 @@ COMPLETE = "complete"
 """Cause of a SweepClosed that leaves nothing to do."""
 
 
+class GateJudged(Spec):
+    """What a gate of the sweep says of its result."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    event: Literal["gate_judged"] = "gate_judged"
+    condition: str
+    then: str
+    holds: bool
+    seen: dict[str, dict[str, float]]
+    """The metrics it asks for, of each trial it was judged on."""
+
+
 class SweepClosed(Spec):
     """The driver ended in order: its budget is spent or it was interrupted."""
 
@@ -93,7 +106,8 @@ class TornLine(Spec):
 
 
 Event = Annotated[
-    SweepOpened | TrialStarted | Reported | TrialEnded | SweepClosed | TornLine, Field(discriminator="event")
+    SweepOpened | TrialStarted | Reported | TrialEnded | GateJudged | SweepClosed | TornLine,
+    Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from cogito_ray.records.ledger import (
     COMPLETE,
     Event,
+    GateJudged,
     LedgerFault,
     Reported,
     Status,
@@ -100,6 +101,8 @@ class Record:
     """By name, in the order they first started."""
     reports: list[Reported] = field(default_factory=list)
     """Of all trials, in the order they came: what an early-stopping policy is fed again to go on."""
+    gates: list[GateJudged] = field(default_factory=list)
+    """Verdicts, one per gate, once the sweep has ended."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
 
@@ -142,6 +145,9 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
             case SweepOpened():
                 record.openings.append(event)
                 record.closing = None
+                record.gates.clear()
+            case GateJudged():
+                record.gates.append(event)
             case SweepClosed():
                 record.closing = event
             case TrialStarted():

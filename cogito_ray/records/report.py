@@ -11,19 +11,17 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
-from pydantic import TypeAdapter
 
 from cogito_ray.records.charts import curves, front, importance_bars, parallel
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.ranking import Ranking, Row, figures, rank
 from cogito_ray.records.record import Record, read
+from cogito_ray.records.verdicts import looks, stopping
 from cogito_ray.sweeps.files import dump, inline
 from cogito_ray.sweeps.paths import get
-from cogito_ray.sweeps.stopping import StoppingSpec
 
 FILE = "report.html"
-_STOPPING: TypeAdapter[StoppingSpec] = TypeAdapter(StoppingSpec)
 
 
 def write(folder: Path | str) -> Path:
@@ -54,6 +52,7 @@ def render(record: Record, folder: Path) -> str:
         counts=Counter(row.status for row in ranking.rows),
         stops=stops(record, ranking),
         saved=saved(ranking),
+        looks=looks(record) if record.axes else [],
         importances=found,
         charts={
             "front": chart(front(ranking), "front"),
@@ -125,7 +124,7 @@ class Stop:
 
 def stops(record: Record, ranking: Ranking) -> list[Stop]:
     """Trials stopped early, with the rung where that was decided."""
-    policy = _STOPPING.validate_python(record.opened.spec.get("early_stopping", {"kind": "none"}))
+    policy = stopping(record)
     found = []
     for row in ranking.rows:
         if row.status == "stopped":

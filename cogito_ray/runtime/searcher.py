@@ -16,13 +16,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from cogito_ray.records.record import Record
+from cogito_ray.run import RunSpec
 from cogito_ray.runtime.outcome import Outcome, metrics_of, outcome
 from cogito_ray.runtime.warm_start import earlier_trials
+from cogito_ray.spec import digest
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
 
 STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-PROPOSALS, DRAWS = 20, 200
+PROPOSALS, DRAWS = 5, 200
 """Times in a row that the sampler, and then a random draw, may repeat a run before the space counts as exhausted."""
 ALIVE = "alive"
 """The constraint that a trial breaks by dying."""
@@ -48,6 +50,7 @@ class OptunaSearcher(Searcher):
             self._begin()
         self._open: dict[str, Trial] = {}
         self._reports: dict[str, dict[int, list[float]]] = {}
+        self._runs: dict[str, RunSpec] = {}
         self._again = deque(self._reconcile(record))
         self._dry = False
 
@@ -62,9 +65,9 @@ class OptunaSearcher(Searcher):
         if trial is None:
             self._dry = True
             return str(Searcher.FINISHED)
-        self._open[trial_id], self._reports[trial_id] = trial, {}
         place, sample = trial.user_attrs["place"], self._sample(trial, trial.user_attrs["place"])
-        run = self._sweep.trial(sample)
+        run = self._run(sample)
+        self._open[trial_id], self._reports[trial_id] = trial, {}
         return {"trial": run.digest(), "number": place, "sample": sample, "run": run.model_dump(mode="json")}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -79,7 +82,7 @@ class OptunaSearcher(Searcher):
         if result is not None:
             self.on_trial_result(trial_id, result)  # the report at which a trial is stopped comes here only
         trial, reports = self._open.pop(trial_id), self._reports.pop(trial_id)
-        steps = self._sweep.trial(self._sample(trial, trial.user_attrs["place"])).training.steps
+        steps = self._run(self._sample(trial, trial.user_attrs["place"])).training.steps
         self._tell(trial, outcome(result, steps=steps, error=error), metrics_of(result), reports)
 
     def save(self, checkpoint_path: str) -> None:
@@ -99,6 +102,13 @@ class OptunaSearcher(Searcher):
         """What the sampler drew, and the crossed axes' values, which go round with the trial's place in the sweep."""
         return trial.params | self._cells[place % len(self._cells)]
 
+    def _run(self, sample: Sample) -> RunSpec:
+        """Made once: validating a run takes milliseconds, and a sampler repeats itself."""
+        key = digest(sample)
+        if key not in self._runs:
+            self._runs[key] = self._sweep.trial(sample)
+        return self._runs[key]
+
     def _new(self) -> Trial | None:
         """A run not had yet; None when the budget or the space is used up."""
         had = {trial.user_attrs["trial"] for trial in self._handed_out()}
@@ -114,10 +124,10 @@ class OptunaSearcher(Searcher):
     def _first_unlike(self, had: set[str], asks: int) -> Trial | None:
         for _ in range(asks):
             trial = self._study.ask(self._sweep.distributions())
-            digest = self._sweep.trial(self._sample(trial, len(had))).digest()
-            if digest not in had:
+            name = self._run(self._sample(trial, len(had))).digest()
+            if name not in had:
                 trial.set_user_attr("place", len(had))
-                trial.set_user_attr("trial", digest)
+                trial.set_user_attr("trial", name)
                 return trial
             self._study.tell(trial, state=TrialState.FAIL)
         return None

@@ -12,6 +12,7 @@ from ray.tune import TuneConfig, Tuner
 
 from cogito_ray.records.ledger import COMPLETE, Ledger
 from cogito_ray.records.record import Record, read
+from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.prepare import prepare
@@ -56,7 +57,10 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
         journal = JournalStorage(JournalFileBackend(str(home.folder / JOURNAL)))
         searcher = OptunaSearcher(sweep, journal, record)
         _tuner(sweep, home, searcher, record, ledger, at_once=at_once).fit()
-        ledger.append(closing(_cause(read(ledger.path), searcher)))
+        result = read(ledger.path)
+        for verdict in judge(result):
+            ledger.append(verdict)
+        ledger.append(closing(_cause(result, searcher)))
         if held := left_behind():
             raise RuntimeError(f"the sweep is over, but Ray still holds {', '.join(held)}; `ray stop` frees it")
     shutil.rmtree(home.folder / TUNE, ignore_errors=True)

@@ -1,0 +1,212 @@
+"""How little of a grid a search needs: hypervolume found against steps spent, on made-up learning curves.
+
+    python jobs/bench_search.py --seeds 20
+
+Every search runs with the project's own searcher and policies; only training is replaced by curves. Each seed draws
+another landscape over the same 144-point grid: nats to minimise, rank to maximise, and they fight, for the pressure
+that buys rank costs nats. Hypervolume counts completed trials alone, up to the worst corner of the grid's own front
+plus a tenth (not of the whole grid, by which anything looks good), and is given as a share of what the whole grid
+reaches; steps as a share of what the whole grid takes.
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cogito_ray.runtime.simulate import Ended, simulate
+from cogito_ray.sweeps.domains import Sample
+from cogito_ray.sweeps.pareto import hypervolume
+from cogito_ray.sweeps.spec import SweepSpec
+
+NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
+GOALS = [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}]
+STEPS, EVERY = 810, 30
+SPACE = {
+    "loss.weighting.weights.variance": {"choice": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]},
+    "objective.rate": {"uniform": [0.3, 0.8], "step": 0.1},
+    "model.concepts": {"randint": [8, 32], "step": 8},
+}
+AXES: dict[str, tuple[float, ...]] = {
+    "loss.weighting.weights.variance": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+    "objective.rate": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "model.concepts": (8, 16, 24, 32),
+}
+SHAPE = (6, 6, 4)
+POINTS = math.prod(SHAPE)
+FIRST_SEED = 100
+"""Lower ones were used to try the benchmark out."""
+UNIGRAM = 7.3
+WORKERS = 4
+LIMIT = 0.25
+"""Share of the grid's steps after which a search is cut off."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of landscape."""
+
+    noise: float = 0.03
+    """Standard deviation of a report's nats, and of rank in units of ten."""
+    crossing: float = 0.0
+    """How much slower a setting learns that ends well: early order says less."""
+    plateau: float = 0.0
+    """Share of settings that learn nothing until a random step in the first third."""
+
+
+FAMILIES = {
+    "parallel": Family(),
+    "noisy": Family(noise=0.15),
+    "crossing": Family(crossing=1.0),
+    "plateau": Family(plateau=0.3),
+}
+STOP = {"kind": "pareto_asha", "first_rung": STEPS // 9, "eta": 3}
+"""Two rungs: one trial in nine is completed, about as many as a front has points."""
+SEARCHES: dict[str, dict[str, Any]] = {
+    "random": {"search": {"sampler": "random"}},
+    "tpe": {"search": {"sampler": "tpe"}},
+    "asha on nats": {
+        "search": {"sampler": "random"},
+        "goals": GOALS[:1],
+        "early_stopping": STOP | {"kind": "asha"},
+    },
+    "ours": {"search": {"sampler": "tpe"}, "early_stopping": STOP},
+}
+
+
+@dataclass
+class Landscape:
+    """Curves of every point of the grid, drawn once per seed."""
+
+    family: Family
+    seed: int
+    _noise: dict[tuple[int, ...], np.ndarray[Any, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        draw = np.random.default_rng((7, self.seed))
+        self.centre = draw.uniform(0.15, 0.85, 3)           # where nats are lowest
+        self.curvature = draw.uniform(0.5, 2.5, 3)
+        self.cost = draw.uniform(0.4, 1.2)                  # nats that full pressure costs
+        self.bend = draw.uniform(0.6, 2.0)
+        self.ripple = draw.normal(0, 0.08, SHAPE)       # what no smooth model explains
+        self.spread = draw.normal(0, 0.6, SHAPE)
+        self.wake = np.where(draw.random(SHAPE) < self.family.plateau, draw.uniform(0, STEPS / 3, SHAPE), 0.0)
+
+    def __call__(self, sample: Sample, step: int) -> dict[str, float]:
+        place = tuple(_nearest(values, float(str(sample[path]))) for path, values in AXES.items())
+        nats, rank, slowness = self._ends(place)
+        done = max(0.0, step - self.wake[place])
+        decay = (1 + done / (25 * slowness)) ** -1.0
+        wobble = self._wobble(place)[:, step // EVERY - 1] * self.family.noise
+        first, last = 0.5 * AXES["model.concepts"][place[2]], rank
+        return {
+            NATS: UNIGRAM - (UNIGRAM - nats) * (1 - decay) + wobble[0],
+            RANK: last + (first - last) * math.exp(-done / (90 * slowness)) + 10 * wobble[1],
+        }
+
+    def _ends(self, place: tuple[int, ...]) -> tuple[float, float, float]:
+        """Nats and rank after endless training, and how slowly they are reached."""
+        at = np.array([index / (len(values) - 1) for index, values in zip(place, AXES.values(), strict=True)])
+        bowl = float((self.curvature * (at - self.centre) ** 2).sum())
+        pressure = float(at[0])
+        nats = 4.0 + bowl + self.cost * pressure**self.bend + self.ripple[place]
+        concepts = float(AXES["model.concepts"][place[2]])
+        rank = concepts * (0.1 + 0.85 * pressure ** (1 / self.bend) - 0.1 * float(at[1])) + self.spread[place]
+        return nats, rank, 1 + self.family.crossing * max(0.0, 2 - bowl)
+
+    def _wobble(self, place: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        if place not in self._noise:
+            self._noise[place] = np.random.default_rng((self.seed, *place)).normal(size=(2, STEPS // EVERY))
+        return self._noise[place]
+
+
+def _nearest(values: tuple[float, ...], value: float) -> int:
+    return min(range(len(values)), key=lambda index: abs(values[index] - value))
+
+
+def sweep(seed: int, **changed: Any) -> SweepSpec:
+    """The real spec that the searcher and the policy are given."""
+    search = changed.pop("search", {}) | {"seed": seed}
+    run = {
+        "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 64},
+        "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "loss": {"regularisers": [{"kind": "variance"}]},
+        "training": {"steps": STEPS, "report_every": EVERY, "batch": 32},
+    }
+    tree = {
+        "name": "bench",
+        "run": run,
+        "space": SPACE,
+        "goals": GOALS,
+        "budget": {"trials": POINTS},
+        "search": search,
+    }
+    return SweepSpec.model_validate(tree | changed)
+
+
+def costs(metrics: list[dict[str, float]]) -> np.ndarray[Any, Any]:
+    return np.array([[told[NATS], -told[RANK]] for told in metrics]).reshape(-1, 2)
+
+
+def share_curve(landscape: Landscape, ended: list[Ended]) -> Callable[[float], float]:
+    """Share of the grid's steps -> share of the grid's hypervolume that completed trials had reached by then."""
+    points: list[Sample] = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
+    grid = costs([landscape(point, STEPS) for point in points])
+    front = grid[[not ((grid <= row).all(1) & (grid < row).any(1)).any() for row in grid]]
+    worst = list(front.max(axis=0) + 0.1 * np.ptp(front, axis=0))
+    whole, total = hypervolume(grid, worst), len(grid) * STEPS
+
+    def share(spent: float) -> float:
+        found = costs([trial.metrics for trial in ended if trial.completed and trial.spent <= spent * total])
+        return hypervolume(found, worst) / whole
+
+    return share
+
+
+def figures(family: Family, search: dict[str, Any], seeds: int) -> dict[str, list[float]]:
+    told: dict[str, list[float]] = {"at 10 %": [], "at 25 %": [], "reaches 95 % at": []}
+    total = POINTS * STEPS
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        landscape = Landscape(family, seed)
+        ended = simulate(sweep(seed, **search), landscape, workers=WORKERS, limit=int(LIMIT * total))
+        share = share_curve(landscape, ended)
+        told["at 10 %"].append(share(0.1))
+        told["at 25 %"].append(share(0.25))
+        reached = (trial.spent / total for trial in ended if trial.completed and share(trial.spent / total) >= 0.95)
+        told["reaches 95 % at"].append(next(reached, math.inf))
+    return told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    asked = parser.parse_args()
+    head = f"{'curves':10} {'search':14} {'at 10 %':>12} {'at 25 %':>18} {'reaches 95 % at':>20} {'within 25 %':>12}"
+    print(f"median [lowest, highest] of {asked.seeds} seeds; shares of the grid's hypervolume and of its steps\n{head}")
+    for name in asked.families:
+        for search in asked.searches:
+            began = time.perf_counter()
+            told = figures(FAMILIES[name], SEARCHES[search], asked.seeds)
+            quarter, reached = told["at 25 %"], told["reaches 95 % at"]
+            ends = f"[{min(quarter):.2f}, {max(quarter):.2f}]"
+            mid = statistics.median_high(reached)
+            print(
+                f"{name:10} {search:14} {statistics.median(told['at 10 %']):12.3f} "
+                f"{statistics.median(quarter):.3f} {ends:12} "
+                f"{f'{mid:.2f}' if math.isfinite(mid) else f'not in {LIMIT:.2f}':>20} "
+                f"{sum(at <= 0.25 for at in reached):9}/{asked.seeds}  ({time.perf_counter() - began:.0f} s)",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The simulator: real searcher and policy, counted steps, no cluster."""
+
+from cogito_ray.runtime.simulate import simulate
+from cogito_ray.sweeps.spec import SweepSpec
+
+NATS = "eval/reconstruction_nats"
+RATES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+
+
+def sweep(**changed):
+    tree = {
+        "name": "tiny",
+        "run": {
+            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
+            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
+            "objective": {"kind": "tsdae"},
+            "training": {"steps": 90, "report_every": 10, "batch": 8},
+        },
+        "space": {"objective.rate": {"choice": RATES}},
+        "goals": [{"metric": NATS, "mode": "min"}],
+        "search": {"sampler": "grid"},
+        "budget": {"trials": len(RATES)},
+    }
+    return SweepSpec.model_validate(tree | changed)
+
+
+def falling(sample, step):
+    return {NATS: float(sample["objective.rate"]) + 1 / step}
+
+
+def test_without_early_stopping_every_point_of_a_grid_takes_all_its_steps():
+    ended = simulate(sweep(), falling, workers=2, limit=10**9)
+    assert sorted(trial.sample["objective.rate"] for trial in ended) == RATES
+    assert all(trial.completed and trial.step == 90 for trial in ended)
+    assert ended[-1].spent == 90 * len(RATES)
+
+
+def test_early_stopping_spends_less_and_still_completes_the_best():
+    ended = simulate(sweep(early_stopping={"kind": "asha", "first_rung": 10}), falling, workers=2, limit=10**9)
+    assert len(ended) == len(RATES)
+    assert RATES[0] in [trial.sample["objective.rate"] for trial in ended if trial.completed]
+    assert ended[-1].spent == sum(trial.step for trial in ended) < 0.7 * 90 * len(RATES)
+
+
+def test_nobody_works_past_the_limit():
+    ended = simulate(sweep(), falling, workers=2, limit=200)
+    assert [trial.spent for trial in ended] == [170, 180]
+
+
+def test_a_simulation_repeats_itself():
+    spec = sweep(early_stopping={"kind": "pareto_asha", "first_rung": 10})
+    assert simulate(spec, falling, workers=3, limit=10**9) == simulate(spec, falling, workers=3, limit=10**9)
