@@ -1,11 +1,15 @@
 """Every YAML that the project ships is a valid sweep, in the eyes of the loader and of an editor."""
 
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from cogito_ray.nn.decoders import DecoderSpec
+from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.sweeps.files import load
 from cogito_ray.sweeps.schema import sweep_schema
 
@@ -33,3 +37,18 @@ def test_the_quickstart_needs_no_download_and_varies_what_it_promises():
     assert {"objective.rate", "model.concepts", "model.token_width"} < set(sweep.space)
     assert sweep.budget.trials >= 8
     assert sweep.policy().rungs
+
+
+def test_the_shipped_grids_hold_every_objective_with_every_decoder_that_fits_it():
+    held = set()
+    for name in ("objectives", "decoders", "diffusion_decoders"):
+        space = load(FOLDER / f"{name}.yaml").space
+        held |= set(product(space["objective"].values(), space["model.decoder"].values()))
+    objectives, decoders = (members_of(union) for union in (ObjectiveSpec, DecoderSpec))
+    fitting = {(o, d) for (o, what), (d, reader) in product(objectives, decoders) if reader.needs <= what.provides}
+    assert held == fitting
+
+
+def members_of(union):
+    """(kind, class) of every member of a union of specs."""
+    return [(member.model_fields["kind"].default, member) for member in get_args(get_args(union)[0])]
