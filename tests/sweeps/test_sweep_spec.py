@@ -237,6 +237,20 @@ def test_a_fault_that_takes_two_axes_names_both_and_is_told_once():
     assert line.startswith("space.model.concepts=200 with space.loss.regularisers.far: ")
 
 
+def test_what_concepts_know_of_words_ranks_decoders_and_objectives_but_not_tokenizers():
+    goals = [{"metric": "eval/word_content_auc", "mode": "max"}]
+    space = {
+        "model.decoder": {"preset": {"places": {"kind": "position"}, "deep": {"kind": "position", "depth": 3}}},
+        "objective": {"preset": {"tsdae": {"kind": "tsdae"}, "mlm": {"kind": "mlm"}}},
+    }
+    (line,) = faults(space=space)
+    assert line.endswith("rank by what is asked of the concepts themselves, such as eval/word_content_auc")
+    assert sweep(space=space, goals=goals).goals[0].metric == "eval/word_content_auc"
+    tokenizers = {"data.tokenizer": {"preset": {"few": {"kind": "bpe", "vocabulary": 512}, "many": {"kind": "bpe"}}}}
+    (line,) = faults(space=tokenizers, goals=goals)
+    assert line.endswith("because data.tokenizer varies; fix it under run")
+
+
 def test_a_fault_of_a_preset_is_told_under_its_name():
     space = {"model.decoder": {"preset": {"reader": {"kind": "perceiver"}, "position": {"kind": "position"}}}}
     (line,) = faults(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
