@@ -125,5 +125,6 @@ def test_gradients_of_micro_batches_are_averaged_over_the_batch():
     exact = {"kind": "tsdae", "rate": 1e-6, "target_rate": 1.0}
     training = {"steps": 3, "batch": 4, "report_every": 3}
     whole, halves = (run(objective=exact, training=training | {"micro_batch": rows}) for rows in (4, 2))
-    for name, value in train(whole)[0].items():
-        torch.testing.assert_close(train(halves)[0][name], value, rtol=1e-4, atol=1e-5)  # order of float32 sums
+    one, two = train(whole)[0], train(halves)[0]
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)  # order of float32 sums
