@@ -165,6 +165,12 @@ def test_weights_that_are_not_finite_are_never_saved_and_a_run_may_go_back_to_it
     assert all(torch.equal(weights[name], slow[name]) for name in weights)
 
 
+def test_weights_so_large_that_concepts_are_not_finite_are_never_saved(tmp_path):
+    with pytest.raises(RunDied, match=r"non-finite at step 1: .*concepts/effective_rank=nan"):
+        train(spec(optimizer={"learning_rate": 1e16, "clip": 1e30}, report_every=1), folder=tmp_path)
+    assert saved(tmp_path) == []
+
+
 def test_no_checkpoint_is_written_while_divergence_is_suspected(tmp_path):
     with pytest.raises(RunDied, match="divergence at step 40"):
         train(spec(**WILD), folder=tmp_path)
