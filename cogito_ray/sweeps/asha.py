@@ -1,9 +1,10 @@
 """Asynchronous successive halving as pure policies, the variant that stops instead of pausing.
 
 Rungs stand at first_rung * eta^k steps, below the last step. A trial that reaches a rung goes on if it is among the
-best 1/eta of those recorded there so far, itself included, and always if it is the best (of any goal). Nothing waits
-for others. With one goal this is ASHA (arXiv:1810.05934); with several, trials are compared by front and then by
-spread (multi-objective ASHA, arXiv:2106.12639). One that breaks a constraint comes after all that do not.
+best 1/eta of those recorded there so far, itself included, and always if it is the best; each goal after the first adds
+a place. Nothing waits for others. With one goal this is ASHA (arXiv:1810.05934); with several, trials are compared by
+front and then by spread (multi-objective ASHA, arXiv:2106.12639). One that breaks a constraint comes after all that do
+not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,6 @@ def decide(recorded: Sequence[Merit], merit: Merit, *, eta: int) -> bool:
     """May a trial pass a rung where others left `recorded`? What is not finite never passes, and loses to all else."""
     if not merit.finite:
         return False
-    goals = len(merit.costs)
-    places = max(goals, (len(recorded) + 1) // eta)  # the best of every goal goes on, however few have come
+    further = len(merit.costs) - 1  # goals; a place for each, so that the best of every goal goes on however few came
+    places = max(1, (len(recorded) + 1) // eta) + further
     return place_by_spread([merit, *recorded]) < places
