@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 
@@ -19,6 +20,7 @@ from cogito_ray.records.ledger import LedgerFault
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
+from cogito_ray.spec import explain
 from cogito_ray.sweeps.files import SweepFault, dump, load_either
 from cogito_ray.sweeps.schema import run_schema, sweep_schema
 from cogito_ray.sweeps.spec import SweepSpec
@@ -159,6 +161,9 @@ def main() -> None:
     """Run the command line; faults of the user's are said in full and without a traceback."""
     try:
         app()
+    except ValidationError as fault:
+        err.print("\n".join(explain(fault)), markup=False)
+        sys.exit(2)
     except (ValueError, FileNotFoundError) as fault:
         err.print(str(fault), markup=False)
         sys.exit(2)

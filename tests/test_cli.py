@@ -83,6 +83,13 @@ def test_a_file_of_the_other_sort_is_refused_with_the_right_command(cogito_ray, 
     assert f"cogito-ray {way_out} {file}" in complaints
 
 
+def test_more_workers_than_rows_are_refused_with_a_way_out(cogito_ray, tmp_path):
+    status, _, complaints = cogito_ray("train", DEBUG, "--workers", 40, "--storage", tmp_path)
+    assert status == 2
+    assert complaints.startswith("training.batch 32 cannot be shared by 40 workers")
+    assert "set training.micro_batch" in complaints
+
+
 def test_missing_text_is_refused_before_ray_is_asked_for_anything(cogito_ray, tmp_path):
     file = tmp_path / "lost.yaml"
     lost = "{kind: files, path: /nowhere/at/all, weight: 2}"
