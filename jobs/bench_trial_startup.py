@@ -89,7 +89,8 @@ def main() -> None:
     asked = parser.parse_args()
     run = load_run(RUN)
     training = run.training.model_copy(update={"steps": 2, "report_every": 1})
-    run = run.model_copy(update={"training": training, "evaluation": run.evaluation.model_copy(update={"rows": 16})})
+    evaluation = run.evaluation.model_copy(update={"rows": 16})
+    run = run.model_copy(update={"reader": "mapped", "training": training, "evaluation": evaluation})
     pair = run.model_copy(update={"workers": 2})
     with cluster(dashboard=True):
         prepare(run.data, asked.storage)
