@@ -45,7 +45,17 @@ def head(tmp_path_factory):
         process.wait(timeout=30)
 
 
-@pytest.mark.timeout(150)
+def submitted(command, environment, *, seconds):
+    """The finished job; a head that has only just come up may not yet have an agent to start it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+        if "No available agent" not in done.stdout + done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
+
+
+@pytest.mark.timeout(300)
 def test_a_submitted_sweep_runs_on_the_head_and_leaves_its_record(head, tmp_path):
     sweep = {
         "name": "submitted",
@@ -57,7 +67,7 @@ def test_a_submitted_sweep_runs_on_the_head_and_leaves_its_record(head, tmp_path
     (tmp_path / "sweep.yaml").write_text(dump(sweep))
     entry = ["python", "jobs/sweep.py", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path / "runs"), "--json"]
     submit = [RAY, "job", "submit", "--working-dir", ".", "--", *entry]
-    done = subprocess.run(submit, cwd=ROOT, env=head, capture_output=True, text=True, timeout=140)
+    done = submitted(submit, head, seconds=60)
     assert done.returncode == 0, done.stdout + done.stderr
     said = next(line for line in done.stdout.splitlines() if line.startswith('{"folder"'))
     assert [trial["status"] for trial in json.loads(said)["trials"]] == ["completed", "completed"]
