@@ -15,7 +15,13 @@ from cogito_ray.sweeps.files import dump
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
-PORTS = {"--port": 26379, "--dashboard-port": 28265, "--ray-client-server-port": 28001}
+PORTS = {
+    "--port": 26379,
+    "--dashboard-port": 28265,
+    "--dashboard-agent-listen-port": 28365,
+    "--ray-client-server-port": 28001,
+}
+"""Not Ray's own: the session's instance has those."""
 
 
 def wait_until_open(port, *, seconds):
