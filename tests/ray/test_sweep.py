@@ -193,8 +193,8 @@ def one_trial(folder, **training):
 def kill_first_trial(ledger):
     """SIGKILL the process of the first trial that has reported."""
     wait_for(lambda: ledger.exists() and ledger.read_bytes().count(b'"reported"') >= 3, seconds=90)
-    processes = psutil.process_iter(["cmdline"])
-    [trial] = [process for process in processes if "ray::ImplicitFunc" in " ".join(process.info["cmdline"] or [])]
+    ours = psutil.Process().children(recursive=True)  # the session's instance, and no other on this machine
+    [trial] = [process for process in ours if "ray::ImplicitFunc" in " ".join(process.cmdline())]
     trial.kill()
 
 
