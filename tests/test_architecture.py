@@ -29,15 +29,16 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "sweeps": {"spec", "run", "text.spec"},
     "records": {"spec", "run", "sweeps"},
     "runtime": MODEL | {"run", "text", "analysis", "evaluation", "training", "sweeps", "records"},
-    "screen": {"records", "sweeps", "evaluation"},
-    "cli": MODEL | {"screen"} | {"run", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"},
+    "commands.screen": {"records", "sweeps", "evaluation"},
+    "commands": MODEL | {"run", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"},
+    "cli": {"spec", "commands"},
     "__init__": set(),
     "__main__": {"cli"},
 }
 ONLY = {  # library -> the only packages that may import it, anywhere
     "ray": {"runtime"},
-    "typer": {"cli"},
-    "rich": {"cli", "screen"},
+    "typer": {"commands"},
+    "rich": {"commands"},
     "plotly": {"records"},
 }
 LIGHT = {"torch", "pydantic", "numpy", "safetensors"}
@@ -120,7 +121,7 @@ def test_imports_go_down_only():
         ("analysis.rank", "from cogito_ray.spec import Spec", "analysis may not"),
         ("training.loop", "import ray.train", "belongs in ['runtime']"),
         ("sweeps.spec", "def f():\n    from ray import tune", "belongs in ['runtime']"),
-        ("runtime.sweep", "from rich.table import Table", "belongs in ['cli', 'screen']"),
+        ("runtime.sweep", "from rich.table import Table", "belongs in ['commands']"),
         ("cli", "import plotly.express", "belongs in ['records']"),
         ("analysis.rank", "import numpy", "when it is imported, which analysis may not"),
         ("nn.tokens.pretrained", "import transformers", "when it is imported, which nn may not"),

@@ -1,0 +1,32 @@
+"""What every command shares: the application, its usual options, and where it prints."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cogito_ray.text.prepare import Progress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Sweeps and pretraining of concept encoders on Ray.\n\n"
+    "Start with: [bold]cogito-ray sweep search_spaces/quickstart.yaml[/bold]",
+)
+File = Annotated[Path, typer.Argument(help="YAML of a sweep or of a run.", show_default=False)]
+Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+RUNS = Path("runs")
+PIPED = None if sys.stdout.isatty() else 160
+"""Columns where no terminal says how many it has."""
+out, err = (Console(stderr=where, highlight=False, soft_wrap=True, width=PIPED) for where in (False, True))
+
+
+def stage_of(told: Progress) -> str:
+    """How far the preparation of text is, in words."""
+    tokens = f", {told.tokens:,} tokens" if told.tokens else ""
+    return f"{told.stage} ({told.done} of {told.total}{tokens})"

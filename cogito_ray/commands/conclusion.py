@@ -1,0 +1,49 @@
+"""What a command says at its end: the ranked result, where the report lies, what to type next."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from cogito_ray.commands import screen
+from cogito_ray.commands.app import out
+from cogito_ray.records.ranking import rank
+from cogito_ray.records.record import Record
+from cogito_ray.sweeps.files import dump
+
+WINNER = "winner.yaml"
+"""The winner's run, in its sweep's folder: a file for `cogito-ray train`."""
+
+
+def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> None:
+    """The ranked result, where the report lies, what to type next; exit 1 if interrupted or if nothing came of it."""
+    from cogito_ray.records.report import write
+
+    page, ranking = write(folder), rank(record)
+    winner = ranking.winner
+    if winner is not None:
+        (folder / WINNER).write_text(dump(record.trials[winner.trial].spec))
+    if as_json:
+        state = record.closing.cause if record.closing else "failed"
+        rows = [asdict(row) for row in ranking.rows]
+        told = {"folder": str(folder), "state": state, "report": str(page), "winner": winner and asdict(winner)}
+        print(json.dumps(told | {"trials": rows}))
+    else:
+        if again:
+            out.print(f"{folder} is complete: nothing was left to do.", markup=False)
+        out.print(screen.final(record))
+        out.print(f"Report: {page}\nNext:   {_advice(record, folder)}", markup=False)
+    if not ranking.best or not record.is_complete:
+        raise typer.Exit(1)
+
+
+def _advice(record: Record, folder: Path) -> str:
+    """What to type next."""
+    if not record.is_complete:
+        return f"{record.closing.cause if record.closing else 'it failed'}; the same command goes on from here"
+    if record.axes and len(record.goals) > 1:
+        return "open the report, weigh the front's goals, and take the run you prefer from it for cogito-ray train"
+    if record.axes:
+        return f"cogito-ray train {folder / WINNER} --name {folder.name}-winner"
+    return f"cogito-ray report {folder}"

@@ -1,0 +1,16 @@
+"""cogito-ray report: the page of a record."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cogito_ray.commands.app import app, out
+
+
+@app.command(epilog="Example: cogito-ray report runs/quickstart")
+def report(folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show_default=False)]) -> None:
+    """Write report.html from a sweep's ledger; works while the sweep runs, too."""
+    from cogito_ray.records.report import write
+
+    out.print(str(write(folder)), markup=False)

@@ -1,0 +1,74 @@
+"""Shows what a ledger tells while a command works: one live table on a terminal, a line per ended trial elsewhere."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.live import Live
+
+from cogito_ray.commands import screen
+from cogito_ray.commands.app import out, stage_of
+from cogito_ray.records.ledger import LedgerFault
+from cogito_ray.records.ranking import rank
+from cogito_ray.records.record import Record, read
+from cogito_ray.text.prepare import Progress
+
+
+@dataclass
+class Stage:
+    """What a command is doing before its first trial reports."""
+
+    text: str = "starting ..."
+
+    def tell(self, told: Progress) -> None:
+        self.text = stage_of(told)
+
+
+@contextmanager
+def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
+    """Show what the ledger tells: one live table on a terminal, one line per ended trial elsewhere."""
+    stage = Stage()
+    if quiet:
+        yield stage
+    elif out.is_terminal:
+        with Live(get_renderable=lambda: screen.live(_known(ledger), stage.text), console=out, transient=True):
+            yield stage
+    else:
+        over = threading.Event()
+        teller = threading.Thread(target=_tell_ends, args=(ledger, stage, over), daemon=True)
+        teller.start()
+        yield stage
+        over.set()
+        teller.join()
+
+
+def _tell_ends(ledger: Path, stage: Stage, over: threading.Event) -> None:
+    told, said = set(_ends(_known(ledger))), ""
+    while True:
+        last = over.wait(1.0)
+        ends = _ends(_known(ledger))
+        if stage.text != said and not ends:
+            out.print(said := stage.text, markup=False)
+        for trial, line in ends.items():
+            if trial not in told:
+                told.add(trial)
+                out.print(line, markup=False)
+        if last:
+            return
+
+
+def _ends(record: Record | None) -> dict[str, str]:
+    if record is None:
+        return {}
+    ranking = rank(record)
+    return {row.trial: screen.ended(row) for row in ranking.rows if row.status != "unfinished"}
+
+
+def _known(ledger: Path) -> Record | None:
+    """The record so far; None while there is none to read yet."""
+    try:
+        return read(ledger)
+    except (FileNotFoundError, LedgerFault):
+        return None
