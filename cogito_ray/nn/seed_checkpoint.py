@@ -14,8 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from cogito_ray.nn.blocks.bixt import BixtSpec
+from cogito_ray.nn.decoders.diffusion import DiffusionDecoderSpec
+from cogito_ray.nn.decoders.weighted import WeightedDecoderSpec
 from cogito_ray.nn.heads import AttentionPoolSpec, Classifier, PairClassifier, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.nn.start import LearnedStartSpec, SinusoidalStartSpec
+from cogito_ray.nn.tokens.raw import ProjectedSpec
 from cogito_ray.text.vocabulary import Vocabulary
 
 Config = dict[str, Any]
@@ -160,16 +165,16 @@ def _encoder(keys: _Keys, spec: ModelSpec) -> dict[str, Tensor]:
         "encoder.start.vectors": keys.take("encoder.concept_embeddings.weight"),
         **keys.module("encoder.norm", "encoder.output_layer_norm"),
     }
-    if spec.start.kind == "sinusoidal":
+    if isinstance(spec.start, SinusoidalStartSpec):
         state["encoder.start.codes"] = keys.take("encoder.concept_position_emb")
-    if spec.start.kind == "learned":
+    if isinstance(spec.start, LearnedStartSpec):
         state["encoder.start.codes"] = keys.take("encoder.concept_position_emb.weight")
-    if spec.encoder.tokens.kind == "projected":
+    if isinstance(spec.encoder.tokens, ProjectedSpec):
         state |= keys.module("encoder.stage.widen", "encoder.token_projection")
     for layer in range(1 if spec.encoder.tied else spec.encoder.depth):
         theirs = "encoder.shared_layer" if spec.encoder.tied else f"encoder.layers.{layer}"
         state |= _block(keys, f"encoder.blocks.{layer}", theirs)
-        if spec.encoder.block.kind == "bixt" and _updates_tokens(spec, layer):
+        if isinstance(spec.encoder.block, BixtSpec) and _updates_tokens(spec, layer):
             state |= keys.module(f"encoder.blocks.{layer}.norm_back", f"{theirs}.pre_reverse_cross_norm")
             state |= keys.attention(f"encoder.blocks.{layer}.back", f"{theirs}.token_concept_attn")
         else:
@@ -198,13 +203,13 @@ def _block(keys: _Keys, ours: str, theirs: str) -> dict[str, Tensor]:
 def _decoder(keys: _Keys, spec: ModelSpec) -> dict[str, Tensor]:
     if spec.decoder is None:
         return {}
-    if spec.decoder.kind == "weighted":
+    if isinstance(spec.decoder, WeightedDecoderSpec):
         return {
             "decoder.scores": keys.take("concept_weights"),
             **keys.module("decoder.norm", "pre_lm_projection.0"),
             **keys.module("decoder.project", "pre_lm_projection.1"),
         }
-    if spec.decoder.kind == "diffusion":
+    if isinstance(spec.decoder, DiffusionDecoderSpec):
         return _diffusion(keys, spec.decoder.depth)
     state = {
         "decoder.queries.own_positions.table": keys.take("decoder_query_embeddings.weight"),
