@@ -46,6 +46,24 @@ class Attention(nn.Module):
         query = query if turns is None else turns.apply(query)
         return query, key if source_turns is None else source_turns.apply(key), value
 
+    def shares(
+        self,
+        x: Tensor,
+        source: Tensor,
+        *,
+        visible: Tensor | None = None,
+        turns: Turns | None = None,
+        source_turns: Turns | None = None,
+    ) -> Tensor:
+        """How much of each place of source (B, S, T) each of x (B, Q, D) reads: (B, H, Q, S), 1 in all over S.
+
+        `forward` never holds these weights; asking for them costs what it spares.
+        """
+        query, key, _ = self.project(x, source, turns=turns, source_turns=source_turns)
+        scores = query @ key.mT * query.shape[-1] ** -0.5                      # (B, H, Q, S)
+        hidden = scores if visible is None else scores.masked_fill(~visible[:, None, None], -torch.inf)
+        return hidden.softmax(dim=-1)
+
     def align(self, gain: float) -> None:
         align(self.query, self.key_value, self.out, gain=gain)
 

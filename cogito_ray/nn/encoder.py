@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import cast
 
+import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -67,13 +69,27 @@ class Encoder(nn.Module):
         *earlier, concepts = self._steps(ids, positions, visible)
         return [*earlier, self.norm(concepts)]
 
+    @torch.no_grad()
+    def readings(self, ids: Tensor, positions: Tensor, visible: Tensor) -> tuple[Tokens, list[Tensor]]:
+        """ids, positions, visible (B, K) -> the tokens that concepts read, and how much of each token each concept
+        reads in each applied block: (B, H, C, K'), 1 in all over tokens. K' < K where a token stage pools."""
+        read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
+        tokens, concepts, scene, shares = read.vectors, self.start(len(ids)), self._scene(read), []
+        for block in self._applied():
+            shares.append(block.shares(concepts, tokens, scene))
+            concepts, tokens = block(concepts, tokens, scene)
+        return read, shares
+
     def _steps(self, ids: Tensor, positions: Tensor, visible: Tensor) -> Iterator[Tensor]:
         read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
         tokens, concepts = read.vectors, self.start(len(ids))              # (B, K, T), (B, C, D)
         scene = self._scene(read)
-        for step in range(self.depth):
-            concepts, tokens = self.blocks[step % len(self.blocks)](concepts, tokens, scene)
+        for block in self._applied():
+            concepts, tokens = block(concepts, tokens, scene)
             yield concepts
+
+    def _applied(self) -> list[Block]:
+        return [cast(Block, self.blocks[step % len(self.blocks)]) for step in range(self.depth)]
 
     def _scene(self, read: Tokens) -> Scene:
         positions, start = self.embedding.positions, self.start

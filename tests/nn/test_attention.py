@@ -29,3 +29,16 @@ def test_hidden_sources_are_not_read():
 def test_a_width_that_heads_cannot_share_is_refused():
     with pytest.raises(ValueError, match="width 10 is not divisible by 4 heads"):
         Attention(10, 10, heads=4)
+
+
+def test_shares_are_what_is_read():
+    """Values that copy the source and an output that copies values: what is read is the mean of sources by share."""
+    torch.manual_seed(0)
+    attention, x, source = Attention(8, 8, heads=1), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    with torch.no_grad():
+        attention.key_value.weight[8:] = attention.out.weight[:] = torch.eye(8)
+        attention.out.bias.zero_()
+    visible = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    shares = attention.shares(x, source, visible=visible)[:, 0]                                 # (B, Q, S)
+    assert (shares[1, :, 3:] == 0).all()
+    torch.testing.assert_close(shares @ source, attention(x, source, visible=visible))

@@ -88,3 +88,11 @@ def test_a_token_wanted_by_one_concept_is_lost_to_the_others():
     concepts = 30 * torch.eye(4)[None, :2]                     # concept 0 wants word 0, concept 1 word 1
     tokens = torch.eye(4)[None, :2]
     torch.testing.assert_close(competition(concepts, tokens, Scene(None)), tokens, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", EVERY, ids=repr)
+def test_each_concept_shares_itself_out_among_visible_tokens(spec: Any):
+    concepts, tokens = draw()
+    shares = spec.build(SIZES, last=False).shares(concepts, tokens, Scene(VISIBLE))             # (B, H, C, K)
+    torch.testing.assert_close(shares.sum(dim=-1), torch.ones(shares.shape[:-1]))
+    assert (shares[1, ..., 3:] == 0).all()

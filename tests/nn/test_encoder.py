@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cogito_ray.nn.blocks.base import Scene
 from cogito_ray.nn.encoder import tied_from_untied
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary import Vocabulary
@@ -100,3 +101,19 @@ def test_an_anchored_concept_starts_by_reading_its_own_segment():
     share = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1).mean(dim=(0, 1))     # (C, N)
     own = share.unflatten(1, (4, 2)).sum(dim=2).diagonal()
     assert (own > 0.5).all(), own                              # of 4 segments: chance is a quarter
+
+
+def test_readings_are_those_of_each_block_on_what_it_is_given():
+    model = build(encoder={"block": {"kind": "cross"}, "depth": 2})
+    tokens, (first, second) = model.encoder.readings(*seen())
+    start, scene = model.encoder.start(2), Scene(seen()[2])
+    torch.testing.assert_close(first, model.encoder.blocks[0].shares(start, tokens.vectors, scene))
+    after = model.encoder.every_layer(*seen())[0]
+    torch.testing.assert_close(second, model.encoder.blocks[1].shares(after, tokens.vectors, scene))
+
+
+def test_readings_of_pooled_tokens_say_where_these_stand():
+    model = build(encoder={"tokens": {"kind": "funnel"}})
+    tokens, shares = model.encoder.readings(*seen())
+    assert tokens.places[0].tolist() == [0.5, 2.5, 4.5, 6.5]
+    assert shares[-1].shape == (2, 2, 3, 4)

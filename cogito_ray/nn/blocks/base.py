@@ -50,3 +50,7 @@ class Block(nn.Module, ABC):
     @abstractmethod
     def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
         """concepts (B, C, D), tokens (B, K, T) -> the same two, updated."""
+
+    @abstractmethod
+    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+        """What `forward` given the same lets each concept read of each token: (B, H, C, K), 1 in all over tokens."""

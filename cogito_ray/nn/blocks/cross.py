@@ -38,6 +38,15 @@ class CrossBlock(Block):
     def reads(self) -> Attention:
         return self.read
 
+    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+        return self.read.shares(
+            self.norm_read(concepts),
+            self.norm_tokens(tokens),
+            visible=scene.visible,
+            turns=scene.anchors,
+            source_turns=scene.tokens,
+        )
+
     def gather(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
         """Concepts (B, C, D) after reading tokens (B, K, T)."""
         return concepts + self.read(

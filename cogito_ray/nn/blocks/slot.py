@@ -39,6 +39,9 @@ class SlotBlock(Block):
         concepts = self.update(won.flatten(0, 1), concepts.flatten(0, 1)).view_as(concepts)
         return concepts + self.think(self.norm_think(concepts)), tokens
 
+    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+        return self.read.shares(self.norm_read(concepts), self.norm_tokens(tokens), scene)[:, None]
+
     def reads(self) -> "Competition":
         return self.read
 
@@ -55,12 +58,19 @@ class Competition(nn.Module):
     def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
         """concepts (B, C, D), tokens (B, K, T) -> what each concept won (B, C, D)."""
         key, value = self.key_value(tokens).chunk(2, dim=-1)               # (B, K, D) each
+        return self.out(self._shares(concepts, key, scene) @ value)
+
+    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+        """concepts (B, C, D), tokens (B, K, T) -> (B, C, K), 1 in all over tokens."""
+        key, _ = self.key_value(tokens).chunk(2, dim=-1)
+        return self._shares(concepts, key, scene)
+
+    def _shares(self, concepts: Tensor, key: Tensor, scene: Scene) -> Tensor:
         query = _turned(self.query(concepts), scene.anchors)               # (B, C, D)
         scores = query @ _turned(key, scene.tokens).mT                     # (B, C, K)
         share = torch.softmax(scores * query.shape[-1] ** -0.5, dim=1)     # sums to 1 over concepts
         share = share if scene.visible is None else share * scene.visible[:, None]
-        share = share / (share.sum(dim=2, keepdim=True) + 1e-8)            # sums to 1 over tokens
-        return self.out(share @ value)
+        return share / (share.sum(dim=2, keepdim=True) + 1e-8)             # sums to 1 over tokens
 
     def align(self, gain: float) -> None:
         align(self.query, self.key_value, self.out, gain=gain)
