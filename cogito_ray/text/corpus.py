@@ -62,6 +62,11 @@ class Corpus:
         return TextTokenizer.load(self.tokenizer_folder)
 
     @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """Of the ids in shards."""
+        return np.dtype(self.sources[0].shards.manifest.dtype)
+
+    @property
     def vocabulary(self) -> Vocabulary:
         return self.tokenizer.vocabulary
 

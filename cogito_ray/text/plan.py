@@ -7,6 +7,7 @@ the position alone.
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,11 +45,17 @@ class RowPlan:
 
     def take(self, start: int, count: int) -> tuple[Indices, Indices]:
         """For positions [start, start + count): the source of each, and the number of its train row there."""
-        blocks = range(start // BLOCK, -(-(start + count) // BLOCK))
-        parts = [_block(self, block) for block in blocks]
-        inside = slice(start - blocks.start * BLOCK, start - blocks.start * BLOCK + count)
-        sources = np.concatenate([sources for sources, _ in parts] or [np.empty(0, np.int64)])[inside]
-        draws = np.concatenate([draws for _, draws in parts] or [np.empty(0, np.int64)])[inside]
+        return self.at(np.arange(start, start + count))
+
+    def at(self, positions: Indices) -> tuple[Indices, Indices]:
+        """For ascending positions (P,): the source of each, and the number of its train row there. Cheapest for
+        thousands at a time."""
+        if not len(positions):
+            return positions, positions
+        first, last = int(positions[0]) // BLOCK, int(positions[-1]) // BLOCK
+        blocks = [_block(self, block) for block in range(first, last + 1)]
+        inside = positions - first * BLOCK
+        sources, draws = (np.concatenate(parts)[inside] for parts in zip(*blocks, strict=True))
         return sources, self._rows(sources, draws)
 
     def _rows(self, sources: Indices, draws: Indices) -> Indices:
@@ -56,9 +63,10 @@ class RowPlan:
         for source, size in enumerate(self.rows):
             mine = np.flatnonzero(sources == source)
             epochs, offsets = np.divmod(draws[mine], size)
-            for epoch in np.unique(epochs):
-                now = epochs == epoch
-                rows[mine[now]] = permuted(offsets[now], size, (self.seed, source, int(epoch)))
+            bounds = np.flatnonzero(np.diff(epochs, prepend=-1, append=-1))     # draws of a source ascend
+            for start, stop in pairwise(bounds):
+                key = (self.seed, source, int(epochs[start]))
+                rows[mine[start:stop]] = permuted(offsets[start:stop], size, key)
         return rows
 
 
@@ -82,11 +90,11 @@ def permuted(offsets: Indices, size: int, key: tuple[int, ...]) -> Indices:
     """Where a pseudo-random permutation of range(size), named by `key`, sends `offsets`."""
     half = max(1, -(-(size - 1).bit_length() // 2))
     keys = _keys(key)
-    result = offsets.astype(np.uint64)
-    outside = np.ones(len(result), bool)
-    while outside.any():
-        result[outside] = _feistel(result[outside], half, keys)
-        outside = result >= size
+    result = _feistel(offsets.astype(np.uint64), half, keys)
+    outside = np.flatnonzero(result >= size)
+    while len(outside):
+        result[outside] = walked = _feistel(result[outside], half, keys)
+        outside = outside[walked >= size]
     return result.astype(np.int64)
 
 
@@ -98,16 +106,28 @@ def share_of_batch(step: int, *, batch: int, rank: int, world: int) -> tuple[int
     return step * batch + rank * count, count
 
 
+def positions_of(steps: range, *, batch: int, rank: int, world: int) -> Indices:
+    """(S, batch / world) the positions that worker `rank` of `world` reads for each of these global batches."""
+    start, count = share_of_batch(steps.start, batch=batch, rank=rank, world=world)
+    return start + batch * np.arange(len(steps))[:, None] + np.arange(count)
+
+
 def _feistel(values: Bits, half: int, keys: Bits) -> Bits:
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
     left, right = values >> shift, values & mask
     for key in keys:
-        left, right = right, left ^ (_mixed(right ^ key) & mask)
+        bits = _mixed(right ^ key)
+        bits &= mask
+        bits ^= left
+        left, right = right, bits
     return (left << shift) | right
 
 
 def _mixed(bits: Bits) -> Bits:
-    """SplitMix64's finaliser (doi:10.1145/2714064.2660195)."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    """SplitMix64's finaliser (doi:10.1145/2714064.2660195), in place."""
+    bits ^= bits >> np.uint64(30)
+    bits *= np.uint64(0xBF58476D1CE4E5B9)
+    bits ^= bits >> np.uint64(27)
+    bits *= np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    return bits

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.plan import Indices, RowPlan, share_of_batch
+from cogito_ray.text.pack import Ids
+from cogito_ray.text.plan import Indices, RowPlan, positions_of, share_of_batch
+
+PLANNED = 2**14
+"""Rows planned at a time: enough that the plan costs no calls per row."""
+GATHERED = 2**18
+"""Tokens gathered at a time: few enough to start at once on a cold disk."""
 
 
 @dataclass(frozen=True)
@@ -17,22 +22,31 @@ class MappedReader:
 
     def read(self, start: int, count: int) -> Indices:
         """(count, N) int64: the rows at positions [start, start + count) of the plan."""
-        sources, rows = self.plan.take(start, count)
-        ids = np.empty((count, self.corpus.length), np.int64)
-        for index, source in enumerate(self.corpus.sources):
-            mine = sources == index
-            ids[mine] = source.shards.train(rows[mine])
-        return ids
+        return self.at(np.arange(start, start + count)).astype(np.int64)
+
+    def at(self, positions: Indices) -> Ids:
+        """(P, N) in the integers of the shards: the rows at ascending positions (P,) of the plan."""
+        return self._gather(*self.plan.at(positions))
 
     def batches(self, steps: range, *, batch: int, rank: int = 0, world: int = 1) -> Iterator[Indices]:
         """(batch / world, N) int64 for each of `steps`: this worker's share of the global batch."""
-        for step in steps:
-            yield self.read(*share_of_batch(step, batch=batch, rank=rank, world=world))
+        _, count = share_of_batch(0, batch=batch, rank=rank, world=world)
+        at_once = max(1, GATHERED // (count * self.corpus.length))          # steps
+        for planned in _cut(steps, max(1, PLANNED // count)):
+            positions = positions_of(planned, batch=batch, rank=rank, world=world)
+            sources, rows = (each.reshape(-1, count) for each in self.plan.at(positions.reshape(-1)))       # (S, b)
+            for few in _cut(range(len(planned)), at_once):
+                now = slice(few.start, few.stop)
+                ids = self._gather(sources[now].reshape(-1), rows[now].reshape(-1))
+                yield from (share.astype(np.int64) for share in ids.reshape(len(few), count, -1))
+
+    def _gather(self, sources: Indices, rows: Indices) -> Ids:
+        ids = np.empty((len(rows), self.corpus.length), self.corpus.dtype)
+        for index, source in enumerate(self.corpus.sources):
+            mine = np.flatnonzero(sources == index)
+            ids[mine] = source.shards.train(rows[mine])
+        return ids
 
 
-def consumed(rows: Indices, before: str = "") -> str:
-    """Names the sequence of rows read so far; depends on rows and order, not on how they were batched."""
-    state = before.encode()
-    for row in rows:
-        state = blake2b(state + row.astype("<i8").tobytes(), digest_size=16).hexdigest().encode()
-    return state.decode()
+def _cut(steps: range, size: int) -> Iterator[range]:
+    return (steps[first : first + size] for first in range(0, len(steps), size))

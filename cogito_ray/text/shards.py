@@ -176,23 +176,33 @@ class TokenShards:
         return np.asarray(np.load(self.folder / COUNTS), np.int64)
 
     def _gather(self, side: Side, rows: Indices) -> Ids:
+        """Shard by shard in ascending order of rows, which is how disks read fastest."""
         shards = self.manifest.shards[side]
-        ends = np.cumsum([shard.rows for shard in shards])
-        owner = np.searchsorted(ends, rows, side="right")
-        result = np.empty((len(rows), self.manifest.length), self.manifest.dtype)
-        for index in np.unique(owner):
-            mine = owner == index
-            result[mine] = self._map(shards[index].file)[rows[mine] - (ends[index] - shards[index].rows)]
-        return result
+        starts = np.cumsum([0, *(shard.rows for shard in shards)])
+        order = np.argsort(rows)
+        ascending = rows[order]
+        bounds = np.searchsorted(ascending, starts)
+        result = np.empty(len(rows), self._whole_row)
+        for index in np.flatnonzero(np.diff(bounds)):
+            mine = slice(bounds[index], bounds[index + 1])
+            result[order[mine]] = np.take(self._map(shards[index].file), ascending[mine] - starts[index])
+        return result.view(self.manifest.dtype).reshape(len(rows), self.manifest.length)
 
-    def _map(self, file: str) -> Ids:
+    def _map(self, file: str) -> np.ndarray:
         if file not in self._maps:
-            self._maps[file] = map_shard(self.folder / file, self.manifest.length, np.dtype(self.manifest.dtype))
+            mapped = map_shard(self.folder / file, self.manifest.length, np.dtype(self.manifest.dtype))
+            self._maps[file] = mapped.view(np.ndarray).view(self._whole_row)[:, 0]
         return self._maps[file]
 
     @cached_property
-    def _maps(self) -> dict[str, Ids]:
+    def _maps(self) -> dict[str, np.ndarray]:
+        """(R,) of every shard in use."""
         return {}
+
+    @cached_property
+    def _whole_row(self) -> np.dtype[np.void]:
+        """A row as one value: gathering those is several times as fast as gathering rows of numbers."""
+        return np.dtype((np.void, self.manifest.length * np.dtype(self.manifest.dtype).itemsize))
 
 
 def has_size(folder: Path, shard: Shard) -> bool:

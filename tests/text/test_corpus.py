@@ -11,7 +11,7 @@ from corpora import data_spec, texts, two_sources
 
 from cogito_ray.text.corpus import Corpus, NotPrepared
 from cogito_ray.text.prepare import Progress, prepare_with, serially
-from cogito_ray.text.reader import MappedReader, consumed
+from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.shards import MANIFEST
 from cogito_ray.text.spec import DataSpec
 
@@ -203,11 +203,6 @@ def test_workers_together_read_the_plan_in_order_from_any_step(corpus: Corpus, w
     shares = [reader.batches(range(5, 9), batch=8, rank=rank, world=world) for rank in range(world)]
     together = np.concatenate([np.concatenate(step) for step in zip(*shares, strict=True)])
     np.testing.assert_array_equal(together, reader.read(40, 32))
-
-
-def test_what_was_consumed_does_not_depend_on_batches(corpus: Corpus) -> None:
-    rows = MappedReader(corpus, corpus.plan(seed=3)).read(0, 10)
-    assert consumed(rows[4:], consumed(rows[:4])) == consumed(rows) != consumed(rows[::-1])
 
 
 def test_shards_are_plain_parquet(corpus: Corpus) -> None:

@@ -1,9 +1,11 @@
 """The order of rows is a pure function of seed, position and weights."""
 
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
-from cogito_ray.text.plan import BLOCK, RowPlan, permuted, share_of_batch
+from cogito_ray.text.plan import BLOCK, RowPlan, permuted, positions_of, share_of_batch
 
 PLAN = RowPlan(rows=(700, 90, 11), weights=(3.0, 1.0, 0.5), seed=7)
 
@@ -26,6 +28,24 @@ def test_any_position_is_reached_without_what_came_before(start: int) -> None:
     tail_sources, tail_rows = PLAN.take(start, 1500)
     np.testing.assert_array_equal(tail_sources, sources[start : start + 1500])
     np.testing.assert_array_equal(tail_rows, rows[start : start + 1500])
+
+
+def test_the_order_never_changes() -> None:
+    """Runs that resume after an upgrade read on where they stopped: recorded when the first shards were written."""
+    drawn = np.stack(PLAN.take(0, 5000)).astype("<i8")
+    assert sha256(drawn.tobytes()).hexdigest()[:16] == "796f8a64f6498268"
+
+
+def test_scattered_positions_hold_what_they_hold_in_a_row() -> None:
+    positions = np.flatnonzero(np.random.default_rng(0).random(5000) < 0.1)
+    whole, some = PLAN.take(0, 5000), PLAN.at(positions)
+    np.testing.assert_array_equal([part[positions] for part in whole], some)
+
+
+def test_each_worker_plans_its_own_positions() -> None:
+    steps = range(3, 7)
+    shares = [positions_of(steps, batch=6, rank=rank, world=2) for rank in range(2)]
+    np.testing.assert_array_equal(np.hstack(shares), np.arange(18, 42).reshape(4, 6))
 
 
 def test_each_block_holds_each_source_by_its_weight() -> None:
