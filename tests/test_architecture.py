@@ -18,7 +18,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "nn": {"spec", "text.vocabulary"},
     "objectives": {"spec", "text.vocabulary"},
     "losses": MODEL,
-    "evaluation.words": {"spec", "text.vocabulary"},
+    "evaluation.words": {"spec", "text.vocabulary", "analysis"},
     "evaluation.trained": MODEL | {"run", "text", "evaluation", "records"},
     "training.optimizer": {"spec", "training.schedule"},
     "training.schedule": {"spec"},

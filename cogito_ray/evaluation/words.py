@@ -5,17 +5,17 @@ by one linear map: no labels, no training but ridge regressions in closed form, 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from cogito_ray.analysis.ridge import as_stored, folds, ridge
 from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
 
-FOLDS = 4
 FEWEST_ROWS = 32
 """Fewer rows than this tell nothing, and nothing is reported."""
 Encode = Callable[[Tensor], Tensor]
@@ -74,17 +74,17 @@ def content_auc(vectors: Tensor, present: Tensor) -> float:
     """
     if not vectors.isfinite().all():
         return math.nan
-    stored = _as_stored(vectors)
+    stored = as_stored(vectors)
     features = stored - stored[:1]                                          # exactly 0 where all rows are alike
     kernel = features @ features.T                                          # (R, R)
     answers = present.double()                                              # (R, W)
     concordant = pairs = torch.zeros(present.shape[1], dtype=torch.float64)
-    for told, asked in _folds(len(vectors)):
+    for told, asked in folds(len(vectors)):
         seen, new = kernel[told][:, told], kernel[asked][:, told]
         middle = seen.mean(dim=0)                                           # products with the mean of the rows seen
         centred = seen - middle - middle[:, None] + middle.mean()
         offset = new - middle - new.mean(dim=1, keepdim=True) + middle.mean()
-        scores = offset @ _ridge(centred, answers[told] - answers[told].mean(dim=0))
+        scores = offset @ ridge(centred, answers[told] - answers[told].mean(dim=0))
         won, of = _ordered_pairs(scores, present[asked])
         concordant, pairs = concordant + won, pairs + of
     return float((concordant / pairs)[pairs > 0].mean())
@@ -99,11 +99,11 @@ def order_accuracy(concepts: Tensor, exchanged: Tensor, lead: Tensor) -> float:
     """
     if not (concepts.isfinite().all() and exchanged.isfinite().all()):
         return math.nan
-    change = (_as_stored(concepts) - _as_stored(exchanged)).flatten(1)      # (R, C * D)
+    change = (as_stored(concepts) - as_stored(exchanged)).flatten(1)        # (R, C * D)
     kernel = change @ change.T                                              # (R, R)
     right = asked_for = torch.zeros(lead.shape[1], dtype=torch.float64)
-    for told, asked in _folds(len(concepts)):
-        scores = kernel[asked][:, told] @ _ridge(kernel[told][:, told], lead[told])
+    for told, asked in folds(len(concepts)):
+        scores = kernel[asked][:, told] @ ridge(kernel[told][:, told], lead[told])
         agreement = (scores * lead[asked]).sign()                           # 1 right, -1 wrong, 0 a guess
         is_asked = lead[asked] != 0
         right = right + ((agreement + 1) / 2 * is_asked).sum(dim=0)
@@ -125,26 +125,6 @@ def _presence(rows: Tensor, where: Tensor, vocabulary: Vocabulary) -> Tensor:
     counts = torch.zeros(len(rows), vocabulary.size).scatter_add_(1, rows, where.float())
     counts[:, list(vocabulary.special_ids)] = 0
     return counts > 0
-
-
-def _as_stored(vectors: Tensor) -> Tensor:
-    """In float64, rounded to bfloat16, in which vectors are kept and compared: collapsed concepts differ by less, and
-    a linear map of unlimited precision would read them as if they did not."""
-    return vectors.bfloat16().double()
-
-
-def _folds(rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Which rows (R,) a map is fitted to, and which it is asked about: every row once."""
-    fold = torch.arange(rows) % FOLDS
-    return ((fold != number, fold == number) for number in range(FOLDS))
-
-
-def _ridge(kernel: Tensor, answers: Tensor) -> Tensor:
-    """Dual weights (n, W) of ridge regression; the penalty is the kernel's (n, n) mean eigenvalue, which makes the
-    result the same at any scale of the vectors."""
-    penalty = kernel.diagonal().mean().clamp_min(torch.finfo(kernel.dtype).tiny)
-    weights: Tensor = torch.linalg.solve(kernel + penalty * torch.eye(len(kernel), dtype=kernel.dtype), answers)
-    return weights
 
 
 def _ordered_pairs(scores: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
