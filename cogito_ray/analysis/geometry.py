@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cogito_ray.analysis.rank import nuclear_rank
+from cogito_ray.analysis.spread import participation_ratio
 
 COLLAPSED = 0.01
 """A dimension whose standard deviation is smaller counts as collapsed."""
@@ -22,13 +23,15 @@ def _norms(concepts: Tensor) -> dict[str, float]:
 
 
 def _cosines(concepts: Tensor) -> dict[str, float]:
-    """Of two different concepts of one text; the mean is that of absolute values."""
+    """Of two different concepts of one text; the mean is that of absolute values. Closeness is the mean Gaussian kernel
+    of arXiv:2005.10242: 1 = all alike, exp(-4) = 0.018 for orthogonal ones."""
     unit = F.normalize(concepts, dim=-1)
     count = concepts.shape[1]
     one, two = torch.triu_indices(count, count, offset=1)
     cosines = (unit @ unit.mT)[:, one, two]                                 # (T, C * (C - 1) / 2)
     both = torch.cat([cosines, cosines], dim=1)                             # each pair is counted from both its ends
-    return _summary("cosine", both) | {"cosine_mean": float(cosines.abs().mean())}
+    kernel = (4 * cosines - 4).exp()                                        # exp(-2 d^2) of unit vectors at distance d
+    return _summary("cosine", both) | {"cosine_mean": float(cosines.abs().mean()), "closeness": float(kernel.mean())}
 
 
 def _summary(name: str, values: Tensor) -> dict[str, float]:
@@ -37,7 +40,8 @@ def _summary(name: str, values: Tensor) -> dict[str, float]:
 
 
 def _dimensions(concepts: Tensor) -> dict[str, float]:
-    """Spread over all concepts of all texts. The participation ratio counts directions (DOI 10.1101/214262)."""
+    """Spread over all concepts of all texts. A final layer norm leaves one direction without variance, and with it no
+    isotropy."""
     rows = concepts.flatten(0, 1)                                           # (T * C, D)
     deviations = rows.std(dim=0)                                            # (D,)
     variances = torch.linalg.svdvals(rows - rows.mean(dim=0)).square()      # (min(T * C, D),), descending
@@ -45,15 +49,15 @@ def _dimensions(concepts: Tensor) -> dict[str, float]:
         **_summary("dimension_deviation", deviations),
         "dimension_deviation_smallest": float(deviations.min()),
         "collapsed_dimensions": float((deviations < COLLAPSED).sum()),
-        "participation_ratio": float(variances.sum().square() / variances.square().sum()),
-        "isotropy": float(variances[-1] / variances[0]),
+        "participation_ratio": participation_ratio(rows),
+        "isotropy": float(variances[-1] / variances[0].clamp_min(torch.finfo(variances.dtype).tiny)),
     }
 
 
 def _mean_spectrum(mean: Tensor) -> dict[str, float]:
     """Of the batch-mean concepts (C, D), not centred."""
     energy = torch.linalg.svdvals(mean).square()
-    share = (energy / energy.sum()).cumsum(dim=0)
+    share = (energy / energy.sum().clamp_min(torch.finfo(energy.dtype).tiny)).cumsum(dim=0)
     return {
         "mean_nuclear_rank": nuclear_rank(mean),
         "mean_energy_top_1": float(share[0]),

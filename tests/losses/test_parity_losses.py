@@ -82,6 +82,7 @@ GEOMETRY = {
     "cosine_mean": "mean_concept_similarity",
     "cosine_deviation": "std_concept_similarity",
     "cosine_largest": "max_concept_similarity",
+    "closeness": "uniformity_loss",
     "dimension_deviation_mean": "mean_dimension_std",
     "dimension_deviation_smallest": "min_dimension_std",
     "dimension_deviation_largest": "max_dimension_std",
