@@ -4,7 +4,15 @@ import sys
 
 from pydantic import ValidationError
 
-from cogito_ray.commands import check, evaluate, prepare, report, sweep, train  # noqa: F401  (each adds itself to app)
+from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
+    check,
+    evaluate,
+    prepare,
+    publish,
+    report,
+    sweep,
+    train,
+)
 from cogito_ray.commands.app import app, err
 from cogito_ray.spec import explain
 

@@ -40,6 +40,7 @@ ONLY = {  # library -> the only packages that may import it, anywhere
     "typer": {"commands"},
     "rich": {"commands"},
     "plotly": {"records"},
+    "wandb": {"records"},
 }
 LIGHT = {"torch", "pydantic", "numpy", "safetensors"}
 LIBRARIES = {  # package -> all that it may import when it is imported; inside functions it may import more

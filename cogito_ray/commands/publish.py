@@ -1,0 +1,27 @@
+"""cogito-ray publish: sends a record to a tracker."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cogito_ray.commands.app import app, out
+
+POLL_S = 10.0
+
+
+@app.command(epilog="Example: cogito-ray publish runs/quickstart --project concepts")
+def publish(
+    folder: Annotated[Path, typer.Argument(help="A sweep's or run's folder.", show_default=False)],
+    project: Annotated[str, typer.Option(help="Of Weights & Biases.")] = "cogito-ray",
+    follow: Annotated[bool, typer.Option(help="Go on until the sweep is complete.")] = False,
+) -> None:
+    """Send a record to Weights & Biases, also while it grows; what was sent is not sent again."""
+    from cogito_ray.records import tracker
+
+    record = tracker.publish(folder, project)
+    while follow and not record.is_complete:
+        time.sleep(POLL_S)
+        record = tracker.publish(folder, project)
+    out.print(f"{len(record.trials)} trials of {folder} are in project {project}", markup=False)
