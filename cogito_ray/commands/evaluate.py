@@ -16,6 +16,7 @@ from cogito_ray.evaluation.tasks import DEFAULT, tasks_of
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)],
     tasks: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(DEFAULT),
+    protocol: Annotated[str, typer.Option(help="zero-shot, probe, fine-tune.")] = "zero-shot,probe",
     data: Annotated[
         Path | None, typer.Option(help="Folder of Parquet files such as glue/stsb/train.parquet; none: from the hub.")
     ] = None,
@@ -26,8 +27,9 @@ def evaluate(
     from cogito_ray.evaluation.trained import Trained
 
     asked = tasks_of(tasks.split(","))
+    ways = labelled.protocols_of(protocol.split(","))
     trained = Trained.open(checkpoint)
-    results = list(labelled.evaluate(trained.reader, asked, data))
+    results = [result for question in labelled.questions(asked, ways) for result in question.ask(trained.reader, data)]
     if as_json:
         told = {"run": trained.run.digest(), "step": trained.step, "results": [asdict(result) for result in results]}
         print(json.dumps(told))

@@ -1,64 +1,92 @@
-"""A frozen model on labelled tasks: every score with its interval, and beside it what useless models score."""
+"""A trained model on labelled tasks: every score with its interval, and beside it what useless models score."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cogito_ray.evaluation import scores
-from cogito_ray.evaluation.probe import probes
-from cogito_ray.evaluation.reader import POOLINGS, TextReader
-from cogito_ray.evaluation.tasks import Examples, Task, read
-from cogito_ray.evaluation.zero_shot import similarities
+from cogito_ray.evaluation.fine_tune import FineTuneSpec
+from cogito_ray.evaluation.probe import ProbeSpec
+from cogito_ray.evaluation.reader import TextReader
+from cogito_ray.evaluation.tasks import Task, place_of, read
+from cogito_ray.evaluation.zero_shot import ZeroShotSpec
+from cogito_ray.spec import digest
 
-MOST = 5000
-"""Training examples a probe reads, drawn at random, the same for every model."""
+ProtocolSpec = ZeroShotSpec | ProbeSpec | FineTuneSpec
+"""How a model is asked: `zero-shot` trains nothing, `probe` a linear map of frozen vectors, `fine-tune` everything."""
+PROTOCOLS: dict[str, type[ProtocolSpec]] = {
+    "zero-shot": ZeroShotSpec,
+    "probe": ProbeSpec,
+    "fine-tune": FineTuneSpec,
+}
+BASELINES = frozenset({"token_means", "bag_of_words", "majority"})
 
 
 @dataclass(frozen=True)
 class Result:
     task: str
     protocol: str
-    """zero_shot: cosine, nothing trained; probe: a linear map of frozen vectors."""
     vectors: str
-    """mean, max, all: the pooling of concepts; token_means, bag_of_words, majority: baselines that use no concepts."""
+    """mean, max, all: the pooling of concepts; a head's kind; or one of BASELINES, which use no concepts."""
     metric: str
     score: scores.Score
     examples: int
     """Scored ones."""
+    seed: int = 0
 
     @property
     def is_baseline(self) -> bool:
         """Whether no concepts were used."""
-        return self.vectors not in POOLINGS
+        return self.vectors in BASELINES
 
 
-def evaluate(reader: TextReader, tasks: Sequence[Task], data: Path | None, most: int = MOST) -> Iterator[Result]:
-    """Results in the tasks' order. Every file is looked at before anything is computed."""
-    splits = [(task, read(task, task.train, data), read(task, task.scored, data)) for task in tasks]
-    for task, train, scored in splits:
-        if task.graded and scored.two is not None:
-            for vectors, cosines in similarities(reader, scored).items():
-                yield from _results(task, "zero_shot", vectors, scored, cosines)
-        for vectors, told in probes(reader, task, train=some(train, most), scored=scored):
-            yield from _results(task, "probe", vectors, scored, told)
+@dataclass(frozen=True)
+class Question:
+    """One task put in one way: the unit that is computed, recorded, and never computed again."""
+
+    task: Task
+    protocol: ProtocolSpec
+    seed: int
+
+    def key(self, data: Path | None) -> str:
+        """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
+        places = [place_of(self.task, split, data) for split in (self.task.train, self.task.scored)]
+        asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
+        return digest(asked | {"data": places})
+
+    def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
+        """Every answer under every metric of the task."""
+        train, scored = (read(self.task, split, data) for split in (self.task.train, self.task.scored))
+        told = self.protocol.answers(reader, self.task, train=train, scored=scored, seed=self.seed)
+        return [
+            Result(
+                task=self.task.name,
+                protocol=self.protocol.kind,
+                vectors=vectors,
+                metric=metric,
+                score=scores.score(metric, scored.labels, predictions),
+                examples=len(scored),
+                seed=self.seed,
+            )
+            for vectors, predictions in told
+            for metric in self.task.metrics
+        ]
 
 
-def some(examples: Examples, most: int, seed: int = 0) -> Examples:
-    """At most `most` of the examples."""
-    if len(examples) <= most:
-        return examples
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(examples))[:most])
-    two = None if examples.two is None else [examples.two[index] for index in chosen]
-    return Examples([examples.one[index] for index in chosen], two, examples.labels[chosen])
+def protocols_of(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]] = {}) -> list[ProtocolSpec]:
+    """The protocols of these names with these settings. ValueError for names that are none."""
+    if unknown := [name for name in names if name not in PROTOCOLS]:
+        raise ValueError(f"no protocol is called {', '.join(unknown)}; there are {', '.join(PROTOCOLS)}")
+    return [PROTOCOLS[name].model_validate(settings.get(name, {})) for name in names]
 
 
-def _results(
-    task: Task, protocol: str, vectors: str, scored: Examples, told: NDArray[Any]
-) -> Iterator[Result]:
-    for metric in task.metrics:
-        score = scores.score(metric, scored.labels, told)
-        yield Result(task.name, protocol, vectors, metric, score, len(scored))
+def questions(tasks: Sequence[Task], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[Question]:
+    """Every task in every way that suits it, in the tasks' order; what no chance enters is asked once."""
+    return [
+        Question(task, protocol, seed)
+        for task in tasks
+        for protocol in protocols
+        if protocol.suits(task)
+        for seed in range(seeds if protocol.seeded else 1)
+    ]

@@ -4,13 +4,16 @@ Ridge regression and the classifier made of it; the penalty is chosen by leave-o
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.tasks import Examples, Task
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.spec import Spec
 
 PENALTIES = np.logspace(-1, 5, 7)
 COMMON_WORDS = 300
@@ -18,19 +21,38 @@ Features = NDArray[np.floating]
 Vectorize = Callable[[Sequence[str]], Features]
 
 
-def probes(
-    reader: TextReader, task: Task, *, train: Examples, scored: Examples
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    """(name, a prediction for each scored example) of mean concepts, token means, bags of words and the majority."""
-    vectorizers: dict[str, Vectorize] = {
-        "mean": lambda texts: reader.pooled(texts, "mean"),
-        "token_means": reader.token_means,
-        "bag_of_words": bag_of_words([*train.one, *(train.two or [])]),
-    }
-    for name, vectorize in vectorizers.items():
-        known, asked = (features(examples, vectorize) for examples in (train, scored))
-        yield name, predict(known, train.labels, asked, graded=task.graded)
+class ProbeSpec(Spec):
+    kind: Literal["probe"] = "probe"
+    seeded: ClassVar[bool] = False
+    rows: PositiveInt = 5000
+    """Training examples, at most, the same for every model."""
+
+    def suits(self, task: Task) -> bool:
+        return True
+
+    def faults(self, model: ConceptModel) -> list[str]:
+        return []
+
+    def answers(
+        self, reader: TextReader, task: Task, *, train: Examples, scored: Examples, seed: int
+    ) -> Iterator[tuple[str, NDArray[Any]]]:
+        """(name, a prediction for each scored example) of mean concepts and token means, then of baselines."""
+        known = train.some(self.rows)
+        yield "mean", _probe(lambda texts: reader.pooled(texts, "mean"), task, train=known, scored=scored)
+        yield "token_means", _probe(reader.token_means, task, train=known, scored=scored)
+        yield from baselines(task, train=known, scored=scored)
+
+
+def baselines(task: Task, *, train: Examples, scored: Examples) -> Iterator[tuple[str, NDArray[Any]]]:
+    """What no model at all says: a linear map of bags of words, and the majority."""
+    words = bag_of_words([*train.one, *(train.two or [])])
+    yield "bag_of_words", _probe(words, task, train=train, scored=scored)
     yield "majority", np.full(len(scored), majority(train.labels, graded=task.graded))
+
+
+def _probe(vectorize: Vectorize, task: Task, *, train: Examples, scored: Examples) -> NDArray[Any]:
+    known, asked = (features(examples, vectorize) for examples in (train, scored))
+    return predict(known, train.labels, asked, graded=task.graded)
 
 
 def features(examples: Examples, vectorize: Vectorize) -> Features:

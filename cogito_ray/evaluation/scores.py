@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 
 RESAMPLES = 500
+AT_ONCE = 50
+"""Resamples in memory."""
 COVERAGE = 0.95
+ROUNDING, TINY = 1e-12, float(np.finfo(np.float64).tiny)
 Values = np.ndarray[tuple[int], np.dtype[Any]]
+Resampled = np.ndarray[tuple[int, int], np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,51 @@ def _matthews(labels: Values, predictions: Values) -> float:
     return float(matthews_corrcoef(labels, predictions))
 
 
-METRICS: dict[str, Callable[[Values, Values], float]] = {
-    "accuracy": _accuracy,
-    "f1": _f1,
-    "pearson": _pearson,
-    "spearman": _spearman,
-    "matthews": _matthews,
+def _accuracies(labels: Resampled, predictions: Resampled) -> Values:
+    accuracies: Values = (labels == predictions).mean(axis=1)
+    return accuracies
+
+
+def _f1s(labels: Resampled, predictions: Resampled) -> Values:
+    both = ((labels == 1) & (predictions == 1)).sum(axis=1)
+    either = (labels == 1).sum(axis=1) + (predictions == 1).sum(axis=1)
+    f1s: Values = 2 * both / np.maximum(either, 1)
+    return f1s
+
+
+def _pearsons(labels: Resampled, predictions: Resampled) -> Values:
+    """Of two classes this is Matthews' coefficient, too."""
+    centred = [values - values.mean(axis=1, keepdims=True) for values in (labels, predictions)]
+    one, two = (values / np.abs(values).max(axis=1, keepdims=True).clip(min=TINY) for values in centred)
+    products = (one * two).sum(axis=1)
+    norms = np.sqrt((one**2).sum(axis=1) * (two**2).sum(axis=1))
+    vary = [np.ptp(values, axis=1) > ROUNDING * np.abs(values).max(axis=1) for values in (labels, predictions)]
+    pearsons: Values = np.where(vary[0] & vary[1], products / norms.clip(min=TINY), 0.0)
+    return pearsons
+
+
+def _spearmans(labels: Resampled, predictions: Resampled) -> Values:
+    from scipy.stats import rankdata
+
+    vary = np.ptp(predictions, axis=1) > ROUNDING * np.abs(predictions).max(axis=1)
+    ranks = [rankdata(values, axis=1) for values in (labels, predictions)]
+    return np.where(vary, _pearsons(ranks[0], ranks[1]), 0.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    value: Callable[[Values, Values], float]
+    """Of labels (n,) and predictions (n,), through scikit-learn or scipy."""
+    values: Callable[[Resampled, Resampled], Values]
+    """The same of each row of (R, n), at once: a library's call for each of hundreds of resamples takes seconds."""
+
+
+METRICS = {
+    "accuracy": Metric(_accuracy, _accuracies),
+    "f1": Metric(_f1, _f1s),
+    "pearson": Metric(_pearson, _pearsons),
+    "spearman": Metric(_spearman, _spearmans),
+    "matthews": Metric(_matthews, _pearsons),
 }
 OF_GRADES = {"pearson", "spearman"}
 
@@ -68,17 +111,18 @@ def value_of(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[
 
     ValueError where predictions are several columns, not finite, or labels do not vary where a metric needs them to.
     """
-    return METRICS[metric](labels, _checked(metric, labels, predictions))
+    return METRICS[metric].value(labels, _checked(metric, labels, predictions))
 
 
 def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]], seed: int = 0) -> Score:
     """`value_of` with the interval that `seed` draws."""
     flat = _checked(metric, labels, predictions)
-    draw = np.random.default_rng(seed)
-    drawn = (draw.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
-    values = [METRICS[metric](labels[chosen], flat[chosen]) for chosen in drawn]
-    low, high = np.quantile(values, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Score(METRICS[metric](labels, flat), float(low), float(high))
+    draw, values = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES // AT_ONCE):
+        chosen = draw.integers(0, len(labels), (AT_ONCE, len(labels)))
+        values.append(METRICS[metric].values(labels[chosen], flat[chosen]))
+    low, high = np.quantile(np.concatenate(values), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Score(METRICS[metric].value(labels, flat), float(low), float(high))
 
 
 def _checked(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]]) -> Values:
@@ -96,4 +140,4 @@ def _checked(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[
 
 def _vary(labels: Values, predictions: Values) -> bool:
     """Beyond the rounding of equal sums."""
-    return all(np.ptp(values) > 1e-12 * np.abs(values).max(initial=0.0) for values in (labels, predictions))
+    return all(np.ptp(values) > ROUNDING * np.abs(values).max(initial=0.0) for values in (labels, predictions))

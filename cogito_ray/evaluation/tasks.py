@@ -4,10 +4,11 @@ GLUE (arXiv:1804.07461), SICK (LREC 2014, L14-1314) and PAWS (arXiv:1904.01130),
 read from the hub by name or from a folder of Parquet files, `<folder>/<task's folder>/<split>.parquet`.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,6 +43,14 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def some(self, most: int, seed: int = 0) -> Self:
+        """At most `most` of them, drawn by the seed, in their order."""
+        if len(self) <= most:
+            return self
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:most])
+        two = None if self.two is None else [self.two[index] for index in chosen]
+        return type(self)([self.one[index] for index in chosen], two, self.labels[chosen])
 
 
 PAIR = ("sentence1", "sentence2")
@@ -102,6 +111,14 @@ def tasks_of(names: Iterable[str]) -> list[Task]:
     return [TASKS[name] for name in names]
 
 
+def place_of(task: Task, split: str, data: Path | None) -> str:
+    """What a split is, in a word that changes when its content does: the hash of its file, or its name on the hub."""
+    if data is None:
+        return f"{task.hub}/{task.config or 'default'}/{split}"
+    with _file(task, data / task.folder / f"{split}.parquet").open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def read(task: Task, split: str, data: Path | None) -> Examples:
     """A split's examples, from `data` or, if that is None, from the hub.
 
@@ -119,9 +136,13 @@ def read_file(task: Task, file: Path) -> Examples:
     """One Parquet file's examples; faults as in `read`."""
     from pyarrow import parquet
 
+    return _examples(task, str(file), parquet.read_table(_file(task, file)).to_pydict())
+
+
+def _file(task: Task, file: Path) -> Path:
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; put the hub's {file.name} there, or leave {task.name} out")
-    return _examples(task, str(file), parquet.read_table(file).to_pydict())
+    return file
 
 
 def _examples(task: Task, place: str, columns: dict[str, list[Any]]) -> Examples:

@@ -1,20 +1,41 @@
 """Similarity without training: the cosine of two texts' vectors against human grades (SentEval, arXiv:1803.05449)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cogito_ray.evaluation.reader import POOLINGS, TextReader
 from cogito_ray.evaluation.scores import value_of
-from cogito_ray.evaluation.tasks import TASKS, Examples, read_file
+from cogito_ray.evaluation.tasks import TASKS, Examples, Task, read_file
 from cogito_ray.nn.model import ConceptModel
+from cogito_ray.spec import Spec
 from cogito_ray.text.tokenizer import TextTokenizer
 
 PAIRS_AT_ONCE = 512
+
+
+class ZeroShotSpec(Spec):
+    kind: Literal["zero-shot"] = "zero-shot"
+    seeded: ClassVar[bool] = False
+
+    def suits(self, task: Task) -> bool:
+        """A cosine is a grade of two texts, and no class."""
+        return task.graded and len(task.texts) == 2
+
+    def faults(self, model: ConceptModel) -> list[str]:
+        return []
+
+    def answers(
+        self, reader: TextReader, task: Task, *, train: Examples, scored: Examples, seed: int
+    ) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """(pooling or baseline, a cosine for each scored example)."""
+        yield from similarities(reader, scored).items()
+        yield "majority", np.zeros(len(scored))
 
 
 def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.float64]:

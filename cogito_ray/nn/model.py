@@ -83,6 +83,7 @@ class ConceptModel(nn.Module):
 
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary, length: int, *, log_unigram: Tensor | None = None):
         super().__init__()
+        self.width, self.heads = spec.width, spec.heads
         token_width = spec.token_width or spec.width
         embedding = spec.embedding.build(vocabulary.size, length, token_width)
         self.encoder = _encoder(spec, embedding, length)

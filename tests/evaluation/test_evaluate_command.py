@@ -48,7 +48,7 @@ def test_a_script_gets_one_object(trained, evaluate):
     told = json.loads(out)
     assert (status, told["run"], told["step"]) == (0, run.digest(), 20)
     first = told["results"][0]
-    assert (first["task"], first["protocol"], first["vectors"]) == ("sick-relatedness", "zero_shot", "mean")
+    assert (first["task"], first["protocol"], first["vectors"]) == ("sick-relatedness", "zero-shot", "mean")
     assert first["score"]["low"] <= first["score"]["value"] <= first["score"]["high"]
 
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from cogito_ray.evaluation.labelled import some
 from cogito_ray.evaluation.probe import bag_of_words, features, majority, predict
 from cogito_ray.evaluation.tasks import Examples
 
@@ -43,8 +42,9 @@ def test_a_bag_of_words_knows_which_words_stand_there():
 
 def test_some_examples_are_drawn_alike_every_time_and_stay_together():
     examples = Examples([str(n) for n in range(50)], [str(-n) for n in range(50)], np.arange(50))
-    drawn = some(examples, 10)
-    assert drawn.one == some(examples, 10).one == [str(n) for n in drawn.labels]
+    drawn = examples.some(10)
+    assert drawn.one == examples.some(10).one == [str(n) for n in drawn.labels]
     assert drawn.two == [str(-n) for n in drawn.labels]
     assert len(set(drawn.one)) == 10
-    assert some(examples, 50) is examples
+    assert examples.some(50) is examples
+    assert examples.some(10, seed=1).one != drawn.one

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cogito_ray.evaluation.scores import METRICS, score, value_of
+from cogito_ray.evaluation.scores import METRICS, OF_GRADES, score, value_of
 
 GRADES = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 
@@ -25,6 +25,38 @@ GRADES = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
 )
 def test_a_metric_has_its_value_by_hand(metric: str, labels, predictions, value: float):
     assert value_of(metric, np.array(labels), np.array(predictions)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_all_resamples_at_once_have_the_values_of_each(metric: str):
+    draw = np.random.default_rng(0)
+    labels, predictions = draw.integers(0, 2, (40, 9)), draw.integers(0, 2, (40, 9))    # ties; some rows are constant
+    if metric in OF_GRADES:
+        labels, predictions = labels + draw.integers(0, 3, (40, 9)), predictions * draw.choice([0.0, 0.3, 1e9], (40, 1))
+    at_once = METRICS[metric].values(labels, predictions)
+    assert at_once == pytest.approx([METRICS[metric].value(*row) for row in zip(labels, predictions, strict=True)])
+    assert 0.0 in at_once or metric == "accuracy"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_is_that_of_the_reference_library(metric: str):
+    """Of the libraries' functions by their official names, on classes with ties and a grade's column."""
+    from scipy import stats
+    from sklearn import metrics
+
+    reference = {
+        "accuracy": metrics.accuracy_score,
+        "f1": metrics.f1_score,
+        "matthews": metrics.matthews_corrcoef,
+        "pearson": lambda one, two: np.corrcoef(one, two)[0, 1],
+        "spearman": lambda one, two: np.corrcoef(stats.rankdata(one), stats.rankdata(two))[0, 1],
+    }
+    draw = np.random.default_rng(1)
+    labels, predictions = draw.integers(0, 2, 60), draw.integers(0, 2, 60)
+    if metric in OF_GRADES:
+        labels, predictions = draw.integers(0, 6, 60) / 2.0, draw.normal(size=60).round(1)
+    expected = reference[metric](labels, predictions)
+    assert value_of(metric, labels, predictions[:, None]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("metric", ["pearson", "spearman"])

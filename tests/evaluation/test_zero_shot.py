@@ -6,7 +6,7 @@ import pytest
 from pyarrow import parquet
 
 from cogito_ray.evaluation.encode import encode
-from cogito_ray.evaluation.labelled import evaluate
+from cogito_ray.evaluation.labelled import protocols_of, questions
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.rung import scores_of
 from cogito_ray.evaluation.tasks import TASKS, Examples, read
@@ -94,15 +94,16 @@ def test_the_folder_of_stsb_must_be_absolute(trained):
 
 def test_every_score_of_a_task_stands_beside_baselines(reader, tmp_path):
     write_stsb(tmp_path / "glue/stsb", pairs(60))
-    results = list(evaluate(reader, [TASKS["stsb"]], tmp_path))
+    asked = questions([TASKS["stsb"]], protocols_of(["zero-shot", "probe"]), seeds=3)
+    results = [result for question in asked for result in question.ask(reader, tmp_path)]
     assert len(read(TASKS["stsb"], "validation", tmp_path)) == results[0].examples
     probed = [(result.vectors, result.metric) for result in results if result.protocol == "probe"]
     named = ["mean", "token_means", "bag_of_words", "majority"]
     assert probed == [(vectors, metric) for vectors in named for metric in ("pearson", "spearman")]
-    compared = {result.vectors for result in results if result.protocol == "zero_shot"}
-    assert compared == {"mean", "max", "all", "token_means", "bag_of_words"}
+    compared = {result.vectors for result in results if result.protocol == "zero-shot"}
+    assert compared == {"mean", "max", "all", "token_means", "bag_of_words", "majority"}
     assert all(result.score.low <= result.score.high for result in results)
-    assert [result.score.value for result in results if result.vectors == "majority"] == [0.0, 0.0]
+    assert [result.score.value for result in results if result.vectors == "majority"] == [0.0] * 4
 
 
 def test_asking_leaves_a_model_in_training_mode(reader):
