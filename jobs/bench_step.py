@@ -40,7 +40,7 @@ from cogito_ray.run import RunSpec
 from cogito_ray.text.prepare import prepare_with, serially
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.loop import Facts, fit
+from cogito_ray.training.loop import Facts, Report, fit
 
 CPU = torch.device("cpu")
 Step = Callable[[TotalLoss, Tensor, View, Vocabulary], Tensor]
@@ -289,16 +289,17 @@ def _curve(run: RunSpec, storage: Path, rate: float) -> None:
         apart += _clock(CPU) - before
         return scores
 
-    def report(step: int, metrics: dict[str, float]) -> None:
+    def tell(report: Report) -> None:
         seconds = _clock(CPU) - start - apart
-        print(f"{rate:>12g} {step:>6} {seconds:>8.1f} {metrics['eval/reconstruction_nats']:>14.3f}", flush=True)
+        nats = report.metrics["eval/reconstruction_nats"]
+        print(f"{rate:>12g} {report.step:>6} {seconds:>8.1f} {nats:>14.3f}", flush=True)
 
     fit(
         run,
         Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: (torch.from_numpy(rows) for rows in batches),
         evaluate=evaluate,
-        report=report,
+        tell=tell,
     )
 
 

@@ -58,6 +58,8 @@ class Reported(Spec):
     seconds: float
     """Since the trial started, interruptions left out."""
     metrics: dict[str, float]
+    rows: str | None = None
+    """Names the rows read so far: equal for two runs that saw the same ones at the same positions."""
 
 
 Status = Literal["completed", "stopped", "failed"]

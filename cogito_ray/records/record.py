@@ -70,6 +70,11 @@ class Trial:
         reported = max((report.seconds for report in self.reports.values()), default=0.0)
         return reported or (self.end.at - self.started if self.end else 0.0)
 
+    @property
+    def rows(self) -> str | None:
+        """Names the rows read up to the last report; equal for two runs that saw the same data."""
+        return self.reports[max(self.reports)].rows if self.reports else None
+
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every report that has the metric."""
         reports = sorted(self.reports.items())

@@ -83,4 +83,5 @@ class _Teller(UserCallback):
             else:
                 seconds = time.time() - self._began
                 step, numbers = first["step"], metrics_of(first)
-                ledger.append(Reported(trial=self._trial, step=step, seconds=seconds, metrics=numbers))
+                rows = first["rows"]
+                ledger.append(Reported(trial=self._trial, step=step, seconds=seconds, metrics=numbers, rows=rows))

@@ -40,7 +40,7 @@ class Scribe(Callback):
         if metrics := metrics_of(result):
             seconds = self._before.get(name, 0.0) + time.monotonic() - self._began[name]
             self._ledger.append(
-                Reported(trial=name, step=result["step"], seconds=seconds, metrics=metrics)
+                Reported(trial=name, step=result["step"], seconds=seconds, metrics=metrics, rows=result["rows"])
             )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

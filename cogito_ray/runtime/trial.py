@@ -65,6 +65,6 @@ def _train_worker(config: dict[str, Any]) -> None:
 def _train(job: worker.Job, tell: Callable[[dict[str, Any]], None], *, rank: int = 0) -> None:
     """A run that a guard ends is reported, not raised: raising would make Ray try the same thing again."""
     try:
-        worker.train(job, lambda step, metrics: tell(progress(step, metrics)), rank=rank)
+        worker.train(job, lambda report: tell(progress(report.step, report.metrics, rows=report.rows)), rank=rank)
     except RunDied as dead:
         tell(death(dead.step, str(dead)))

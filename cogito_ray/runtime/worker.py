@@ -16,7 +16,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.checkpoint import Checkpoints
-from cogito_ray.training.loop import Facts, Report, fit
+from cogito_ray.training.loop import Facts, Tell, fit
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class Job:
     """Holds the token shards of every corpus."""
     folder: Path
     """Holds this run's checkpoints."""
+    leave: Path | None = None
+    """While this file exists, the run leaves a checkpoint after its next report, and ends."""
 
 
-def train(job: Job, report: Report, *, rank: int = 0) -> None:
+def train(job: Job, tell: Tell, *, rank: int = 0) -> None:
     """Train `job` in this process, as worker `rank` of its run, from its newest checkpoint to the end."""
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
@@ -42,8 +44,9 @@ def train(job: Job, report: Report, *, rank: int = 0) -> None:
         Facts(vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: _micro_batches(run, corpus, done, rank=rank),
         evaluate=scores_of(run, corpus, vocabulary),
-        report=report,
+        tell=tell,
         checkpoints=Checkpoints(job.folder / "checkpoints", run.digest()),
+        leave=lambda: job.leave is not None and job.leave.exists(),
     )
 
 

@@ -19,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cogito_ray.training.guards import Seen
+from cogito_ray.training.rows import NONE_READ
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -37,6 +38,8 @@ class State:
     """Times it has gone back because it diverged; each made the learning rate smaller."""
     seen: tuple[Seen, ...] = ()
     """Reports that guards look back on."""
+    rows: str = NONE_READ
+    """Names the rows read so far (see `training.rows`)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Checkpoints:
         load_model(module, str(folder / "model.safetensors"), strict=True)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"))
         seen = tuple(Seen(**report) for report in state["seen"])
-        return State(int(state["step"]), int(state["rollbacks"]), seen)
+        return State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]))
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)

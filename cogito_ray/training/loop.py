@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -25,13 +25,12 @@ from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.checkpoint import Checkpoints, State
 from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
 from cogito_ray.training.meter import Meter
+from cogito_ray.training.rows import NONE_READ, added, hash_of
 
 log = logging.getLogger(__name__)
 
 Feed = Callable[[int], Iterator[Tensor]]
 """Steps done -> this worker's micro-batches from there on, each (micro_batch, N) int64 clean token ids."""
-Report = Callable[[int, dict[str, float]], None]
-"""Called on every worker with the step and, on the first worker, its metrics (empty on the others)."""
 Evaluate = Callable[[ConceptModel], dict[str, float]]
 
 
@@ -44,16 +43,42 @@ class Facts:
     """(V,) log frequency of each token in the training rows."""
 
 
+class RunLeft(Exception):
+    """The run was asked to end before its last step, and left a checkpoint from which it can go on."""
+
+    def __init__(self, step: int):
+        super().__init__(f"left at step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells after `step` steps."""
+
+    step: int
+    metrics: dict[str, float]
+    """Empty but on the first worker."""
+    rows: str
+    """Names the rows that all workers have read since the run began (see `training.rows`)."""
+
+
+Tell = Callable[[Report], None]
+
+
 def fit(
     run: RunSpec,
     facts: Facts,
     *,
     feed: Feed,
     evaluate: Evaluate,
-    report: Report,
+    tell: Tell,
     checkpoints: Checkpoints | None = None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> ConceptModel:
-    """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover."""
+    """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover.
+
+    The first worker asks `leave` after each report; if it says so, all write what is needed to go on and raise RunLeft.
+    """
     trainer = _Trainer(run, facts)
     keeper = _Keeper(trainer, checkpoints)
     keeper.resume()
@@ -63,9 +88,12 @@ def fit(
             if verdict is not None:
                 keeper.go_back(step, verdict)
                 break
-            report(step, metrics)
+            tell(Report(step, metrics, trainer.rows))
             trainer.meter.restart()
             keeper.reported(step)
+            if step < run.training.steps and trainer.hears(leave):
+                keeper.leave(step)
+                raise RunLeft(step)
     return trainer.total.model
 
 
@@ -81,12 +109,14 @@ class _Trainer:
         self.wrapped, self.optimizer = self.accelerator.prepare(self.total, run.training.optimizer.build(self.total))
         self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
         self.guards = Guards(run.training.guards, _watched(run))
+        self.rows, self._own_rows = NONE_READ, 0
 
     def steps(self, state: State, feed: Feed) -> Iterator[int]:
         """Train on from `state`; stop after every step that is to be reported, and name it."""
         training = self.run.training
         rate = training.optimizer.learning_rate * training.on_divergence.factor**state.rollbacks
         self.guards.remember(state.seen)
+        self.rows, self._own_rows = state.rows, 0
         self.meter.restart()
         batches = feed(state.step)
         for step in range(state.step + 1, training.steps + 1):
@@ -96,9 +126,15 @@ class _Trainer:
 
     def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         """What happened since the last report (empty but on the first worker), and what its guards say to all."""
+        self.rows, self._own_rows = added(self.rows, *gather_object([self._own_rows])), 0
         metrics, verdict = self._measured(step, evaluate) if self.leads else ({}, None)
         [verdict] = broadcast_object_list([verdict])
         return metrics, verdict
+
+    def hears(self, leave: Callable[[], bool]) -> bool:
+        """Whether the first worker was asked to leave: the same on every worker."""
+        [asked] = broadcast_object_list([self.leads and leave()])
+        return bool(asked)
 
     def _measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         metrics = self.meter.read() | self.total.gradient_shares()
@@ -116,8 +152,10 @@ class _Trainer:
         for micro in range(self.run.micro_batches_per_worker):
             with self.meter.waiting():
                 ids = next(batches)
+            index = self._index(micro)
+            self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
             with self.accelerator.accumulate(self.wrapped):
-                self._forward_and_backward(ids.to(self.accelerator.device, non_blocking=True), self._seed(step, micro))
+                self._forward_and_backward(ids.to(self.accelerator.device, non_blocking=True), self._seed(step, index))
                 if self.accelerator.sync_gradients:
                     norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.run.training.optimizer.clip)
                     self.meter.stepped(norm)
@@ -131,9 +169,12 @@ class _Trainer:
         self.accelerator.backward(losses.total)
         self.meter.saw(losses.total, losses.terms)
 
-    def _seed(self, step: int, micro: int) -> int:
+    def _index(self, micro: int) -> int:
+        """Place in the whole batch of this worker's micro-batch."""
+        return int(self.accelerator.process_index) * self.run.micro_batches_per_worker + micro
+
+    def _seed(self, step: int, index: int) -> int:
         """Of one micro-batch of the whole batch, whichever worker has it."""
-        index = self.accelerator.process_index * self.run.micro_batches_per_worker + micro
         return int(np.random.SeedSequence((self.run.seed, step, index)).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -164,7 +205,12 @@ class _Keeper:
         last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
         guards = self.trainer.guards
         if last or (due and not guards.suspect_divergence()):
-            self._save(State(step, self.state.rollbacks, guards.seen))
+            self._save(State(step, self.state.rollbacks, guards.seen, self.trainer.rows))
+
+    def leave(self, step: int) -> None:
+        """Write a checkpoint of `step`, unless it stands or may be the beginning of a divergence."""
+        if step > self.state.step and not self.trainer.guards.suspect_divergence():
+            self._save(State(step, self.state.rollbacks, self.trainer.guards.seen, self.trainer.rows))
 
     def go_back(self, step: int, verdict: Verdict) -> None:
         """To the newest checkpoint, with a smaller learning rate. Raises RunDied where that would not help."""

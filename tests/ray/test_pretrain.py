@@ -36,13 +36,27 @@ def test_a_run_is_recorded_like_a_trial(alone):
     assert [step for step, _ in trial.curve("eval/reconstruction_nats")] == [2, 4, 6]
 
 
-def test_two_workers_compute_what_one_does(alone):
+@pytest.fixture(scope="module")
+def shared(alone):
+    """The same run by two workers: its trial."""
     spec, storage, _ = alone
     [trial] = pretrain(spec.model_copy(update={"workers": 2}), "two", storage).trials.values()
-    assert trial.status == "completed"
+    return trial
+
+
+def test_two_workers_compute_what_one_does(alone, shared):
+    _, storage, _ = alone
+    assert shared.status == "completed"
     one, two = weights(storage / "one"), weights(storage / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)  # sums in another order
+
+
+def test_two_workers_read_the_rows_that_one_does(alone, shared):
+    _, _, one = alone
+    names = {step: report.rows for step, report in one.reports.items()}
+    assert {step: report.rows for step, report in shared.reports.items()} == names
+    assert len(set(names.values()) - {None}) == 3
 
 
 def test_a_complete_run_is_not_trained_again_and_a_changed_one_is_refused(alone):

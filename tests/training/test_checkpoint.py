@@ -25,7 +25,7 @@ def checkpoints(tmp_path):
 
 def test_resuming_restores_weights_optimizer_and_state_exactly(checkpoints):
     module, optimizer = trained(steps=3)
-    state = State(3, rollbacks=1, seen=(Seen(2, {"loss/total": 0.1}), Seen(3, {"loss/total": 1 / 3})))
+    state = State(3, rollbacks=1, seen=(Seen(2, {"loss/total": 0.1}), Seen(3, {"loss/total": 1 / 3})), rows="1f" * 16)
     checkpoints.save(state, module, optimizer)
     other, other_optimizer = trained(steps=0, seed=1)
     assert checkpoints.resume(other, other_optimizer) == state

@@ -50,8 +50,8 @@ def train(settings, *, folder=None, stop_at_report=None):
         for step in range(done, settings.training.steps):
             yield ROWS[torch.from_numpy(np.random.default_rng(step).integers(0, 56, settings.training.batch))]
 
-    def report(step, metrics):
-        seen.append((step, metrics))
+    def tell(report):
+        seen.append((report.step, report.metrics))
         if len(seen) == stop_at_report:
             raise Interrupted
 
@@ -60,7 +60,7 @@ def train(settings, *, folder=None, stop_at_report=None):
         Facts(VOCABULARY, UNIFORM),
         feed=feed,
         evaluate=lambda model: held_out(model) | NATS,
-        report=report,
+        tell=tell,
         checkpoints=Checkpoints(folder, settings.digest()) if folder else None,
     )
     return model.state_dict(), seen

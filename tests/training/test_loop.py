@@ -37,19 +37,25 @@ def feed_of(settings, read=None):
 
 def train(settings, *, stop_at=None, folder=None, read=None):
     """(weights, metrics by step) of a run that is interrupted at the report of step `stop_at`."""
-    seen = {}
+    weights, told = train_and_tell(settings, stop_at=stop_at, folder=folder, read=read)
+    return weights, {report.step: report.metrics for report in told}
 
-    def report(step, metrics):
-        seen[step] = metrics
-        if step == stop_at:
+
+def train_and_tell(settings, *, stop_at=None, folder=None, read=None):
+    """(weights, reports) of the same."""
+    told = []
+
+    def tell(report):
+        told.append(report)
+        if report.step == stop_at:
             raise Interrupted
 
     held_out = HeldOut(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY)
     checkpoints = Checkpoints(folder, settings.digest()) if folder else None
     model = fit(
-        settings, FACTS, feed=feed_of(settings, read), evaluate=held_out, report=report, checkpoints=checkpoints
+        settings, FACTS, feed=feed_of(settings, read), evaluate=held_out, tell=tell, checkpoints=checkpoints
     )
-    return model.state_dict(), seen
+    return model.state_dict(), told
 
 
 def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_one(tmp_path):
@@ -63,6 +69,18 @@ def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_
     assert all(torch.equal(resumed[name], weights[name]) for name in weights)
     evaluated = [name for name in seen[8] if not name.startswith("time/")]
     assert {name: seen_after[8][name] for name in evaluated} == {name: seen[8][name] for name in evaluated}
+
+
+def test_rows_read_have_the_same_name_however_they_were_cut_and_interrupted(tmp_path):
+    _, straight = train_and_tell(spec())
+    with pytest.raises(Interrupted):
+        train_and_tell(spec(), stop_at=6, folder=tmp_path)
+    _, resumed = train_and_tell(spec(), folder=tmp_path)
+    _, halved = train_and_tell(spec(micro_batch=2))
+    names = {report.step: report.rows for report in straight}
+    assert len(set(names.values())) == 4
+    assert {report.step: report.rows for report in halved} == names
+    assert {report.step: report.rows for report in resumed} == {step: names[step] for step in (6, 8)}
 
 
 def test_a_finished_run_trains_no_further(tmp_path):
