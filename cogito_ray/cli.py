@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     check,
     evaluate,
+    notebook,
     prepare,
     publish,
     report,

@@ -18,9 +18,11 @@ WINNER = "winner.yaml"
 
 def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> None:
     """The ranked result, where the report lies, what to type next; exit 1 if interrupted or if nothing came of it."""
+    from cogito_ray.records import notebook
     from cogito_ray.records.report import write
 
     page, ranking = write(folder), rank(record)
+    notebook.write(folder.parent)
     winner = ranking.winner
     if winner is not None:
         (folder / WINNER).write_text(dump(record.trials[winner.trial].spec))

@@ -1,0 +1,118 @@
+"""The lab notebook: every sweep and run of a storage on one Markdown page, newest first, made from their ledgers alone.
+
+What was asked, what came out, what it cost, and which other entries its numbers may be set beside.
+"""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cogito_ray.records.ledger import NAME, LedgerFault
+from cogito_ray.records.ranking import Ranking, rank
+from cogito_ray.records.record import Record, Trial, read
+from cogito_ray.records.report import day, duration, headline, span
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.faults import MUST_AGREE
+from cogito_ray.sweeps.paths import get
+
+FILE = "notebook.md"
+OPENING = (
+    "# Lab notebook\n\nWritten by `cogito-ray notebook` from the ledgers beside it, newest first; what is changed here "
+    "is lost. Numbers of two entries may be compared only where one names the other."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    name: str
+    record: Record
+    ranking: Ranking
+    yardstick: Hashable
+    """Equal for entries whose numbers may be compared; None for one without a best trial."""
+
+
+def write(storage: Path | str) -> Path:
+    """Make `<storage>/notebook.md` anew."""
+    storage = Path(storage)
+    page = storage / FILE
+    unfinished = storage / f".{FILE}.{os.getpid()}"
+    unfinished.write_text(render(storage), encoding="utf-8")
+    return unfinished.replace(page)
+
+
+def render(storage: Path) -> str:
+    """The page. A ledger that cannot be read is an entry that says so."""
+    entries, damaged = [], []
+    for ledger in sorted(storage.glob(f"*/{NAME}")):
+        try:
+            entries.append(_entry(ledger))
+        except LedgerFault as fault:
+            damaged.append(f"## {ledger.parent.name}\n\nCannot be read: {fault}")
+    entries.sort(key=lambda entry: entry.record.openings[0].at, reverse=True)
+    return "\n\n".join([OPENING, *damaged, *(_told(entry, entries) for entry in entries)]) + "\n"
+
+
+def _entry(ledger: Path) -> Entry:
+    record = read(ledger)
+    ranking = rank(record)
+    return Entry(ledger.parent.name, record, ranking, _yardstick(record, ranking))
+
+
+def _yardstick(record: Record, ranking: Ranking) -> Hashable:
+    """What must be equal for the goals' metrics to mean the same (see MUST_AGREE), for the best trial."""
+    if not ranking.best:
+        return None
+    try:
+        run = RunSpec.model_validate(record.trials[ranking.best[0].trial].spec)
+    except ValidationError:
+        return f"recorded by another version, {record.opened.sweep}"
+    metrics = [goal.metric for goal in ranking.goals]
+    rules = [rule for metric in metrics for prefix, rule in MUST_AGREE.items() if metric.startswith(prefix)]
+    return repr((metrics, [{name: part(run) for name, part in rule.items()} for rule in rules]))
+
+
+def _told(entry: Entry, entries: list[Entry]) -> str:
+    record, ranking = entry.record, entry.ranking
+    counts = Counter(row.status for row in ranking.rows)
+    origin = record.opened.provenance
+    alike = [
+        f"[{other.name}](#{other.name.lower()})"
+        for other in entries
+        if other is not entry and other.yardstick is not None and other.yardstick == entry.yardstick
+    ]
+    commit = f"{(origin.commit or 'no commit')[:12]}{' with changes' if origin.dirty else ''}"
+    facts = [
+        f"{day(record.openings[0].at)}, {duration(span(record))} on {origin.host}, {commit}",
+        f"varied: {', '.join(f'`{path}`' for path in record.axes)}" if record.axes else "a single run",
+        f"{len(ranking.rows)} trials: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
+        *_best(entry),
+        *(f"{'holds' if gate.holds else 'does not hold'}: {gate.condition}; {gate.then}" for gate in record.gates),
+        f"may be compared with {', '.join(alike)}" if alike else "may be compared with no other entry",
+        f"[report]({entry.name}/report.html)",
+    ]
+    said = [f"## {entry.name}", str(record.opened.spec.get("question", "")), f"**{_outcome(record, ranking)}**"]
+    return "\n\n".join([*filter(None, said), "\n".join(f"- {fact}" for fact in facts)])
+
+
+def _outcome(record: Record, ranking: Ranking) -> str:
+    found = headline(ranking).text
+    return found if record.is_complete else f"Not complete. {found}"
+
+
+def _best(entry: Entry) -> list[str]:
+    return [
+        f"trial {row.number} read {_tokens(entry.record.trials[row.trial])}"
+        + "".join(f", `{path}` {value}" for path, value in row.settings.items())
+        for row in entry.ranking.best
+    ]
+
+
+def _tokens(trial: Trial) -> str:
+    """What was spent on it: two recipes compare at equal spending only."""
+    sizes = [size for path in ("training.batch", "data.length") if isinstance(size := get(trial.spec, path), int)]
+    return f"{math.prod([trial.step, *sizes]):,} tokens"
