@@ -52,6 +52,7 @@ def _pairs(concepts: Tensor) -> dict[str, float]:
     distinct = len(some.unique(dim=0))
     return {
         "duplicates_share": twins(concepts).share,
+        "cosine_largest_of_text": float(pairwise_cosines(concepts).amax(dim=1).mean()),
         "uniformity": uniformity(some),
         "intrinsic_dimension": intrinsic_dimension(some) if distinct >= FEWEST else 0.0,
     }
