@@ -1,0 +1,108 @@
+"""A run that is disturbed on purpose: its driver as a process to kill, its steps to wait for, and what it left."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from cogito_ray.evaluation.trained import WEIGHTS, newest
+from cogito_ray.records.ledger import LedgerFault
+from cogito_ray.records.record import Record, Trial, read
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.home import Home
+from cogito_ray.runtime.pretrain import home_of
+from cogito_ray.sweeps.files import dump
+
+POLL_S = 0.02
+
+
+class NoSuchStep(RuntimeError):
+    """A run ended, or time was up, before it came to the step at which it was to be disturbed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: two runs that are the same leave equal results."""
+
+    weights: dict[str, Tensor]
+    rows: str | None
+    """Names the rows it read, as its last report says."""
+    step: int
+
+    def distance(self, other: "Result") -> float:
+        """The largest absolute difference of any weight; 0 = equal bit for bit."""
+        if self.weights.keys() != other.weights.keys():
+            raise ValueError(f"the runs hold other weights: {sorted(self.weights.keys() ^ other.weights.keys())}")
+        return max(_distance(value, other.weights[name]) for name, value in self.weights.items())
+
+
+@dataclass(frozen=True)
+class Drill:
+    run: RunSpec
+    name: str
+    storage: Path
+
+    @property
+    def home(self) -> Home:
+        return home_of(self.run, self.name, self.storage)
+
+    def driver(self, **environment: str) -> subprocess.Popen[bytes]:
+        """`cogito-ray train`, or what is left of it, in a process group of its own; what it says is in driver.log."""
+        self.home.folder.mkdir(parents=True, exist_ok=True)
+        file = self.home.folder / "run.yaml"
+        file.write_text(dump(self.run.model_dump(mode="json")))
+        asked = ["train", str(file), "--name", self.name, "--storage", str(self.storage), "--json"]
+        with (self.home.folder / "driver.log").open("ab") as said:
+            return subprocess.Popen(
+                [sys.executable, "-m", "cogito_ray.cli", *asked],
+                env=os.environ | environment,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+
+    def record(self) -> Record | None:
+        """The record so far; None while there is none to read yet."""
+        try:
+            return read(self.home.ledger)
+        except (FileNotFoundError, LedgerFault):
+            return None
+
+    def trial(self) -> Trial | None:
+        record = self.record()
+        return record.trials.get(self.run.digest()) if record else None
+
+    def wait_for(self, step: int, *, seconds: float, alive: Callable[[], bool] = lambda: True) -> None:
+        """Return when `step` steps are reported. Raises NoSuchStep."""
+        deadline = time.monotonic() + seconds
+        while (trial := self.trial()) is None or trial.step < step:
+            if not alive() or time.monotonic() > deadline:
+                raise NoSuchStep(f"{self.home.folder}: step {step} was not reported, but {trial and trial.step}")
+            time.sleep(POLL_S)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.home.folder / "checkpoints"
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of the newest checkpoint. FileNotFoundError where there is none."""
+        return load_file(newest(self.checkpoints) / WEIGHTS)
+
+    def result(self) -> Result:
+        """Of a run that has ended."""
+        trial = self.trial()
+        assert trial is not None, f"{self.home.ledger} tells of no run {self.run.digest()}"
+        return Result(self.weights(), trial.rows, trial.step)
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    if torch.equal(one, other):
+        return 0.0
+    return float((one.double() - other.double()).abs().max()) or float("nan")

@@ -1,0 +1,115 @@
+"""The run that all faults befall, what it comes to undisturbed, and the table at the end: fault, tries, outcome."""
+
+import shutil
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from corpora import tiny_run
+from ordeal import Fault, Ordeal, step_for
+
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.drill import Drill, Result
+from cogito_ray.runtime.worker import Job, train
+from cogito_ray.text.prepare import prepare_with, serially
+
+TABLE = Path("build") / "chaos.md"
+HEAD = "| fault | tries | outcome | seconds lost |\n|---|---|---|---|\n"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """What a run comes to when nothing happens to it."""
+
+    result: Result
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("chaos")
+
+
+@pytest.fixture(scope="session")
+def base(storage) -> RunSpec:
+    """200 steps on prepared text: long enough to be struck in its middle."""
+    tree = tiny_run(storage)
+    tree["training"] |= {"steps": 200, "micro_batch": 4, "report_every": 10, "checkpoint_every": 20}
+    tree["evaluation"]["words"] = None
+    run = RunSpec.model_validate(tree)
+    prepare_with(serially, run.data, storage)
+    return run
+
+
+@pytest.fixture(scope="session")
+def bare(base, storage) -> Result:
+    """The run in this process: no Ray, nothing that could be struck."""
+    drill, told = Drill(base, "bare", storage), []
+    train(Job(base, storage, drill.home.folder), told.append)
+    return Result(drill.weights(), told[-1].rows, told[-1].step)
+
+
+@pytest.fixture(scope="session")
+def twin_of(storage) -> Callable[..., Twin]:
+    """A run under Ray, undisturbed; each one once."""
+    known: dict[str, Twin] = {}
+
+    def twin(run: RunSpec, environment: dict[str, str]) -> Twin:
+        name = f"twin-{run.digest()}-{len(environment)}"
+        if name not in known:
+            ordeal = Ordeal(Drill(run, name, storage), environment)
+            known[name] = Twin(ordeal.finish(), ordeal.seconds)
+        return known[name]
+
+    return twin
+
+
+@pytest.fixture
+def befall(base, storage, tmp_path, twin_of, record_property) -> Callable[..., tuple[Result, Result]]:
+    """Strikes a run as a fault says and sees it to its end: what it came to, and what its undisturbed twin did."""
+
+    def see(name: str, fault: Fault, seed: int, *, below: Path | None = None, **environment: str):
+        run = RunSpec.model_validate(base.model_dump() | fault.changed)
+        ordeal = Ordeal(Drill(run, f"{tmp_path.name}", below or storage), environment)
+        record_property("fault", name)
+        status = ordeal.suffer(fault.strike, at=step_for(name, seed, run))
+        assert (status == 0) is fault.survived, ordeal.said()
+        result = ordeal.drill.result() if fault.survived else ordeal.finish()
+        twin = twin_of(run, environment)
+        record_property("outcome", "went on by itself" if fault.survived else "went on with the same command")
+        record_property("lost", ordeal.seconds - twin.seconds)
+        return result, twin.result
+
+    return see
+
+
+@pytest.fixture
+def own_storage(base, storage, tmp_path) -> Path:
+    """A copy of the prepared text, to damage."""
+    for part in ("tokens", "tokenizers", "corpora"):
+        shutil.copytree(storage / part, tmp_path / part)
+    return tmp_path
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Writes the table, and shows it."""
+    tries = defaultdict(list)
+    for status in ("passed", "failed"):
+        for report in terminalreporter.getreports(status):
+            told = dict(report.user_properties)
+            if report.when == "call" and "fault" in told:
+                tries[told["fault"]].append(told | {"passed": report.passed})
+    if tries:
+        TABLE.parent.mkdir(exist_ok=True)
+        TABLE.write_text(HEAD + "".join(_row(fault, told) for fault, told in tries.items()))
+        terminalreporter.write_line(TABLE.read_text())
+
+
+def _row(fault: str, tries: list[dict[str, object]]) -> str:
+    outcomes = sorted({told["outcome"] if told["passed"] else "FAILED" for told in tries})
+    lost = [told["lost"] for told in tries if "lost" in told]
+    seconds = f"{min(lost):.0f} to {max(lost):.0f}, median {statistics.median(lost):.0f}" if lost else ""
+    return f"| {fault} | {len(tries)} | {', '.join(outcomes)} | {seconds} |\n"

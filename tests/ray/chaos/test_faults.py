@@ -1,0 +1,70 @@
+"""Real faults on one machine. Whatever happens, the run ends with the rows and the weights of its undisturbed twin."""
+
+import pytest
+from ordeal import (
+    CONTROLLER,
+    DATA_TASK,
+    PATIENCE_S,
+    WORKER,
+    Fault,
+    Ordeal,
+    alters_newest_checkpoint_and_kills_worker,
+    kills,
+    kills_instance,
+    kills_while_writing,
+    pauses,
+    tears_shard,
+)
+
+from cogito_ray.runtime.drill import Drill
+
+TRIES = range(2)
+FAULTS = {
+    "a worker is killed": Fault(kills(WORKER)),
+    "a worker is killed while it writes a checkpoint": Fault(kills_while_writing),
+    "a worker is stopped for 8 s": Fault(pauses(WORKER, seconds=8)),
+    "the newest checkpoint is altered and the worker killed": Fault(alters_newest_checkpoint_and_kills_worker),
+    "a data task is killed": Fault(kills(DATA_TASK), changed={"reader": "streamed"}),
+    "Train's controller is killed": Fault(kills(CONTROLLER), survived=False),
+    "driver and Ray instance are killed": Fault(kills_instance, survived=False),
+}
+
+
+
+
+def same(one, other):
+    """Equal to the last bit, and of the same rows."""
+    assert one.rows == other.rows
+    assert one.step == other.step
+    assert one.distance(other) == 0
+
+
+@pytest.mark.quick
+@pytest.mark.timeout(300)
+def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_process(base, bare, storage):
+    drill = Drill(base, "quick", storage)
+    ordeal = Ordeal(drill)
+
+    def strike(driver, drill):
+        kills(WORKER)(driver, drill)
+        drill.wait_for(150, seconds=PATIENCE_S)
+        kills_instance(driver, drill)
+
+    assert ordeal.suffer(strike, at=50) != 0
+    same(ordeal.finish(), bare)
+    assert len(drill.record().openings) == 2
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", TRIES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_struck_run_ends_as_if_nothing_had_happened(befall, fault, seed):
+    same(*befall(fault, FAULTS[fault], seed))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", TRIES)
+def test_a_shard_torn_under_the_run_is_built_again_by_the_same_command(befall, own_storage, seed):
+    same(*befall("a token shard is torn under the run", Fault(tears_shard, survived=False), seed, below=own_storage))
