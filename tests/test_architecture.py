@@ -27,7 +27,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "evaluation": MODEL | {"run", "text", "analysis"},
     "training": MODEL | {"run", "evaluation", "analysis"},
     "sweeps": {"spec", "run", "text.spec"},
-    "records": {"spec", "run", "sweeps"},
+    "records": {"spec", "run", "sweeps", "analysis"},
     "runtime": MODEL | {"run", "text", "analysis", "evaluation", "training", "sweeps", "records"},
     "commands.screen": {"records", "sweeps", "evaluation"},
     "commands": MODEL | {"run", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"},

@@ -54,7 +54,7 @@ def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
     figure.update_xaxes(title="step", rangemode="tozero")
     figure.update_yaxes(title=metric)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
-    return _laid_out(figure, height=440)
+    return laid_out(figure, height=440)
 
 
 def front(ranking: Ranking) -> go.Figure | None:
@@ -83,7 +83,7 @@ def front(ranking: Ranking) -> go.Figure | None:
     figure.update_xaxes(title=f"{across.metric} ({_better(across)})")
     figure.update_yaxes(title=f"{up.metric} ({_better(up)})")
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
-    return _laid_out(figure, height=440)
+    return laid_out(figure, height=440)
 
 
 def _better(goal: GoalSpec) -> str:
@@ -114,7 +114,7 @@ def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
     }
     ends = {"size": 1, "color": "rgba(0,0,0,0)"}  # the ticks say it already
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelfont={"size": 13}, rangefont=ends))
-    return _laid_out(figure, height=400).update_layout(margin={"l": 70, "r": 60, "t": 60, "b": 30})
+    return laid_out(figure, height=400).update_layout(margin={"l": 70, "r": 60, "t": 60, "b": 30})
 
 
 def importance_bars(found: Importances) -> go.Figure | None:
@@ -140,7 +140,7 @@ def importance_bars(found: Importances) -> go.Figure | None:
     )
     figure.update_xaxes(title="share of the variation between trials", tickformat=".0%", rangemode="tozero")
     figure.update_yaxes(automargin=True)
-    return _laid_out(figure, height=120 + 42 * len(rows))
+    return laid_out(figure, height=120 + 42 * len(rows))
 
 
 def _dimension(path: str, domain: Domain, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _hover(row: Row) -> str:
     return "<br>".join(escape(line) for line in said)
 
 
-def _laid_out(figure: go.Figure, *, height: int) -> go.Figure:
+def laid_out(figure: go.Figure, *, height: int) -> go.Figure:
     grid = {"gridcolor": "rgba(128,138,150,0.22)", "zerolinecolor": "rgba(128,138,150,0.35)"}
     figure.update_xaxes(**grid)
     figure.update_yaxes(**grid)

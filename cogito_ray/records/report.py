@@ -1,18 +1,15 @@
 """A sweep's report: one HTML file that needs nothing else, made from the ledger alone."""
 
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from cogito_ray.records.charts import curves, front, importance_bars, parallel
+from cogito_ray.records.html import chart, environment, write_whole
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.ranking import Ranking, Row, figures, rank
@@ -27,22 +24,16 @@ FILE = "report.html"
 def write(folder: Path | str) -> Path:
     """Make `<folder>/report.html` from `<folder>/ledger.jsonl`. Raises LedgerFault, or OSError if there is none."""
     folder = Path(folder)
-    page = render(read(folder / NAME), folder)
-    unfinished = folder / f".{FILE}.{os.getpid()}"
-    unfinished.write_text(page, encoding="utf-8")
-    return unfinished.replace(folder / FILE)
+    return write_whole(folder / FILE, render(read(folder / NAME), folder))
 
 
 def render(record: Record, folder: Path) -> str:
     """The page as HTML."""
     ranking = rank(record)
     found = {goal.metric: importances(record, goal.metric) for goal in ranking.goals}
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"figure": figures, "duration": duration, "day": day, "breakable": breakable}
-    return environment.get_template("page.html").render(
+    templates = environment()
+    templates.filters |= {"figure": figures, "duration": duration, "day": day, "breakable": breakable}
+    return templates.get_template("page.html").render(
         record=record,
         ranking=ranking,
         headline=headline(ranking),
@@ -69,7 +60,6 @@ def render(record: Record, folder: Path) -> str:
         span=span(record),
         seeds=sorted({str(trial.spec.get("seed", 0)) for trial in record.trials.values()}),
         folder=folder.resolve(),
-        plotly=Markup(get_plotlyjs()),
     )
 
 
@@ -151,14 +141,6 @@ def span(record: Record) -> float:
     ends = [trial.end.at for trial in trials if trial.end] + [trial.started + trial.seconds for trial in trials]
     closing = [record.closing.at] if record.closing else []
     return max([*ends, *closing, record.opened.at]) - record.openings[0].at
-
-
-def chart(figure: go.Figure | None, name: str) -> Markup:
-    """The figure's element and script; nothing where there is no figure. Plotly escapes what could end a script."""
-    if figure is None:
-        return Markup("")
-    config = {"responsive": True, "displaylogo": False, "modeBarButtons": [["toImage"]]}  # others reach for the network
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}", config=config))
 
 
 def duration(seconds: float) -> str:
