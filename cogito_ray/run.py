@@ -14,6 +14,7 @@ from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.optimizer import AdamWSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
+from cogito_ray.training.start_from import StartFromSpec
 
 
 class TrainingSpec(Spec):
@@ -32,6 +33,9 @@ class TrainingSpec(Spec):
     """Steps between two reports; each report evaluates the held-out rows."""
     checkpoint_every: PositiveInt = 500
     """Steps between two checkpoints, each written at the report that follows; the last step always leaves one."""
+    stall_s: PositiveFloat | None = 600.0
+    """Seconds without progress after which a worker ends itself, and is started again. Longer than the first step, or
+    one evaluation, may take. null = never."""
     guards: GuardsSpec = GuardsSpec()
     on_divergence: OnDivergence = StopSpec()
     """What to do when a loss or gradient explodes, rises for good or is not finite."""
@@ -72,6 +76,8 @@ class RunSpec(Spec):
     loss: LossSpec = LossSpec()
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    start_from: StartFromSpec | None = None
+    """A checkpoint that gives the first weights; None = all at random."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     workers: PositiveInt = 1
     """Processes that share each batch (Ray Train workers)."""

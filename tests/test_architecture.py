@@ -23,7 +23,11 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.optimizer": {"spec", "training.schedule"},
     "training.schedule": {"spec"},
     "training.guards": {"spec", "training.schedule"},
-    "run": MODEL | {"evaluation.words", "text.spec", "training.optimizer", "training.schedule", "training.guards"},
+    "training.checkpoint": {"training.guards", "training.rows"},
+    "training.start_from": {"spec", "nn", "training.checkpoint"},
+    "run": MODEL
+    | {"evaluation.words", "text.spec"}
+    | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "start_from")},
     "evaluation": MODEL | {"run", "text", "analysis"},
     "training": MODEL | {"run", "evaluation", "analysis"},
     "sweeps": {"spec", "run", "text.spec"},

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
 from cogito_ray.run import RunSpec
@@ -31,4 +31,7 @@ def train(
     known = home.recorded()
     with watching(home.ledger, quiet=as_json) as stage:
         record = pretrain(run, name or file.stem, storage, stage.tell)
+    if not as_json:
+        for note in (note for trial in record.trials.values() for note in trial.notes):
+            out.print(note, markup=False)
     conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)

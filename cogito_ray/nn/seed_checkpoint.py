@@ -56,13 +56,20 @@ def convert(config: Config, weights: dict[str, Tensor], decoder: str | None = No
     return whole.eval()
 
 
+def weights_file(folder: Path) -> Path:
+    """The file of weights in a checkpoint's folder."""
+    found = [path for name in ("model.safetensors", "pytorch_model.bin") if (path := folder / name).exists()]
+    if not found:
+        raise ValueError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
+    return found[0]
+
+
 def _read(folder: Path) -> dict[str, Tensor]:
-    if (folder / "model.safetensors").exists():
-        return load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").exists():
-        weights: dict[str, Tensor] = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-        return weights
-    raise ValueError(f"{folder} holds neither model.safetensors nor pytorch_model.bin")
+    file = weights_file(folder)
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    return weights
 
 
 @dataclass

@@ -60,6 +60,8 @@ class Reported(Spec):
     metrics: dict[str, float]
     rows: str | None = None
     """Names the rows read so far: equal for two runs that saw the same ones at the same positions."""
+    notes: tuple[str, ...] = ()
+    """What happened since the report before, besides training: what was loaded, a restart, a full disk."""
 
 
 Status = Literal["completed", "stopped", "failed"]

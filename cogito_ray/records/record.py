@@ -75,6 +75,11 @@ class Trial:
         """Names the rows read up to the last report; equal for two runs that saw the same data."""
         return self.reports[max(self.reports)].rows if self.reports else None
 
+    @property
+    def notes(self) -> list[str]:
+        """What happened besides training, in order."""
+        return [f"step {step}: {note}" for step, report in sorted(self.reports.items()) for note in report.notes]
+
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every report that has the metric."""
         reports = sorted(self.reports.items())

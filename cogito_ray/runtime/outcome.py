@@ -16,9 +16,11 @@ class Outcome:
     """Last step reported."""
 
 
-def progress(step: int, metrics: Mapping[str, float], *, rows: str | None = None) -> dict[str, Any]:
+def progress(
+    step: int, metrics: Mapping[str, float], *, rows: str | None = None, notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """What a trial tells Tune at each report. Pairs, because Tune flattens mappings here and not there."""
-    return {"step": step, "metrics": tuple(metrics.items()), "rows": rows}
+    return {"step": step, "metrics": tuple(metrics.items()), "rows": rows, "notes": notes}
 
 
 def metrics_of(result: Mapping[str, Any] | None) -> dict[str, float]:

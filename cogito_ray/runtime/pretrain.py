@@ -13,10 +13,11 @@ from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.home import Home, closing, refuse_missing
+from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
 from cogito_ray.runtime.outcome import metrics_of
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.trial import trainer
-from cogito_ray.runtime.worker import Job
+from cogito_ray.runtime.worker import Job, stalls
 from cogito_ray.text.prepare import Listener
 
 
@@ -38,10 +39,14 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     if before is not None and before.is_complete:
         return before
     refuse_missing([run.data])
+    if before is None:
+        refuse_torn([run])
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
     with cluster():
         concurrency([run], asked=1)
         prepare(run.data, storage, listener)
+        if before is None:
+            refuse_misfits([run], storage)
         with Ledger(home.ledger) as ledger:
             ledger.append(home.opening())
             spec = run.model_dump(mode="json")
@@ -51,7 +56,7 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
             trainer(Job(run, storage, home.folder), callbacks=[teller]).fit()
             failure = ""
         except TrainingFailedError as failed:
-            failure = str(failed)
+            failure = "; ".join(stalls(home.folder)) or str(failed)
     return _close(home, run, failure)
 
 
@@ -81,7 +86,13 @@ class _Teller(UserCallback):
                 step, cause = first["step"], first["died"]
                 ledger.append(TrialEnded(at=time.time(), trial=self._trial, status="failed", step=step, cause=cause))
             else:
-                seconds = time.time() - self._began
-                step, numbers = first["step"], metrics_of(first)
-                rows = first["rows"]
-                ledger.append(Reported(trial=self._trial, step=step, seconds=seconds, metrics=numbers, rows=rows))
+                ledger.append(
+                    Reported(
+                        trial=self._trial,
+                        step=first["step"],
+                        seconds=time.time() - self._began,
+                        metrics=metrics_of(first),
+                        rows=first["rows"],
+                        notes=first["notes"],
+                    )
+                )

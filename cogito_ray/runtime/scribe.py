@@ -10,6 +10,7 @@ from ray.tune.experiment import Trial
 from cogito_ray.records.ledger import Ledger, Reported, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record
 from cogito_ray.runtime.outcome import metrics_of, outcome
+from cogito_ray.runtime.worker import TRIALS, stalls
 
 
 class Scribe(Callback):
@@ -40,7 +41,14 @@ class Scribe(Callback):
         if metrics := metrics_of(result):
             seconds = self._before.get(name, 0.0) + time.monotonic() - self._began[name]
             self._ledger.append(
-                Reported(trial=name, step=result["step"], seconds=seconds, metrics=metrics, rows=result["rows"])
+                Reported(
+                    trial=name,
+                    step=result["step"],
+                    seconds=seconds,
+                    metrics=metrics,
+                    rows=result["rows"],
+                    notes=result["notes"],
+                )
             )
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -53,7 +61,8 @@ class Scribe(Callback):
         steps = trial.config["run"]["training"]["steps"]
         ended = outcome(trial.last_result, steps=steps, error=error)
         name = trial.config["trial"]
-        cause = ended.cause or self._stops.get(name, "")
+        stalled = stalls(self._ledger.path.parent / TRIALS / name) if error else []
+        cause = "; ".join(stalled) or ended.cause or self._stops.get(name, "")
         self._ledger.append(
             TrialEnded(at=time.time(), trial=name, status=ended.status, step=ended.step, cause=cause)
         )

@@ -15,11 +15,13 @@ from cogito_ray.records.record import Record, read
 from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
+from cogito_ray.runtime.origin import refuse_misfits
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.schedulers import EarlyStopping
 from cogito_ray.runtime.scribe import Scribe
 from cogito_ray.runtime.searcher import OptunaSearcher
 from cogito_ray.runtime.trial import resources, trial
+from cogito_ray.runtime.worker import TRIALS
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.prepare import Listener
 
@@ -53,6 +55,8 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
         ledger.append(home.opening())
         for data in sweep.corpora():
             prepare(data, storage, listener)
+        if before is None or not before.trials:
+            refuse_misfits(runs, storage)
         record = read(ledger.path)
         journal = JournalStorage(JournalFileBackend(str(home.folder / JOURNAL)))
         searcher = OptunaSearcher(sweep, journal, record)
@@ -72,7 +76,7 @@ def _tuner(
 ) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
     scheduler = EarlyStopping(sweep, record)
-    body = partial(trial, storage=home.folder.parent, trials=home.folder / "trials")
+    body = partial(trial, storage=home.folder.parent, trials=home.folder / TRIALS)
     return Tuner(
         tune.with_resources(body, resources),
         tune_config=TuneConfig(

@@ -16,6 +16,7 @@ from cogito_ray.runtime import worker
 from cogito_ray.runtime.cluster import DRIVER_CPUS
 from cogito_ray.runtime.outcome import death, progress
 from cogito_ray.training.guards import RunDied
+from cogito_ray.training.loop import Report
 
 RETRIES = 3
 """Times a lost worker group is started again, from its newest checkpoint."""
@@ -62,9 +63,13 @@ def _train_worker(config: dict[str, Any]) -> None:
     _train(config["job"], ray.train.report, rank=ray.train.get_context().get_world_rank())
 
 
+def _told(report: Report) -> dict[str, Any]:
+    return progress(report.step, report.metrics, rows=report.rows, notes=report.notes)
+
+
 def _train(job: worker.Job, tell: Callable[[dict[str, Any]], None], *, rank: int = 0) -> None:
     """A run that a guard ends is reported, not raised: raising would make Ray try the same thing again."""
     try:
-        worker.train(job, lambda report: tell(progress(report.step, report.metrics, rows=report.rows)), rank=rank)
+        worker.train(job, lambda report: tell(_told(report)), rank=rank)
     except RunDied as dead:
         tell(death(dead.step, str(dead)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -16,7 +16,8 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.checkpoint import Checkpoints
-from cogito_ray.training.loop import Facts, Tell, fit
+from cogito_ray.training.loop import Facts, Report, Tell, fit
+from cogito_ray.training.watchdog import Watch, Watchdog
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,43 @@ class Job:
     """While this file exists, the run leaves a checkpoint after its next report, and ends."""
 
 
+TRIALS = "trials"
+"""Folder of a sweep that holds one folder a trial."""
+STALLED = "stalled.txt"
+"""A line for each time a worker of the run stood still, until the record has them."""
+
+
 def train(job: Job, tell: Tell, *, rank: int = 0) -> None:
-    """Train `job` in this process, as worker `rank` of its run, from its newest checkpoint to the end."""
+    """Train `job` in this process, as worker `rank` of its run, from its newest checkpoint to the end.
+
+    A process that stands still for `training.stall_s` seconds ends.
+    """
+    watch, stalled = Watch(), job.folder / STALLED
+    for line in stalls(job.folder) if rank == 0 else []:
+        watch.note(f"started again: {line}")
+
+    def tell_all(report: Report) -> None:
+        tell(report)
+        if rank == 0:
+            stalled.unlink(missing_ok=True)
+
+    with Watchdog(watch, patience_s=job.run.training.stall_s, rank=rank, tell=partial(_last_words, stalled)):
+        _fit(job, tell_all, watch, rank=rank)
+
+
+def stalls(folder: Path) -> list[str]:
+    """Why workers of the run in `folder` ended themselves since its last report."""
+    path = folder / STALLED
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _last_words(path: Path, said: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(said + "\n")
+
+
+def _fit(job: Job, tell: Tell, watch: Watch, *, rank: int) -> None:
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
     corpus = _corpus(run.data.model_dump_json(), job.storage)
@@ -47,6 +83,7 @@ def train(job: Job, tell: Tell, *, rank: int = 0) -> None:
         tell=tell,
         checkpoints=Checkpoints(job.folder / "checkpoints", run.digest()),
         leave=lambda: job.leave is not None and job.leave.exists(),
+        watch=watch,
     )
 
 

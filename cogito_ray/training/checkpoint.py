@@ -22,7 +22,7 @@ from cogito_ray.training.guards import Seen
 from cogito_ray.training.rows import NONE_READ
 
 log = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
+MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
 
 
 class BadCheckpoint(ValueError):
@@ -40,6 +40,8 @@ class State:
     """Reports that guards look back on."""
     rows: str = NONE_READ
     """Names the rows read so far (see `training.rows`)."""
+    origin: str = ""
+    """Names the weights it started from (see `training.start_from`); empty where all were random."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Checkpoints:
         final, partial = self.folder / f"step-{state.step:08d}", self.folder / f".partial-{state.step:08d}"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_model(module, str(partial / "model.safetensors"))
+        save_model(module, str(partial / WEIGHTS))
         torch.save(optimizer.state_dict(), partial / "optimizer.pt")
         (partial / "state.json").write_text(json.dumps({"run": self.run_digest} | asdict(state)))
         _seal(partial)
@@ -67,16 +69,21 @@ class Checkpoints:
             shutil.rmtree(old)
         return final
 
-    def resume(self, module: nn.Module, optimizer: Optimizer) -> State | None:
-        """Load the newest whole checkpoint and return its state (None: there is none); warn of newer, bad ones."""
+    def newest(self) -> Path | None:
+        """The newest whole checkpoint, if any; warns of newer, bad ones."""
         for folder in self._newest_first():
             try:
                 verify(folder)
             except BadCheckpoint as fault:
                 log.warning("checkpoint passed over: %s", fault)
             else:
-                return self._load(folder, module, optimizer)
+                return folder
         return None
+
+    def resume(self, module: nn.Module, optimizer: Optimizer) -> State | None:
+        """Load the newest whole checkpoint and return its state (None: there is none); warn of newer, bad ones."""
+        newest = self.newest()
+        return self._load(newest, module, optimizer) if newest else None
 
     def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> State:
         state = json.loads((folder / "state.json").read_text())
@@ -85,10 +92,10 @@ class Checkpoints:
                 f"{folder} belongs to run {state['run']}, not {self.run_digest}: "
                 "train under another name, or delete the folder to start anew"
             )
-        load_model(module, str(folder / "model.safetensors"), strict=True)
+        load_model(module, str(folder / WEIGHTS), strict=True)
         optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"))
         seen = tuple(Seen(**report) for report in state["seen"])
-        return State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]))
+        return State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]), str(state["origin"]))
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
@@ -104,19 +111,20 @@ def verify(folder: Path) -> None:
         path = folder / name
         if not path.is_file():
             raise BadCheckpoint(f"{path}: missing")
-        if (found := _sha256(path)) != expected:
+        if (found := sha256(path)) != expected:
             raise BadCheckpoint(f"{path}: altered (sha256 {found[:12]}, the manifest says {expected[:12]})")
 
 
 def _seal(folder: Path) -> None:
     """Write the manifest of hashes, and everything to disk, before the folder gets its final name."""
-    hashes = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    hashes = {path.name: sha256(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=1))
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

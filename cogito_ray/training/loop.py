@@ -22,10 +22,12 @@ from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.run import RunSpec
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.checkpoint import Checkpoints, State
+from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, State
 from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
 from cogito_ray.training.meter import Meter
 from cogito_ray.training.rows import NONE_READ, added, hash_of
+from cogito_ray.training.start_from import Start, StartFromSpec, origin
+from cogito_ray.training.watchdog import Stage, Watch
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ class Report:
     """Empty but on the first worker."""
     rows: str
     """Names the rows that all workers have read since the run began (see `training.rows`)."""
+    notes: tuple[str, ...] = ()
+    """What happened besides: restarts, checkpoints that could not be written."""
 
 
 Tell = Callable[[Report], None]
@@ -74,12 +78,16 @@ def fit(
     tell: Tell,
     checkpoints: Checkpoints | None = None,
     leave: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> ConceptModel:
     """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover.
 
     The first worker asks `leave` after each report; if it says so, all write what is needed to go on and raise RunLeft.
+    `watch` is kept informed of what is being done.
     """
-    trainer = _Trainer(run, facts)
+    watch = watch or Watch()
+    begin = run.start_from if checkpoints is None or checkpoints.newest() is None else None
+    trainer = _Trainer(run, facts, watch, begin=begin)
     keeper = _Keeper(trainer, checkpoints)
     keeper.resume()
     while keeper.state.step < run.training.steps:
@@ -88,7 +96,9 @@ def fit(
             if verdict is not None:
                 keeper.go_back(step, verdict)
                 break
-            tell(Report(step, metrics, trainer.rows))
+            watch.enter(Stage.REPORT)
+            tell(Report(step, metrics, trainer.rows, watch.notes()))
+            watch.enter(Stage.AGREEMENT)
             trainer.meter.restart()
             keeper.reported(step)
             if step < run.training.steps and trainer.hears(leave):
@@ -100,12 +110,14 @@ def fit(
 class _Trainer:
     """The state of one worker's training: model, losses, optimizer, device."""
 
-    def __init__(self, run: RunSpec, facts: Facts):
+    def __init__(self, run: RunSpec, facts: Facts, watch: Watch, *, begin: StartFromSpec | None):
         torch.manual_seed(run.seed)
-        self.run, self.vocabulary = run, facts.vocabulary
+        self.run, self.vocabulary, self.watch = run, facts.vocabulary, watch
         self.accelerator = _accelerator(run)
         self.leads = self.accelerator.is_main_process
         self.total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
+        if begin is not None:
+            watch.note(Start.read(begin).load(self.total))
         self.wrapped, self.optimizer = self.accelerator.prepare(self.total, run.training.optimizer.build(self.total))
         self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
         self.guards = Guards(run.training.guards, _watched(run))
@@ -126,8 +138,10 @@ class _Trainer:
 
     def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         """What happened since the last report (empty but on the first worker), and what its guards say to all."""
+        self.watch.enter(Stage.AGREEMENT)
         self.rows, self._own_rows = added(self.rows, *gather_object([self._own_rows])), 0
         metrics, verdict = self._measured(step, evaluate) if self.leads else ({}, None)
+        self.watch.enter(Stage.AGREEMENT)
         [verdict] = broadcast_object_list([verdict])
         return metrics, verdict
 
@@ -142,6 +156,7 @@ class _Trainer:
         metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in self.total.parameters()]))
         if broken := not_finite(metrics):
             return metrics, broken                      # what is not finite cannot be evaluated
+        self.watch.enter(Stage.EVALUATION)
         metrics |= evaluate(self.total.model)
         return metrics, self.guards.judge(step, metrics)
 
@@ -150,8 +165,10 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         for micro in range(self.run.micro_batches_per_worker):
+            self.watch.enter(Stage.DATA, step - 1)
             with self.meter.waiting():
                 ids = next(batches)
+            self.watch.enter(Stage.STEP)
             index = self._index(micro)
             self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
             with self.accelerator.accumulate(self.wrapped):
@@ -182,7 +199,8 @@ class _Keeper:
     """Where a run stands: what its newest checkpoint says, and when the next one is due."""
 
     def __init__(self, trainer: _Trainer, checkpoints: Checkpoints | None):
-        self.trainer, self.checkpoints, self.state = trainer, checkpoints, State()
+        self.trainer, self.checkpoints = trainer, checkpoints
+        self.state = State(origin=origin(trainer.run.start_from))
         self.training = trainer.run.training
         if checkpoints is None and self.training.on_divergence.times:
             raise ValueError(
@@ -196,21 +214,33 @@ class _Keeper:
             return
         found = self.checkpoints.resume(self.trainer.total, self.trainer.optimizer.optimizer)
         if found is not None:
+            self._refuse_another_origin(found)
             self.state = found
         elif self.training.on_divergence.times:
             self._save(self.state)
+
+    def _refuse_another_origin(self, found: State) -> None:
+        """A source that is gone is no longer needed; one that was changed makes this another run."""
+        if self.state.origin not in (found.origin, ""):
+            raise BadCheckpoint(
+                f"the run began from weights {found.origin}, but start_from now holds {self.state.origin}: "
+                "put the old checkpoint back, or train under another name"
+            )
 
     def reported(self, step: int) -> None:
         """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
         last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
         guards = self.trainer.guards
         if last or (due and not guards.suspect_divergence()):
-            self._save(State(step, self.state.rollbacks, guards.seen, self.trainer.rows))
+            self._save(self._now(step))
 
     def leave(self, step: int) -> None:
         """Write a checkpoint of `step`, unless it stands or may be the beginning of a divergence."""
         if step > self.state.step and not self.trainer.guards.suspect_divergence():
-            self._save(State(step, self.state.rollbacks, self.trainer.guards.seen, self.trainer.rows))
+            self._save(self._now(step))
+
+    def _now(self, step: int) -> State:
+        return replace(self.state, step=step, seen=self.trainer.guards.seen, rows=self.trainer.rows)
 
     def go_back(self, step: int, verdict: Verdict) -> None:
         """To the newest checkpoint, with a smaller learning rate. Raises RunDied where that would not help."""
@@ -226,6 +256,7 @@ class _Keeper:
     def _save(self, state: State) -> None:
         self.state = state
         if self.checkpoints is not None and self.trainer.leads:
+            self.trainer.watch.enter(Stage.CHECKPOINT)
             self.checkpoints.save(state, self.trainer.total, self.trainer.optimizer.optimizer)
 
 

@@ -3,6 +3,7 @@ import torch
 from corpora import tiny_run
 from safetensors.torch import load_file
 
+from cogito_ray.records.ledger import NAME
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.home import OtherSettings
 from cogito_ray.runtime.pretrain import pretrain
@@ -72,3 +73,16 @@ def test_rows_streamed_by_ray_data_train_the_same_weights(alone):
     assert trial.status == "completed"
     mapped, streamed = weights(storage / "one"), weights(storage / "streamed")
     assert all(torch.equal(streamed[name], value) for name, value in mapped.items())
+
+
+def test_a_run_starts_from_the_checkpoint_of_another_and_its_record_says_so(alone):
+    spec, storage, _ = alone
+    source = storage / "one" / "checkpoints" / "step-00000006"
+    begin = {"kind": "checkpoint", "folder": str(source), "parts": ["encoder"]}
+    [trial] = pretrain(spec.model_validate(spec.model_dump() | {"start_from": begin}), "warm", storage).trials.values()
+    [note] = trial.notes
+    assert note.startswith(f"step 2: started from {begin['folder']} (sha256 ")
+    narrow = spec.model_dump() | {"start_from": begin, "model": spec.model.model_dump() | {"concepts": 3}}
+    with pytest.raises(ValueError, match=r"start_from: model\.encoder\.start\.vectors: 4x16 there, 3x16 here"):
+        pretrain(spec.model_validate(narrow), "misfit", storage)
+    assert not (storage / "misfit" / NAME).exists()

@@ -1,11 +1,14 @@
 import pytest
 import torch
 from kinds import ROWS, VOCABULARY, run
+from pydantic import TypeAdapter
 
 from cogito_ray.evaluation.held_out import HeldOut
-from cogito_ray.training.checkpoint import Checkpoints
+from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.loop import Facts, fit
+from cogito_ray.training.start_from import StartFromSpec
+from cogito_ray.training.watchdog import Stage, Watch
 
 FACTS = Facts(VOCABULARY, torch.zeros(VOCABULARY.size))
 
@@ -83,6 +86,24 @@ def test_rows_read_have_the_same_name_however_they_were_cut_and_interrupted(tmp_
     assert {report.step: report.rows for report in resumed} == {step: names[step] for step in (6, 8)}
 
 
+def test_a_run_starts_from_a_checkpoint_and_resumes_only_while_that_stays_the_same(tmp_path):
+    weights, _ = train(spec(), folder=tmp_path / "source")
+    source = tmp_path / "source" / "step-00000008"
+    begin = {"kind": "checkpoint", "folder": str(source), "parts": ["encoder", "decoder"]}
+    settings = spec(steps=4, optimizer={"learning_rate": 1e-12, "weight_decay": 0.0})
+    settings = settings.model_copy(update={"start_from": TypeAdapter(StartFromSpec).validate_python(begin)})
+    with pytest.raises(Interrupted):
+        train(settings, folder=tmp_path / "run", stop_at=4)
+    resumed, [last] = train_and_tell(settings, folder=tmp_path / "run")
+    assert last.notes == ()                                         # loaded once, not again
+    for name in weights:
+        torch.testing.assert_close(resumed[name], weights[name], rtol=0, atol=1e-9)
+    with (source / "model.safetensors").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(BadCheckpoint, match="put the old checkpoint back"):
+        train(settings, folder=tmp_path / "run")
+
+
 def test_a_finished_run_trains_no_further(tmp_path):
     settings = spec()
     weights, _ = train(settings, folder=tmp_path)
@@ -146,3 +167,29 @@ def test_gradients_of_micro_batches_are_averaged_over_the_batch():
     one, two = train(whole)[0], train(halves)[0]
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)  # order of float32 sums
+
+
+def test_a_watch_knows_at_any_time_what_is_being_done():
+    settings, watch, at = spec(steps=2, guards={"collapse": None}), Watch(), {}
+
+    def noting(stage, function):
+        def noted(*given):
+            at.setdefault(stage, set()).add((watch.stage, watch.step))
+            return function(*given)
+
+        return noted
+
+    rows = feed_of(settings)
+    fit(
+        settings,
+        FACTS,
+        feed=lambda done: map(noting("feed", torch.Tensor.clone), rows(done)),
+        evaluate=noting("evaluate", lambda model: {}),
+        tell=noting("tell", lambda report: None),
+        watch=watch,
+    )
+    assert at == {
+        "feed": {(Stage.DATA, 0), (Stage.DATA, 1)},
+        "evaluate": {(Stage.EVALUATION, 1)},
+        "tell": {(Stage.REPORT, 1)},
+    }

@@ -1,0 +1,109 @@
+"""Ends a process that makes no progress, and says where it stood: nothing hangs without a word.
+
+A thread looks at what the training loop says it is doing. Time is counted in the thread's own ticks, so that a process
+that was suspended as a whole is not blamed for it. Where the interpreter itself is stuck, and this thread with it, a
+timer of the C library ends the process and leaves the traceback in its log.
+"""
+
+import faulthandler
+import logging
+import os
+import threading
+from collections.abc import Callable
+from enum import Enum
+from typing import Self
+
+log = logging.getLogger(__name__)
+EXIT_STATUS = 75
+"""Of a process that ended itself: try again (sysexits.h)."""
+OTHERS = 1.25
+"""A worker that waits for others gives them this much longer, so that the one at fault is the one that is named."""
+LAST_WORDS_S = 10.0
+"""For saying so; the disk may be what is stuck."""
+
+
+class Stage(Enum):
+    """What a worker is doing, and whether it may be waiting for other workers."""
+
+    STARTING = "starting", False
+    DATA = "waiting for data", False
+    STEP = "forward and backward pass", True
+    AGREEMENT = "waiting for the other workers", True
+    EVALUATION = "evaluation", False
+    CHECKPOINT = "checkpoint", False
+    REPORT = "report", True
+
+    def __init__(self, text: str, waits: bool):
+        self.text, self.waits = text, waits
+
+
+class Watch:
+    """What one worker is doing now, and what its next report must mention."""
+
+    def __init__(self) -> None:
+        self.stage, self.step, self.beats = Stage.STARTING, 0, 0
+        self._notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Something happened that the record of the run should show."""
+        log.warning(text)
+        self._notes.append(text)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was noted since this was asked last."""
+        noted, self._notes = tuple(self._notes), []
+        return noted
+
+    def enter(self, stage: Stage, step: int | None = None) -> None:
+        """It makes progress: a stage begins."""
+        self.stage, self.beats = stage, self.beats + 1
+        self.step = self.step if step is None else step
+
+
+class Watchdog:
+    """While this context lasts, ends the process when `watch` stands still for `patience_s` seconds (None: never).
+
+    `tell` is given the last words.
+    """
+
+    def __init__(self, watch: Watch, *, patience_s: float | None, rank: int, tell: Callable[[str], None] = log.error):
+        self._watch, self._patience, self._rank, self._tell = watch, patience_s, rank, tell
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._guard, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._patience is not None:
+            self._wind_up(self._patience)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._patience is not None:
+            self._over.set()
+            self._thread.join()
+            faulthandler.cancel_dump_traceback_later()
+
+    def _guard(self) -> None:
+        assert self._patience is not None
+        tick = min(1.0, self._patience / 10)
+        beats, idle = self._watch.beats, 0.0
+        while not self._over.wait(tick):
+            self._wind_up(self._patience)
+            moved = self._watch.beats != beats
+            beats, idle = self._watch.beats, 0.0 if moved else idle + tick
+            limit = self._patience * (OTHERS if self._watch.stage.waits else 1.0)
+            if idle >= limit:
+                self._end(limit)
+
+    @staticmethod
+    def _wind_up(patience: float) -> None:
+        faulthandler.dump_traceback_later(2 * OTHERS * patience, exit=True, file=2)
+
+    def _end(self, idle: float) -> None:
+        watch = self._watch
+        said = f"worker {self._rank} made no progress for {idle:g} s after step {watch.step}: {watch.stage.text}"
+        faulthandler.dump_traceback(file=2)
+        telling = threading.Thread(target=self._tell, args=(said,), daemon=True)
+        telling.start()
+        telling.join(LAST_WORDS_S)
+        os._exit(EXIT_STATUS)
