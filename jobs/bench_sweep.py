@@ -38,7 +38,7 @@ from cogito_ray.text.prepare import prepare_with, serially
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.checkpoint import Checkpoints
-from cogito_ray.training.loop import Facts, Report, fit
+from cogito_ray.training.loop import Facts, Report, Tell, fit
 
 CORES = os.cpu_count() or 1
 NATS = "eval/reconstruction_nats"
@@ -109,7 +109,7 @@ def tokenised(data: DataSpec, folder: Path) -> Text:
     return Text(train, corpus.held_out_rows(ROWS), corpus.log_unigram, corpus.vocabulary)
 
 
-def train(run: RunSpec, text: Text, folder: Path, report: Report) -> None:
+def train(run: RunSpec, text: Text, folder: Path, tell: Tell) -> None:
     """One trial in one thread."""
     torch.set_num_threads(1)
     plan, batch = RowPlan((len(text.train),), (1.0,), run.seed), run.training.batch
@@ -123,9 +123,13 @@ def train(run: RunSpec, text: Text, folder: Path, report: Report) -> None:
         Facts(text.vocabulary, torch.from_numpy(text.log_unigram)),
         feed=lambda done: (rows(step) for step in range(done, run.training.steps)),
         evaluate=HeldOut(torch.from_numpy(text.held_out), run.reference, text.vocabulary),
-        report=report,
+        tell=tell,
         checkpoints=Checkpoints(folder / run.digest() / "checkpoints", run.digest()),
     )
+
+
+def flat(told: Report) -> dict[str, float]:
+    return {"step": told.step} | told.metrics
 
 
 def naive(of: SweepSpec, folder: Path) -> Outcomes:
@@ -136,7 +140,7 @@ def naive(of: SweepSpec, folder: Path) -> Outcomes:
     def worker(config: dict[str, Any]) -> None:
         run = RunSpec.model_validate(config["run"])
         text = tokenised(run.data, folder / run.digest())
-        train(run, text, folder, lambda step, metrics: ray.train.report({"step": step} | metrics))
+        train(run, text, folder, lambda told: ray.train.report(flat(told)))
 
     def trial(config: dict[str, Any]) -> None:
         name = RunSpec.model_validate(config["run"]).digest()
@@ -159,7 +163,7 @@ def practice(of: SweepSpec, folder: Path) -> Outcomes:
 
     def trial(config: dict[str, Any], text: Text) -> None:
         run = RunSpec.model_validate(config["run"])
-        train(run, text, folder, lambda step, metrics: tune.report({"step": step} | metrics))
+        train(run, text, folder, lambda told: tune.report(flat(told)))
 
     ray.init(num_cpus=CORES)
     text = tokenised(runs(of)[0].data, folder / "text")

@@ -1,5 +1,6 @@
 """Every YAML that the project ships is a valid sweep, in the eyes of the loader and of an editor."""
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -8,13 +9,18 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.decoders import DecoderSpec
+from cogito_ray.nn.start import StartSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.sweeps.files import load
 from cogito_ray.sweeps.schema import sweep_schema
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("**/*.yaml"))
+WALKTHROUGHS = ("quickstart", "wikipedia")
+"""Not of the research group's questions."""
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -47,6 +53,69 @@ def test_the_shipped_grids_hold_every_objective_with_every_decoder_that_fits_it(
     objectives, decoders = (members_of(union) for union in (ObjectiveSpec, DecoderSpec))
     fitting = {(o, d) for (o, what), (d, reader) in product(objectives, decoders) if reader.needs <= what.provides}
     assert held == fitting
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.stem not in WALKTHROUGHS], ids=lambda file: file.stem)
+def test_a_grid_says_what_it_takes_as_a_proxy_and_in_full(file):
+    comment = " ".join(line.removeprefix("#").strip() for line in file.read_text().split("name: ")[0].splitlines())
+    assert re.search(r"Proxy: .*(core|GPU).* a trial", comment)
+    assert re.search(r"Full: .*steps \d{4,}", comment)
+
+
+def test_concept_losses_are_weighed_in_every_way_that_has_a_lower_bound():
+    terms = {
+        (regulariser, run.loss.weighting.kind)
+        for run in runs("concept_losses")
+        for regulariser in [r.kind for r in run.loss.regularisers] or ["none"]
+    }
+    named = {"orthogonality", "vicreg", "nearest_neighbour", "mst", "combined"}
+    bounded = {kind for kind, regulariser in members_of(RegulariserSpec) if regulariser.floor >= 0}
+    scaled = {(kind, "kendall_gal") for kind in named & bounded}
+    assert terms == {("none", "fixed"), *product(named, ["fixed", "capped"]), *scaled}
+
+
+def test_the_dimension_inversion_pairs_stand_in_the_grid_at_a_quarter():
+    pairs = {(512, 512), (128, 512), (64, 512), (32, 512), (64, 1024), (32, 1024)}
+    assert pairs <= {(4 * run.model.token_width, 4 * run.model.width) for run in runs("dimension_inversion")}
+
+
+def test_recursion_sets_one_block_k_times_beside_k_blocks():
+    drawn = {(run.model.encoder.depth, run.model.encoder.tied) for run in runs("recursion")}
+    assert drawn == set(product([2, 4, 6, 8, 12], [True, False]))
+
+
+def test_encoders_hold_every_block_and_the_funnel():
+    encoders = [run.model.encoder for run in runs("encoders")]
+    assert {encoder.block.kind for encoder in encoders} == {kind for kind, _ in members_of(BlockSpec)}
+    assert {encoder.tokens.kind for encoder in encoders} == {"raw", "funnel"}
+
+
+def test_concept_positions_hold_every_start():
+    assert {run.model.start.kind for run in runs("concept_positions")} == {kind for kind, _ in members_of(StartSpec)}
+
+
+def test_a_pretrained_model_is_read_with_its_own_tokenizer_beside_plain_embeddings():
+    tokenizers, stages = zip(
+        *((run.data.tokenizer, run.model.encoder.tokens) for run in runs("pretrained_tokens")), strict=True
+    )
+    models = {stage.model for stage in stages if stage.kind == "pretrained"}
+    assert {"raw", "pretrained"} == {stage.kind for stage in stages}
+    assert {tokenizer.name for tokenizer in tokenizers} == models
+
+
+def test_start_length_and_objective_are_crossed_with_contrast_and_concepts_grow_with_texts():
+    drawn = runs("start_length_objective")
+    assert {run.data.length / run.model.concepts for run in drawn} == {4}
+    crossed = {
+        (run.model.start.kind, run.data.length, run.objective.kind, run.loss.contrast is not None) for run in drawn
+    }
+    assert crossed == set(product(["anchored", "plain"], [32, 64, 128], ["tsdae", "mlm"], [False, True]))
+
+
+def runs(name):
+    """Every run of a shipped grid."""
+    sweep = load(FOLDER / f"{name}.yaml")
+    return [sweep.trial(cell) for cell in sweep.cells()]
 
 
 def members_of(union):
