@@ -5,8 +5,10 @@ import sys
 from pydantic import ValidationError
 
 from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
+    analyse,
     check,
     evaluate,
+    export,
     notebook,
     prepare,
     publish,

@@ -1,0 +1,97 @@
+"""cogito-ray analyse: what the concepts of a checkpoint look like, know and read."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cogito_ray.analysis.findings import Analysis
+from cogito_ray.analysis.targets import Verdict
+from cogito_ray.commands.app import AsJson, app, out
+from cogito_ray.records.analysis_page import iterated, write
+from cogito_ray.records.ranking import figures
+
+Checkpoint = typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)
+
+
+@app.command(epilog="Example: cogito-ray analyse runs/debug")
+def analyse(
+    checkpoint: Annotated[Path, Checkpoint],
+    other: Annotated[Path | None, typer.Argument(help="A second one, shown beside it.", show_default=False)] = None,
+    texts: Annotated[int, typer.Option(min=2, help="Held-out rows to look at, at most.")] = 256,
+    iterations: Annotated[
+        str | None, typer.Option(help="Also apply a tied encoder's block so many times each, such as 2,4,6,8,12.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder of analysis.html and analysis.json; none: the checkpoint's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a checkpoint's concepts: geometry against targets, what linear probes read from them, what they read."""
+    from cogito_ray.evaluation import analyse as looking
+    from cogito_ray.evaluation.trained import Trained, newest
+
+    times = [_times(count) for count in iterations.split(",")] if iterations else []
+    folders = [newest(folder.absolute()) for folder in (checkpoint, other) if folder is not None]
+    opened = [Trained.open(folder) for folder in folders]
+    names = names_of(folders)
+    analyses = [
+        looking.analyse(trained, name=name, texts=texts, times=times)
+        for trained, name in zip(opened, names, strict=True)
+    ]
+    page, data = write(analyses, to or folders[0])
+    if as_json:
+        told = [
+            {"name": one.name, "conclusion": one.conclusion, "figures": one.figures,
+             "iterations": [asdict(iteration) for iteration in one.iterations]}
+            for one in analyses
+        ]  # fmt: skip
+        print(json.dumps({"page": str(page), "data": str(data), "checkpoints": told}))
+        return
+    for analysis in analyses:
+        out.print(_table(analysis))
+    out.print(f"Page: {page}\nData: {data}", markup=False)
+
+
+COLOURS = {Verdict.PASS: "green", Verdict.POOR: "yellow", Verdict.CRITICAL: "red"}
+
+
+def _table(analysis: Analysis) -> RenderableType:
+    """The conclusion, each figure against its target, and what iterating reached."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("figure", "value", "verdict"):
+        table.add_column(name, justify="right" if name == "value" else "left")
+    for found in analysis.findings:
+        table.add_row(found.target.label, figures(found.value), Text(found.verdict, style=COLOURS[found.verdict]))
+    return Group(Text(f"{analysis.name}: {analysis.conclusion}", style="bold"), table, *_iterations(analysis))
+
+
+def _iterations(analysis: Analysis) -> list[RenderableType]:
+    if not analysis.iterations:
+        return []
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("times", *(metric.rpartition("/")[2].replace("_", " ") for metric in iterated(analysis))):
+        table.add_column(name, justify="right")
+    for one in analysis.iterations:
+        values = [figures(one.metrics[metric]) for metric in iterated(analysis)]
+        table.add_row(str(one.times), *values, style="bold" if one.trained else None)
+    return [Text("Iterated, bold as trained:"), table]
+
+
+def names_of(folders: list[Path]) -> list[str]:
+    """What tells checkpoints .../<run or trial>/checkpoints/<step> apart, as short as that can be."""
+    runs, steps = [folder.parents[1].name for folder in folders], [folder.name for folder in folders]
+    if len(set(runs)) == len(runs):
+        return runs
+    return steps if len(set(steps)) == len(steps) else [str(folder) for folder in folders]
+
+
+def _times(count: str) -> int:
+    if not count.strip().isdecimal() or int(count) < 1:
+        raise ValueError(f"--iterations wants numbers of 1 or more, separated by commas; got {count!r}")
+    return int(count)

@@ -1,0 +1,87 @@
+"""The analysis page, of made-up findings."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from cogito_ray.analysis.findings import Affinity, Analysis, Example, Iteration, Layer, Pictures, Reader
+from cogito_ray.analysis.targets import conclude, judge
+from cogito_ray.records.analysis_page import iterated, render, write
+
+EVIL = "</script><b>"
+
+
+def made(name: str = "one", rank: float = 0.9) -> Analysis:
+    """Two concepts, three texts of two tokens."""
+    figures = {"effective_rank_share": rank, "cosine_mean": 0.4, "word_content_auc": 0.7}
+    probes = {"word_content_auc": 0.7, "word_order_accuracy": 0.6, "length_explained": 1 / 3}
+    reader = Reader(0, 0.5, 0.25, 0.1, 0.9, {"number": 1.5, "rare word": 0.5}, [EVIL], [Example("a ", EVIL, " c", 0.8)])
+    pictures = Pictures(
+        spectrum=[0.6, 0.4], mean_spectrum=[0.9, 0.1], cosines=[[1.0, 0.2], [0.2, 1.0]], cosine_histogram=[0.5, 0.5],
+        places=[[0.75, 0.25], [0.25, 0.75]], affinity=Affinity([EVIL, "b"], [[0.75, 0.25], [0.25, 0.75]]),
+        plane=[[(0.0, 1.0)] * 3, [(1.0, 0.0)] * 3], plane_shares=[0.5, 0.25],
+    )  # fmt: skip
+    findings = judge(figures)
+    return Analysis(
+        name=name, run="0123456789ab", step=7, texts=3, length=2, concepts=2, width=4, conclusion=conclude(findings),
+        findings=findings, figures=figures, layers=[Layer(1, 1.5, probes)], readers=[reader, replace(reader, number=1)],
+        pictures=pictures, iterations=[],
+    )  # fmt: skip
+
+
+def test_each_finding_stands_beside_its_bounds():
+    page = render([made()])
+    assert '<td class="number">0.9000</td><td class="verdict pass">pass</td>' in page
+    assert '<td class="number">0.4000</td><td class="verdict poor">poor</td>' in page
+    assert "≤ 0.3, critical &gt; 0.5" in page
+    assert "Sound: concepts are diverse" in page
+
+
+def test_two_checkpoints_stand_side_by_side_and_the_collapsed_one_alarms():
+    page = render([made(), made("two", rank=0.1)])
+    assert page.count('<p class="headline alarm">') == 1
+    assert '<p class="headline alarm">two: Collapsed' in page
+    assert {f"chart-cosines-{number}" for number in (0, 1)} <= set(page.replace('"', " ").split())
+
+
+def test_tokens_cannot_end_a_script_nor_start_an_element():
+    page = render([made()])
+    assert "</script><b>" not in page
+    assert "&lt;/script&gt;&lt;b&gt;" in page
+
+
+def test_a_question_that_was_not_asked_is_said_to_be_so():
+    silent = made()
+    page = render([replace(silent, findings=silent.findings[:1], layers=[Layer(1, 1.5, {})])])
+    assert "not asked" in page
+    assert "chart-depths" not in page
+
+
+def test_the_page_asks_the_network_for_nothing(tmp_path):
+    write([made()], tmp_path)
+    page = (tmp_path / "analysis.html").read_text()
+    assert "<link" not in page
+    assert "<script src" not in page
+
+
+def test_the_data_hold_what_the_page_shows(tmp_path):
+    write([made()], tmp_path)
+    (told,) = json.loads((tmp_path / "analysis.json").read_text())
+    assert told["layers"][0]["probes"]["length_explained"] == 0.33333
+    assert [found["verdict"] for found in told["findings"]] == ["pass", "poor", "pass"]
+    assert told["readers"][0]["favourites"] == [EVIL]
+
+
+def test_what_no_iteration_changes_is_not_tabled():
+    metrics = [{"eval/reconstruction_nats": 6.5 - times, "eval/unigram_nats": 7.0} for times in (1, 2)]
+    iterations = [Iteration(times, times == 2, told) for times, told in enumerate(metrics, start=1)]
+    analysis = replace(made(), iterations=iterations)
+    assert iterated(analysis) == ["eval/reconstruction_nats"]
+    assert "Iterated further, without training" in render([analysis])
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_more_than_two_checkpoints_are_refused(count: int, tmp_path):
+    with pytest.raises(ValueError, match=f"two side by side, got {count}"):
+        write([made()] * count, tmp_path)
