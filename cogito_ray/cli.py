@@ -15,6 +15,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     report,
     sweep,
     train,
+    verify,
 )
 from cogito_ray.commands.app import app, err
 from cogito_ray.spec import explain

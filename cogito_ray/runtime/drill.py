@@ -1,5 +1,6 @@
 """A run that is disturbed on purpose: its driver as a process to kill, its steps to wait for, and what it left."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from cogito_ray.runtime.pretrain import home_of
 from cogito_ray.sweeps.files import dump
 
 POLL_S = 0.02
+SMALLEST = 1e-30
 
 
 class NoSuchStep(RuntimeError):
@@ -32,15 +35,20 @@ class Result:
     """What a run left: two runs that are the same leave equal results."""
 
     weights: dict[str, Tensor]
-    rows: str | None
+    rows: str
     """Names the rows it read, as its last report says."""
     step: int
 
     def distance(self, other: "Result") -> float:
-        """The largest absolute difference of any weight; 0 = equal bit for bit."""
+        """|w - v| / |v| over all weights w of this one and v of the other; 0 = equal bit for bit, infinity = equal in
+        value but not in bits, or no numbers."""
         if self.weights.keys() != other.weights.keys():
             raise ValueError(f"the runs hold other weights: {sorted(self.weights.keys() ^ other.weights.keys())}")
-        return max(_distance(value, other.weights[name]) for name, value in self.weights.items())
+        own, others = _flat(self.weights), _flat(other.weights)
+        if own.tobytes() == others.tobytes():
+            return 0.0
+        distance = float(np.linalg.norm(own - others)) / max(float(np.linalg.norm(others)), SMALLEST)
+        return distance if distance > 0 else math.inf
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,11 @@ class Drill:
     def result(self) -> Result:
         """Of a run that has ended."""
         trial = self.trial()
-        assert trial is not None, f"{self.home.ledger} tells of no run {self.run.digest()}"
+        if trial is None or trial.rows is None:
+            raise ValueError(f"{self.home.ledger} tells of no report of run {self.run.digest()}")
         return Result(self.weights(), trial.rows, trial.step)
 
 
-def _distance(one: Tensor, other: Tensor) -> float:
-    if torch.equal(one, other):
-        return 0.0
-    return float((one.double() - other.double()).abs().max()) or float("nan")
+def _flat(weights: dict[str, Tensor]) -> NDArray[np.float64]:
+    """All of them, one after the other."""
+    return np.concatenate([weights[name].double().numpy().reshape(-1) for name in sorted(weights)])

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from corpora import tiny_run
-from ordeal import Fault, Ordeal, step_for
+from ordeal import Fault, Ordeal, bare_result, step_for
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.drill import Drill, Result
-from cogito_ray.runtime.worker import Job, train
 from cogito_ray.text.prepare import prepare_with, serially
 
 TABLE = Path("build") / "chaos.md"
@@ -46,10 +45,7 @@ def base(storage) -> RunSpec:
 
 @pytest.fixture(scope="session")
 def bare(base, storage) -> Result:
-    """The run in this process: no Ray, nothing that could be struck."""
-    drill, told = Drill(base, "bare", storage), []
-    train(Job(base, storage, drill.home.folder), told.append)
-    return Result(drill.weights(), told[-1].rows, told[-1].step)
+    return bare_result(base, storage)
 
 
 @pytest.fixture(scope="session")

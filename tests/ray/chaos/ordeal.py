@@ -7,11 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.drill import Drill, Result
+from cogito_ray.runtime.worker import Job, train
 
 Driver = subprocess.Popen[bytes]
 Strike = Callable[[Driver, Drill], None]
@@ -70,22 +72,38 @@ class Ordeal:
             kill_all(driver)
 
 
+def bare_result(run: RunSpec, storage: Path) -> Result:
+    """What the run comes to in this process: no Ray, nothing that could be struck."""
+    drill, told = Drill(run, f"bare-{run.digest()}", storage), []
+    train(Job(run, storage, drill.home.folder), told.append)
+    return Result(drill.weights(), told[-1].rows, told[-1].step)
+
+
 def step_for(fault: str, seed: int, run: RunSpec) -> int:
     """A reported step in the middle of the run: something is lost, and something is left to do."""
     every, steps = run.training.report_every, run.training.steps
     return random.Random(f"{fault} {seed}").randrange(steps // 4, steps * 3 // 4) // every * every
 
 
-def find(title: str, *, seconds: float = 30) -> psutil.Process:
+def wait_until(met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not met():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s"
+        time.sleep(0.02)
+
+
+def find(title: str) -> psutil.Process:
     """A process that these tests started whose title begins so, as soon as there is one."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if " ".join(process.cmdline()).startswith(title):
-                    return process
-        time.sleep(0.005)
-    raise AssertionError(f"no process was called {title} within {seconds} s")
+    found: list[psutil.Process] = []
+    wait_until(lambda: bool(found.extend(_titled(title)) or found))
+    return found[0]
+
+
+def _titled(title: str) -> Iterator[psutil.Process]:
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if " ".join(process.cmdline()).startswith(title):
+                yield process
 
 
 def kill_all(driver: Driver) -> None:
@@ -126,7 +144,7 @@ def kills_while_writing(driver: Driver, drill: Drill) -> None:
             return
 
 
-def _drafts(folder: os.PathLike[str]) -> list[str]:
+def _drafts(folder: Path) -> list[str]:
     return [entry.name for entry in os.scandir(folder) if entry.name.startswith(".")]
 
 

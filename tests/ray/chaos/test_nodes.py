@@ -1,0 +1,155 @@
+"""Real faults on several nodes: two workers, each on a node of its own, the driver on a head without CPUs."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+from ordeal import (
+    PATIENCE_S,
+    TRIAL,
+    WORKER,
+    Fault,
+    Ordeal,
+    bare_result,
+    find,
+    kills,
+    kills_driver,
+    pauses,
+    step_for,
+    wait_until,
+)
+from ray.cluster_utils import Cluster
+from safetensors.torch import load_file
+
+from cogito_ray.evaluation.trained import WEIGHTS, newest
+from cogito_ray.records.ledger import NAME, LedgerFault
+from cogito_ray.records.record import read
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.drill import Drill, Result
+from cogito_ray.sweeps.files import dump
+from cogito_ray.sweeps.spec import SweepSpec
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+TRIES = range(2)
+HEALTH = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+}
+"""So that what is dead is held to be dead after seconds; Ray's own settings take a minute, against false alarms."""
+SPREAD = {"workers": 2, "cpus_per_worker": 1.5}
+"""A node has two CPUs, so it holds one worker; a lost node must be replaced before the run can go on."""
+
+
+@contextlib.contextmanager
+def cluster_of(nodes):
+    """An empty head and so many nodes of two CPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in HEALTH.items():
+            patch.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=2)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    with cluster_of(nodes=2) as cluster:
+        yield cluster
+
+
+def kills_a_node(cluster):
+    """SIGKILL for the raylet above a worker; another node joins."""
+
+    def strike(driver, drill):
+        find(WORKER).parent().kill()
+        cluster.add_node(num_cpus=2)
+
+    return strike
+
+
+def kills_the_head(cluster):
+    """SIGKILL for all that runs on the head but the driver."""
+
+    def strike(driver, drill):
+        for processes in cluster.head_node.all_processes.values():
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(process.process.pid).kill()
+
+    return strike
+
+
+FAULTS = {
+    "a node with a worker is killed, another joins": lambda cluster: Fault(kills_a_node(cluster), changed=SPREAD),
+    "one of two workers is killed": lambda cluster: Fault(kills(WORKER), changed=SPREAD),
+    "one of two workers is stopped for 8 s": lambda cluster: Fault(pauses(WORKER, seconds=8), changed=SPREAD),
+    "the driver is killed, the cluster stands": lambda cluster: Fault(kills_driver, survived=False, changed=SPREAD),
+}
+
+
+@pytest.mark.parametrize("seed", TRIES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_struck_on_several_nodes_ends_as_if_nothing_had_happened(befall, nodes, fault, seed):
+    result, twin = befall(fault, FAULTS[fault](nodes), seed, RAY_ADDRESS=nodes.address)
+    assert result.rows == twin.rows
+    assert result.distance(twin) == 0
+
+
+@pytest.mark.parametrize("seed", TRIES)
+def test_a_lost_head_ends_the_command_which_goes_on_in_another_instance(base, bare, storage, record_property, seed):
+    """Without an external Redis the head's state dies with it, and every node leaves."""
+    name = "the head is killed, a new instance is started"
+    record_property("fault", name)
+    with cluster_of(nodes=2) as cluster:
+        ordeal = Ordeal(Drill(base, f"head-{seed}", storage), {"RAY_ADDRESS": cluster.address})
+        assert ordeal.suffer(kills_the_head(cluster), at=step_for(name, seed, base)) != 0
+    ordeal.environment = {}
+    result = ordeal.finish()
+    assert result.rows == bare.rows
+    assert result.distance(bare) == 0
+    record_property("outcome", "went on with the same command")
+
+
+def sweep_of_two(base, name):
+    """Two seeds of the run, at once."""
+    axes = {"space": {"seed": {"choice": [1, 2]}}, "search": {"sampler": "grid"}, "budget": {"trials": 2}}
+    goals = [{"metric": "eval/reconstruction_nats", "mode": "min"}]
+    run = base.model_dump(mode="json") | {"cpus_per_worker": 1.5}
+    return SweepSpec.model_validate({"name": name, "run": run, "goals": goals, "concurrency": 2} | axes)
+
+
+def under_way(ledger):
+    """Trials that have reported and not ended."""
+    try:
+        trials = read(ledger).trials.values()
+    except (FileNotFoundError, LedgerFault):
+        return []
+    return [trial for trial in trials if trial.step and not trial.end]
+
+
+@pytest.mark.parametrize("seed", TRIES)
+def test_a_sweep_that_loses_a_node_completes_every_trial_as_if_it_had_not(base, storage, nodes, record_property, seed):
+    record_property("fault", "a node with a sweep's trial is killed, another joins")
+    sweep = sweep_of_two(base, f"sweep-{seed}")
+    home, file = storage / sweep.name, storage / f"{sweep.name}.yaml"
+    file.write_text(dump(sweep.model_dump(mode="json")))
+    command = [sys.executable, "-m", "cogito_ray.cli", "sweep", str(file), "--storage", str(storage), "--json"]
+    with subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": nodes.address}) as driver:
+        wait_until(lambda: len(under_way(home / NAME)) == 2)
+        find(TRIAL).parent().kill()
+        nodes.add_node(num_cpus=2)
+        assert driver.wait(PATIENCE_S) == 0
+    for trial in read(home / NAME).trials.values():
+        spec = RunSpec.model_validate(trial.spec)
+        alone = bare_result(spec, storage)
+        left = Result(load_file(newest(home / "trials" / trial.id) / WEIGHTS), alone.rows, trial.step)
+        assert trial.rows == alone.rows
+        assert left.distance(alone) == 0
+    record_property("outcome", "went on by itself")
