@@ -1,37 +1,84 @@
-"""cogito-ray evaluate: asks trained encoders labelled questions."""
+"""cogito-ray evaluate: asks trained encoders labelled questions, over the cluster."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 from cogito_ray.commands import screen
-from cogito_ray.commands.app import AsJson, app, out
+from cogito_ray.commands.app import AsJson, app, err, out
 from cogito_ray.evaluation.tasks import DEFAULT, tasks_of
+from cogito_ray.records.evaluations import scored
 
 
 @app.command(epilog="Example: cogito-ray evaluate runs/debug --tasks stsb,sick-relatedness --data data")
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoints, or folders whose runs are asked at their newest one.", show_default=False),
+    ],
     tasks: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(DEFAULT),
-    protocol: Annotated[str, typer.Option(help="zero-shot, probe, fine-tune.")] = "zero-shot,probe",
+    protocol: Annotated[str, typer.Option(help="Of zero-shot, probe, fine-tune.")] = "zero-shot,probe",
+    fine_tune: Annotated[
+        list[str] | None,
+        typer.Option(help="Settings as YAML, such as '{head: {kind: attention}, epochs: 3}'; one option a variant."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Of fine-tuning, into which alone chance enters.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=2, help="Training examples, at most.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of Parquet files such as glue/stsb/train.parquet; none: from the hub.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a trained encoder, frozen, labelled questions: zero-shot similarity and linear probes, beside baselines."""
-    from cogito_ray.evaluation import labelled
-    from cogito_ray.evaluation.trained import Trained
+    """Ask trained encoders labelled questions, beside baselines; answers are kept in their ledgers.
 
-    asked = tasks_of(tasks.split(","))
-    ways = labelled.protocols_of(protocol.split(","))
-    trained = Trained.open(checkpoint)
-    results = [result for question in labelled.questions(asked, ways) for result in question.ask(trained.reader, data)]
+    zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
+    """
+    from cogito_ray.evaluation.labelled import protocols_of, questions
+    from cogito_ray.evaluation.trained import Checkpoint, newest_of_each
+    from cogito_ray.runtime.evaluate import Progress
+    from cogito_ray.runtime.evaluate import evaluate as ask
+
+    names = protocol.split(",")
+    asked = questions(tasks_of(tasks.split(",")), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
+    found = [Checkpoint.at(folder) for run in runs for folder in newest_of_each(run.absolute())]
+
+    def tell(told: Progress) -> None:
+        if not as_json:
+            out.print(f"{told.done} of {told.total}: {told.unit}", markup=False)
+
+    answers = ask(found, asked, data and data.absolute(), tell)
+    rows = scored(answers.known.values())
     if as_json:
-        told = {"run": trained.run.digest(), "step": trained.step, "results": [asdict(result) for result in results]}
-        print(json.dumps(told))
+        counts = {"computed": answers.computed, "known": len(answers.known) - answers.computed}
+        print(json.dumps(counts | {"faults": answers.faults, "results": [asdict(row) for row in rows]}))
     else:
-        out.print(screen.scores(results))
+        if not answers.computed and not answers.faults:
+            out.print(f"nothing to do: all {len(answers.known)} answers are in the ledgers", markup=False)
+        out.print(screen.scores(rows))
+    for fault in answers.faults:
+        err.print(fault, markup=False)
+    if answers.faults:
+        raise typer.Exit(1)
+
+
+def _settings(names: list[str], limit: int | None, fine_tune: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Of each protocol, one entry a variant."""
+    given = {"fine-tune": [_yaml(text) for text in fine_tune]} if fine_tune else {}
+    if limit is not None:
+        trained = [name for name in ("probe", "fine-tune") if name in names]
+        given |= {name: [{"rows": limit} | each for each in given.get(name, [{}])] for name in trained}
+    return given
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise ValueError(f"--fine-tune {text!r} is no YAML: {fault}") from fault
+    if not isinstance(tree, dict):
+        raise ValueError(f"--fine-tune {text!r} names no settings; write it like '{{epochs: 3}}'")
+    return tree

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cogito_ray.records.evaluations import Scored
 from cogito_ray.records.ranking import Ranking, Row, plain, rank
 from cogito_ray.records.record import Record
-
-if TYPE_CHECKING:
-    from cogito_ray.evaluation.labelled import Result
 
 COLOURS = {"completed": "green", "unfinished": "yellow", "stopped": "cyan", "failed": "red"}
 WORDS = {"unfinished": "running"}
@@ -49,16 +46,18 @@ def ended(row: Row) -> str:
     return f"trial {row.trial} {row.status} at step {row.step} of {row.steps}: {_said(row)}"
 
 
-def scores(results: Sequence[Result]) -> RenderableType:
+def scores(rows: Sequence[Scored]) -> RenderableType:
     """Scores with their intervals; those that use no concepts are baselines, and dim."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("task", "protocol", "vectors", "metric", "score", "95 % interval", "examples"):
-        table.add_column(name, justify="right" if name in ("score", "95 % interval", "examples") else "left")
-    for result in results:
-        score = result.score
-        cells = (result.task, result.protocol, result.vectors, result.metric, f"{score.value:.3f}")
-        interval = f"{score.low:.3f} to {score.high:.3f}"
-        table.add_row(*cells, interval, f"{result.examples:,}", style="dim" if result.is_baseline else None)
+    for name in ("trial", "step", "task", "protocol", "vectors", "metric"):
+        table.add_column(name)
+    for name in ("score", "95 % interval", "seeds", "examples"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        asked = (row.trial[:8], str(row.step), row.task, row.protocol, row.vectors, row.metric)
+        value, interval = f"{row.value:.3f}", f"{row.low:.3f} to {row.high:.3f}"
+        style = "dim" if row.baseline else None
+        table.add_row(*asked, value, interval, str(row.seeds), f"{row.examples:,}", style=style)
     return table
 
 

@@ -20,7 +20,7 @@ from cogito_ray.evaluation.probe import baselines
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.tasks import Examples, Task
 from cogito_ray.nn.heads import Classifier, PairClassifier, PoolSpec, Text, ViaDecoderPoolSpec
-from cogito_ray.nn.model import ConceptModel
+from cogito_ray.nn.model import ModelSpec
 from cogito_ray.spec import Spec
 
 WARM_UP = 0.1
@@ -50,7 +50,7 @@ class FineTuneSpec(Spec):
     def suits(self, task: Task) -> bool:
         return True
 
-    def faults(self, model: ConceptModel) -> list[str]:
+    def faults(self, model: ModelSpec) -> list[str]:
         """Why this model cannot be asked."""
         return [f"head '{self.head.kind}' needs a model with a decoder; use another"] * (
             isinstance(self.head, ViaDecoderPoolSpec) and model.decoder is None

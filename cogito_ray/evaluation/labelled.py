@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from cogito_ray.evaluation.tasks import Task, place_of, read
 from cogito_ray.evaluation.zero_shot import ZeroShotSpec
 from cogito_ray.spec import digest
 
+Tree = dict[str, Any]
 ProtocolSpec = ZeroShotSpec | ProbeSpec | FineTuneSpec
 """How a model is asked: `zero-shot` trains nothing, `probe` a linear map of frozen vectors, `fine-tune` everything."""
-PROTOCOLS: dict[str, type[ProtocolSpec]] = {
+PROTOCOLS: dict[str, type[ZeroShotSpec] | type[ProbeSpec] | type[FineTuneSpec]] = {
     "zero-shot": ZeroShotSpec,
     "probe": ProbeSpec,
     "fine-tune": FineTuneSpec,
 }
+SOURCE = ("evaluation", "nn", "text")
+"""Packages whose code decides what a checkpoint scores."""
 BASELINES = frozenset({"token_means", "bag_of_words", "majority"})
 
 
@@ -33,7 +37,6 @@ class Result:
     score: scores.Score
     examples: int
     """Scored ones."""
-    seed: int = 0
 
     @property
     def is_baseline(self) -> bool:
@@ -67,22 +70,37 @@ class Question:
                 metric=metric,
                 score=scores.score(metric, scored.labels, predictions),
                 examples=len(scored),
-                seed=self.seed,
             )
             for vectors, predictions in told
             for metric in self.task.metrics
         ]
 
 
-def protocols_of(names: Iterable[str], settings: Mapping[str, Mapping[str, Any]] = {}) -> list[ProtocolSpec]:
-    """The protocols of these names with these settings. ValueError for names that are none."""
+def protocols_of(names: Iterable[str], settings: Mapping[str, Sequence[Tree]] | None = None) -> list[ProtocolSpec]:
+    """The protocols of these names, each once for every one of its settings, or with its defaults.
+
+    ValueError for names that are none, and for settings of protocols that are not asked.
+    """
+    names, given = list(names), dict(settings or {})
     if unknown := [name for name in names if name not in PROTOCOLS]:
         raise ValueError(f"no protocol is called {', '.join(unknown)}; there are {', '.join(PROTOCOLS)}")
-    return [PROTOCOLS[name].model_validate(settings.get(name, {})) for name in names]
+    if idle := [name for name in given if name not in names]:
+        raise ValueError(f"settings were given for {', '.join(idle)}, which was not asked; ask it, or drop them")
+    return [PROTOCOLS[name].model_validate(each) for name in names for each in given.get(name, [{}])]
+
+
+@cache
+def code_version() -> str:
+    """Twelve hex digits of the source that scores come from: a commit that changes something else leaves them."""
+    root = Path(__file__).parents[1]
+    files = sorted(file for part in SOURCE for file in (root / part).rglob("*.py"))
+    return digest({str(file.relative_to(root)): file.read_text() for file in files})
 
 
 def questions(tasks: Sequence[Task], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[Question]:
     """Every task in every way that suits it, in the tasks' order; what no chance enters is asked once."""
+    if seeds > 1 and not any(protocol.seeded for protocol in protocols):
+        raise ValueError(f"{seeds} seeds are asked, but no chance enters these protocols; ask fine-tune, or one seed")
     return [
         Question(task, protocol, seed)
         for task in tasks

@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.tasks import Examples, Task
-from cogito_ray.nn.model import ConceptModel
+from cogito_ray.nn.model import ModelSpec
 from cogito_ray.spec import Spec
 
 PENALTIES = np.logspace(-1, 5, 7)
@@ -30,7 +30,7 @@ class ProbeSpec(Spec):
     def suits(self, task: Task) -> bool:
         return True
 
-    def faults(self, model: ConceptModel) -> list[str]:
+    def faults(self, model: ModelSpec) -> list[str]:
         return []
 
     def answers(

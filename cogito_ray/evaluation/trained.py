@@ -1,5 +1,6 @@
 """A trained model, taken up from its checkpoint: which run it is, the ledger above its folder says."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,32 @@ from cogito_ray.nn.model import ConceptModel
 from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.run import RunSpec
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.tokenizer import FILE as TOKENIZER
 
 WEIGHTS, STATE = "model.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that was found in a storage folder, not yet loaded."""
+
+    folder: Path
+    run: RunSpec
+    step: int
+    ledger: Path
+    """Tells of its run."""
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """FileNotFoundError where no ledger stands above it."""
+        state = json.loads((folder / STATE).read_text())
+        ledger = _ledger_above(folder)
+        return cls(folder, _run(ledger, state["run"]), int(state["step"]), ledger)
+
+    def digest(self) -> str:
+        """Twelve hex digits that name its weights."""
+        with (self.folder / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -30,30 +55,47 @@ class Trained:
 
         FileNotFoundError where there is none, where no ledger stands above it, or where its corpus was deleted.
         """
-        checkpoint = newest(folder.absolute())
-        state = json.loads((checkpoint / STATE).read_text())
-        ledger = _ledger_above(checkpoint)
-        run = _run(ledger, state["run"])
-        corpus = Corpus.open(run.data, ledger.parents[1])
+        found = Checkpoint.at(newest(folder.absolute()))
+        run, corpus = found.run, Corpus.open(found.run.data, found.ledger.parents[1])
         total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
-        load_model(total, str(checkpoint / WEIGHTS), strict=True)
-        return cls(run, int(state["step"]), total.model.eval(), corpus)
+        load_model(total, str(found.folder / WEIGHTS), strict=True)
+        return cls(run, found.step, total.model.eval(), corpus)
 
     @property
     def reader(self) -> TextReader:
         return TextReader(self.model, self.corpus.tokenizer, self.run.data.length)
 
+    def export(self, folder: Path) -> None:
+        """Write what AutoModel and SentenceTransformer load; the latter's vectors are our mean concepts."""
+        from cogito_ray.nn import hub  # imports transformers: slow
+
+        words, length = self.corpus.vocabulary, self.run.data.length
+        hub.export(
+            self.model,
+            hub.ConceptConfig.of(self.run.model, words, length),
+            hub.tokenizer_of(self.corpus.tokenizer_folder / TOKENIZER, words, length),
+            folder,
+            record={"run": self.run.digest(), "step": self.step},
+        )
+
 
 def newest(folder: Path) -> Path:
     """`folder` if it is a checkpoint, else the one below it of most steps. ValueError if it holds those of two runs."""
+    found = newest_of_each(folder)
+    if len(found) > 1:
+        runs = ", ".join(checkpoint.parents[1].name for checkpoint in found)
+        raise ValueError(f"{folder} holds checkpoints of {len(found)} trials; give the folder of one: {runs}")
+    return found[0]
+
+
+def newest_of_each(folder: Path) -> list[Path]:
+    """`folder` if it is a checkpoint, else of every run below it the checkpoint of most steps, in the runs' order."""
     if (folder / WEIGHTS).is_file():
-        return folder
+        return [folder]
     found = sorted(file.parent for file in folder.rglob(WEIGHTS) if not file.parent.name.startswith("."))
     if not found:
         raise FileNotFoundError(f"{folder}: no checkpoint is there; give a run's folder or a checkpoint, step-...")
-    if len(runs := sorted({checkpoint.parents[1].name for checkpoint in found})) > 1:
-        raise ValueError(f"{folder} holds checkpoints of {len(runs)} trials; give the folder of one: {', '.join(runs)}")
-    return found[-1]
+    return list({checkpoint.parents[1]: checkpoint for checkpoint in found}.values())
 
 
 def _ledger_above(checkpoint: Path) -> Path:

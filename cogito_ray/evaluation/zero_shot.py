@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cogito_ray.evaluation.reader import POOLINGS, TextReader
 from cogito_ray.evaluation.scores import value_of
 from cogito_ray.evaluation.tasks import TASKS, Examples, Task, read_file
-from cogito_ray.nn.model import ConceptModel
+from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.spec import Spec
 from cogito_ray.text.tokenizer import TextTokenizer
 
@@ -27,7 +27,7 @@ class ZeroShotSpec(Spec):
         """A cosine is a grade of two texts, and no class."""
         return task.graded and len(task.texts) == 2
 
-    def faults(self, model: ConceptModel) -> list[str]:
+    def faults(self, model: ModelSpec) -> list[str]:
         return []
 
     def answers(

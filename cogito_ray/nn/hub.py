@@ -18,6 +18,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 
@@ -186,6 +187,17 @@ def export(
     (folder / "modules.json").write_text(json.dumps(_SENTENCE_MODULES, indent=2))
     (folder / "sentence_bert_config.json").write_text(json.dumps(_SENTENCE_VECTOR, indent=2))
     (folder / "README.md").write_text(card(config, record))
+
+
+def tokenizer_of(file: Path, vocabulary: Vocabulary, length: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of a tokenizer.json as training used it: no special tokens are added, those spelled out in a text
+    are text, and texts are cut at `length` tokens."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), model_max_length=length, split_special_tokens=True)
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = None
+    roles = {"pad": vocabulary.pad_id, "mask": vocabulary.mask_id, "sep": vocabulary.separator_id}
+    tokenizer.add_special_tokens({f"{role}_token": str(backend.id_to_token(i)) for role, i in roles.items()})
+    return tokenizer
 
 
 def card(config: ConceptConfig, record: dict[str, Any]) -> str:

@@ -78,6 +78,16 @@ class TrialEnded(Spec):
     """Why it was stopped or failed."""
 
 
+class TrialLeft(Spec):
+    """A trial was asked to end, and left a checkpoint to go on from when the sweep is taken up again."""
+
+    event: Literal["trial_left"] = "trial_left"
+    at: float
+    trial: str
+    step: int
+    cause: str
+
+
 COMPLETE = "complete"
 """Cause of a SweepClosed that leaves nothing to do."""
 
@@ -103,6 +113,44 @@ class SweepClosed(Spec):
     cause: str
 
 
+class TaskScore(Spec):
+    """One answer under one metric, with the interval that covers 95 % of bootstrap resamples."""
+
+    vectors: str
+    """Pooling, head or baseline that gave it."""
+    baseline: bool
+    """Were no concepts used?"""
+    metric: str
+    value: float
+    low: float
+    high: float
+
+
+class Evaluated(Spec):
+    """A checkpoint was asked a labelled question."""
+
+    event: Literal["evaluated"] = "evaluated"
+    at: float
+    trial: str
+    step: int
+    """Of the checkpoint."""
+    key: str
+    """Digest of weights, task and its data, protocol and its settings, seed and code: equal keys, equal scores."""
+    checkpoint: str
+    """Digest of the weights."""
+    code: str
+    """Digest of the source that scores come from."""
+    task: str
+    protocol: str
+    settings: Tree
+    """Of the protocol."""
+    seed: int
+    examples: int
+    """Scored ones."""
+    seconds: float
+    scores: tuple[TaskScore, ...]
+
+
 class TornLine(Spec):
     """The line before this one was cut short by a crash."""
 
@@ -110,7 +158,7 @@ class TornLine(Spec):
 
 
 Event = Annotated[
-    SweepOpened | TrialStarted | Reported | TrialEnded | GateJudged | SweepClosed | TornLine,
+    SweepOpened | TrialStarted | Reported | TrialEnded | TrialLeft | GateJudged | SweepClosed | Evaluated | TornLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

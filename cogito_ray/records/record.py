@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from cogito_ray.records.ledger import (
     COMPLETE,
+    Evaluated,
     Event,
     GateJudged,
     LedgerFault,
@@ -19,6 +20,7 @@ from cogito_ray.records.ledger import (
     SweepOpened,
     TornLine,
     TrialEnded,
+    TrialLeft,
     TrialStarted,
     events,
 )
@@ -42,6 +44,12 @@ class Trial:
     started: float
     reports: dict[int, Reported] = field(default_factory=dict)
     end: TrialEnded | None = None
+    left: TrialLeft | None = None
+    """How it was interrupted, where that was in order; None while it runs."""
+    began: float = 0.0
+    """When it was started or taken up again last, in seconds since 1970."""
+    earlier: float = 0.0
+    """Seconds it had run before."""
 
     @property
     def status(self) -> Status | Literal["unfinished"]:
@@ -50,12 +58,14 @@ class Trial:
 
     @property
     def cause(self) -> str:
-        return self.end.cause if self.end else ""
+        over = self.end or self.left
+        return over.cause if over else ""
 
     @property
     def step(self) -> int:
         """Steps done, as far as is known."""
-        return max([*self.reports, self.end.step if self.end else 0])
+        over = self.end or self.left
+        return max([*self.reports, over.step if over else 0])
 
     @property
     def steps(self) -> int | None:
@@ -67,8 +77,9 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Time it ran, interruptions left out."""
-        reported = max((report.seconds for report in self.reports.values()), default=0.0)
-        return reported or (self.end.at - self.started if self.end else 0.0)
+        over = self.end or self.left
+        reported = max((report.seconds for report in self.reports.values()), default=self.earlier)
+        return max(reported, self.earlier + over.at - self.began if over else 0.0)
 
     @property
     def rows(self) -> str | None:
@@ -113,8 +124,17 @@ class Record:
     """Of all trials, in the order they came: what an early-stopping policy is fed again to go on."""
     gates: list[GateJudged] = field(default_factory=list)
     """Verdicts, one per gate, once the sweep has ended."""
+    evaluations: list[Evaluated] = field(default_factory=list)
+    """Of checkpoints, in the order they came."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    """When each driver started, and when it was last heard of; seconds since 1970."""
+
+    @property
+    def wall(self) -> float:
+        """Seconds that drivers ran."""
+        return sum(last - first for first, last in self.spans)
 
     @property
     def is_complete(self) -> bool:
@@ -154,21 +174,31 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
         match event:
             case SweepOpened():
                 record.openings.append(event)
+                record.spans.append((event.at, event.at))
                 record.closing = None
                 record.gates.clear()
             case GateJudged():
                 record.gates.append(event)
             case SweepClosed():
                 record.closing = event
+                _heard(record, event.at)
             case TrialStarted():
                 _start(record, event)
-            case Reported() | TrialEnded() if event.trial not in record.trials:
+            case Reported() | TrialEnded() | TrialLeft() if event.trial not in record.trials:
                 raise LedgerFault(f"{path}: trial {event.trial} reports or ends, but never started")
             case Reported():
                 record.trials[event.trial].reports[event.step] = event
                 record.reports.append(event)
+                trial = record.trials[event.trial]
+                _heard(record, trial.began + event.seconds - trial.earlier)
             case TrialEnded():
                 record.trials[event.trial].end = event
+                _heard(record, event.at)
+            case TrialLeft():
+                record.trials[event.trial].left = event
+                _heard(record, event.at)
+            case Evaluated():
+                record.evaluations.append(event)
             case TornLine():
                 pass
     if not record.openings:
@@ -178,8 +208,16 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
 
 def _start(record: Record, event: TrialStarted) -> None:
     """A trial that starts again goes on where it was: its reports stay, its end is open."""
-    known = record.trials.get(event.trial)
-    if known is None:
-        record.trials[event.trial] = Trial(event.trial, event.number, event.sample, event.spec, event.at)
-    else:
-        known.end = None
+    trial = record.trials.get(event.trial)
+    if trial is None:
+        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at)
+        record.trials[event.trial] = trial
+    trial.began, trial.earlier = event.at, trial.seconds
+    trial.end = trial.left = None
+    _heard(record, event.at)
+
+
+def _heard(record: Record, at: float) -> None:
+    """The driver was alive at this time."""
+    first, last = record.spans[-1]
+    record.spans[-1] = (first, max(last, at))

@@ -1,0 +1,21 @@
+"""cogito-ray export: hands a trained encoder to Hugging Face transformers and sentence-transformers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cogito_ray.commands.app import app, out
+
+
+@app.command(epilog="Example: cogito-ray export runs/debug build/debug")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Is written; load it by AutoModel.", show_default=False)],
+) -> None:
+    """Write a checkpoint as a folder that AutoModel and SentenceTransformer load (import cogito_ray.nn.hub first)."""
+    from cogito_ray.evaluation.trained import Trained
+
+    trained = Trained.open(checkpoint)
+    trained.export(folder)
+    out.print(f"{folder}: run {trained.run.digest()} at step {trained.step}", markup=False)
