@@ -24,6 +24,8 @@ class Home:
     folder: Path
     spec: Tree
     """What is to be done there, as the ledger's opening says it."""
+    elastic: frozenset[str] = frozenset()
+    """Settings that may be others when it is taken up again."""
 
     @property
     def ledger(self) -> Path:
@@ -34,7 +36,7 @@ class Home:
         if not self.ledger.exists() or not self.ledger.stat().st_size:
             return None
         record = read(self.ledger)
-        if changes := diff(record.opened.spec, self.spec):
+        if changes := diff(self._fixed(record.opened.spec), self._fixed(self.spec)):
             raise OtherSettings(
                 "\n".join(
                     [
@@ -45,6 +47,9 @@ class Home:
                 )
             )
         return record
+
+    def _fixed(self, spec: Tree) -> Tree:
+        return {name: part for name, part in spec.items() if name not in self.elastic}
 
     def opening(self) -> SweepOpened:
         """The event that starts, or takes up again, what is to be done here."""

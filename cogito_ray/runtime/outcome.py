@@ -8,6 +8,14 @@ from cogito_ray.records.ledger import Status
 
 
 @dataclass(frozen=True)
+class Left:
+    """It left a checkpoint to go on from, because it was asked to."""
+
+    step: int
+    """Last step reported."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     status: Status
     cause: str
@@ -33,12 +41,19 @@ def death(step: int, cause: str) -> dict[str, Any]:
     return {"step": step, "metrics": (), "died": cause}
 
 
-def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome:
+def leave(step: int) -> dict[str, Any]:
+    """What a trial tells Tune when it was asked to leave, and did."""
+    return {"step": step, "metrics": (), "left": True}
+
+
+def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome | Left:
     """Of a trial of `steps` steps that Tune holds to be over."""
     last = result or {}
     step = int(last.get("step", 0))
     if "died" in last:
         return Outcome("failed", str(last["died"]), step)
+    if "left" in last:
+        return Left(step)
     if error:
         return Outcome("failed", "its process died or raised; the error is in this trial's folder", step)
     if step < steps:

@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 
 from cogito_ray.records.record import Record
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.outcome import Outcome, metrics_of, outcome
+from cogito_ray.runtime.outcome import Left, Outcome, metrics_of, outcome
 from cogito_ray.runtime.warm_start import earlier_trials
 from cogito_ray.spec import digest
 from cogito_ray.sweeps.domains import Sample
@@ -38,7 +38,7 @@ class OptunaSearcher(Searcher):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep, self._aim, self._cells = sweep, sweep.aim, sweep.cells()
         self._study = optuna.create_study(
-            study_name=sweep.digest(),
+            study_name=sweep.identity(),
             storage=storage,
             directions=["minimize" if goal.mode == "min" else "maximize" for goal in sweep.goals],
             load_if_exists=True,
@@ -52,15 +52,21 @@ class OptunaSearcher(Searcher):
         self._reports: dict[str, dict[int, list[float]]] = {}
         self._runs: dict[str, RunSpec] = {}
         self._again = deque(self._reconcile(record))
-        self._dry = False
+        self._dry = self._over = False
 
     @property
     def exhausted(self) -> bool:
         """Is there nothing left to hand out: is the budget, or the space, used up?"""
         return not self._again and (self._dry or len(self._handed_out()) >= self._sweep.budget.trials)
 
+    def end(self) -> None:
+        """Hand out nothing more, though something may be left."""
+        self._over = True
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray forgot FINISHED
         """The next trial: one the last driver left unfinished, else a new one; FINISHED when the budget is used up."""
+        if self._over:
+            return str(Searcher.FINISHED)
         trial = self._again.popleft() if self._again else self._new()
         if trial is None:
             self._dry = True
@@ -83,7 +89,9 @@ class OptunaSearcher(Searcher):
             self.on_trial_result(trial_id, result)  # the report at which a trial is stopped comes here only
         trial, reports = self._open.pop(trial_id), self._reports.pop(trial_id)
         steps = self._run(self._sample(trial, trial.user_attrs["place"])).training.steps
-        self._tell(trial, outcome(result, steps=steps, error=error), metrics_of(result), reports)
+        ended = outcome(result, steps=steps, error=error)
+        if not isinstance(ended, Left):  # it stays RUNNING in the study, so the next driver hands it out again
+            self._tell(trial, ended, metrics_of(result), reports)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's storage and the ledger are the state."""

@@ -12,6 +12,7 @@ from ray.tune import TuneConfig, Tuner
 
 from cogito_ray.records.ledger import COMPLETE, Ledger
 from cogito_ray.records.record import Record, read
+from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
@@ -20,9 +21,10 @@ from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.schedulers import EarlyStopping
 from cogito_ray.runtime.scribe import Scribe
 from cogito_ray.runtime.searcher import OptunaSearcher
-from cogito_ray.runtime.trial import resources, trial
+from cogito_ray.runtime.treasurer import Treasurer
+from cogito_ray.runtime.trial import LEAVE, resources, trial
 from cogito_ray.runtime.worker import TRIALS
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.prepare import Listener
 
 JOURNAL = "study.journal"
@@ -35,7 +37,7 @@ RETRIES = 2
 
 def home_of(sweep: SweepSpec, storage: Path) -> Home:
     """Where the sweep lives, and what it is."""
-    return Home(storage / sweep.name, sweep.model_dump(mode="json"))
+    return Home(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC)
 
 
 def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
@@ -46,58 +48,79 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     storage = storage.absolute()
     home = home_of(sweep, storage)
     before = home.recorded()
-    if before is not None and before.is_complete:
+    if before is not None and before.is_complete and not _asks_more(sweep, before):
         return before
     refuse_missing(sweep.corpora())
     runs = [sweep.trial(corner) for corner in sweep.corners()]
-    with Ledger(home.ledger) as ledger, cluster(dashboard=any(run.workers > 1 for run in runs)):
-        at_once = concurrency(runs, asked=sweep.concurrency)
-        ledger.append(home.opening())
-        for data in sweep.corpora():
-            prepare(data, storage, listener)
-        if before is None or not before.trials:
-            refuse_misfits(runs, storage)
-        record = read(ledger.path)
-        journal = JournalStorage(JournalFileBackend(str(home.folder / JOURNAL)))
-        searcher = OptunaSearcher(sweep, journal, record)
-        _tuner(sweep, home, searcher, record, ledger, at_once=at_once).fit()
-        result = read(ledger.path)
-        for verdict in judge(result):
-            ledger.append(verdict)
-        ledger.append(closing(_cause(result, searcher)))
-        if held := left_behind():
-            raise RuntimeError(f"the sweep is over, but Ray still holds {', '.join(held)}; `ray stop` frees it")
+    with Ledger(home.ledger) as ledger:
+        if before is not None and (gone := sweep.budget.gone(spent(before))):
+            ledger.append(home.opening())
+            ledger.append(closing(_cause(before, gone, over=False)))
+            return read(home.ledger)
+        with cluster(dashboard=any(run.workers > 1 for run in runs)):
+            at_once = concurrency(runs, asked=sweep.concurrency)
+            ledger.append(home.opening())
+            for data in sweep.corpora():
+                prepare(data, storage, listener)
+            if before is None or not before.trials:
+                refuse_misfits(runs, storage)
+            cause = _search(sweep, home, ledger, at_once=at_once)
+            for verdict in judge(read(home.ledger)):
+                ledger.append(verdict)
+            ledger.append(closing(cause))
+            if held := left_behind():
+                raise RuntimeError(f"the sweep is over, but Ray still holds {', '.join(held)}; `ray stop` frees it")
     shutil.rmtree(home.folder / TUNE, ignore_errors=True)
     return read(home.ledger)
 
 
-def _tuner(
-    sweep: SweepSpec, home: Home, searcher: OptunaSearcher, record: Record, ledger: Ledger, *, at_once: int
-) -> Tuner:
-    """Tune, told by us what to try, what to stop and whom to tell."""
+def _search(sweep: SweepSpec, home: Home, ledger: Ledger, *, at_once: int) -> str:
+    """Run what the searcher has left to hand out; say why that is over."""
+    record = read(home.ledger)
+    trials = home.folder / TRIALS
+    (trials / LEAVE).unlink(missing_ok=True)
+    searcher = OptunaSearcher(sweep, JournalStorage(JournalFileBackend(str(home.folder / JOURNAL))), record)
     scheduler = EarlyStopping(sweep, record)
-    body = partial(trial, storage=home.folder.parent, trials=home.folder / TRIALS)
+    treasurer = Treasurer(sweep.budget, record, trials / LEAVE, searcher.end)
+    scribe = Scribe(ledger, record, scheduler.causes, lambda: treasurer.gone)
+    config = TuneConfig(
+        search_alg=searcher,
+        scheduler=scheduler,
+        num_samples=sweep.budget.trials,
+        max_concurrent_trials=at_once,
+        reuse_actors=True,
+        trial_dirname_creator=lambda trial: str(trial.config["trial"]),
+    )
+    _tuner(home, config, [treasurer, scribe]).fit()
+    return _cause(read(home.ledger), treasurer.gone, over=searcher.exhausted)
+
+
+def _tuner(home: Home, config: TuneConfig, callbacks: list[tune.Callback]) -> Tuner:
+    """Tune, told by us what to try, what to stop and whom to tell."""
+    body = partial(trial, storage=home.folder.parent, trials=home.folder / "trials")
     return Tuner(
         tune.with_resources(body, resources),
-        tune_config=TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=sweep.budget.trials,
-            max_concurrent_trials=at_once,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.config["trial"]),
-        ),
+        tune_config=config,
         run_config=tune.RunConfig(
             name=f"{time.time():.0f}",
             storage_path=str(home.folder / TUNE),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[Scribe(ledger, record, scheduler.causes)],
+            callbacks=callbacks,
             verbose=0,
         ),
     )
 
 
-def _cause(record: Record, searcher: OptunaSearcher) -> str:
-    """Why Tune has returned: nothing is left to do, or somebody interrupted it."""
-    unfinished = sum(trial.status == "unfinished" for trial in record.trials.values())
-    return f"interrupted with {unfinished} trials under way" if unfinished or not searcher.exhausted else COMPLETE
+def _asks_more(sweep: SweepSpec, before: Record) -> bool:
+    """Is there more to do than what was asked for when the sweep was completed?"""
+    return SweepSpec.model_validate(before.opened.spec).budget.trials < sweep.budget.trials
+
+
+def _cause(record: Record, gone: str, *, over: bool) -> str:
+    """Why Tune has returned: nothing is left to do, the budget is gone, or somebody interrupted it."""
+    unfinished = sum(trial.end is None for trial in record.trials.values())
+    if over and not unfinished:
+        return COMPLETE
+    if gone:
+        return f"{gone}, with {unfinished} trials under way: write a larger budget into the file, under the same name"
+    return f"interrupted with {unfinished} trials under way"

@@ -14,18 +14,23 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime import worker
 from cogito_ray.runtime.cluster import DRIVER_CPUS
-from cogito_ray.runtime.outcome import death, progress
+from cogito_ray.runtime.outcome import death, leave, progress
 from cogito_ray.training.guards import RunDied
-from cogito_ray.training.loop import Report
+from cogito_ray.training.loop import Report, RunLeft
 
+LEAVE = "leave"
+"""A file among the trials: while it exists, each leaves a checkpoint after its next report, and ends."""
 RETRIES = 3
 """Times a lost worker group is started again, from its newest checkpoint."""
 
 
 def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
-    job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"])
-    if job.run.workers == 1:
+    asked = trials / LEAVE
+    job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"], asked)
+    if asked.exists():
+        tune.report(leave(0))
+    elif job.run.workers == 1:
         _train(job, tune.report)
     else:
         trainer(job, callbacks=[TuneReportCallback()]).fit()
@@ -73,3 +78,5 @@ def _train(job: worker.Job, tell: Callable[[dict[str, Any]], None], *, rank: int
         worker.train(job, lambda report: tell(_told(report)), rank=rank)
     except RunDied as dead:
         tell(death(dead.step, str(dead)))
+    except RunLeft as left:
+        tell(leave(left.step))

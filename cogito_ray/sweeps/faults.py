@@ -158,7 +158,7 @@ def _corner_faults(sweep: SweepSpec) -> list[str]:
     if not runs:
         return found
     shortest = min(run.training.steps for run in runs)
-    return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(shortest)]
+    return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(shortest), *sweep.budget.faults(runs)]
 
 
 def _blamed(fault: str, where: set[int], corners: list[Sample], sweep: SweepSpec) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec, digest
+from cogito_ray.sweeps.budget import BudgetSpec
 from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
 from cogito_ray.sweeps.faults import faults
 from cogito_ray.sweeps.gates import GateSpec
@@ -37,9 +38,8 @@ class SearchSpec(Spec):
     """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
 
 
-class BudgetSpec(Spec):
-    trials: PositiveInt
-    """Trials started, those that are stopped early or fail included."""
+ELASTIC = frozenset({"budget", "concurrency"})
+"""What may change while a sweep keeps its name: how much is spent on it, not what it is."""
 
 
 class SweepSpec(Spec):
@@ -70,6 +70,10 @@ class SweepSpec(Spec):
         if found := faults(self):
             raise ValueError("\n".join(found))
         return self
+
+    def identity(self) -> str:
+        """Names the sweep: equal for two that differ in nothing but what may be spent on them."""
+        return digest(self.model_dump(mode="json", exclude=set(ELASTIC)))
 
     @property
     def aim(self) -> Aim:

@@ -97,8 +97,8 @@ def test_a_complete_sweep_does_nothing_when_run_again(finished):
 
 def test_a_changed_sweep_of_the_same_name_is_refused_with_the_difference(finished):
     spec, storage, _ = finished
-    changed = spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": 7})})
-    with pytest.raises(OtherSettings, match=r"budget\.trials: 5 -> 7"):
+    changed = spec.model_copy(update={"question": "another one?"})
+    with pytest.raises(OtherSettings, match=r"question: '' -> another one\?"):
         run_sweep(changed, storage)
 
 
