@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
+from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
@@ -51,13 +52,26 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
             ledger.append(home.opening())
             spec = run.model_dump(mode="json")
             ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
-        teller = _Teller(home.ledger, trial, done)
+        failure = _fit(Job(run, storage, home.folder), home, _Teller(home.ledger, trial, done))
+    return _close(home, run, failure)
+
+
+def _fit(job: Job, home: Home, teller: "_Teller") -> str:
+    """Train to the end, over again as long as every attempt comes further; why it was given up, or nothing.
+
+    Train itself starts lost workers again, but only so often: machines fail more often than that in a long run.
+    """
+    failure, reached = "", -1
+    while (step := read(home.ledger).trials[job.run.digest()].step) > reached:
+        reached = step
         try:
-            trainer(Job(run, storage, home.folder), callbacks=[teller]).fit()
-            failure = ""
+            trainer(job, callbacks=[teller]).fit()
+            return ""
         except TrainingFailedError as failed:
             failure = "; ".join(stalls(home.folder)) or str(failed)
-    return _close(home, run, failure)
+        except RayActorError as failed:
+            failure = f"Ray Train's controller died: {failed}"
+    return failure
 
 
 def _close(home: Home, run: RunSpec, failure: str) -> Record:
