@@ -1,10 +1,12 @@
-"""Asynchronous successive halving as pure policies, the variant that stops instead of pausing.
+"""Asynchronous successive halving as pure policies, with one goal or several; losers of a rung are stopped or paused.
 
 Rungs stand at first_rung * eta^k steps, below the last step. A trial that reaches a rung goes on if it is among the
-best 1/eta of those recorded there so far, itself included, and always if it is the best; each goal after the first adds
-a place. Nothing waits for others. With one goal this is ASHA (arXiv:1810.05934); with several, trials are compared by
-front and then by spread (multi-objective ASHA, arXiv:2106.12639). One that breaks a constraint comes after all that do
-not.
+best 1/eta of those recorded there so far, itself included; each goal after the first adds a place. With one goal this
+is ASHA (arXiv:1810.05934); with several, trials are compared by front and then by spread (multi-objective ASHA,
+arXiv:2106.12639). One that breaks a constraint comes after all that do not.
+
+stop: the others are over, and the first at a rung always passes. pause: they wait, and go on once enough worse ones
+have come that they are among the best 1/eta; nothing is given up because it came early.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,7 @@ from pydantic import Field, PositiveInt
 
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.goals import Aim, Merit
-from cogito_ray.sweeps.pareto import place_by_spread
+from cogito_ray.sweeps.pareto import by_spread, place_by_spread
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Verdict:
     rung: int | None = None
     """The rung, in steps, at which this was decided; None where none was reached."""
     cause: str = ""
-    """Why it is to be stopped."""
+    """Why it does not go on."""
+    waits: bool = False
+    """It does not go on now, but may later."""
 
 
 class AshaSpec(Spec):
@@ -37,6 +41,9 @@ class AshaSpec(Spec):
     """Steps after which a trial may be stopped for the first time."""
     eta: int = Field(3, ge=2)
     """One in `eta` trials passes a rung; the next rung stands at `eta` times its steps."""
+    mode: Literal["stop", "pause"] = "stop"
+    """What becomes of the others: stop is simple; pause spends the same steps on better trials, but keeps a checkpoint
+    of each until the sweep ends."""
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Steps at which trials of `steps` steps are compared, ascending."""
@@ -52,9 +59,10 @@ class AshaSpec(Spec):
             f"so that some are never compared; make it less than {shortest}, or use kind: none"
         ]
 
-    def policy(self, steps: int, aim: Aim) -> "Halving":
+    def policy(self, steps: int, aim: Aim) -> "Halving | Pausing":
         """A fresh policy for trials of `steps` steps."""
-        return Halving(self.rungs(steps), self.eta, aim)
+        policies: dict[str, type[Halving | Pausing]] = {"stop": Halving, "pause": Pausing}
+        return policies[self.mode](self.rungs(steps), self.eta, aim)
 
 
 class ParetoAshaSpec(AshaSpec):
@@ -82,12 +90,57 @@ class Halving:
         if (trial, rung) not in self._verdicts:
             others, merit = self._recorded.setdefault(rung, []), self.aim.merit(metrics)
             passes = decide(others, merit, eta=self.eta)
-            self._verdicts[trial, rung] = Verdict(passes, rung, "" if passes else self._cause(metrics, rung))
+            self._verdicts[trial, rung] = Verdict(passes, rung, "" if passes else lost(self, metrics, rung))
             others.append(merit)
         return self._verdicts[trial, rung]
 
-    def _cause(self, metrics: Mapping[str, float], rung: int) -> str:
-        return f"{measured(self.aim, metrics)} not among the best 1/{self.eta} at rung {rung}"
+    def promoted(self, *, idle: bool) -> str | None:
+        """Nobody: what is stopped is over."""
+        return None
+
+
+@dataclass
+class Pausing:
+    """Who stands at each rung, and who has left it. Its promotions follow from the reports of those promoted."""
+
+    rungs: tuple[int, ...]
+    eta: int
+    aim: Aim
+    _recorded: dict[int, dict[str, Merit]] = field(default_factory=dict)
+    _waiting: dict[str, Verdict] = field(default_factory=dict)
+
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """A trial's metrics after `step` steps. They count for the highest rung reached, and once."""
+        rung = max((rung for rung in self.rungs if rung <= step), default=None)
+        if rung is None:
+            return Verdict(keep=True)
+        here = self._recorded.setdefault(rung, {})
+        if trial not in here:
+            self._waiting.pop(trial, None)
+            here[trial] = self.aim.merit(metrics)
+            if trial not in self._best(rung, idle=False):
+                self._waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
+        return self._waiting.get(trial, Verdict(True, rung))
+
+    def promoted(self, *, idle: bool) -> str | None:
+        """Who of those that wait goes on now, the farthest first. When `idle`, somebody leaves every rung."""
+        for rung in reversed(self.rungs):
+            for trial in self._best(rung, idle=idle):
+                if trial in self._waiting and self._waiting[trial].rung == rung:
+                    del self._waiting[trial]
+                    return trial
+        return None
+
+    def _best(self, rung: int, *, idle: bool) -> list[str]:
+        names, merits = list(self._recorded.get(rung, {})), list(self._recorded.get(rung, {}).values())
+        passing = max(len(names) // self.eta, int(idle))
+        further = len(self.aim.goals) - 1 if passing else 0
+        return [names[index] for index in by_spread(merits, passing + further)]
+
+
+def lost(policy: Halving | Pausing, metrics: Mapping[str, float], rung: int) -> str:
+    """Why a trial does not go on."""
+    return f"{measured(policy.aim, metrics)} not among the best 1/{policy.eta} at rung {rung}"
 
 
 def measured(aim: Aim, metrics: Mapping[str, float]) -> str:

@@ -58,6 +58,10 @@ class Median:
             self._verdicts[trial, step] = self._decide(trial, step, metrics)
         return self._verdicts[trial, step]
 
+    def promoted(self, *, idle: bool) -> str | None:
+        """Nobody: what is stopped is over."""
+        return None
+
     def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         if step < self.first_step:
             return Verdict(keep=True)

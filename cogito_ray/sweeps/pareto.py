@@ -61,6 +61,19 @@ def place_by_spread(merits: Sequence[Merit]) -> int:
     return better + _by_net(_costs(merits, members), _costs(merits, feasible)).index(0)
 
 
+def by_spread(merits: Sequence[Merit], count: int) -> list[int]:
+    """Indices of the best `count` finite ones, best first, in the order of `place_by_spread`; the earlier of equals."""
+    placed = fronts(merits)
+    feasible = [index for index, front in enumerate(placed) if front is not None]
+    everything, taken = _costs(merits, feasible), list[int]()
+    for layer in sorted({placed[index] or 0 for index in feasible}):
+        if len(taken) < count:
+            members = [index for index in feasible if placed[index] == layer]
+            taken += [members[at] for at in _by_net(_costs(merits, members), everything)]
+    broken = [index for index, merit in enumerate(merits) if merit.finite and not merit.feasible]
+    return (taken + sorted(broken, key=lambda index: (merits[index].excess, index)))[:count]
+
+
 def hypervolume(costs: Costs, reference: Sequence[float]) -> float:
     """What the points (n, m) dominate up to the reference point (m); for one goal, the best one's lead on it."""
     if not len(costs):

@@ -18,6 +18,9 @@ class Policy(Protocol):
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """May the trial go on, having measured this after `step` steps? A step told twice gets the same answer."""
 
+    def promoted(self, *, idle: bool) -> str | None:
+        """A trial that waits and is to go on now, if any. `idle`: nothing runs, and nothing new can start."""
+
 
 class NoStoppingSpec(Spec):
     """Every trial runs to its last step."""
@@ -38,6 +41,9 @@ class NoStoppingSpec(Spec):
 class NoStopping:
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         return Verdict(keep=True)
+
+    def promoted(self, *, idle: bool) -> str | None:
+        return None
 
 
 StoppingSpec = Annotated[NoStoppingSpec | AshaSpec | ParetoAshaSpec | MedianSpec, Field(discriminator="kind")]

@@ -82,3 +82,68 @@ def test_a_dominated_trial_passes_only_where_the_front_leaves_room(eta):
 def test_an_infeasible_trial_passes_only_among_infeasible_ones():
     assert not decide([merit(9.0)] * 3, merit(1.0, excess=0.1), eta=3)
     assert decide([merit(9.0, excess=0.2)] * 3, merit(1.0, excess=0.1), eta=3)
+
+
+def pausing(goals=1, **changed):
+    aim = Aim.of((GoalSpec(metric="nats", mode="min"), GoalSpec(metric="rank", mode="max"))[:goals], {})
+    return ParetoAshaSpec(first_rung=10, mode="pause", **changed).policy(90, aim)
+
+
+def test_a_paused_trial_goes_on_once_enough_worse_ones_have_come():
+    policy = pausing()
+    assert policy.report("good", 10, told(1.0)).waits  # the first of three: nobody knows yet
+    assert policy.report("bad", 10, told(3.0)).waits
+    assert policy.promoted(idle=False) is None
+    assert policy.report("worse", 10, told(4.0)).waits
+    assert policy.promoted(idle=False) == "good"
+    assert policy.report("good", 20, told(0.9)).keep
+    assert policy.promoted(idle=False) is None
+
+
+def test_who_is_among_the_best_on_arrival_does_not_pause_at_all():
+    policy = pausing()
+    for name, value in {"a": 3.0, "b": 4.0, "c": 5.0}.items():
+        policy.report(name, 10, told(value))
+    assert policy.report("best", 10, told(1.0)).keep
+
+
+def test_of_those_who_wait_the_farthest_goes_on_first():
+    policy = pausing()
+    for n in range(9):
+        policy.report(f"t{n}", 10, told(n))
+    for n in range(3):
+        policy.report(f"t{n}", 30, told(n))
+    assert [policy.promoted(idle=False) for _ in range(2)] == ["t0", None]
+    for n in range(9, 12):
+        policy.report(f"t{n}", 10, told(n))
+    assert policy.promoted(idle=False) == "t3"
+
+
+def test_when_nothing_else_is_left_to_do_the_best_of_every_rung_goes_on_so_that_something_is_completed():
+    policy = pausing()
+    policy.report("better", 10, told(1.0))
+    policy.report("worse", 10, told(2.0))
+    assert policy.promoted(idle=False) is None
+    assert policy.promoted(idle=True) == "better"
+    assert policy.report("better", 30, told(1.0)).waits
+    assert [policy.promoted(idle=True) for _ in range(2)] == ["better", None]
+
+
+def test_every_further_goal_has_a_place_among_the_promoted():
+    policy = pausing(goals=2)
+    verdicts = [policy.report(f"t{n}", 10, {"nats": n, "rank": 10 * n}) for n in range(3)]
+    assert [verdict.keep for verdict in verdicts] == [False, False, True]
+    assert [policy.promoted(idle=False) for _ in range(2)] == ["t0", None]
+
+
+def test_pausing_completes_the_best_of_all_where_stopping_lost_it_for_being_measured_once():
+    """Every trial but the first is worse at the rung than those before, so that stopping keeps too few."""
+    values = {f"t{n}": value for n, value in enumerate([5.0, 6.0, 4.9, 4.95, 7.0, 8.0, 9.0, 9.5, 9.9])}
+    stop = ParetoAshaSpec(first_rung=10).policy(90, AIM)
+    kept = {name for name, value in values.items() if stop.report(name, 10, told(value)).keep}
+    pause = pausing()
+    went = {name for name, value in values.items() if pause.report(name, 10, told(value)).keep}
+    went |= {name for _ in values if (name := pause.promoted(idle=False))}
+    best_third = set(sorted(values, key=values.__getitem__)[:3])
+    assert best_third <= went
+    assert not best_third <= kept

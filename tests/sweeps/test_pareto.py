@@ -1,22 +1,23 @@
 """Order by fronts, hypervolume and spread, against small sets whose answer is plain."""
 
 import math
+import random
 
 import numpy as np
 import pytest
 
 from cogito_ray.sweeps.goals import Aim, Bound, GoalSpec, Merit
-from cogito_ray.sweeps.pareto import by_hypervolume, fronts, hypervolume, place_by_spread
+from cogito_ray.sweeps.pareto import by_hypervolume, by_spread, fronts, hypervolume, place_by_spread
 
 LINE = [Merit((float(n), 4.0 - n), 0.0) for n in range(5)]
 
 
-def by_spread(merits):
+def by_place(merits):
     """The order that the places say; copies share theirs."""
     return sorted(range(len(merits)), key=lambda n: place_by_spread([merits[n], *merits[:n], *merits[n + 1 :]]))
 
 
-ORDERS = pytest.mark.parametrize("order", [by_hypervolume, by_spread])
+ORDERS = pytest.mark.parametrize("order", [by_hypervolume, by_place])
 
 
 def test_each_layer_is_a_front():
@@ -55,7 +56,7 @@ def test_what_would_cost_the_front_most_comes_first():
 
 
 def test_spread_takes_both_ends_then_the_middle():
-    assert by_spread(LINE)[:3] == [0, 4, 2]
+    assert by_spread(LINE, 3) == [0, 4, 2]
 
 
 def test_a_copy_adds_no_spread_once_the_first_is_taken():
@@ -91,3 +92,10 @@ def test_a_merit_turns_goals_into_costs_and_sums_what_constraints_are_broken_by(
     assert aim.broken(told) == ["similarity 0.25, not >= 0.5", "norm 3, not <= 2"]
     assert aim.merit(told | {"similarity": 0.5, "norm": 2.0}).feasible
     assert not aim.merit({"nats": 3.0, "similarity": 1.0, "norm": 0.0}).finite
+
+
+def test_the_best_few_are_those_whose_place_is_small():
+    draw = random.Random(3)
+    merits = [Merit((draw.random(), draw.random()), draw.choice([0.0, 0.0, 0.5])) for _ in range(30)]
+    assert by_spread(merits, 7) == by_place(merits)[:7]
+    assert by_spread([Merit((math.nan, 1.0), 0.0)], 1) == []

@@ -19,6 +19,8 @@ KINDS = [
     pytest.param({"kind": "median", "first_step": FIRST, "least": 2}, ONE, id="median"),
     pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, ONE, id="pareto_asha with one goal"),
     pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, TWO, id="pareto_asha"),
+    pytest.param({"kind": "asha", "first_rung": FIRST, "mode": "pause"}, ONE, id="asha, pausing"),
+    pytest.param({"kind": "pareto_asha", "first_rung": FIRST, "mode": "pause"}, TWO, id="pareto_asha, pausing"),
 ]
 POLICIES = pytest.mark.parametrize(("written", "goals"), KINDS)
 
@@ -108,6 +110,16 @@ def test_a_trial_is_judged_once_at_each_place(written, goals):
     stopped = rule.report("bad", FIRST, metrics(2.0))
     assert not stopped.keep
     assert rule.report("bad", FIRST, metrics(-5.0)) == stopped
+
+
+@POLICIES
+def test_only_who_waits_is_ever_promoted_and_only_once(written, goals):
+    rule = policy(written, goals)
+    told = [(f"t{n}", rule.report(f"t{n}", FIRST, metrics(n / 10))) for n in range(9)]
+    waiting = {name for name, verdict in told if verdict.waits}
+    promoted = [name for _ in range(9) if (name := rule.promoted(idle=True))]
+    assert set(promoted) <= waiting
+    assert len(set(promoted)) == len(promoted)
 
 
 def test_without_stopping_every_trial_goes_on():
