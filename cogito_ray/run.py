@@ -13,6 +13,7 @@ from cogito_ray.spec import Spec
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.optimizer import AdamWSpec
+from cogito_ray.training.retention import CheckpointsSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
 from cogito_ray.training.start_from import StartFromSpec
 
@@ -33,6 +34,8 @@ class TrainingSpec(Spec):
     """Steps between two reports; each report evaluates the held-out rows."""
     checkpoint_every: PositiveInt = 500
     """Steps between two checkpoints, each written at the report that follows; the last step always leaves one."""
+    checkpoints: CheckpointsSpec = CheckpointsSpec()
+    """Which of them stay, and where copies go."""
     stall_s: PositiveFloat | None = 600.0
     """Seconds without progress after which a worker ends itself, and is started again. Longer than the first step, or
     one evaluation, may take. null = never."""

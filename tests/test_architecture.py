@@ -23,11 +23,13 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.optimizer": {"spec", "training.schedule"},
     "training.schedule": {"spec"},
     "training.guards": {"spec", "training.schedule"},
-    "training.checkpoint": {"training.guards", "training.rows"},
+    "training.retention": {"spec"},
+    "training.upload": set(),
+    "training.checkpoint": {f"training.{part}" for part in ("guards", "retention", "rows", "upload")},
     "training.start_from": {"spec", "nn", "training.checkpoint"},
     "run": MODEL
     | {"evaluation.words", "text.spec"}
-    | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "start_from")},
+    | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "retention", "start_from")},
     "evaluation": MODEL | {"run", "text", "analysis"},
     "training": MODEL | {"run", "evaluation", "analysis"},
     "sweeps": {"spec", "run", "text.spec"},

@@ -81,7 +81,7 @@ def _fit(job: Job, tell: Tell, watch: Watch, *, rank: int) -> None:
         feed=lambda done: _micro_batches(run, corpus, done, rank=rank),
         evaluate=scores_of(run, corpus, vocabulary),
         tell=tell,
-        checkpoints=Checkpoints(job.folder / "checkpoints", run.digest()),
+        checkpoints=Checkpoints(job.folder / "checkpoints", run.digest(), run.training.checkpoints, watch.note),
         leave=lambda: job.leave is not None and job.leave.exists(),
         watch=watch,
     )

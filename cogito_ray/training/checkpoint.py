@@ -1,28 +1,38 @@
 """Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
 
 A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
-takes the newest one whose hashes hold; a torn or altered one is named and passed over.
+takes the newest one whose hashes hold; a torn or altered one is named and passed over. Training waits only for a copy
+in memory: a thread hashes, writes and uploads it. A full disk costs that checkpoint, not the run.
 """
 
+import copy
 import hashlib
+import io
 import json
 import logging
 import os
 import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_model
+from safetensors.torch import save as packed
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cogito_ray.training.guards import Seen
+from cogito_ray.training.retention import CheckpointsSpec, Standing, kept
 from cogito_ray.training.rows import NONE_READ
+from cogito_ray.training.upload import Remote
 
 log = logging.getLogger(__name__)
-MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+MANIFEST, WEIGHTS, OPTIMIZER, STATE = "manifest.json", "model.safetensors", "optimizer.pt", "state.json"
+PARTIAL = ".partial-"
 
 
 class BadCheckpoint(ValueError):
@@ -45,32 +55,72 @@ class State:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """A run's whole state in memory of its own, which training no longer touches."""
+
+    state: State
+    weights: dict[str, Tensor]
+    shared: dict[str, str]
+    """Names of weights that are stored under another name."""
+    optimizer: dict[str, Any]
+
+    @classmethod
+    def of(cls, state: State, module: nn.Module, optimizer: Optimizer) -> Self:
+        weights: dict[str, Tensor] = {}
+        shared: dict[str, str] = {}
+        names: dict[tuple[int, torch.Size], str] = {}
+        for name, tensor in sorted(module.state_dict().items()):
+            first = names.setdefault((tensor.data_ptr(), tensor.shape), name) if tensor.numel() else name
+            if first == name:
+                weights[name] = _copied(tensor)
+            else:
+                shared[name] = first
+        return cls(state, weights, shared, _copied(optimizer.state_dict()))
+
+
 class Checkpoints:
-    """The checkpoints of one run, in one folder."""
+    """The checkpoints of one run, in one folder. `note` is told what went wrong with them."""
 
-    folder: Path
-    run_digest: str
-    """Digest of the RunSpec they belong to; another run's checkpoints are refused."""
-    keep: int = 2
-    """Newest ones kept."""
+    def __init__(
+        self,
+        folder: Path,
+        run_digest: str,
+        spec: CheckpointsSpec = CheckpointsSpec(),  # noqa: B008 (frozen)
+        note: Callable[[str], None] = log.warning,
+    ):
+        self.folder, self.run_digest, self.spec, self._note = folder, run_digest, spec, note
+        self._remote = Remote(spec.upload, run_digest) if spec.upload else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[Path] | None = None
+        self._trouble = ""
 
-    def save(self, state: State, module: nn.Module, optimizer: Optimizer) -> Path:
-        """Write the state, in place of an earlier one of the same step, then drop all but the newest `keep`."""
-        final, partial = self.folder / f"step-{state.step:08d}", self.folder / f".partial-{state.step:08d}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_model(module, str(partial / WEIGHTS))
-        torch.save(optimizer.state_dict(), partial / "optimizer.pt")
-        (partial / "state.json").write_text(json.dumps({"run": self.run_digest} | asdict(state)))
-        _seal(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        for old in self._newest_first()[self.keep :]:
-            shutil.rmtree(old)
-        return final
+    def save(self, state: State, module: nn.Module, optimizer: Optimizer, score: float | None = None) -> Path:
+        """Write the state, in place of an earlier one of the same step, then drop what need not stay."""
+        self.settle()
+        return self._write(Snapshot.of(state, module, optimizer), score)
+
+    def save_soon(self, state: State, module: nn.Module, optimizer: Optimizer, score: float | None = None) -> None:
+        """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
+        self.settle()
+        self._writing = self._thread.submit(self._write, Snapshot.of(state, module, optimizer), score)
+
+    def settle(self) -> bool:
+        """Wait for what is being written; whether the last checkpoint was."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            fault = writing.exception()
+            if isinstance(fault, OSError):
+                self._tell(f"checkpoint not written, training goes on with the one before: {fault}")
+            elif fault is not None:
+                raise fault
+            else:
+                self._trouble = ""
+        return not self._trouble
 
     def newest(self) -> Path | None:
-        """The newest whole checkpoint, if any; warns of newer, bad ones."""
+        """The newest whole checkpoint, if any, from wherever it is; warns of newer, bad ones."""
+        self.settle()
+        self._fetch()
         for folder in self._newest_first():
             try:
                 verify(folder)
@@ -85,15 +135,78 @@ class Checkpoints:
         newest = self.newest()
         return self._load(newest, module, optimizer) if newest else None
 
+    def _tell(self, trouble: str) -> None:
+        """Once for each trouble, however often it comes."""
+        if trouble != self._trouble:
+            self._note(trouble)
+        self._trouble = trouble
+
+    def _write(self, snapshot: Snapshot, score: float | None) -> Path:
+        step = snapshot.state.step
+        final, partial = self.folder / f"step-{step:08d}", self.folder / f"{PARTIAL}{step:08d}"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            (partial / WEIGHTS).write_bytes(packed(snapshot.weights, snapshot.shared or None))
+            (partial / OPTIMIZER).write_bytes(_pickled(snapshot.optimizer))
+            state = {"run": self.run_digest, "score": score} | asdict(snapshot.state)
+            (partial / STATE).write_text(json.dumps(state))
+            _seal(partial)
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        self._drop()
+        self._upload(final)
+        return final
+
+    def _drop(self) -> None:
+        standing = {_standing(folder): folder for folder in self._newest_first() if (folder / STATE).is_file()}
+        stay = kept(list(standing), self.spec)
+        for one in standing.keys() - set(stay):
+            shutil.rmtree(standing[one])
+
+    def _upload(self, folder: Path) -> None:
+        if self._remote is None:
+            return
+        try:
+            self._remote.put(folder, last=MANIFEST)
+            self._remote.keep({each.name for each in self._newest_first()})
+        except OSError as fault:
+            self._note(f"checkpoint not uploaded, it stays in {folder}: {fault}")
+
+    def _fetch(self) -> None:
+        """Bring what is newer elsewhere than here. A filesystem that cannot be reached matters if nothing is here."""
+        here = self._newest_first()
+        try:
+            elsewhere = self._remote.whole(MANIFEST) if self._remote else []
+            newer = [name for name in elsewhere if not here or name > here[0].name]
+            if self._remote and newer:
+                self._bring(self._remote, max(newer))
+        except OSError as fault:
+            if not here:
+                raise
+            self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
+
+    def _bring(self, remote: Remote, name: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.folder))
+        remote.get(name, partial)
+        try:
+            partial.rename(self.folder / name)
+        except OSError:  # another worker was faster
+            shutil.rmtree(partial)
+
     def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> State:
-        state = json.loads((folder / "state.json").read_text())
+        state = json.loads((folder / STATE).read_text())
         if state["run"] != self.run_digest:
             raise BadCheckpoint(
                 f"{folder} belongs to run {state['run']}, not {self.run_digest}: "
                 "train under another name, or delete the folder to start anew"
             )
         load_model(module, str(folder / WEIGHTS), strict=True)
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"))
+        optimizer.load_state_dict(torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu"))
         seen = tuple(Seen(**report) for report in state["seen"])
         return State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]), str(state["origin"]))
 
@@ -115,6 +228,33 @@ def verify(folder: Path) -> None:
             raise BadCheckpoint(f"{path}: altered (sha256 {found[:12]}, the manifest says {expected[:12]})")
 
 
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _standing(folder: Path) -> Standing:
+    state = json.loads((folder / STATE).read_text())
+    return Standing(state["step"], sum(file.stat().st_size for file in folder.iterdir()), state["score"])
+
+
+def _copied(tree: Any) -> Any:
+    """Tensors in host memory of their own; what holds them, likewise."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    return copy.deepcopy(tree)
+
+
+def _pickled(tree: dict[str, Any]) -> bytes:
+    """In memory first: torch's own writer does not say that a disk is full."""
+    buffer = io.BytesIO()
+    torch.save(tree, buffer)
+    return buffer.getvalue()
+
+
 def _seal(folder: Path) -> None:
     """Write the manifest of hashes, and everything to disk, before the folder gets its final name."""
     hashes = {path.name: sha256(path) for path in sorted(folder.iterdir())}
@@ -122,9 +262,3 @@ def _seal(folder: Path) -> None:
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

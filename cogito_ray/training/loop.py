@@ -89,21 +89,21 @@ def fit(
     begin = run.start_from if checkpoints is None or checkpoints.newest() is None else None
     trainer = _Trainer(run, facts, watch, begin=begin)
     keeper = _Keeper(trainer, checkpoints)
-    keeper.resume()
-    while keeper.state.step < run.training.steps:
-        for step in trainer.steps(keeper.state, feed):
-            metrics, verdict = trainer.measured(step, evaluate)
-            if verdict is not None:
-                keeper.go_back(step, verdict)
-                break
-            watch.enter(Stage.REPORT)
-            tell(Report(step, metrics, trainer.rows, watch.notes()))
-            watch.enter(Stage.AGREEMENT)
-            trainer.meter.restart()
-            keeper.reported(step)
-            if step < run.training.steps and trainer.hears(leave):
-                keeper.leave(step)
-                raise RunLeft(step)
+    with keeper:
+        while keeper.state.step < run.training.steps:
+            for step in trainer.steps(keeper.state, feed):
+                metrics, verdict = trainer.measured(step, evaluate)
+                if verdict is not None:
+                    keeper.go_back(step, verdict)
+                    break
+                watch.enter(Stage.REPORT)
+                tell(Report(step, metrics, trainer.rows, watch.notes()))
+                watch.enter(Stage.AGREEMENT)
+                trainer.meter.restart()
+                keeper.reported(step, metrics)
+                if step < run.training.steps and trainer.hears(leave):
+                    keeper.leave(step, metrics)
+                    raise RunLeft(step)
     return trainer.total.model
 
 
@@ -208,7 +208,7 @@ class _Keeper:
                 "given no folder for them; give it one, or use 'stop'"
             )
 
-    def resume(self) -> None:
+    def __enter__(self) -> None:
         """Load the newest checkpoint. A run that may go back starts with one, so that there always is one."""
         if self.checkpoints is None:
             return
@@ -227,17 +227,37 @@ class _Keeper:
                 "put the old checkpoint back, or train under another name"
             )
 
-    def reported(self, step: int) -> None:
+    def __exit__(self, *reason: object) -> None:
+        """Wait for what is being written. A run may end without a checkpoint on its way, but not without its last."""
+        if self.checkpoints is None or not self.trainer.leads:
+            return
+        self.trainer.watch.enter(Stage.CHECKPOINT)
+        written = self.checkpoints.settle()
+        if not written and self.state.step == self.training.steps:
+            self.checkpoints.save(self.state, self.trainer.total, self.trainer.optimizer.optimizer)
+
+    def reported(self, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
         last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
-        guards = self.trainer.guards
+        guards, score = self.trainer.guards, self._score(metrics)
         if last or (due and not guards.suspect_divergence()):
-            self._save(self._now(step))
+            self._save(self._now(step), score)
 
-    def leave(self, step: int) -> None:
+    def leave(self, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint of `step`, unless it stands or may be the beginning of a divergence."""
         if step > self.state.step and not self.trainer.guards.suspect_divergence():
-            self._save(self._now(step))
+            self._save(self._now(step), self._score(metrics))
+
+    def _score(self, metrics: dict[str, float]) -> float | None:
+        """What the best checkpoints are chosen by. ValueError if no such thing is measured."""
+        best = self.training.checkpoints.best
+        if best is None or not self.trainer.leads:
+            return None
+        if best.metric not in metrics:
+            raise ValueError(
+                f"training.checkpoints.best: {best.metric!r} is not measured; this run has {', '.join(sorted(metrics))}"
+            )
+        return metrics[best.metric]
 
     def _now(self, step: int) -> State:
         return replace(self.state, step=step, seen=self.trainer.guards.seen, rows=self.trainer.rows)
@@ -248,16 +268,18 @@ class _Keeper:
         if not verdict.diverged or rollbacks >= policy.times or self.checkpoints is None:
             tried = {"rollbacks": rollbacks} if rollbacks else {}
             raise RunDied(verdict.cause, step, verdict.numbers | tried)
+        self.checkpoints.settle()
+        self.trainer.accelerator.wait_for_everyone()    # the first worker has written the newest
         found = self.checkpoints.resume(self.trainer.total, self.trainer.optimizer.optimizer) or State()
         log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.step, policy.factor)
         self.trainer.accelerator.wait_for_everyone()    # all have read it before it is written anew
         self._save(replace(found, rollbacks=rollbacks + 1))
 
-    def _save(self, state: State) -> None:
+    def _save(self, state: State, score: float | None = None) -> None:
         self.state = state
         if self.checkpoints is not None and self.trainer.leads:
             self.trainer.watch.enter(Stage.CHECKPOINT)
-            self.checkpoints.save(state, self.trainer.total, self.trainer.optimizer.optimizer)
+            self.checkpoints.save_soon(state, self.trainer.total, self.trainer.optimizer.optimizer, score)
 
 
 def _watched(run: RunSpec) -> Watched:

@@ -13,7 +13,7 @@ from cogito_ray.records.ledger import NAME
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.pretrain import pretrain
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_cluster"), pytest.mark.chaos]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("ray_cluster"), pytest.mark.chaos]
 
 
 def run_spec(folder, **changed):
@@ -33,7 +33,7 @@ def suspend_a_worker(ledger):
 
 
 def test_a_run_with_a_suspended_worker_starts_again_and_tells_why(tmp_path):
-    slow = {"steps": 2000, "report_every": 100, "checkpoint_every": 100, "stall_s": 5, "guards": {"collapse": None}}
+    slow = {"steps": 2000, "report_every": 100, "checkpoint_every": 100, "stall_s": 20, "guards": {"collapse": None}}
     spec = run_spec(tmp_path, workers=2, training=slow)
     with ThreadPoolExecutor() as pool:
         stopping = pool.submit(suspend_a_worker, tmp_path / "paused" / NAME)
@@ -42,12 +42,12 @@ def test_a_run_with_a_suspended_worker_starts_again_and_tells_why(tmp_path):
     assert trial.status == "completed"
     [note] = trial.notes
     assert "started again: worker" in note
-    assert "made no progress for 6.25 s" in note                    # it waited for the other one
+    assert "made no progress for 25 s" in note                    # it waited for the other one
 
 
 def test_a_run_that_always_stands_still_fails_with_that_cause(tmp_path):
     os.mkfifo(tmp_path / "validation.parquet")                      # opening it blocks for ever
-    spec = run_spec(tmp_path, training={"stall_s": 3}, evaluation={"rows": 16, "stsb": str(tmp_path)})
+    spec = run_spec(tmp_path, training={"stall_s": 15}, evaluation={"rows": 16, "stsb": str(tmp_path)})
     [trial] = pretrain(spec, "stuck", tmp_path).trials.values()
     assert trial.status == "failed"
-    assert "worker 0 made no progress for 3 s after step 0: starting" in trial.cause
+    assert "worker 0 made no progress for 15 s after step 0: starting" in trial.cause

@@ -1,9 +1,13 @@
+import resource
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
 
 from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, State, verify
 from cogito_ray.training.guards import Seen
+from cogito_ray.training.retention import BestSpec, CheckpointsSpec
 
 
 def trained(steps, seed=0):
@@ -20,7 +24,7 @@ def trained(steps, seed=0):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    return Checkpoints(tmp_path / "checkpoints", run_digest="abc", keep=2)
+    return Checkpoints(tmp_path / "checkpoints", run_digest="abc", spec=CheckpointsSpec(keep=2))
 
 
 def test_resuming_restores_weights_optimizer_and_state_exactly(checkpoints):
@@ -109,3 +113,67 @@ def test_a_checkpoint_of_another_model_is_refused_key_for_key(checkpoints):
     wider = nn.Linear(4, 3, bias=False)
     with pytest.raises(RuntimeError, match="bias"):
         checkpoints.resume(wider, torch.optim.AdamW(wider.parameters()))
+
+
+def test_a_checkpoint_written_in_the_background_is_of_the_moment_it_was_asked_for(checkpoints):
+    module, optimizer = trained(steps=1)
+    checkpoints.save_soon(State(1), module, optimizer)
+    with torch.no_grad():
+        module.weight.zero_()
+    assert checkpoints.settle()
+    assert checkpoints.resume(module, optimizer) == State(1)
+    assert torch.equal(module.weight, trained(steps=1)[0].weight)
+
+
+def test_weights_shared_by_two_names_are_stored_once_and_come_back_shared(checkpoints):
+    module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    module[1].weight = module[0].weight
+    optimizer = torch.optim.SGD(module.parameters())
+    folder = checkpoints.save(State(1), module, optimizer)
+    expected = module[0].weight.clone()
+    with torch.no_grad():
+        module[0].weight.zero_()
+    checkpoints.resume(module, optimizer)
+    assert torch.equal(module[1].weight, expected)
+    assert (folder / "model.safetensors").read_bytes().count(b'"0.weight":{') == 1
+
+
+def test_the_best_stays_though_it_is_old(tmp_path):
+    best = Checkpoints(tmp_path, "abc", CheckpointsSpec(keep=1, best=BestSpec(metric="m")))
+    for step, score in ((1, 2.0), (2, 1.0), (3, 3.0), (4, 4.0)):
+        best.save(State(step), *trained(steps=1), score=score)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000004"]
+
+
+
+
+@pytest.fixture
+def full_disk():
+    """While this context lasts, no file may grow beyond 600 bytes, and writing fails as on a full disk."""
+
+    @contextmanager
+    def full():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return full
+
+
+def test_a_full_disk_costs_a_checkpoint_and_is_told_once(tmp_path, full_disk):
+    told = []
+    checkpoints = Checkpoints(tmp_path, "abc", note=told.append)
+    checkpoints.save(State(1), *trained(steps=1))
+    with full_disk():
+        for step in (2, 3):
+            checkpoints.save_soon(State(step), *trained(steps=step))
+            assert not checkpoints.settle()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]          # no partial one either
+    assert len(told) == 1
+    assert told[0].startswith("checkpoint not written, training goes on with the one before: [Errno 27] File too large")
+    checkpoints.save_soon(State(4), *trained(steps=4))
+    assert checkpoints.settle()
+    assert checkpoints.resume(*trained(steps=0)) == State(4)

@@ -1,0 +1,59 @@
+"""Which checkpoints stay. A pure policy: the newest, the best, within so many bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from cogito_ray.spec import Spec
+
+
+class BestSpec(Spec):
+    metric: str
+    """One of those that are reported, for instance eval/reconstruction_nats."""
+    mode: Literal["min", "max"] = "min"
+    keep: PositiveInt = 1
+
+
+class CheckpointsSpec(Spec):
+    keep: PositiveInt = 2
+    """Newest ones that stay, so that there is one to go back to if the last is damaged."""
+    best: BestSpec | None = None
+    """Others that stay because they were the best at their report; null = none."""
+    keep_bytes: PositiveInt | None = None
+    """Together they are no larger than this: the oldest go first, the best after them, and the newest always stays."""
+    upload: str | None = None
+    """A folder of any filesystem that pyarrow or fsspec knows (s3://bucket/runs, gs://..., file:///...) to which each
+    checkpoint is copied, and from which a run whose disk was lost goes on; null = none."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A checkpoint that exists."""
+
+    step: int
+    size: int
+    """Bytes."""
+    score: float | None
+    """Of the metric that says which are the best."""
+
+
+def kept(standing: Sequence[Standing], spec: CheckpointsSpec) -> list[Standing]:
+    """Those that stay, newest first."""
+    newest = sorted(standing, key=lambda one: -one.step)
+    by_need = [*newest[:1], *_best(newest, spec.best), *newest[1 : spec.keep]]      # the last is spared least
+    stay: dict[int, Standing] = {}
+    for one in by_need:
+        taken = sum(other.size for other in stay.values())
+        if not stay or spec.keep_bytes is None or taken + one.size <= spec.keep_bytes:
+            stay.setdefault(one.step, one)
+    return sorted(stay.values(), key=lambda one: -one.step)
+
+
+def _best(newest: Sequence[Standing], spec: BestSpec | None) -> list[Standing]:
+    if spec is None:
+        return []
+    sign = 1 if spec.mode == "min" else -1
+    scored = [(sign * one.score, one) for one in newest if one.score is not None]
+    return [one for _, one in sorted(scored, key=lambda pair: pair[0])[: spec.keep]]
