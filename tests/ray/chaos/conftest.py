@@ -71,7 +71,7 @@ def befall(base, storage, tmp_path, twin_of, record_property) -> Callable[..., t
         run = RunSpec.model_validate(base.model_dump() | fault.changed)
         ordeal = Ordeal(Drill(run, f"{tmp_path.name}", below or storage), environment)
         record_property("fault", name)
-        status = ordeal.suffer(fault.strike, at=step_for(name, seed, run))
+        status = ordeal.suffer(fault.strike, at=step_for(name, seed, run) if fault.at is None else fault.at)
         assert (status == 0) is fault.survived, ordeal.said()
         result = ordeal.drill.result() if fault.survived else ordeal.finish()
         twin = twin_of(run, environment)

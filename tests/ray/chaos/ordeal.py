@@ -18,7 +18,7 @@ from cogito_ray.runtime.worker import Job, train
 Driver = subprocess.Popen[bytes]
 Strike = Callable[[Driver, Drill], None]
 WORKER, TRIAL, CONTROLLER, DATA_TASK = (
-    f"ray::{name}" for name in ("RayTrainWorker", "ImplicitFunc", "TrainController", "MapBatches")
+    f"ray::{name}" for name in ("RayTrainWorker", "ImplicitFunc", "TrainController", "ReadRange->MapBatches")
 )
 PATIENCE_S = 170
 
@@ -32,6 +32,8 @@ class Fault:
     """The command goes on by itself; else it must be given again."""
     changed: dict[str, object] = field(default_factory=dict)
     """What of the run's spec is not as usual."""
+    at: int | None = None
+    """The step to strike at; None = drawn."""
 
 
 @dataclass

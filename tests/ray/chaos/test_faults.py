@@ -24,7 +24,7 @@ FAULTS = {
     "a worker is killed while it writes a checkpoint": Fault(kills_while_writing),
     "a worker is stopped for 8 s": Fault(pauses(WORKER, seconds=8)),
     "the newest checkpoint is altered and the worker killed": Fault(alters_newest_checkpoint_and_kills_worker),
-    "a data task is killed": Fault(kills(DATA_TASK), changed={"reader": "streamed"}),
+    "a data task is killed": Fault(kills(DATA_TASK), changed={"reader": "streamed"}, at=0),
     "Train's controller is killed": Fault(kills(CONTROLLER)),
     "driver and Ray instance are killed": Fault(kills_instance, survived=False),
 }
