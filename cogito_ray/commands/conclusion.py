@@ -30,7 +30,8 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
         state = record.closing.cause if record.closing else "failed"
         rows = [asdict(row) for row in ranking.rows]
         told = {"folder": str(folder), "state": state, "report": str(page), "winner": winner and asdict(winner)}
-        print(json.dumps(told | {"trials": rows}))
+        best = {"best": [row.number for row in ranking.best], "standing": ranking.standing}
+        print(json.dumps(told | best | {"trials": rows}))
     else:
         if again:
             out.print(f"{folder} is complete: nothing was left to do.", markup=False)
@@ -46,6 +47,8 @@ def _advice(record: Record, folder: Path) -> str:
         return f"{record.closing.cause if record.closing else 'it failed'}; the same command goes on from here"
     if record.axes and len(record.goals) > 1:
         return "open the report, weigh the front's goals, and take the run you prefer from it for cogito-ray train"
+    if len(rank(record).best) > 1:
+        return "which of them is best cannot be told: take the cheapest, promote all of them, or raise `seeds`"
     if record.axes:
         return f"cogito-ray train {folder / WINNER} --name {folder.name}-winner"
     return f"cogito-ray report {folder}"

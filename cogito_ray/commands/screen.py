@@ -23,6 +23,8 @@ def live(record: Record | None, stage: str) -> RenderableType:
     ranking = rank(record)
     ended = sum(row.status != "unfinished" for row in ranking.rows)
     head = f"{len(ranking.rows)} trials started, {ended} over"
+    if again := record.replicates.values():
+        head += f"; of {len(again)} further runs of the best, {sum(run.end is not None for run in again)} are over"
     return Group(_table(ranking), Text(head, style="dim"))
 
 
@@ -35,7 +37,7 @@ def final(record: Record) -> RenderableType:
     if ranking.unigram_nats is not None:
         parts.append(Text(f"What a constant prediction reaches (unigram entropy): {ranking.unigram_nats:.3f} nats"))
     for row in ranking.best:
-        parts.append(Text(f"{'Winner' if ranking.winner else 'Front'}: trial {row.trial}, {_said(row)}", style="bold"))
+        parts.append(Text(f"{ranking.standing.capitalize()}: trial {row.trial}, {_said(row)}", style="bold"))
         parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]
     parts += [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
     return Group(*parts)
@@ -61,8 +63,15 @@ def scores(rows: Sequence[Scored]) -> RenderableType:
     return table
 
 
+def figure(row: Row, metric: str) -> str:
+    """A measured value, with its interval where it is a mean over runs."""
+    value, interval = (row.values | row.metrics)[metric], row.spread.get(metric)
+    spread = f" ±{interval.high - interval.mean:.2g}" if interval else ""
+    return "" if value is None else plain(value) + spread
+
+
 def _said(row: Row) -> str:
-    known = [f"{metric} = {plain(value)}" for metric, value in row.values.items() if value is not None]
+    known = [f"{metric} = {figure(row, metric)}" for metric, value in row.values.items() if value is not None]
     return ", ".join(known) or "no value"
 
 
@@ -81,7 +90,7 @@ def _table(ranking: Ranking) -> Table:
             row.trial[:8],
             Text(WORDS.get(row.status, row.status), style=colour),
             f"{row.step}/{row.steps}",
-            *(plain(value) if value is not None else "" for value in (row.values | row.metrics).values()),
+            *(figure(row, metric) for metric in row.values | row.metrics),
             *(row.settings.get(axis, "") for axis in ranking.axes),
         )
     return table

@@ -174,7 +174,7 @@ def _is_number(value: Scalar) -> bool:
 
 def _style(row: Row, ranking: Ranking) -> tuple[str, str, float]:
     if row in ranking.best:
-        return "winner" if ranking.winner else "front", WINNER, 3.5
+        return ranking.standing, WINNER, 3.5
     return row.status, {"completed": COMPLETED, "failed": FAILED}.get(row.status, STOPPED), 1.5
 
 

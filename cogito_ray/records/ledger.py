@@ -45,6 +45,8 @@ class TrialStarted(Spec):
     sample: Sample
     spec: Tree
     """The RunSpec."""
+    replicates: str | None = None
+    """The trial that is run again here with another seed, to see how far its values move."""
 
 
 class Reported(Spec):

@@ -7,13 +7,16 @@ yet), which says that it was worse than others at the same step, and not what it
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from cogito_ray.records.record import Record, Trial
 from cogito_ray.sweeps.domains import Scalar
 from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.pareto import by_hypervolume, fronts
 from cogito_ray.sweeps.paths import get
+from cogito_ray.sweeps.replication import Interval, intervals
 
 UNIGRAM = "eval/unigram_nats"
 """Entropy of the held-out rows' tokens: what the best constant prediction reaches, so what learning must get below."""
@@ -31,7 +34,7 @@ class Row:
     number: int
     status: str
     values: dict[str, float | None]
-    """Each goal's metric at the last report."""
+    """Each goal's metric at the last report; its mean over further runs, where there are any."""
     step: int
     steps: int | None
     seconds: float
@@ -41,6 +44,10 @@ class Row:
     """Value on each axis, as read by people."""
     note: str
     """How it ended, where that was not in order."""
+    spread: dict[str, Interval] = field(default_factory=dict)
+    """Of each goal's metric over further runs with other seeds; empty where there are none."""
+    like: tuple[int, ...] = ()
+    """Numbers of the trials it cannot be told from: their intervals overlap in every goal."""
 
     @property
     def value(self) -> float | None:
@@ -63,14 +70,28 @@ class Ranking:
 
     @property
     def winner(self) -> Row | None:
-        """The best trial; None where there are several goals, for which to prefer is not ours to say."""
-        return next((row for row in self.rows if row.rank == 1), None) if len(self.goals) == 1 else None
+        """The best trial. None where there are several goals, for which to prefer is not ours to say, or where others
+        cannot be told from it."""
+        first = self._first
+        return first if first is not None and len(self.goals) == 1 and not first.like else None
+
+    @property
+    def _first(self) -> Row | None:
+        return next((row for row in self.rows if row.rank == 1), None)
+
+    @property
+    def standing(self) -> str:
+        """What the best ones are, in a word."""
+        if len(self.goals) > 1:
+            return "front"
+        return "winner" if self.winner else "indistinguishable"
 
     @property
     def best(self) -> tuple[Row, ...]:
-        """The winner, or the trials of the first front."""
+        """The winner and whatever cannot be told from it, or the trials of the first front."""
+        first = self._first
         if len(self.goals) == 1:
-            return (self.winner,) if self.winner else ()
+            return tuple(row for row in self.rows if first and (row is first or row.number in first.like))
         return tuple(row for row in self.rows if row.front == 1)
 
     @property
@@ -79,6 +100,8 @@ class Ranking:
         said = []
         if len(self.goals) > 1 and self.best:
             said.append("Trials of front 1 are beaten by no other in every goal; which to prefer is yours to say.")
+        if any(row.spread for row in self.rows):
+            said.append("Values with an interval are means over further runs with other seeds; they rank first.")
         if any(row.status == "completed" and row.rank is None for row in self.rows):
             said.append("Completed trials without a rank break a constraint, or reported no finite value.")
         if any(row.status == "stopped" for row in self.rows):
@@ -93,13 +116,49 @@ def rank(record: Record) -> Ranking:
     """Completed trials by merit, then the infeasible, the stopped, the unfinished and the failed ones."""
     aim, trials = record.aim, list(record.trials.values())
     completed = [trial for trial in trials if trial.status == "completed"]
-    merits = [aim.merit(trial.latest()) for trial in completed]
+    merits = [aim.merit(_known(record, trial)) for trial in completed]
     layers = {trial.id: front for trial, front in zip(completed, fronts(merits), strict=True) if front}
     sound = [completed[index] for index in by_hypervolume(merits) if completed[index].id in layers]
+    spreads = _spreads(record, sound, aim)
+    if len(aim.goals) == 1:  # a single run may be lucky, so it does not come before a mean
+        sound.sort(key=lambda trial: trial.id not in spreads)
     ranks = {trial.id: place for place, trial in enumerate(sound, start=1)}
     others = sorted((trial for trial in trials if trial.id not in ranks), key=lambda trial: _order(trial, aim))
-    rows = tuple(_row(trial, ranks.get(trial.id), layers.get(trial.id), aim) for trial in [*sound, *others])
+    numbers = {trial.id: trial.number for trial in sound}
+    rows = tuple(
+        _compared(_row(trial, ranks.get(trial.id), layers.get(trial.id), aim), spreads, numbers)
+        for trial in [*sound, *others]
+    )
     return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
+
+
+def _known(record: Record, trial: Trial) -> dict[str, float]:
+    """What is known of a trial at its end: means over its further runs, where there are any."""
+    runs = [run.latest() for run in record.again(trial.id)]
+    if len(runs) < 2:
+        return trial.latest()
+    return {name: fmean(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
+
+
+def _spreads(record: Record, sound: list[Trial], aim: Aim) -> dict[str, dict[str, Interval]]:
+    """Of each trial that was run again, each goal's interval."""
+    runs = {trial.id: [run.latest() for run in record.again(trial.id)] for trial in sound}
+    told = {
+        goal.metric: intervals({name: [one.get(goal.metric, math.nan) for one in ones] for name, ones in runs.items()})
+        for goal in aim.goals
+    }
+    tested = [trial.id for trial in sound if all(trial.id in found for found in told.values())]
+    return {name: {metric: found[name] for metric, found in told.items()} for name in tested}
+
+
+def _compared(row: Row, spreads: Mapping[str, dict[str, Interval]], numbers: Mapping[str, int]) -> Row:
+    """The row with its intervals, and with the trials whose intervals overlap them."""
+    if (own := spreads.get(row.trial)) is None:
+        return row
+    others = {name: theirs for name, theirs in spreads.items() if name != row.trial}
+    like = (name for name, theirs in others.items() if all(own[metric].overlaps(theirs[metric]) for metric in own))
+    means: dict[str, float | None] = {metric: interval.mean for metric, interval in own.items()}
+    return replace(row, values=means, spread=own, like=tuple(numbers[name] for name in like))
 
 
 def _constant(trials: list[Trial], aim: Aim) -> float | None:

@@ -42,6 +42,8 @@ class Trial:
     sample: Sample
     spec: Tree
     started: float
+    replicates: str | None = None
+    """The trial of which this is a further run."""
     reports: dict[int, Reported] = field(default_factory=dict)
     end: TrialEnded | None = None
     left: TrialLeft | None = None
@@ -119,9 +121,11 @@ class Record:
     openings: list[SweepOpened] = field(default_factory=list)
     """One per start of a driver: more than one where the sweep was taken up again."""
     trials: dict[str, Trial] = field(default_factory=dict)
-    """By name, in the order they first started."""
+    """By name, in the order they first started: what the search tried."""
+    replicates: dict[str, Trial] = field(default_factory=dict)
+    """Further runs of some of them with other seeds, by name."""
     reports: list[Reported] = field(default_factory=list)
-    """Of all trials, in the order they came: what an early-stopping policy is fed again to go on."""
+    """Of what the search tried, in the order they came: what an early-stopping policy is fed again to go on."""
     gates: list[GateJudged] = field(default_factory=list)
     """Verdicts, one per gate, once the sweep has ended."""
     evaluations: list[Evaluated] = field(default_factory=list)
@@ -135,6 +139,14 @@ class Record:
     def wall(self) -> float:
         """Seconds that drivers ran."""
         return sum(last - first for first, last in self.spans)
+
+    def again(self, trial: str) -> list[Trial]:
+        """The completed further runs of a trial."""
+        runs = (run for run in self.replicates.values() if run.replicates == trial)
+        return [run for run in runs if run.end is not None and run.end.status == "completed"]
+
+    def known(self, name: str) -> Trial | None:
+        return self.trials.get(name) or self.replicates.get(name)
 
     @property
     def is_complete(self) -> bool:
@@ -184,19 +196,10 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 _heard(record, event.at)
             case TrialStarted():
                 _start(record, event)
-            case Reported() | TrialEnded() | TrialLeft() if event.trial not in record.trials:
-                raise LedgerFault(f"{path}: trial {event.trial} reports or ends, but never started")
-            case Reported():
-                record.trials[event.trial].reports[event.step] = event
-                record.reports.append(event)
-                trial = record.trials[event.trial]
-                _heard(record, trial.began + event.seconds - trial.earlier)
-            case TrialEnded():
-                record.trials[event.trial].end = event
-                _heard(record, event.at)
-            case TrialLeft():
-                record.trials[event.trial].left = event
-                _heard(record, event.at)
+            case Reported() | TrialEnded() | TrialLeft() | Evaluated() if record.known(event.trial) is None:
+                raise LedgerFault(f"{path}: trial {event.trial} is told of, but never started")
+            case Reported() | TrialEnded() | TrialLeft():
+                _go_on(record, event)
             case Evaluated():
                 record.evaluations.append(event)
             case TornLine():
@@ -208,13 +211,31 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
 
 def _start(record: Record, event: TrialStarted) -> None:
     """A trial that starts again goes on where it was: its reports stay, its end is open."""
-    trial = record.trials.get(event.trial)
+    trial = record.known(event.trial)
     if trial is None:
-        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at)
-        record.trials[event.trial] = trial
+        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at, event.replicates)
+        (record.trials if event.replicates is None else record.replicates)[event.trial] = trial
     trial.began, trial.earlier = event.at, trial.seconds
     trial.end = trial.left = None
     _heard(record, event.at)
+
+
+def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft) -> None:
+    """What a trial that has started reports, or how it ends."""
+    trial = record.known(event.trial)
+    assert trial is not None
+    match event:
+        case Reported():
+            trial.reports[event.step] = event
+            if trial.replicates is None:
+                record.reports.append(event)
+            _heard(record, trial.began + event.seconds - trial.earlier)
+        case TrialEnded():
+            trial.end = event
+            _heard(record, event.at)
+        case TrialLeft():
+            trial.left = event
+            _heard(record, event.at)
 
 
 def _heard(record: Record, at: float) -> None:

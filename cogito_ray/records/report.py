@@ -9,6 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from cogito_ray.records.charts import curves, front, importance_bars, parallel
+from cogito_ray.records.evaluations import scored
 from cogito_ray.records.html import chart, environment, write_whole
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME
@@ -45,6 +46,7 @@ def render(record: Record, folder: Path) -> str:
         saved=saved(ranking),
         looks=looks(record) if record.axes else [],
         importances=found,
+        evaluations=scored(record.evaluations),
         charts={
             "front": chart(front(ranking), "front"),
             "curves": {
@@ -77,6 +79,8 @@ def headline(ranking: Ranking) -> Headline:
         completed = sum(row.status == "completed" for row in ranking.rows)
         why = f"None of {completed} completed trials is sound" if completed else "No trial ran to its end"
         return Headline(f"{why}, so there is no winner.", alarm=bool(ranking.rows))
+    if best is None and len(ranking.goals) == 1:
+        return _tied_headline(ranking)
     if best is None or best.value is None:
         return _front_headline(ranking)
     said = f"Trial {best.number} is best: {ranking.goal.metric} is {figures(best.value)}"
@@ -88,6 +92,19 @@ def headline(ranking: Ranking) -> Headline:
             alarm=True,
         )
     return Headline(f"{said}, {constant - best.value:.2f} below the best constant prediction.", alarm=False)
+
+
+def _tied_headline(ranking: Ranking) -> Headline:
+    """Several are best, as far as can be told."""
+    first, *others = ranking.best
+    numbers = ", ".join(str(row.number) for row in others)
+    interval = first.spread[ranking.goal.metric]
+    return Headline(
+        f"Trial {first.number} and trial{'s' if len(others) > 1 else ''} {numbers} are indistinguishable: under other "
+        f"seeds, {ranking.goal.metric} of trial {first.number} is {figures(interval.mean)} "
+        f"({figures(interval.low)} to {figures(interval.high)}, {interval.runs} runs), and theirs overlap it.",
+        alarm=False,
+    )
 
 
 def _front_headline(ranking: Ranking) -> Headline:

@@ -6,7 +6,8 @@ from cogito_ray.sweeps.budget import HOUR_S, Reserved, Spent
 
 def spent(record: Record) -> Spent:
     """By every trial, as long as it ran, and by the drivers, over all starts."""
-    held = [(trial.seconds / HOUR_S, Reserved.by(trial.spec)) for trial in record.trials.values()]
+    runs = [*record.trials.values(), *record.replicates.values()]
+    held = [(trial.seconds / HOUR_S, Reserved.by(trial.spec)) for trial in runs]
     return Spent(
         gpu_hours=sum(hours * reserved.gpus for hours, reserved in held),
         cpu_hours=sum(hours * reserved.cpus for hours, reserved in held),

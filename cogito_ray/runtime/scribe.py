@@ -18,7 +18,7 @@ class Scribe(Callback):
 
     def __init__(self, ledger: Ledger, record: Record, stops: Mapping[str, str], why_left: Callable[[], str]):
         self._ledger, self._stops, self._why_left = ledger, stops, why_left
-        self._before = {name: trial.seconds for name, trial in record.trials.items()}
+        self._before = {name: trial.seconds for name, trial in (record.trials | record.replicates).items()}
         self._began: dict[str, float] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -32,6 +32,7 @@ class Scribe(Callback):
                 number=config["number"],
                 sample=config["sample"],
                 spec=config["run"],
+                replicates=config.get("replicates"),
             )
         )
 
@@ -64,7 +65,8 @@ class Scribe(Callback):
         name, now = trial.config["trial"], time.time()
         self._pause(name)
         if isinstance(ended, Left):
-            self._ledger.append(TrialLeft(at=now, trial=name, step=ended.step, cause=self._why_left()))
+            cause = self._why_left() or self._stops[name]
+            self._ledger.append(TrialLeft(at=now, trial=name, step=ended.step, cause=cause))
         else:
             stalled = stalls(self._ledger.path.parent / TRIALS / name) if error else []
             cause = "; ".join(stalled) or ended.cause or self._stops.get(name, "")

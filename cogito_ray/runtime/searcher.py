@@ -16,12 +16,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from cogito_ray.records.record import Record
+from cogito_ray.records.record import Trial as Recorded
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.outcome import Left, Outcome, metrics_of, outcome
 from cogito_ray.runtime.warm_start import earlier_trials
 from cogito_ray.spec import digest
+from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.stopping import Policy
 
 STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 PROPOSALS, DRAWS = 5, 200
@@ -31,10 +34,20 @@ ALIVE = "alive"
 
 
 class OptunaSearcher(Searcher):
-    """Hands out the trials of one sweep and tells the study how each went."""
+    """Hands out the trials of one sweep, those that waited before new ones, and tells the study how each went."""
 
-    def __init__(self, sweep: SweepSpec, storage: optuna.storages.BaseStorage, record: Record):
+    def __init__(
+        self,
+        sweep: SweepSpec,
+        storage: optuna.storages.BaseStorage,
+        record: Record,
+        *,
+        policy: Policy,
+        over: Callable[[str, Verdict], None],
+    ):
+        """`policy`: the one that reports go to. `over` is told of each trial that waited in vain, before the study."""
         super().__init__()
+        self._policy, self._waited_in_vain = policy, over
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep, self._aim, self._cells = sweep, sweep.aim, sweep.cells()
         self._study = optuna.create_study(
@@ -50,35 +63,44 @@ class OptunaSearcher(Searcher):
             self._begin()
         self._open: dict[str, Trial] = {}
         self._reports: dict[str, dict[int, list[float]]] = {}
+        """Of each trial that is not over, by its name."""
         self._runs: dict[str, RunSpec] = {}
+        self._waiting: dict[str, Trial] = {}
         self._again = deque(self._reconcile(record))
         self._dry = self._over = False
 
     @property
     def exhausted(self) -> bool:
         """Is there nothing left to hand out: is the budget, or the space, used up?"""
-        return not self._again and (self._dry or len(self._handed_out()) >= self._sweep.budget.trials)
+        had = self._dry or len(self._handed_out()) >= self._sweep.budget.trials
+        return had and not self._again and not self._waiting
 
     def end(self) -> None:
         """Hand out nothing more, though something may be left."""
         self._over = True
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray forgot FINISHED
-        """The next trial: one the last driver left unfinished, else a new one; FINISHED when the budget is used up."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray forgot FINISHED
+        """The next trial: one the last driver left unfinished, else one that waited long enough, else a new one.
+
+        None while only those under way can tell whether there will be another; FINISHED when there is none.
+        """
         if self._over:
             return str(Searcher.FINISHED)
-        trial = self._again.popleft() if self._again else self._new()
+        trial = self._next()
+        if trial is None and self._open:
+            return None
         if trial is None:
-            self._dry = True
+            self._give_up()
             return str(Searcher.FINISHED)
         place, sample = trial.user_attrs["place"], self._sample(trial, trial.user_attrs["place"])
         run = self._run(sample)
-        self._open[trial_id], self._reports[trial_id] = trial, {}
+        self._open[trial_id] = trial
+        self._reports.setdefault(trial.user_attrs["trial"], {})
         return {"trial": run.digest(), "number": place, "sample": sample, "run": run.model_dump(mode="json")}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         metrics, step = metrics_of(result), result["step"]
-        reports, goals = self._reports[trial_id], self._aim.goals
+        reports, goals = self._reports[self._open[trial_id].user_attrs["trial"]], self._aim.goals
         if self._aim.merit(metrics).finite and step > max(reports, default=-1):
             reports[step] = [metrics[goal.metric] for goal in goals]
             if len(goals) == 1:  # Optuna has no intermediate values for several goals; those are told at the end
@@ -87,11 +109,16 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if result is not None:
             self.on_trial_result(trial_id, result)  # the report at which a trial is stopped comes here only
-        trial, reports = self._open.pop(trial_id), self._reports.pop(trial_id)
+        trial = self._open.pop(trial_id)
+        name = trial.user_attrs["trial"]
         steps = self._run(self._sample(trial, trial.user_attrs["place"])).training.steps
         ended = outcome(result, steps=steps, error=error)
-        if not isinstance(ended, Left):  # it stays RUNNING in the study, so the next driver hands it out again
-            self._tell(trial, ended, metrics_of(result), reports)
+        if not isinstance(ended, Left):
+            self._tell(trial, ended, metrics_of(result), self._reports.pop(name))
+        elif name in self._policy.waiting:  # it stays RUNNING in the study
+            self._waiting[name] = trial
+        else:
+            self._again.append(trial)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's storage and the ledger are the state."""
@@ -116,6 +143,30 @@ class OptunaSearcher(Searcher):
         if key not in self._runs:
             self._runs[key] = self._sweep.trial(sample)
         return self._runs[key]
+
+    def _next(self) -> Trial | None:
+        trial = self._again.popleft() if self._again else self._promoted(idle=False) or self._new()
+        if trial is not None:
+            return trial
+        self._dry = True
+        return None if self._open else self._promoted(idle=True)
+
+    def _promoted(self, *, idle: bool) -> Trial | None:
+        """One that has left and is to go on. Who is about to leave comes back by itself when it has."""
+        while name := self._policy.promoted(idle=idle):
+            if name in self._waiting:
+                return self._waiting.pop(name)
+        return None
+
+    def _give_up(self) -> None:
+        """Nobody is left to be compared with: who waits still, has waited in vain."""
+        for name, trial in self._waiting.items():
+            verdict = self._policy.waiting[name]
+            self._waited_in_vain(name, verdict)
+            reports = self._reports.pop(name)
+            last = dict(zip((goal.metric for goal in self._aim.goals), reports[max(reports)], strict=True))
+            self._tell(trial, Outcome("stopped", verdict.cause, max(reports)), last, reports)
+        self._waiting.clear()
 
     def _new(self) -> Trial | None:
         """A run not had yet; None when the budget or the space is used up."""
@@ -160,21 +211,30 @@ class OptunaSearcher(Searcher):
         self._study.tell(trial, values, state)
 
     def _reconcile(self, record: Record) -> list[Trial]:
-        """After a killed driver: tell what the ledger knows the end of; return the trials it does not."""
+        """After a killed driver: tell what the ledger knows the end of; return the trials that were under way."""
         left = []
         for frozen in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             trial = Trial(self._study, frozen._trial_id)
-            known = record.trials.get(frozen.user_attrs.get("trial", ""))
+            name = frozen.user_attrs.get("trial", "")
+            known = record.trials.get(name)
+            reports = self._told(known) if known else {}
             if "trial" not in frozen.user_attrs:
                 self._study.tell(trial, state=TrialState.FAIL)
-            elif known is None or known.status == "unfinished":
-                left.append(trial)
+            elif known is not None and known.end is not None:
+                self._tell(trial, Outcome(known.end.status, known.cause, known.step), known.latest(), reports)
             else:
-                told = ((step, report.metrics) for step, report in sorted(known.reports.items()))
-                goals = [goal.metric for goal in self._aim.goals]
-                reports = {step: [at[goal] for goal in goals] for step, at in told if set(goals) <= set(at)}
-                self._tell(trial, Outcome(known.status, known.cause, known.step), known.latest(), reports)
+                self._reports[name] = reports
+                if known is not None and known.left and name in self._policy.waiting:
+                    self._waiting[name] = trial
+                else:
+                    left.append(trial)
         return left
+
+    def _told(self, known: Recorded) -> dict[int, list[float]]:
+        """Step -> the goals' values, of every report that has them all."""
+        goals = [goal.metric for goal in self._aim.goals]
+        told = ((step, report.metrics) for step, report in sorted(known.reports.items()))
+        return {step: [at[goal] for goal in goals] for step, at in told if set(goals) <= set(at)}
 
 
 def sampler(sweep: SweepSpec, seed: int) -> BaseSampler:

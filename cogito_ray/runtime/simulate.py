@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import optuna
-from ray.tune.search import Searcher
 
 from cogito_ray.records.record import Record
-from cogito_ray.runtime.outcome import progress
+from cogito_ray.runtime.outcome import leave, progress
 from cogito_ray.runtime.searcher import OptunaSearcher
+from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -33,45 +33,76 @@ class Ended:
 
 
 @dataclass
-class _Worker:
+class _Under:
+    """A trial under way, or one that waits."""
+
     name: str
     sample: Sample
     steps: int
     every: int
     step: int = 0
 
+    @property
+    def stride(self) -> int:
+        """Steps to its next report."""
+        return min(self.every, self.steps - self.step)
+
 
 def simulate(sweep: SweepSpec, curves: Curves, *, workers: int, limit: int) -> list[Ended]:
     """Every trial in the order in which it ended, until the sweep is over or `limit` steps are spent."""
-    searcher = OptunaSearcher(sweep, optuna.storages.InMemoryStorage(), Record())
-    policy, ended, spent = sweep.policy(), list[Ended](), 0
-    queue: list[tuple[int, int, _Worker]] = []
-    for number in range(workers):
-        if worker := _next(searcher, f"{number}"):
-            heapq.heappush(queue, (worker.every, number, worker))
-    while queue and spent < limit:
-        now, number, worker = heapq.heappop(queue)
-        done = min(worker.every, worker.steps - worker.step)
-        worker.step, spent = worker.step + done, spent + done
-        metrics = curves(worker.sample, worker.step)
-        result, last = progress(worker.step, metrics), worker.step == worker.steps
-        if policy.report(worker.name, worker.step, metrics).keep and not last:
-            searcher.on_trial_result(worker.name, result)
+    played = _Played(sweep, curves)
+    while played.spent < limit and played.start(workers):
+        played.report()
+    return played.ended
+
+
+class _Played:
+    """A sweep whose workers take turns."""
+
+    def __init__(self, sweep: SweepSpec, curves: Curves):
+        self.curves, self.policy, self.now = curves, sweep.policy(), 0
+        storage = optuna.storages.InMemoryStorage()
+        self.searcher = OptunaSearcher(sweep, storage, Record(), policy=self.policy, over=self._waited_in_vain)
+        self.trials: dict[str, _Under] = {}
+        self.queue: list[tuple[int, int, _Under]] = []
+        """(time of its next report, number of its start, trial) of each worker."""
+        self.ended, self.spent, self.starts = list[Ended](), 0, 0
+
+    def start(self, workers: int) -> bool:
+        """Give idle workers something to do. Is anybody at work?"""
+        while len(self.queue) < workers:
+            config = self.searcher.suggest(f"{self.starts}")
+            if not isinstance(config, dict):
+                break
+            training, name = config["run"]["training"], config["trial"]
+            fresh = _Under(name, config["sample"], training["steps"], training["report_every"])
+            self._go_on(self.starts, self.trials.setdefault(name, fresh))
+            self.starts += 1
+        return bool(self.queue)
+
+    def report(self) -> None:
+        """The next trial comes to its next report."""
+        self.now, number, trial = heapq.heappop(self.queue)
+        self.spent, trial.step = self.spent + trial.stride, trial.step + trial.stride
+        metrics = self.curves(trial.sample, trial.step)
+        result, last = progress(trial.step, metrics), trial.step == trial.steps
+        verdict = self.policy.report(trial.name, trial.step, metrics)
+        if last or not (verdict.keep or verdict.waits):
+            self.searcher.on_trial_complete(f"{number}", result)
+            self._end(trial, completed=last)
+            return
+        self.searcher.on_trial_result(f"{number}", result)
+        if verdict.keep:
+            self._go_on(number, trial)
         else:
-            searcher.on_trial_complete(worker.name, result)
-            ended.append(Ended(worker.sample, worker.step, last, metrics, spent))
-            following = _next(searcher, f"{len(ended)} after {number}")
-            if following is None:
-                continue
-            worker = following
-        heapq.heappush(queue, (now + min(worker.every, worker.steps - worker.step), number, worker))
-    return ended
+            self.searcher.on_trial_complete(f"{number}", leave(trial.step))
 
+    def _go_on(self, number: int, trial: _Under) -> None:
+        heapq.heappush(self.queue, (self.now + trial.stride, number, trial))
 
-def _next(searcher: OptunaSearcher, name: str) -> _Worker | None:
-    config = searcher.suggest(name)
-    if isinstance(config, str):
-        assert config == Searcher.FINISHED
-        return None
-    training = config["run"]["training"]
-    return _Worker(name, config["sample"], training["steps"], training["report_every"])
+    def _waited_in_vain(self, name: str, verdict: Verdict) -> None:
+        self._end(self.trials[name], completed=False)
+
+    def _end(self, trial: _Under, *, completed: bool) -> None:
+        metrics = self.curves(trial.sample, trial.step)
+        self.ended.append(Ended(trial.sample, trial.step, completed, metrics, self.spent))

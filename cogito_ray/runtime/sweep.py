@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import COMPLETE, Ledger
+from cogito_ray.records.ledger import COMPLETE, Ledger, TrialEnded
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
@@ -18,12 +19,14 @@ from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.origin import refuse_misfits
 from cogito_ray.runtime.prepare import prepare
-from cogito_ray.runtime.schedulers import EarlyStopping
+from cogito_ray.runtime.replicate import Listed, further_runs
+from cogito_ray.runtime.schedulers import EarlyStopping, NoStopping, replayed
 from cogito_ray.runtime.scribe import Scribe
 from cogito_ray.runtime.searcher import OptunaSearcher
 from cogito_ray.runtime.treasurer import Treasurer
 from cogito_ray.runtime.trial import LEAVE, resources, trial
-from cogito_ray.runtime.worker import TRIALS
+from cogito_ray.runtime.worker import PAUSED, TRIALS
+from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.prepare import Listener
 
@@ -64,7 +67,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
                 prepare(data, storage, listener)
             if before is None or not before.trials:
                 refuse_misfits(runs, storage)
-            cause = _search(sweep, home, ledger, at_once=at_once)
+            cause = _Stages(sweep, home, ledger, at_once).run()
             for verdict in judge(read(home.ledger)):
                 ledger.append(verdict)
             ledger.append(closing(cause))
@@ -74,35 +77,61 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     return read(home.ledger)
 
 
-def _search(sweep: SweepSpec, home: Home, ledger: Ledger, *, at_once: int) -> str:
-    """Run what the searcher has left to hand out; say why that is over."""
-    record = read(home.ledger)
-    trials = home.folder / TRIALS
-    (trials / LEAVE).unlink(missing_ok=True)
-    searcher = OptunaSearcher(sweep, JournalStorage(JournalFileBackend(str(home.folder / JOURNAL))), record)
-    scheduler = EarlyStopping(sweep, record)
-    treasurer = Treasurer(sweep.budget, record, trials / LEAVE, searcher.end)
-    scribe = Scribe(ledger, record, scheduler.causes, lambda: treasurer.gone)
-    config = TuneConfig(
-        search_alg=searcher,
-        scheduler=scheduler,
-        num_samples=sweep.budget.trials,
-        max_concurrent_trials=at_once,
-        reuse_actors=True,
-        trial_dirname_creator=lambda trial: str(trial.config["trial"]),
-    )
-    _tuner(home, config, [treasurer, scribe]).fit()
-    return _cause(read(home.ledger), treasurer.gone, over=searcher.exhausted)
+@dataclass(frozen=True)
+class _Stages:
+    """The search, and after it further runs of its finalists; both watched, and both written down."""
+
+    sweep: SweepSpec
+    home: Home
+    ledger: Ledger
+    at_once: int
+    """Trials at a time."""
+
+    def run(self) -> str:
+        """Do what is left of both; say why that is over."""
+        record = read(self.home.ledger)
+        journal = JournalStorage(JournalFileBackend(str(self.home.folder / JOURNAL)))
+        policy = replayed(self.sweep, record)
+        searcher = OptunaSearcher(self.sweep, journal, record, policy=policy, over=self._stop)
+        cause = self._tune(record, searcher, EarlyStopping(policy, self._pause))
+        if cause == COMPLETE and self.sweep.seeds:
+            record = read(self.home.ledger)
+            cause = self._tune(record, Listed(further_runs(self.sweep, record)), NoStopping())
+        return cause
+
+    def _stop(self, trial: str, verdict: Verdict) -> None:
+        step = read(self.home.ledger).trials[trial].step
+        self.ledger.append(TrialEnded(at=time.time(), trial=trial, status="stopped", step=step, cause=verdict.cause))
+
+    def _pause(self, trial: str) -> None:
+        (self.home.folder / TRIALS / trial / PAUSED).touch()
+
+    def _tune(self, record: Record, searcher: OptunaSearcher | Listed, scheduler: EarlyStopping | NoStopping) -> str:
+        leave = self.home.folder / TRIALS / LEAVE
+        leave.unlink(missing_ok=True)
+        treasurer = Treasurer(self.sweep.budget, record, leave, searcher.end)
+        scribe = Scribe(self.ledger, record, scheduler.causes, lambda: treasurer.gone)
+        config = TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,  # until the searcher says that it is over
+            max_concurrent_trials=self.at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
+        )
+        if not searcher.exhausted:
+            _tuner(self.home, config, [treasurer, scribe]).fit()
+        return _cause(read(self.home.ledger), treasurer.gone, over=searcher.exhausted)
 
 
 def _tuner(home: Home, config: TuneConfig, callbacks: list[tune.Callback]) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
-    body = partial(trial, storage=home.folder.parent, trials=home.folder / "trials")
+    body = partial(trial, storage=home.folder.parent, trials=home.folder / TRIALS)
     return Tuner(
         tune.with_resources(body, resources),
         tune_config=config,
         run_config=tune.RunConfig(
-            name=f"{time.time():.0f}",
+            name=f"{time.time():.3f}",
             storage_path=str(home.folder / TUNE),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=callbacks,
@@ -113,12 +142,14 @@ def _tuner(home: Home, config: TuneConfig, callbacks: list[tune.Callback]) -> Tu
 
 def _asks_more(sweep: SweepSpec, before: Record) -> bool:
     """Is there more to do than what was asked for when the sweep was completed?"""
-    return SweepSpec.model_validate(before.opened.spec).budget.trials < sweep.budget.trials
+    asked = SweepSpec.model_validate(before.opened.spec)
+    return asked.budget.trials < sweep.budget.trials or asked.seeds < sweep.seeds
 
 
 def _cause(record: Record, gone: str, *, over: bool) -> str:
     """Why Tune has returned: nothing is left to do, the budget is gone, or somebody interrupted it."""
-    unfinished = sum(trial.end is None for trial in record.trials.values())
+    trials = [*record.trials.values(), *record.replicates.values()]
+    unfinished = sum(trial.end is None for trial in trials)
     if over and not unfinished:
         return COMPLETE
     if gone:

@@ -19,7 +19,7 @@ class Treasurer(Callback):
     def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[], None]):
         """`record`: of the sweep just opened. `end`: called once, so that no further trial starts."""
         self._budget, self._leave, self._end = budget, leave, end
-        self._before, self._opened = spent(record), record.opened.at
+        self._before, self._heard = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
         self.gone = ""
         """What of the budget is spent; empty while nothing is."""
@@ -31,7 +31,7 @@ class Treasurer(Callback):
         return Spent(
             gpu_hours=self._before.gpu_hours + sum(hours * reserved.gpus for hours, reserved in held),
             cpu_hours=self._before.cpu_hours + sum(hours * reserved.cpus for hours, reserved in held),
-            wall_s=self._before.wall_s + now - self._opened,
+            wall_s=self._before.wall_s + now - self._heard,
         )
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

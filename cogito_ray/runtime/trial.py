@@ -28,6 +28,7 @@ def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
     asked = trials / LEAVE
     job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"], asked)
+    job.paused.unlink(missing_ok=True)
     if asked.exists():
         tune.report(leave(0))
     elif job.run.workers == 1:

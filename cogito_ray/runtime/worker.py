@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cogito_ray.evaluation.rung import scores_of
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.data import StreamReader
+from cogito_ray.runtime.data import StreamReader, TextReader
 from cogito_ray.text.collocations import with_collocations
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.raw import RawText
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.checkpoint import Checkpoints
@@ -32,9 +33,19 @@ class Job:
     leave: Path | None = None
     """While this file exists, the run leaves a checkpoint after its next report, and ends."""
 
+    @property
+    def paused(self) -> Path:
+        """A file that asks the same of this run alone."""
+        return self.folder / PAUSED
+
+    def is_to_leave(self) -> bool:
+        return self.paused.exists() or (self.leave is not None and self.leave.exists())
+
 
 TRIALS = "trials"
 """Folder of a sweep that holds one folder a trial."""
+PAUSED = "paused"
+"""File of a trial that is to wait, until it goes on."""
 STALLED = "stalled.txt"
 """A line for each time a worker of the run stood still, until the record has them."""
 
@@ -82,7 +93,7 @@ def _fit(job: Job, tell: Tell, watch: Watch, *, rank: int) -> None:
         evaluate=scores_of(run, corpus, vocabulary),
         tell=tell,
         checkpoints=Checkpoints(job.folder / "checkpoints", run.digest(), run.training.checkpoints, watch.note),
-        leave=lambda: job.leave is not None and job.leave.exists(),
+        leave=job.is_to_leave,
         watch=watch,
     )
 
@@ -95,8 +106,14 @@ def _corpus(data: str, storage: Path) -> Corpus:
 
 def _micro_batches(run: RunSpec, corpus: Corpus, done: int, *, rank: int) -> Iterator[Tensor]:
     """This rank's micro-batches (micro_batch, N) after `done` steps."""
+    steps = range(done, run.training.steps)
+    for share in _reader(run, corpus).batches(steps, batch=run.training.batch, rank=rank, world=run.workers):
+        yield from torch.from_numpy(share).split(run.micro_batch)
+
+
+def _reader(run: RunSpec, corpus: Corpus) -> MappedReader | StreamReader | TextReader:
+    if not run.data.keeping.rows:
+        return TextReader(RawText(corpus, corpus.text_plan(run.seed)))
     mapped = MappedReader(corpus, corpus.plan(run.seed))
     readers: dict[str, MappedReader | StreamReader] = {"mapped": mapped, "streamed": StreamReader(mapped)}
-    steps = range(done, run.training.steps)
-    for share in readers[run.reader].batches(steps, batch=run.training.batch, rank=rank, world=run.workers):
-        yield from torch.from_numpy(share).split(run.micro_batch)
+    return readers[run.reader]

@@ -12,6 +12,7 @@ have come that they are among the best 1/eta; nothing is given up because it cam
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -79,6 +80,7 @@ class Halving:
     rungs: tuple[int, ...]
     eta: int
     aim: Aim
+    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
     _recorded: dict[int, list[Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
@@ -106,8 +108,8 @@ class Pausing:
     rungs: tuple[int, ...]
     eta: int
     aim: Aim
+    waiting: dict[str, Verdict] = field(default_factory=dict)
     _recorded: dict[int, dict[str, Merit]] = field(default_factory=dict)
-    _waiting: dict[str, Verdict] = field(default_factory=dict)
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """A trial's metrics after `step` steps. They count for the highest rung reached, and once."""
@@ -116,18 +118,18 @@ class Pausing:
             return Verdict(keep=True)
         here = self._recorded.setdefault(rung, {})
         if trial not in here:
-            self._waiting.pop(trial, None)
+            self.waiting.pop(trial, None)
             here[trial] = self.aim.merit(metrics)
             if trial not in self._best(rung, idle=False):
-                self._waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
-        return self._waiting.get(trial, Verdict(True, rung))
+                self.waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
+        return self.waiting.get(trial, Verdict(True, rung))
 
     def promoted(self, *, idle: bool) -> str | None:
         """Who of those that wait goes on now, the farthest first. When `idle`, somebody leaves every rung."""
         for rung in reversed(self.rungs):
             for trial in self._best(rung, idle=idle):
-                if trial in self._waiting and self._waiting[trial].rung == rung:
-                    del self._waiting[trial]
+                if trial in self.waiting and self.waiting[trial].rung == rung:
+                    del self.waiting[trial]
                     return trial
         return None
 

@@ -53,7 +53,7 @@ def faults(sweep: SweepSpec) -> list[str]:
     found = [line for lines in axes.values() for line in lines] + _cycle(sweep)
     if not found:
         found += [*_grid_faults(sweep), *_corner_faults(sweep)]
-    return list(dict.fromkeys([*found, *_many_goals_faults(sweep), *_start_faults(sweep)]))
+    return list(dict.fromkeys([*found, *_many_goals_faults(sweep), *_start_faults(sweep), *_seed_faults(sweep)]))
 
 
 def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
@@ -72,6 +72,13 @@ def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
         numbers = [path for path, drawn in sweep.distributions().items() if not isinstance(drawn, CATEGORICAL)]
         if len(numbers) < 2:
             yield f"search.sampler: cmaes needs two axes of numbers (no choice), got {len(numbers)}; use tpe or gp"
+
+
+def _seed_faults(sweep: SweepSpec) -> Iterator[str]:
+    if sweep.seeds == 1:
+        yield "seeds: a single further run shows no spread; write 2 or more, or leave it out"
+    if sweep.seeds and "seed" in sweep.space:
+        yield "seeds: space.seed varies the seed already; leave one of them out"
 
 
 def _start_faults(sweep: SweepSpec) -> Iterator[str]:

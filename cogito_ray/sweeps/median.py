@@ -6,6 +6,7 @@ A trial goes on while its best value so far is no worse than the median of what 
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
@@ -48,6 +49,7 @@ class Median:
     first_step: int
     least: int
     aim: Aim
+    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
     _curves: dict[str, dict[int, Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 

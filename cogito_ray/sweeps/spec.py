@@ -38,7 +38,7 @@ class SearchSpec(Spec):
     """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
 
 
-ELASTIC = frozenset({"budget", "concurrency"})
+ELASTIC = frozenset({"budget", "concurrency", "seeds"})
 """What may change while a sweep keeps its name: how much is spent on it, not what it is."""
 
 
@@ -61,6 +61,9 @@ class SweepSpec(Spec):
     gates: tuple[GateSpec, ...] = ()
     """What to conclude when the sweep ends."""
     early_stopping: StoppingSpec = NoStoppingSpec()
+    seeds: int = Field(default=0, ge=0)
+    """Further runs of each finalist, with other seeds, once the search is over; 0 = none. They show which differences
+    are larger than chance."""
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
     """Trials at a time; None = as many as the machine has room for."""

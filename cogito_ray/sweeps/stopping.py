@@ -4,6 +4,7 @@ A policy is pure: fed the same reports in the same order it decides the same, so
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field
@@ -15,6 +16,10 @@ from cogito_ray.sweeps.median import MedianSpec
 
 
 class Policy(Protocol):
+    @property
+    def waiting(self) -> Mapping[str, Verdict]:
+        """Trials that do not go on now, but may later, and why."""
+
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """May the trial go on, having measured this after `step` steps? A step told twice gets the same answer."""
 
@@ -39,6 +44,8 @@ class NoStoppingSpec(Spec):
 
 
 class NoStopping:
+    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         return Verdict(keep=True)
 
