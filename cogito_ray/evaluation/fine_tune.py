@@ -61,7 +61,8 @@ class FineTuneSpec(Spec):
     ) -> Iterator[tuple[str, NDArray[Any]]]:
         """(head, a prediction for each scored example), and those of baselines that read the same training examples."""
         known = train.some(self.rows, seed)
-        yield self.head.kind, fine_tune(reader, self, answer_of(task, train), train=known, scored=scored, seed=seed)
+        answer = answer_of(task, train)
+        yield self.head.kind, fine_tune(reader, self, answer=answer, train=known, scored=scored, seed=seed)
         yield from baselines(task, train=known, scored=scored)
 
 
@@ -110,7 +111,7 @@ def answer_of(task: Task, train: Examples) -> Answer:
 
 
 def fine_tune(
-    reader: TextReader, spec: FineTuneSpec, answer: Answer, *, train: Examples, scored: Examples, seed: int
+    reader: TextReader, spec: FineTuneSpec, *, answer: Answer, train: Examples, scored: Examples, seed: int
 ) -> NDArray[Any]:
     """-> (m,) classes or grades of the scored examples. The reader's own model stays as it is; equal seeds, equal
     answers on equal machines."""
@@ -120,7 +121,7 @@ def fine_tune(
     known, asked = _Rows.of(reader, train), _Rows.of(reader, scored)
     with torch.random.fork_rng(_devices(reader.model)):                        # the head's start, and dropout
         torch.manual_seed(seed)
-        tuner = _Tuner(_head(reader, spec, answer, known), answer, spec)
+        tuner = _Tuner(_head(reader, spec, answer=answer, rows=known), answer, spec)
         tuner.train(known, order[held:], order[:held], generator)
     return tuner.told(asked)
 
@@ -208,7 +209,7 @@ class _Tuner:
         return torch.cat([self.head(*texts) for texts, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
-def _head(reader: TextReader, spec: FineTuneSpec, answer: Answer, rows: _Rows) -> nn.Module:
+def _head(reader: TextReader, spec: FineTuneSpec, *, answer: Answer, rows: _Rows) -> nn.Module:
     model = copy.deepcopy(reader.model)
     head = (Classifier, PairClassifier)[len(rows.sides) - 1]
     return head(model, spec.head.build(model.width, model.heads), answer.columns).to(_device(model))

@@ -41,13 +41,15 @@ def pairs(count: int, seed: int) -> Examples:
 def test_every_head_learns_which_texts_hold_a_word(head, reader):
     train, scored = singles(320, seed=0), singles(100, seed=1)
     spec = QUICK.model_copy(update={"head": head})
-    told = fine_tune(reader, spec, Classes(2), train=train, scored=scored, seed=0)
+    told = fine_tune(reader, spec, answer=Classes(2), train=train, scored=scored, seed=0)
     assert (told == scored.labels).mean() > 0.9         # the majority is right about 0.52 of the time
 
 
 def test_grades_of_pairs_come_back_on_their_own_scale_one_to_an_example(reader):
     train, scored = pairs(320, seed=0), pairs(100, seed=1)
-    told = fine_tune(reader, QUICK, answer_of(TASKS["stsb"], train), train=train, scored=scored, seed=0)
+    told = fine_tune(
+        reader, QUICK, answer=answer_of(TASKS["stsb"], train), train=train, scored=scored, seed=0
+    )
     assert told.shape == (100,)
     assert np.corrcoef(told, scored.labels)[0, 1] > 0.8
     assert told.mean() == pytest.approx(train.labels.mean(), abs=0.4)       # their spread is 1.0
@@ -57,7 +59,7 @@ def test_equal_seeds_give_equal_answers_and_leave_the_model_and_the_world_as_the
     before, state = copy.deepcopy(reader.model.state_dict()), torch.random.get_rng_state()
     spec, train, scored = QUICK.model_copy(update={"epochs": 1}), pairs(40, seed=0), pairs(20, seed=1)
     answer = answer_of(TASKS["stsb"], train)
-    told = [fine_tune(reader, spec, answer, train=train, scored=scored, seed=seed) for seed in (0, 0, 1)]
+    told = [fine_tune(reader, spec, answer=answer, train=train, scored=scored, seed=seed) for seed in (0, 0, 1)]
     assert (told[0] == told[1]).all()
     assert (told[0] != told[2]).any()
     assert all(torch.equal(before[name], value) for name, value in reader.model.state_dict().items())
