@@ -9,13 +9,14 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from cogito_ray.losses.total import TotalLoss
@@ -43,6 +44,14 @@ class Facts:
     vocabulary: Vocabulary
     log_unigram: Tensor
     """(V,) log frequency of each token in the training rows."""
+
+
+class Wanted(Enum):
+    """What is asked of a run from outside."""
+
+    NOTHING = "to go on"
+    CHECKPOINT = "to write a checkpoint now, because a machine will soon be lost"
+    LEAVE = "to write a checkpoint and end"
 
 
 class RunLeft(Exception):
@@ -77,13 +86,13 @@ def fit(
     evaluate: Evaluate,
     tell: Tell,
     checkpoints: Checkpoints | None = None,
-    leave: Callable[[], bool] = lambda: False,
+    wanted: Callable[[], Wanted] = lambda: Wanted.NOTHING,
     watch: Watch | None = None,
 ) -> ConceptModel:
     """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover.
 
-    The first worker asks `leave` after each report; if it says so, all write what is needed to go on and raise RunLeft.
-    `watch` is kept informed of what is being done.
+    All workers ask what is `wanted` after each report, and do what the first one was told. `watch` is kept informed of
+    what is being done.
     """
     watch = watch or Watch()
     begin = run.start_from if checkpoints is None or checkpoints.newest() is None else None
@@ -101,9 +110,8 @@ def fit(
                 watch.enter(Stage.AGREEMENT)
                 trainer.meter.restart()
                 keeper.reported(step, metrics)
-                if step < run.training.steps and trainer.hears(leave):
-                    keeper.leave(step, metrics)
-                    raise RunLeft(step)
+                if step < run.training.steps:
+                    keeper.obey(trainer.hears(wanted), step, metrics)
     return trainer.total.model
 
 
@@ -115,7 +123,10 @@ class _Trainer:
         self.run, self.vocabulary, self.watch = run, facts.vocabulary, watch
         self.accelerator = _accelerator(run)
         self.leads = self.accelerator.is_main_process
+        self.micro_batches = run.micro_batches(self.accelerator.num_processes)
         self.total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
+        if run.training.compile:
+            _compile(self.total.model)
         if begin is not None:
             watch.note(Start.read(begin).load(self.total))
         self.wrapped, self.optimizer = self.accelerator.prepare(self.total, run.training.optimizer.build(self.total))
@@ -145,10 +156,10 @@ class _Trainer:
         [verdict] = broadcast_object_list([verdict])
         return metrics, verdict
 
-    def hears(self, leave: Callable[[], bool]) -> bool:
-        """Whether the first worker was asked to leave: the same on every worker."""
-        [asked] = broadcast_object_list([self.leads and leave()])
-        return bool(asked)
+    def hears(self, wanted: Callable[[], Wanted]) -> Wanted:
+        """What the first worker is asked: the same on every worker."""
+        [asked] = broadcast_object_list([wanted()])
+        return Wanted(asked)
 
     def _measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         metrics = self.meter.read() | self.total.gradient_shares()
@@ -164,7 +175,7 @@ class _Trainer:
         """One optimizer step over this worker's micro-batches."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        for micro in range(self.run.micro_batches_per_worker):
+        for micro in range(self.micro_batches):
             self.watch.enter(Stage.DATA, step - 1)
             with self.meter.waiting():
                 ids = next(batches)
@@ -188,7 +199,7 @@ class _Trainer:
 
     def _index(self, micro: int) -> int:
         """Place in the whole batch of this worker's micro-batch."""
-        return int(self.accelerator.process_index) * self.run.micro_batches_per_worker + micro
+        return int(self.accelerator.process_index) * self.micro_batches + micro
 
     def _seed(self, step: int, index: int) -> int:
         """Of one micro-batch of the whole batch, whichever worker has it."""
@@ -216,6 +227,8 @@ class _Keeper:
         if found is not None:
             self._refuse_another_origin(found)
             self.state = found
+            if found.step:
+                self.trainer.watch.note(f"resumed at step {found.step}")
         elif self.training.on_divergence.times:
             self._save(self.state)
 
@@ -243,10 +256,16 @@ class _Keeper:
         if last or (due and not guards.suspect_divergence()):
             self._save(self._now(step), score)
 
-    def leave(self, step: int, metrics: dict[str, float]) -> None:
-        """Write a checkpoint of `step`, unless it stands or may be the beginning of a divergence."""
+    def obey(self, wanted: Wanted, step: int, metrics: dict[str, float]) -> None:
+        """Write a checkpoint of `step` if one is wanted, unless it may be the beginning of a divergence."""
+        if wanted is Wanted.NOTHING:
+            return
         if step > self.state.step and not self.trainer.guards.suspect_divergence():
             self._save(self._now(step), self._score(metrics))
+        if self.checkpoints is not None and self.trainer.leads:
+            self.checkpoints.settle()
+        if wanted is Wanted.LEAVE:
+            raise RunLeft(step)
 
     def _score(self, metrics: dict[str, float]) -> float | None:
         """What the best checkpoints are chosen by. ValueError if no such thing is measured."""
@@ -290,9 +309,16 @@ def _watched(run: RunSpec) -> Watched:
     return Watched(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
 
 
+def _compile(model: ConceptModel) -> None:
+    """In place: names of weights stay what they are."""
+    for part in (model.encoder, model.decoder):
+        if isinstance(part, nn.Module):
+            part.compile()
+
+
 def _accelerator(run: RunSpec) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)  # a reused trial process must not keep the last trial's
+    on_cpu = run.gpus_per_worker == 0
+    passes = run.micro_batches(PartialState(cpu=on_cpu).num_processes)
     mixed = {"float32": "no", "bfloat16": "bf16"}[run.training.precision]
-    return Accelerator(
-        mixed_precision=mixed, gradient_accumulation_steps=run.micro_batches_per_worker, cpu=run.gpus_per_worker == 0
-    )
+    return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=passes, cpu=on_cpu)

@@ -84,6 +84,7 @@ def test_rows_read_have_the_same_name_however_they_were_cut_and_interrupted(tmp_
     assert len(set(names.values())) == 4
     assert {report.step: report.rows for report in halved} == names
     assert {report.step: report.rows for report in resumed} == {step: names[step] for step in (6, 8)}
+    assert [report.notes for report in resumed] == [("resumed at step 4",), ()]
 
 
 def test_a_run_starts_from_a_checkpoint_and_resumes_only_while_that_stays_the_same(tmp_path):
@@ -95,7 +96,7 @@ def test_a_run_starts_from_a_checkpoint_and_resumes_only_while_that_stays_the_sa
     with pytest.raises(Interrupted):
         train(settings, folder=tmp_path / "run", stop_at=4)
     resumed, [last] = train_and_tell(settings, folder=tmp_path / "run")
-    assert last.notes == ()                                         # loaded once, not again
+    assert last.notes == ("resumed at step 2",)                     # loaded once, not again
     for name in weights:
         torch.testing.assert_close(resumed[name], weights[name], rtol=0, atol=1e-9)
     with (source / "model.safetensors").open("ab") as file:

@@ -44,6 +44,7 @@ def test_a_disk_full_for_a_while_costs_checkpoints_and_nothing_else(base, bare, 
 
     drill = Drill(base, "run", small_disk)
     train(Job(base, storage, drill.home.folder), tell)
+    assert [note for report in told for note in report.notes if "checkpoint not written" in note]
     result = Result(drill.weights(), told[-1].rows, told[-1].step)
     assert result.rows == bare.rows
     assert result.distance(bare) == 0

@@ -53,6 +53,7 @@ def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_
     assert ordeal.suffer(strike, at=50) != 0
     same(ordeal.finish(), bare)
     assert len(drill.record().openings) == 2
+    assert [note for note in drill.trial().notes if "resumed at step" in note]
 
 
 @pytest.mark.chaos
