@@ -10,6 +10,7 @@ import yaml
 
 from cogito_ray.commands import screen
 from cogito_ray.commands.app import AsJson, app, err, out
+from cogito_ray.evaluation.long_texts import LONG_TASKS
 from cogito_ray.evaluation.tasks import DEFAULT, tasks_of
 from cogito_ray.records.evaluations import scored
 
@@ -20,7 +21,9 @@ def evaluate(
         list[Path],
         typer.Argument(help="Checkpoints, or folders whose runs are asked at their newest one.", show_default=False),
     ],
-    tasks: Annotated[str, typer.Option(help="Names, separated by commas.")] = ",".join(DEFAULT),
+    tasks: Annotated[
+        str, typer.Option(help=f"Names, separated by commas. Of whole documents: {', '.join(LONG_TASKS)}.")
+    ] = ",".join(DEFAULT),
     protocol: Annotated[str, typer.Option(help="Of zero-shot, probe, fine-tune.")] = "zero-shot,probe",
     fine_tune: Annotated[
         list[str] | None,
@@ -38,12 +41,16 @@ def evaluate(
     zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
     """
     from cogito_ray.evaluation.labelled import protocols_of, questions
+    from cogito_ray.evaluation.long_answers import AnyQuestion, long_questions
     from cogito_ray.evaluation.trained import Checkpoint, newest_of_each
     from cogito_ray.runtime.evaluate import Progress
     from cogito_ray.runtime.evaluate import evaluate as ask
 
     names = protocol.split(",")
-    asked = questions(tasks_of(tasks.split(",")), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
+    long = [LONG_TASKS[name] for name in tasks.split(",") if name in LONG_TASKS]
+    others = tasks_of([name for name in tasks.split(",") if name not in LONG_TASKS])
+    ways = protocols_of(names, _settings(names, limit, fine_tune or []))
+    asked: list[AnyQuestion] = [*questions(others, ways, seeds), *long_questions(long)]
     found = [Checkpoint.at(folder) for run in runs for folder in newest_of_each(run.absolute())]
 
     def tell(told: Progress) -> None:

@@ -24,7 +24,7 @@ PROTOCOLS: dict[str, type[ZeroShotSpec] | type[ProbeSpec] | type[FineTuneSpec]] 
 }
 SOURCE = ("evaluation", "nn", "text")
 """Packages whose code decides what a checkpoint scores."""
-BASELINES = frozenset({"token_means", "bag_of_words", "majority"})
+BASELINES = frozenset({"token_means", "bag_of_words", "majority", "tf_idf", "chance"})
 
 
 @dataclass(frozen=True)

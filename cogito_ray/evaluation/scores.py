@@ -125,6 +125,17 @@ def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any
     return Score(METRICS[metric].value(labels, flat), float(low), float(high))
 
 
+def clustered(values: Values, groups: Values, seed: int = 0) -> Score:
+    """The mean of values (n,) that belong to groups (n,), which are resampled whole: questions about one document are
+    no independent evidence."""
+    _, group = np.unique(groups, return_inverse=True)
+    count = group.max() + 1
+    sums, sizes = np.bincount(group, weights=values, minlength=count), np.bincount(group, minlength=count)
+    chosen = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)           # (R, G)
+    low, high = np.quantile(chosen @ sums / (chosen @ sizes), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Score(float(values.mean()), float(low), float(high))
+
+
 def _checked(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]]) -> Values:
     if predictions.shape not in ((len(labels),), (len(labels), 1)):
         raise ValueError(

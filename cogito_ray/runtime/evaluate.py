@@ -16,7 +16,8 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from cogito_ray.evaluation.labelled import Question, Result, code_version
+from cogito_ray.evaluation.labelled import Result, code_version
+from cogito_ray.evaluation.long_answers import AnyQuestion
 from cogito_ray.evaluation.trained import Checkpoint, Trained
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
 from cogito_ray.run import RunSpec
@@ -31,7 +32,7 @@ class Unit:
     checkpoint: Checkpoint
     weights: str
     """Digest."""
-    question: Question
+    question: AnyQuestion
     key: str
 
     def __str__(self) -> str:
@@ -59,7 +60,7 @@ class Answers:
 
 def evaluate(
     checkpoints: Sequence[Checkpoint],
-    questions: Sequence[Question],
+    questions: Sequence[AnyQuestion],
     data: Path | None,
     listener: Callable[[Progress], None] = lambda _: None,
 ) -> Answers:
@@ -89,7 +90,7 @@ def evaluate(
     return Answers(answers, len(left) - len(faults), faults)
 
 
-def _unfit(checkpoints: Iterable[Checkpoint], questions: Iterable[Question]) -> list[str]:
+def _unfit(checkpoints: Iterable[Checkpoint], questions: Iterable[AnyQuestion]) -> list[str]:
     protocols = list({question.protocol.digest(): question.protocol for question in questions}.values())
     return [
         f"{checkpoint.folder}: {fault}"
@@ -99,7 +100,7 @@ def _unfit(checkpoints: Iterable[Checkpoint], questions: Iterable[Question]) -> 
     ]
 
 
-def _units(checkpoints: Iterable[Checkpoint], questions: Sequence[Question], data: Path | None) -> list[Unit]:
+def _units(checkpoints: Iterable[Checkpoint], questions: Sequence[AnyQuestion], data: Path | None) -> list[Unit]:
     keys, code = [question.key(data) for question in questions], code_version()
     units = []
     for checkpoint in checkpoints:
