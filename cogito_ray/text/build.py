@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +34,7 @@ CHUNK = 2**20  # tokens counted at a time
 FAIR_CHOICE = 4
 """Characters looked at for each character sampled."""
 SAMPLED = b"sample"
+HELD_OUT: Side = "held_out"
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,31 @@ class Recipe:
     length: int
     held_out: float
     packing: str
+    keeps_rows: bool = True
+    """Whether train rows are written; else they are counted."""
 
 
 def build_part(part: Part, number: int, recipe: Recipe) -> tuple[Counted, Counts]:
     """Writes the part's shards and a record of them, unless they stand; returns the record and counts (2, V)."""
-    tokenizer = TextTokenizer.load(recipe.tokenizer)
+    tokenizer = _loaded(recipe.tokenizer)
     record = _standing(number, recipe)
     if record is None:
         recipe.folder.mkdir(parents=True, exist_ok=True)
         record = _build(part, number, recipe, tokenizer)
         write_json(_record_file(number, recipe), record.model_dump(mode="json"))
-    counts = [_count(record.shards[side], recipe, tokenizer) for side in SIDES]
-    return record, np.stack(counts)  # (2, V)
+    sides = SIDES if recipe.keeps_rows else (HELD_OUT, HELD_OUT)        # a fair sample of train documents
+    return record, np.stack([_count(record.shards[side], recipe, tokenizer) for side in sides])     # (2, V)
+
+
+def train_rows(part: Part, recipe: Recipe) -> Ids:
+    """(R, N) what `build_part` would write to the train shards, in that order."""
+    kept = _Kept()
+    train = _SideWriter(kept, recipe, _loaded(recipe.tokenizer))
+    for text in usable(part, BadTally()):
+        if fraction(text.encode()) >= recipe.held_out:
+            train.add(text)
+    train.close()
+    return np.concatenate(kept.rows)
 
 
 def usable(part: Part, bad: "BadTally") -> Iterator[str]:
@@ -97,15 +113,64 @@ class BadTally:
             self.examples.append(BadDocument(place=bad.place, reason=bad.reason))
 
 
-class _SideWriter:
-    """Tokenises, packs and writes the documents of one side."""
+class _Sink(Protocol):
+    """Where rows go."""
 
-    def __init__(self, side: Side, number: int, recipe: Recipe, tokenizer: TextTokenizer):
-        self.stem, self.recipe, self.tokenizer = f"{side}-{number:05d}", recipe, tokenizer
+    def add(self, rows: Ids) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self.rows: list[Ids] = []
+
+    def add(self, rows: Ids) -> None:
+        self.rows.append(rows)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def add(self, rows: Ids) -> None:
+        self.rows += len(rows)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class _Shards:
+    """Writes rows to files of about SHARD_BYTES."""
+
+    def __init__(self, stem: Path):
+        self.stem = stem
+        self.waiting: list[Ids] = []
+        self.shards: tuple[Shard, ...] = ()
+
+    def add(self, rows: Ids) -> None:
+        self.waiting.append(rows)
+        if sum(rows.nbytes for rows in self.waiting) >= SHARD_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        rows = np.concatenate(self.waiting)
+        self.waiting = [rows[:0]]
+        if len(rows):
+            file = self.stem.with_name(f"{self.stem.name}-{len(self.shards):03d}.parquet")
+            self.shards = (*self.shards, write_shard(file, rows))
+
+
+class _SideWriter:
+    """Tokenises and packs the documents of one side."""
+
+    def __init__(self, sink: _Sink, recipe: Recipe, tokenizer: TextTokenizer):
+        self.sink, self.tokenizer = sink, tokenizer
         self.packer = PACKERS[recipe.packing](recipe.length, tokenizer.vocabulary, tokenizer.dtype)
         self.texts: list[str] = []
-        self.waiting: list[Ids] = []
-        self.shards: list[Shard] = []
         self.characters = self.documents = self.tokens = 0
 
     def add(self, text: str) -> None:
@@ -116,31 +181,27 @@ class _SideWriter:
 
     def close(self) -> None:
         self._tokenise()
-        self._keep(self.packer.close())
-        self._write()
+        self.sink.add(self.packer.close())
+        self.sink.close()
 
     def _tokenise(self) -> None:
         encoded = self.tokenizer.encode(self.texts)
         self.documents += len(encoded)
         self.tokens += sum(map(len, encoded))
         self.texts, self.characters = [], 0
-        self._keep(self.packer.add(encoded))
+        self.sink.add(self.packer.add(encoded))
 
-    def _keep(self, rows: Ids) -> None:
-        self.waiting.append(rows)
-        if sum(rows.nbytes for rows in self.waiting) >= SHARD_BYTES:
-            self._write()
 
-    def _write(self) -> None:
-        rows = np.concatenate(self.waiting)
-        self.waiting = []
-        if len(rows):
-            name = f"{self.stem}-{len(self.shards):03d}.parquet"
-            self.shards.append(write_shard(self.recipe.folder / name, rows))
+@lru_cache(maxsize=1)
+def _loaded(folder: Path) -> TextTokenizer:
+    """A task's process runs many parts."""
+    return TextTokenizer.load(folder)
 
 
 def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) -> Counted:
-    train, held_out = (_SideWriter(side, number, recipe, tokenizer) for side in SIDES)
+    counter, kept, aside = _Counter(), *(_Shards(recipe.folder / f"{side}-{number:05d}") for side in SIDES)
+    train = _SideWriter(kept if recipe.keeps_rows else counter, recipe, tokenizer)
+    held_out = _SideWriter(aside, recipe, tokenizer)
     bad = BadTally()
     for text in usable(part, bad):
         (held_out if fraction(text.encode()) < recipe.held_out else train).add(text)
@@ -149,11 +210,12 @@ def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) ->
     return Counted(
         documents={"train": train.documents, "held_out": held_out.documents},
         tokens={"train": train.tokens, "held_out": held_out.tokens},
-        shards={"train": tuple(train.shards), "held_out": tuple(held_out.shards)},
+        shards={"train": kept.shards, "held_out": aside.shards},
         bad_documents=bad.documents,
         bad_files=bad.files,
         files=len(part.pieces),
         examples=tuple(bad.examples),
+        part_rows=() if recipe.keeps_rows else (counter.rows,),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cogito_ray.text.shards import TokenShards, write_json
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.windows import WindowPlan
 
 UNSEEN = 0.5
 """Added to every token's count (Krichevsky and Trofimov, doi:10.1109/TIT.1981.1056331)."""
@@ -70,8 +71,12 @@ class Corpus:
     def vocabulary(self) -> Vocabulary:
         return self.tokenizer.vocabulary
 
+    def text_plan(self, seed: int) -> WindowPlan:
+        """The order of train rows under this seed, where they are read from text."""
+        return WindowPlan(self.plan(seed), tuple(source.shards.manifest.part_rows for source in self.sources))
+
     def plan(self, seed: int) -> RowPlan:
-        """The order of train rows under this seed."""
+        """The order of train rows under this seed, where they are read from shards."""
         rows = tuple(source.shards.manifest.rows("train") for source in self.sources)
         return RowPlan(rows, tuple(source.weight for source in self.sources), seed)
 
@@ -112,8 +117,9 @@ def tokenizer_folder(storage: Path, name: str) -> Path:
 
 def index_of(data: DataSpec, storage: Path) -> Path:
     """The file that says which shards and tokenizer were prepared for this data; mixing weights do not matter."""
-    wanted = data.model_dump(mode="json", exclude={"bad_documents": True, "sources": {"__all__": {"weight"}}})
-    return storage / "corpora" / f"{digest(wanted)}.json"
+    aside: dict[str, Any] = {"bad_documents": True, "keep": True, "sources": {"__all__": {"weight"}}}
+    wanted = data.model_dump(mode="json", exclude=aside)
+    return storage / "corpora" / f"{digest(wanted)}{data.keeping.suffix}.json"
 
 
 def write_index(data: DataSpec, storage: Path, *, tokenizer: str, sources: dict[str, str]) -> None:

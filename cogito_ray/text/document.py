@@ -65,9 +65,9 @@ class Part:
             yield from piece.read()
 
 
-def parts_of(pieces: Sequence[Piece]) -> list[Part]:
+def parts_of(pieces: Sequence[Piece], largest: int = LARGEST_PART) -> list[Part]:
     """Neighbouring pieces joined to parts of similar size."""
-    target = target_size(sum(piece.size for piece in pieces))
+    target = target_size(sum(piece.size for piece in pieces), largest)
     parts: list[Part] = []
     gathered: list[Piece] = []
     for piece in pieces:
@@ -78,9 +78,9 @@ def parts_of(pieces: Sequence[Piece]) -> list[Part]:
     return [*parts, Part(tuple(gathered))] if gathered else parts
 
 
-def target_size(total: int) -> int:
+def target_size(total: int, largest: int = LARGEST_PART) -> int:
     """Bytes of text per part for a source of `total` bytes."""
-    return min(max(total // PARTS, SMALLEST_PART), LARGEST_PART)
+    return min(max(total // PARTS, SMALLEST_PART), largest)
 
 
 def fraction(text: bytes, salt: bytes = b"") -> float:

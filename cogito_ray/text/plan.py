@@ -50,13 +50,18 @@ class RowPlan:
     def at(self, positions: Indices) -> tuple[Indices, Indices]:
         """For ascending positions (P,): the source of each, and the number of its train row there. Cheapest for
         thousands at a time."""
+        sources, draws = self.draws(positions)
+        return sources, self._rows(sources, draws)
+
+    def draws(self, positions: Indices) -> tuple[Indices, Indices]:
+        """For ascending positions (P,): the source of each, and how often it was drawn before."""
         if not len(positions):
             return positions, positions
         first, last = int(positions[0]) // BLOCK, int(positions[-1]) // BLOCK
         blocks = [_block(self, block) for block in range(first, last + 1)]
         inside = positions - first * BLOCK
-        sources, draws = (np.concatenate(parts)[inside] for parts in zip(*blocks, strict=True))
-        return sources, self._rows(sources, draws)
+        sources, drawn = (np.concatenate(parts)[inside] for parts in zip(*blocks, strict=True))
+        return sources, drawn
 
     def _rows(self, sources: Indices, draws: Indices) -> Indices:
         rows = np.empty_like(draws)

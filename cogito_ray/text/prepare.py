@@ -16,7 +16,19 @@ from cogito_ray.spec import digest
 from cogito_ray.text.build import EXAMPLES, Recipe, build_part, sample
 from cogito_ray.text.corpus import Corpus, shard_folder, tokenizer_folder, write_index
 from cogito_ray.text.document import Part
-from cogito_ray.text.shards import COUNTS, MANIFEST, SIDES, Counted, Counts, Manifest, Verified, file_sha256, write_json
+from cogito_ray.text.raw import write_cut
+from cogito_ray.text.shards import (
+    COUNTS,
+    MANIFEST,
+    PARTS,
+    SIDES,
+    Counted,
+    Counts,
+    Manifest,
+    Verified,
+    file_sha256,
+    write_json,
+)
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer
 
@@ -72,15 +84,15 @@ class _Job:
         return {name: [source.kind, *source.fingerprint()] for name, source in self.data.sources.items()}
 
     @cached_property
-    def parts(self) -> dict[str, list[Part]]:
-        """Of every source; asked for only when something must be read."""
+    def scratch(self) -> Path:
+        """Where the documents of every source can be read; asked for only when something must be."""
         scratch = self.storage / "documents"
         sources = self.data.sources
         missing = {name: source for name, source in sources.items() if not source.is_gathered(scratch)}
         work = [partial(source.gather, scratch) for source in missing.values()]
         for done, _ in enumerate(self.run(work), start=1):
             self.progress(Progress("gathering " + ", ".join(missing), done, len(missing)))
-        return {name: source.parts(scratch) for name, source in sources.items()}
+        return scratch
 
     def tokenizer(self) -> str:
         """Stores the tokenizer if it is not yet there, and returns its name."""
@@ -93,7 +105,8 @@ class _Job:
         folder = tokenizer_folder(self.storage, name)
         if not TextTokenizer.is_saved(folder):
             self.progress(Progress("training the tokenizer", 0, 1))
-            list(self.run([partial(_train, spec, list(self.parts.values()), self.data.held_out, folder)]))
+            parts = [source.parts(self.scratch) for source in self.data.sources.values()]
+            list(self.run([partial(_train, spec, parts, self.data.held_out, folder)]))
             self.progress(Progress("training the tokenizer", 1, 1))
         return name
 
@@ -107,9 +120,17 @@ class _Job:
             "length": data.length,
             "packing": data.packing,
             "held_out": data.held_out,
+            **data.keeping.identity,
         }
         folder = shard_folder(self.storage, digest(identity))
-        recipe = Recipe(folder, tokenizer_folder(self.storage, tokenizer), data.length, data.held_out, data.packing)
+        recipe = Recipe(
+            folder,
+            tokenizer_folder(self.storage, tokenizer),
+            data.length,
+            data.held_out,
+            data.packing,
+            keeps_rows=data.keeping.rows,
+        )
         manifest = self._standing(name, folder) or self._build(name, recipe, identity)
         _refuse_bad(name, manifest, data.bad_documents)
         _refuse_empty(name, manifest, data.held_out)
@@ -128,7 +149,9 @@ class _Job:
         return manifest
 
     def _build(self, name: str, recipe: Recipe, identity: dict[str, object]) -> Manifest:
-        parts = self.parts[name]
+        parts = self.data.sources[name].parts(self.scratch, self.data.keeping.largest_part)
+        if not recipe.keeps_rows:
+            write_cut(recipe, parts)
         work = [partial(build_part, part, number, recipe) for number, part in enumerate(parts)]
         built: dict[int, tuple[Counted, Counts]] = {}
         tokens = 0
@@ -145,6 +168,8 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     """Files of a prepared source that are missing, torn or altered."""
     verified = Verified(folder)
     damaged = [shard.file for shard in manifest.every_shard if not verified.holds(shard)]
+    if manifest.part_rows and not (folder / PARTS).exists():
+        damaged.append(PARTS)
     counts = folder / COUNTS
     return damaged if counts.exists() and file_sha256(counts) == manifest.counts_sha256 else [*damaged, COUNTS]
 
@@ -171,6 +196,7 @@ def _finish(recipe: Recipe, identity: dict[str, object], built: Sequence[tuple[C
         bad_files=sum(record.bad_files for record in records),
         files=sum(record.files for record in records),
         examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
+        part_rows=tuple(rows for record in records for rows in record.part_rows),
         identity=identity,
         length=recipe.length,
         dtype=TextTokenizer.load(recipe.tokenizer).dtype.str,

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.pack import Ids
-from cogito_ray.text.plan import Indices, RowPlan, positions_of, share_of_batch
+from cogito_ray.text.plan import Indices, positions_of, share_of_batch
 
 PLANNED = 2**14
 """Rows planned at a time: enough that the plan costs no calls per row."""
@@ -15,10 +16,16 @@ GATHERED = 2**18
 """Tokens gathered at a time: few enough to start at once on a cold disk."""
 
 
+class Plan(Protocol):
+    def at(self, positions: Indices) -> tuple[Indices, Indices]:
+        """For ascending positions (P,): the source of each, and the number of its train row there."""
+        ...
+
+
 @dataclass(frozen=True)
 class MappedReader:
     corpus: Corpus
-    plan: RowPlan
+    plan: Plan
 
     def read(self, start: int, count: int) -> Indices:
         """(count, N) int64: the rows at positions [start, start + count) of the plan."""

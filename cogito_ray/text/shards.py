@@ -22,7 +22,7 @@ from cogito_ray.text.pack import Ids
 from cogito_ray.text.plan import Indices
 
 SHARD_BYTES = 48 * 2**20
-MANIFEST, COUNTS, VERIFIED = "manifest.json", "unigram_counts.npy", "verified.json"
+MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.pickle"
 ONE_PAGE = 2**31 - 1
 LONGEST_PAGE_HEADER = 64  # bytes; one page's header takes about 27
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -60,9 +60,12 @@ class Counted(_Stored):
     """Pieces of files, when a file was read in several."""
     examples: tuple[BadDocument, ...]
     """The first bad documents."""
+    part_rows: tuple[int, ...] = ()
+    """Train rows of each part, where they were counted and not kept."""
 
     def rows(self, side: Side) -> int:
-        return sum(shard.rows for shard in self.shards[side])
+        counted = {"train": sum(self.part_rows), "held_out": 0}
+        return sum(shard.rows for shard in self.shards[side]) + counted[side]
 
     @property
     def every_shard(self) -> list[Shard]:

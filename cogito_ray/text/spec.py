@@ -1,13 +1,37 @@
 """What a run reads: sources and their mixture, the tokenizer, and the shape of a row."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cogito_ray.spec import Spec
+from cogito_ray.text.document import LARGEST_PART, SMALLEST_PART
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
 
+
+@dataclass(frozen=True)
+class Keeping:
+    """What preparation leaves behind."""
+
+    rows: bool
+    """Whether train rows are written to shards."""
+    largest_part: int
+    """Bytes of text that are tokenised by one task, about."""
+    suffix: str
+    """Of the name of the file that says what was prepared."""
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What tells the prepared folder from that of kept rows."""
+        return {} if self.rows else {"largest_part": self.largest_part}
+
+
+KEEPING = {
+    "tokens": Keeping(rows=True, largest_part=LARGEST_PART, suffix=""),
+    "text": Keeping(rows=False, largest_part=SMALLEST_PART, suffix="-text"),
+}
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
@@ -24,6 +48,13 @@ class DataSpec(Spec):
     (its end is padding)."""
     bad_documents: float = Field(default=0.01, ge=0, le=1)
     """Share of empty or unreadable documents (or files) tolerated in a source."""
+    keep: Literal["tokens", "text"] = "tokens"
+    """tokens: train rows are tokenised once and written to shards. text: they are counted, and tokenised again by Ray
+    Data whenever they are read, a few million tokens shuffled at a time: for corpora too large to keep twice."""
+
+    @property
+    def keeping(self) -> Keeping:
+        return KEEPING[self.keep]
 
     def faults(self) -> list[str]:
         """What would stop `prepare`, found in moments: paths, columns and tokenizers that are not there."""

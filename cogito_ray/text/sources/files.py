@@ -1,7 +1,7 @@
 """Documents in Parquet, JSON Lines or plain text files, on any file system that pyarrow or fsspec reaches."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import PositiveFloat
 
 from cogito_ray.spec import Spec
-from cogito_ray.text.document import Bad, Found, Part, Piece, parts_of, target_size
+from cogito_ray.text.document import LARGEST_PART, Bad, Found, Part, Piece, parts_of, target_size
 from cogito_ray.text.sources.filesystem import File, list_files, relative
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -40,7 +40,7 @@ class FilesSpec(Spec):
             return [f"path: {self.path!r} cannot be listed ({error}); give a file, a folder, a glob or a URL"]
         if not files:
             return [f"path: {self.path!r} holds no file that ends in {', '.join(FORMATS)}"]
-        wanted = (_columns(file) for file in files)
+        wanted = (columns_of(file) for file in files)
         columns = next((names for names in wanted if names is not None), {self.column})
         return [] if self.column in columns else [f"column: {self.column!r} is not among {sorted(columns)}"]
 
@@ -55,16 +55,20 @@ class FilesSpec(Spec):
     def gather(self, scratch: Path) -> None:
         """Nothing to do."""
 
-    def parts(self, scratch: Path) -> list[Part]:
-        """How independent tasks share the reading."""
-        files = self._files()
-        target = target_size(sum(file.size for file in files))
-        with ThreadPoolExecutor(OPENERS) as pool:
-            pieces = pool.map(lambda file: FORMATS[_ending(file)](file, self.column, target), files)
-            return parts_of([piece for of_file in pieces for piece in of_file])
+    def parts(self, scratch: Path, largest: int = LARGEST_PART) -> list[Part]:
+        """How independent tasks share the reading; `largest`: bytes of text in a part, about."""
+        return parts_of_files(self._files(), self.column, largest)
 
     def _files(self) -> list[File]:
         return [file for file in list_files(self.path) if _ending(file) in FORMATS]
+
+
+def parts_of_files(files: Sequence[File], column: str, largest: int) -> list[Part]:
+    """The files cut at row groups or lines, and small ones joined."""
+    target = target_size(sum(file.size for file in files), largest)
+    with ThreadPoolExecutor(OPENERS) as pool:
+        pieces = pool.map(lambda file: FORMATS[_ending(file)](file, column, target), files)
+        return parts_of([piece for of_file in pieces for piece in of_file], largest)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def _compression(file: File) -> str | None:
     return COMPRESSIONS.get(file.suffixes[-1])
 
 
-def _columns(file: File) -> set[str] | None:
+def columns_of(file: File) -> set[str] | None:
     """Fields of the file's documents; None when the format has none or the file cannot say."""
     try:
         if _ending(file) == ".parquet":

@@ -1,19 +1,36 @@
-"""A dataset of the Hugging Face hub, by name, or a local dataset folder in the hub's layout."""
+"""The Parquet files of a dataset of the Hugging Face hub, by name, or of a local folder in the hub's layout.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+Which files belong to a config and a split is what the dataset's README.md declares, else what folders and file names
+say (https://huggingface.co/docs/hub/datasets-data-files-configuration).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
+import yaml
+from fsspec.utils import glob_translate
 from pydantic import PositiveFloat
 
 from cogito_ray.spec import Spec
-from cogito_ray.text.document import LARGEST_PART, Bad, Found, Part
-from cogito_ray.text.sources.filesystem import list_files, relative
+from cogito_ray.text.document import LARGEST_PART, Part
+from cogito_ray.text.sources.files import columns_of, parts_of_files
+from cogito_ray.text.sources.filesystem import File, list_files, relative
 
-if TYPE_CHECKING:
-    from datasets import IterableDataset
+COMMIT = re.compile(r"[0-9a-f]{40}")
+FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
+SPLIT_NAME = re.compile(r"(?:.*/)?(?:partial-)?(train|training|validation|valid|val|dev|test|testing)[-_./0-9].*")
+SPLITS = {"training": "train", "valid": "validation", "val": "validation", "dev": "validation", "testing": "test"}
+"""Other spellings of the splits' names."""
+CONVERTED = "refs/convert/parquet"
+Value = TypeVar("Value")
+
+
+class NoSuchData(ValueError):
+    """`field: fault`: a config or split that the dataset does not have."""
 
 
 class HubSpec(Spec):
@@ -21,6 +38,7 @@ class HubSpec(Spec):
     name: str
     """`owner/name` on the hub, or a local folder."""
     config: str | None = None
+    """One of those the dataset declares, or a folder of it; unset: its default."""
     split: str = "train"
     column: str = "text"
     """Field that holds a document's text."""
@@ -30,57 +48,114 @@ class HubSpec(Spec):
     """Share of the rows drawn from this source, relative to the other sources."""
 
     def faults(self) -> list[str]:
-        """What is wrong with the name, split or column, found from the first document."""
+        """What is wrong with the name, config, split or column, found without reading documents."""
         try:
-            first = next(iter(self.load()), None)
+            columns = columns_of(self.files[0])
+        except NoSuchData as error:
+            return [str(error)]
         except (OSError, ValueError, pa.ArrowException) as error:
-            return [f"name: {self.name!r} cannot be loaded ({error}); give a dataset's name or a local folder"]
-        if first is None:
-            return [f"split: {self.split!r} of {self.name!r} is empty"]
-        return [] if self.column in first else [f"column: {self.column!r} is not among {sorted(first)}"]
+            return [f"name: {self.name!r} cannot be listed ({error}); give a dataset's name or a local folder"]
+        if columns is None or self.column in columns:
+            return []
+        return [f"column: {self.column!r} is not among {sorted(columns)}"]
 
     def fingerprint(self) -> list[object]:
         """The commit on the hub, or what the local folder holds."""
         chosen: list[object] = [self.config, self.split, self.column]
-        if Path(self.name).is_dir():
-            return [*chosen, *([relative(file), file.size, file.changed] for file in list_files(self.name))]
-        from huggingface_hub import HfApi  # costs half a second: only for names
-
-        return [*chosen, self.name, HfApi().dataset_info(self.name, revision=self.revision).sha]
+        if self._is_local:
+            return [*chosen, *([relative(file), file.size, file.changed] for file in self.files)]
+        return [*chosen, self.name, self.commit]
 
     def is_gathered(self, scratch: Path) -> bool:
-        """Tasks stream their own files: nothing is stored twice."""
+        """Tasks read the files where they are: nothing is stored twice."""
         return True
 
     def gather(self, scratch: Path) -> None:
         """Nothing to do."""
 
-    def parts(self, scratch: Path) -> list[Part]:
-        """One part per file of the dataset."""
-        count = self.load().num_shards
-        local = Path(self.name).is_dir()
-        found = self.model_copy(update={"name": str(Path(self.name).absolute())}) if local else self
-        return [Part((HubPiece(found, index, count),)) for index in range(count)]
+    def parts(self, scratch: Path, largest: int = LARGEST_PART) -> list[Part]:
+        """How independent tasks share the reading: runs of row groups; `largest`: bytes of text in a part, about."""
+        return parts_of_files(self.files, self.column, largest)
 
-    def load(self) -> "IterableDataset":
-        from datasets import load_dataset  # costs a second: only where it is used
+    @cached_property
+    def commit(self) -> str:
+        """What the revision stands for now: asked once, so that every file is of the same commit."""
+        if self.revision is not None and COMMIT.fullmatch(self.revision):
+            return self.revision
+        from huggingface_hub import HfApi  # costs half a second: only for names
 
-        return load_dataset(self.name, self.config, split=self.split, revision=self.revision, streaming=True)
+        return str(HfApi().dataset_info(self.name, revision=self.revision).sha)
+
+    @cached_property
+    def files(self) -> list[File]:
+        """The Parquet files of the config and split, by name. NoSuchData, OSError."""
+        root = str(Path(self.name).absolute()) if self._is_local else f"hf://datasets/{self.name}@{self.commit}"
+        every = {relative(file): file for file in list_files(root)}
+        parquet = [path for path in every if path.endswith(".parquet")]
+        if not parquet:
+            raise NoSuchData(
+                f"name: {self.name!r} holds no Parquet files at this revision; the hub keeps a converted copy of most "
+                f"datasets at revision: {CONVERTED}"
+            )
+        declared = _declared(every["README.md"]) if "README.md" in every else {}
+        by_split = _by_readme(declared, self.config, parquet) if declared else _by_path(self.config, parquet)
+        return [every[path] for path in _one_of(by_split, self.split, "split", self.name)]
+
+    @property
+    def _is_local(self) -> bool:
+        return Path(self.name).is_dir()
 
 
-@dataclass(frozen=True)
-class HubPiece:
-    dataset: HubSpec
-    index: int
-    count: int
-    size: int = LARGEST_PART
+def _declared(readme: File) -> dict[str, dict[str, Any]]:
+    """Configs by name, as the front matter of a README.md has them."""
+    with readme.open() as stream:
+        found = FRONT_MATTER.match(stream.read().decode())
+    configs = (yaml.safe_load(found[1]) or {}).get("configs", []) if found else []
+    return {config["config_name"]: config for config in configs if "data_files" in config}
 
-    def read(self) -> Iterator[Found | Bad]:
-        place = f"{self.dataset.name}:{self.dataset.split}:file {self.index} of {self.count}"
-        row = 0
-        try:
-            for document in self.dataset.load().shard(self.count, self.index):
-                yield Found(f"{place}:row {row}", document.get(self.dataset.column))
-                row += 1
-        except (OSError, ValueError, pa.ArrowException) as error:
-            yield Bad(f"{place}:row {row}", f"unreadable from here: {error}", whole_file=True)
+
+def _by_readme(declared: dict[str, dict[str, Any]], config: str | None, parquet: list[str]) -> dict[str, list[str]]:
+    defaults = [name for name, one in declared.items() if one.get("default") or name == "default"]
+    chosen = _one_of(declared, config or next(iter(defaults), _only(declared)), "config", "the dataset")
+    by_split: dict[str, list[str]] = {}
+    for split, pattern in _patterns(chosen["data_files"]):
+        matches = re.compile(glob_translate(pattern.removeprefix("./"))).fullmatch
+        by_split.setdefault(split, []).extend(path for path in parquet if matches(path))
+    return {split: paths for split, paths in by_split.items() if paths}
+
+
+def _patterns(data_files: Any) -> Iterator[tuple[str, str]]:
+    """(split, glob) pairs; files without a split are for training."""
+    for entry in data_files if isinstance(data_files, list) else [data_files]:
+        one = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
+        paths = one["path"] if isinstance(one["path"], list) else [one["path"]]
+        yield from ((one["split"], path) for path in paths)
+
+
+def _by_path(config: str | None, parquet: list[str]) -> dict[str, list[str]]:
+    """Files by the split that their path names; where none does, all are for training."""
+    folders: dict[str, list[str]] = {}
+    for path in parquet:
+        folders.setdefault(_config_of(path), []).append(path)
+    by_split: dict[str, list[str]] = {}
+    for path in _one_of(folders, config or _only(folders), "config", "the dataset"):
+        named = SPLIT_NAME.fullmatch(path)
+        by_split.setdefault(SPLITS.get(named[1], named[1]) if named else "train", []).append(path)
+    return by_split
+
+
+def _config_of(path: str) -> str:
+    """The folders that tell configs apart: `data` and those of splits left out."""
+    folders = PurePosixPath(path).parts[:-1]
+    return "/".join(part for part in folders if part != "data" and not SPLIT_NAME.fullmatch(part + "/")) or "default"
+
+
+def _only(found: Mapping[str, object]) -> str | None:
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _one_of(found: Mapping[str, Value], name: str | None, field: str, owner: str) -> Value:
+    if name is None or name not in found:
+        given = f"{name!r} is not among" if name else "none is given of"
+        raise NoSuchData(f"{field}: {given} those of {owner}: {', '.join(sorted(found))}")
+    return found[name]

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import PositiveFloat
 
 from cogito_ray.spec import Spec, digest
-from cogito_ray.text.document import Part, parts_of
+from cogito_ray.text.document import LARGEST_PART, Part, parts_of
 from cogito_ray.text.sources.files import parquet_pieces
 from cogito_ray.text.sources.filesystem import list_files
 
@@ -62,10 +62,10 @@ class PythonDocsSpec(Spec):
         pq.write_table(documents, draft, row_group_size=ROW_GROUP)
         draft.rename(self._file(scratch))
 
-    def parts(self, scratch: Path) -> list[Part]:
+    def parts(self, scratch: Path, largest: int = LARGEST_PART) -> list[Part]:
         """How independent tasks share the gathered documents."""
         [stored] = list_files(str(self._file(scratch)))
-        return parts_of(parquet_pieces(stored, "text", 0))
+        return parts_of(parquet_pieces(stored, "text", 0), largest)
 
     def _file(self, scratch: Path) -> Path:
         return scratch / f"python-{self.part}-{digest(self.fingerprint())}.parquet"

@@ -1,0 +1,122 @@
+"""Rows of text of which no tokens were kept: tokenised when they are needed, in the order of a WindowPlan. No Ray here.
+
+Preparation left behind how the text is cut into parts and how many rows each holds. So reading starts at any position
+by tokenising the parts of one window per source, and who tokenises them, and how many at a time, changes nothing.
+"""
+
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from cogito_ray.text.build import Recipe, train_rows
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.document import Part
+from cogito_ray.text.pack import Ids
+from cogito_ray.text.plan import BLOCK
+from cogito_ray.text.shards import PARTS
+from cogito_ray.text.windows import Window, WindowPlan
+
+
+class ChangedText(ValueError):
+    """A part that does not hold the rows it was counted to hold."""
+
+
+@dataclass(frozen=True)
+class RawText:
+    corpus: Corpus
+    plan: WindowPlan
+
+    def calls(self, start: int, stop: int) -> Iterator[Callable[[], Ids]]:
+        """What must be tokenised for positions [start, stop), in the order in which `rows` wants it."""
+        for _, window in self.plan.reads(start, stop):
+            recipe, parts = self._sources[window.source]
+            yield from (partial(train_rows, parts[number], recipe) for number in window.parts)
+
+    def rows(self, start: int, stop: int, tokenised: Iterator[Ids]) -> Iterator[Ids]:
+        """Pieces (R, N) that together are the rows at positions [start, stop). `tokenised`: what `calls` gave.
+
+        ChangedText if a part holds more or fewer rows than were counted.
+        """
+        due = deque(self.plan.reads(start, stop))
+        shelves = [_Shelf() for _ in self.corpus.sources]
+        for block in range(start // BLOCK, -(-stop // BLOCK)):
+            while due and due[0][0] <= block:
+                _, window = due.popleft()
+                shelves[window.source].put(window, self._shuffled(window, tokenised))
+            positions = np.arange(max(start, block * BLOCK), min(stop, (block + 1) * BLOCK))
+            sources, draws = self.plan.mixture.draws(positions)
+            ids = np.empty((len(positions), self.corpus.length), self.corpus.dtype)
+            for source in np.unique(sources):
+                mine = np.flatnonzero(sources == source)
+                ids[mine] = shelves[source].take(int(draws[mine[0]]), len(mine))
+            yield ids
+
+    def _shuffled(self, window: Window, tokenised: Iterator[Ids]) -> Ids:
+        parts = list(islice(tokenised, len(window.parts)))
+        for number, part in zip(window.parts, parts, strict=True):
+            if len(part) != (counted := self.plan.part_rows[window.source][number]):
+                name = self.corpus.sources[window.source].name
+                raise ChangedText(
+                    f"data.sources.{name}: part {number} gives {len(part)} rows, but {counted} were counted: the text "
+                    "was changed; run `cogito-ray prepare` to count it again"
+                )
+        rows: Ids = np.concatenate(parts)[window.order()]
+        return rows
+
+    @cached_property
+    def _sources(self) -> list[tuple[Recipe, Sequence[Part]]]:
+        return [_read_cut(source.shards.folder, self.corpus.tokenizer_folder) for source in self.corpus.sources]
+
+
+class _Shelf:
+    """The rows of one source that were tokenised and not yet drawn."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.rows: Ids = np.empty((0, 0), np.uint16)
+
+    def put(self, window: Window, rows: Ids) -> None:
+        self.first = self.first if len(self.rows) else window.first
+        self.rows = np.concatenate([self.rows, rows]) if len(self.rows) else rows
+
+    def take(self, first: int, count: int) -> Ids:
+        """Rows number [first, first + count) of the source; those before are forgotten."""
+        start = first - self.first
+        taken, self.rows = self.rows[start : start + count], self.rows[start + count :]
+        self.first = first + count
+        return taken
+
+
+def regrouped(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
+    """The same rows in pieces of `size` rows; what is left of the last is dropped."""
+    waiting: list[Ids] = []
+    have = 0
+    for piece in pieces:
+        waiting.append(piece)
+        have += len(piece)
+        if have >= size:
+            rows = np.concatenate(waiting)
+            whole = have // size * size
+            yield from rows[:whole].reshape(-1, size, rows.shape[1])
+            waiting, have = [rows[whole:]], have - whole
+
+
+def write_cut(recipe: Recipe, parts: Sequence[Part]) -> None:
+    """How the text is cut and packed, for those who read it again."""
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    file = recipe.folder / PARTS
+    draft = file.with_suffix(f".{os.getpid()}.draft")
+    draft.write_bytes(pickle.dumps((recipe, list(parts))))
+    draft.rename(file)
+
+
+def _read_cut(folder: Path, tokenizer: Path) -> tuple[Recipe, Sequence[Part]]:
+    recipe, parts = pickle.loads((folder / PARTS).read_bytes())
+    return replace(recipe, folder=folder, tokenizer=tokenizer), parts       # the storage may have been moved
