@@ -1,5 +1,6 @@
 """A run: the whole of what one trial needs, validated before anything is spent on it."""
 
+import math
 from pathlib import PurePath
 from typing import Literal, Self
 
@@ -17,6 +18,8 @@ from cogito_ray.training.retention import CheckpointsSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
 from cogito_ray.training.start_from import StartFromSpec
 
+MAPS_SHARDS = {"mapped": True, "streamed": False}
+
 
 class TrainingSpec(Spec):
     steps: PositiveInt = 1000
@@ -28,6 +31,8 @@ class TrainingSpec(Spec):
     None = as many as a worker's share of the batch."""
     optimizer: AdamWSpec = AdamWSpec()
     schedule: ScheduleSpec = StableDecaySpec()
+    compile: bool = False
+    """Compile encoder and decoder (torch.compile): the first steps take minutes, later ones less time."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 = autocast of the forward pass; weights and optimizer stay float32."""
     report_every: PositiveInt = 50
@@ -70,6 +75,21 @@ class EvaluationSpec(Spec):
         return [*(self.words.metrics if self.words else ()), *(["eval/stsb_spearman_mean"] if self.stsb else [])]
 
 
+class ElasticSpec(Spec):
+    """As many workers as there is room for, from `min` to `max`. The numbers do not depend on how many they are."""
+
+    min: PositiveInt
+    max: PositiveInt
+    check_every_s: PositiveFloat = 60.0
+    """Seconds between two looks at whether there is room for more. Growing costs the steps since a checkpoint."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min >= self.max:
+            raise ValueError(f"min {self.min} is not below max {self.max}; for a fixed number write: workers: N")
+        return self
+
+
 class RunSpec(Spec):
     """Two runs with equal digests are the same run."""
 
@@ -82,13 +102,14 @@ class RunSpec(Spec):
     start_from: StartFromSpec | None = None
     """A checkpoint that gives the first weights; None = all at random."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    workers: PositiveInt = 1
-    """Processes that share each batch (Ray Train workers)."""
+    workers: PositiveInt | ElasticSpec = 1
+    """Processes that share each batch (Ray Train workers), wherever they are: a machine with 4 GPUs and one with 3 are
+    7 workers, and the batch a multiple of 7. {min: 2, max: 4} = as many as there is room for."""
     cpus_per_worker: PositiveFloat = 1.0
     """CPUs reserved for each worker; also its torch threads."""
     reader: Literal["mapped", "streamed"] = "mapped"
     """Who reads the rows, which are the same. mapped: each worker, by memory map of the shards. streamed: Ray Data,
-    with the cluster's spare CPUs, a little slower."""
+    with the cluster's spare CPUs, a little slower; where data.keep is text, it tokenises as well."""
     gpus_per_worker: NonNegativeFloat = 0.0
     """GPUs reserved for each worker; a fraction lets one-worker trials share a GPU."""
 
@@ -98,14 +119,20 @@ class RunSpec(Spec):
         return self.evaluation.reference or type(self.objective)()
 
     @property
-    def micro_batch(self) -> int:
-        """Rows per forward pass."""
-        return self.training.micro_batch or self.training.batch // self.workers
+    def sizes(self) -> range:
+        """Numbers of workers that may train it."""
+        if isinstance(self.workers, ElasticSpec):
+            return range(self.workers.min, self.workers.max + 1)
+        return range(self.workers, self.workers + 1)
 
     @property
-    def micro_batches_per_worker(self) -> int:
-        """Forward passes of each worker per optimizer step."""
-        return self.training.batch // (self.micro_batch * self.workers)
+    def micro_batch(self) -> int:
+        """Rows per forward pass."""
+        return self.training.micro_batch or self.training.batch // self.sizes[-1]
+
+    def micro_batches(self, workers: int) -> int:
+        """Forward passes of each of so many workers per optimizer step."""
+        return self.training.batch // (self.micro_batch * workers)
 
     def terms(self) -> list[str]:
         """Names of this run's loss terms, in order."""
@@ -114,7 +141,7 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults()]
+        faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -140,11 +167,20 @@ class RunSpec(Spec):
             if (missing := decoder.needs - corruption.provides)
         ]
 
+    def _data_faults(self) -> list[str]:
+        if self.data.keeping.rows:
+            return []
+        mapped = [f"reader '{self.reader}' maps shards, but data.keep 'text' leaves none: set reader: streamed"]
+        counts = ["objective counts collocations in kept rows, but data.keep 'text' leaves none: set data.keep: tokens"]
+        asked = self.objective.needs | self.reference.needs
+        return mapped * MAPS_SHARDS[self.reader] + counts * ("collocations" in asked)
+
     def _batch_faults(self) -> list[str]:
-        rows, whole = self.micro_batch * self.workers, self.training.batch
-        if rows == 0 or whole % rows:
+        rows, whole = self.micro_batch, self.training.batch
+        if odd := [size for size in self.sizes if rows == 0 or whole % (rows * size)]:
+            multiple = max(rows, 1) * math.lcm(*self.sizes)
             return [
-                f"training.batch {whole} cannot be shared by {self.workers} workers in forward passes of "
-                f"{self.micro_batch} rows: make it a multiple of {max(rows, self.workers)}, or set training.micro_batch"
+                f"training.batch {whole} cannot be shared by {odd[0]} workers in forward passes of {rows} rows: "
+                f"make it a multiple of {multiple}, or set training.micro_batch"
             ]
         return []

@@ -56,7 +56,7 @@ def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
     """How many of the largest of these runs the cluster holds at once, at most `asked`; NoRoom if fewer than that."""
     total = ray.cluster_resources()
     have = {"CPU": total.get("CPU", 0.0) - SPARE_CPUS, "GPU": total.get("GPU", 0.0)}
-    shapes = {(run.workers * run.cpus_per_worker, run.workers * run.gpus_per_worker) for run in runs}
+    shapes = {(run.sizes[0] * run.cpus_per_worker, run.sizes[0] * run.gpus_per_worker) for run in runs}
     need = {"CPU": max(cpus for cpus, _ in shapes), "GPU": max(gpus for _, gpus in shapes)}
     fits = min(int(have[name] / amount + 1e-9) for name, amount in need.items() if amount)
     if fits < (wanted := asked or 1):

@@ -60,7 +60,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
             ledger.append(home.opening())
             ledger.append(closing(_cause(before, gone, over=False)))
             return read(home.ledger)
-        with cluster(dashboard=any(run.workers > 1 for run in runs)):
+        with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
             at_once = concurrency(runs, asked=sweep.concurrency)
             ledger.append(home.opening())
             for data in sweep.corpora():

@@ -1,6 +1,7 @@
 """One trial of a sweep, as Tune runs it: in its own process when it needs one worker, around Ray Train when more."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ray.train.torch import TorchTrainer
 from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from cogito_ray.run import RunSpec
+from cogito_ray.run import ElasticSpec, RunSpec
 from cogito_ray.runtime import worker
 from cogito_ray.runtime.cluster import DRIVER_CPUS
 from cogito_ray.runtime.outcome import death, leave, progress
@@ -31,8 +32,8 @@ def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
     job.paused.unlink(missing_ok=True)
     if asked.exists():
         tune.report(leave(0))
-    elif job.run.workers == 1:
-        _train(job, tune.report)
+    elif job.run.sizes[-1] == 1:
+        _train(job, tune.report, worker.Place())
     else:
         trainer(job, callbacks=[TuneReportCallback()]).fit()
 
@@ -40,22 +41,17 @@ def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
 def resources(config: dict[str, Any]) -> PlacementGroupFactory:
     """What Tune reserves for the process that runs `trial`; a trainer's workers are reserved by Train."""
     run = RunSpec.model_validate(config["run"])
-    own = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker} if run.workers == 1 else {"CPU": DRIVER_CPUS}
+    own = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker} if run.sizes[-1] == 1 else {"CPU": DRIVER_CPUS}
     return PlacementGroupFactory([{name: amount for name, amount in own.items() if amount}])
 
 
 def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
     """Ray Train around `worker.train`: restarts a lost worker group, which resumes at its newest checkpoint."""
     run = job.run
-    each = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
     return TorchTrainer(
         _train_worker,
         train_loop_config={"job": job},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=run.workers,
-            use_gpu=run.gpus_per_worker > 0,
-            resources_per_worker={name: amount for name, amount in each.items() if amount},
-        ),
+        scaling_config=_scaling(run),
         run_config=ray.train.RunConfig(
             name=f"train-{run.digest()}",
             storage_path=str(job.folder / "ray"),
@@ -65,18 +61,39 @@ def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
     )
 
 
+def _scaling(run: RunSpec) -> ray.train.ScalingConfig:
+    each = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
+    fixed = ray.train.ScalingConfig(
+        num_workers=run.sizes[0],
+        use_gpu=run.gpus_per_worker > 0,
+        resources_per_worker={name: amount for name, amount in each.items() if amount},
+    )
+    if not isinstance(run.workers, ElasticSpec):
+        return fixed
+    interval = run.workers.check_every_s
+    span: Any = {"num_workers": (run.workers.min, run.workers.max), "elastic_resize_monitor_interval_s": interval}
+    return replace(fixed, **span)
+
+
 def _train_worker(config: dict[str, Any]) -> None:
-    _train(config["job"], ray.train.report, rank=ray.train.get_context().get_world_rank())
+    context = ray.train.get_context()
+    place = worker.Place(context.get_world_rank(), context.get_world_size(), _is_doomed)
+    _train(config["job"], ray.train.report, place)
+
+
+def _is_doomed() -> bool:
+    """Will the machine of a worker soon be taken away?"""
+    return ray.train.get_preemption_info() is not None
 
 
 def _told(report: Report) -> dict[str, Any]:
     return progress(report.step, report.metrics, rows=report.rows, notes=report.notes)
 
 
-def _train(job: worker.Job, tell: Callable[[dict[str, Any]], None], *, rank: int = 0) -> None:
+def _train(job: worker.Job, tell: Callable[[dict[str, Any]], None], place: worker.Place) -> None:
     """A run that a guard ends is reported, not raised: raising would make Ray try the same thing again."""
     try:
-        worker.train(job, lambda report: tell(_told(report)), rank=rank)
+        worker.train(job, lambda report: tell(_told(report)), place)
     except RunDied as dead:
         tell(death(dead.step, str(dead)))
     except RunLeft as left:

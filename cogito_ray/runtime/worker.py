@@ -1,6 +1,6 @@
 """What one process does to train a run: open the corpus, read its own rows, fit, report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from cogito_ray.text.raw import RawText
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.checkpoint import Checkpoints
-from cogito_ray.training.loop import Facts, Report, Tell, fit
+from cogito_ray.training.loop import Facts, Report, Tell, Wanted, fit
 from cogito_ray.training.watchdog import Watch, Watchdog
 
 
@@ -50,11 +50,22 @@ STALLED = "stalled.txt"
 """A line for each time a worker of the run stood still, until the record has them."""
 
 
-def train(job: Job, tell: Tell, *, rank: int = 0) -> None:
-    """Train `job` in this process, as worker `rank` of its run, from its newest checkpoint to the end.
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands among the workers of its run."""
+
+    rank: int = 0
+    world: int = 1
+    is_doomed: Callable[[], bool] = lambda: False
+    """Will the machine of any worker soon be taken away? All workers ask together."""
+
+
+def train(job: Job, tell: Tell, place: Place) -> None:
+    """Train `job` in this process, as one worker of its run, from its newest checkpoint to the end.
 
     A process that stands still for `training.stall_s` seconds ends.
     """
+    rank = place.rank
     watch, stalled = Watch(), job.folder / STALLED
     for line in stalls(job.folder) if rank == 0 else []:
         watch.note(f"started again: {line}")
@@ -65,7 +76,7 @@ def train(job: Job, tell: Tell, *, rank: int = 0) -> None:
             stalled.unlink(missing_ok=True)
 
     with Watchdog(watch, patience_s=job.run.training.stall_s, rank=rank, tell=partial(_last_words, stalled)):
-        _fit(job, tell_all, watch, rank=rank)
+        _fit(job, tell_all, watch, place)
 
 
 def stalls(folder: Path) -> list[str]:
@@ -80,7 +91,7 @@ def _last_words(path: Path, said: str) -> None:
         file.write(said + "\n")
 
 
-def _fit(job: Job, tell: Tell, watch: Watch, *, rank: int) -> None:
+def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
     corpus = _corpus(run.data.model_dump_json(), job.storage)
@@ -89,13 +100,20 @@ def _fit(job: Job, tell: Tell, watch: Watch, *, rank: int) -> None:
     fit(
         run,
         Facts(vocabulary, torch.from_numpy(corpus.log_unigram)),
-        feed=lambda done: _micro_batches(run, corpus, done, rank=rank),
+        feed=lambda done: _micro_batches(run, corpus, done, place),
         evaluate=scores_of(run, corpus, vocabulary),
         tell=tell,
         checkpoints=Checkpoints(job.folder / "checkpoints", run.digest(), run.training.checkpoints, watch.note),
-        leave=job.is_to_leave,
+        wanted=lambda: _wanted(job, place),
         watch=watch,
     )
+
+
+def _wanted(job: Job, place: Place) -> Wanted:
+    doomed = place.is_doomed()      # asked in any case, because all workers ask it together
+    if job.is_to_leave():
+        return Wanted.LEAVE
+    return Wanted.CHECKPOINT if doomed else Wanted.NOTHING
 
 
 @lru_cache(maxsize=2)
@@ -104,10 +122,11 @@ def _corpus(data: str, storage: Path) -> Corpus:
     return Corpus.open(DataSpec.model_validate_json(data), storage)
 
 
-def _micro_batches(run: RunSpec, corpus: Corpus, done: int, *, rank: int) -> Iterator[Tensor]:
-    """This rank's micro-batches (micro_batch, N) after `done` steps."""
+def _micro_batches(run: RunSpec, corpus: Corpus, done: int, place: Place) -> Iterator[Tensor]:
+    """This worker's micro-batches (micro_batch, N) after `done` steps."""
     steps = range(done, run.training.steps)
-    for share in _reader(run, corpus).batches(steps, batch=run.training.batch, rank=rank, world=run.workers):
+    shares = _reader(run, corpus).batches(steps, batch=run.training.batch, rank=place.rank, world=place.world)
+    for share in shares:
         yield from torch.from_numpy(share).split(run.micro_batch)
 
 

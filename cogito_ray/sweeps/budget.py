@@ -99,7 +99,7 @@ class Reserved:
     @classmethod
     def by(cls, run: Tree) -> "Reserved":
         """What a run (as a tree) holds while it is under way; a record that does not say held a CPU."""
-        workers = _number(get(run, "workers"), 1.0)
+        workers = _number(get(run, "workers"), _number(get(run, "workers.max"), 1.0))
         each = _number(get(run, "cpus_per_worker"), 1.0), _number(get(run, "gpus_per_worker"), 0.0)
         return cls(workers * each[0], workers * each[1])
 
