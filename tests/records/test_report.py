@@ -6,7 +6,17 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import (
+    NAME,
+    Evaluated,
+    Ledger,
+    Reported,
+    SweepClosed,
+    SweepOpened,
+    TaskScore,
+    TrialEnded,
+    TrialStarted,
+)
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.report import breakable, duration, write
 
@@ -170,3 +180,16 @@ def test_durations_are_written_for_people(seconds, text):
 
 def test_paths_break_after_dots_and_slashes():
     assert breakable("a.b/c<") == "a.<wbr>b/<wbr>c&lt;"
+
+
+def test_labelled_scores_stand_there_with_their_intervals(sweep, tmp_path):
+    assert "Labelled tasks" not in sweep(("completed", 5.0, "")).plain
+    score = TaskScore(vectors="mean", baseline=False, metric="spearman", value=0.61, low=0.58, high=0.64)
+    asked = Evaluated(
+        at=70.0, trial="t0", step=40, key="k", checkpoint="c", code="v", task="stsb", protocol="zero-shot",
+        settings={}, seed=0, examples=1500, seconds=1.0, scores=(score,),
+    )  # fmt: skip
+    with Ledger(tmp_path / NAME) as ledger:
+        ledger.append(asked)
+    table = Page(write(tmp_path)).plain.split("Labelled tasks")[1]
+    assert "0 40 stsb zero-shot mean spearman 0.610 0.580 to 0.640 1 1500".replace(" ", "") in table.replace(" ", "")
