@@ -11,6 +11,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     export,
     notebook,
     prepare,
+    promote,
     publish,
     report,
     sweep,

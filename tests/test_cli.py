@@ -107,7 +107,7 @@ def test_a_report_of_no_sweep_is_refused(cogito_ray, tmp_path):
 
 
 def test_every_command_shows_an_example(cogito_ray):
-    for command in ("check", "prepare", "train", "sweep", "evaluate", "report"):
+    for command in ("check", "prepare", "promote", "train", "sweep", "evaluate", "report"):
         status, said, _ = cogito_ray(command, "--help")
         assert status == 0
         assert f"Example: cogito-ray {command} " in said

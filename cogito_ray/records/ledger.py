@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.spec import Spec
+from cogito_ray.sweeps.certificate import Certificate
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.paths import Tree
 
@@ -79,6 +80,11 @@ class TrialEnded(Spec):
     cause: str = ""
     """Why it was stopped or failed."""
 
+    @property
+    def complete(self) -> bool:
+        """Did it run to its last step?"""
+        return self.status == "completed"
+
 
 class TrialLeft(Spec):
     """A trial was asked to end, and left a checkpoint to go on from when the sweep is taken up again."""
@@ -88,6 +94,47 @@ class TrialLeft(Spec):
     trial: str
     step: int
     cause: str
+
+
+class Promoted(Spec):
+    """A full run that was derived from a trial has ended. Its own ledger tells the rest."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    event: Literal["promoted"] = "promoted"
+    at: float
+    trial: str
+    run: str
+    """Digest of the full run's RunSpec."""
+    folder: str
+    changes: tuple[str, ...]
+    """How it differs from the trial: `place: old -> new` each."""
+    complete: bool
+    """Did it run to its last step?"""
+    cause: str = ""
+    """Why not."""
+    metrics: dict[str, float]
+    """At its last report."""
+
+
+class PromotionCertified(Spec):
+    """Whether the trials' order foretold that of their full runs."""
+
+    event: Literal["promotion_certified"] = "promotion_certified"
+    goal: str
+    trials: int
+    tau: float | None
+    low: float | None
+    high: float | None
+    regret: float | None
+    weak: bool
+    """Should nobody rely on the proxy?"""
+    verdict: str
+
+    @classmethod
+    def of(cls, goal: str, found: Certificate) -> Self:
+        numbers = {name: getattr(found, name) for name in ("trials", "tau", "low", "high", "regret", "weak")}
+        return cls(goal=goal, verdict=found.verdict, **numbers)
 
 
 COMPLETE = "complete"
@@ -160,7 +207,8 @@ class TornLine(Spec):
 
 
 Event = Annotated[
-    SweepOpened | TrialStarted | Reported | TrialEnded | TrialLeft | GateJudged | SweepClosed | Evaluated | TornLine,
+    SweepOpened | TrialStarted | Reported | TrialEnded | TrialLeft | GateJudged | Promoted | PromotionCertified
+    | SweepClosed | Evaluated | TornLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

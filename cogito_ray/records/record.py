@@ -14,6 +14,8 @@ from cogito_ray.records.ledger import (
     Event,
     GateJudged,
     LedgerFault,
+    Promoted,
+    PromotionCertified,
     Reported,
     Status,
     SweepClosed,
@@ -128,6 +130,10 @@ class Record:
     """Of what the search tried, in the order they came: what an early-stopping policy is fed again to go on."""
     gates: list[GateJudged] = field(default_factory=list)
     """Verdicts, one per gate, once the sweep has ended."""
+    promoted: dict[str, Promoted] = field(default_factory=dict)
+    """Full runs derived from trials, by their digest: the last that was heard of each."""
+    certified: dict[str, PromotionCertified] = field(default_factory=dict)
+    """Whether trials foretold their full runs, by goal."""
     evaluations: list[Evaluated] = field(default_factory=list)
     """Of checkpoints, in the order they came."""
     closing: SweepClosed | None = None
@@ -143,7 +149,7 @@ class Record:
     def again(self, trial: str) -> list[Trial]:
         """The completed further runs of a trial."""
         runs = (run for run in self.replicates.values() if run.replicates == trial)
-        return [run for run in runs if run.end is not None and run.end.status == "completed"]
+        return [run for run in runs if run.end is not None and run.end.complete]
 
     def known(self, name: str) -> Trial | None:
         return self.trials.get(name) or self.replicates.get(name)
@@ -191,6 +197,10 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 record.gates.clear()
             case GateJudged():
                 record.gates.append(event)
+            case Promoted():
+                record.promoted[event.run] = event
+            case PromotionCertified():
+                record.certified[event.goal] = event
             case SweepClosed():
                 record.closing = event
                 _heard(record, event.at)

@@ -164,6 +164,8 @@ def _corner_faults(sweep: SweepSpec) -> list[str]:
     found = [line for fault, where in seen.items() for line in _blamed(fault, where, corners, sweep)]
     if not runs:
         return found
+    if sweep.promote is not None and not found:
+        found = list(sweep.promote.faults(sweep))
     shortest = min(run.training.steps for run in runs)
     return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(shortest), *sweep.budget.faults(runs)]
 

@@ -18,6 +18,7 @@ from cogito_ray.sweeps.faults import faults
 from cogito_ray.sweeps.gates import GateSpec
 from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.paths import Tree, above, default_at, get, kinds_at, overlap, put
+from cogito_ray.sweeps.promotion import PromoteSpec
 from cogito_ray.sweeps.stopping import NoStoppingSpec, Policy, StoppingSpec
 from cogito_ray.text.spec import DataSpec
 
@@ -38,7 +39,7 @@ class SearchSpec(Spec):
     """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
 
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds"})
+ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote"})
 """What may change while a sweep keeps its name: how much is spent on it, not what it is."""
 
 
@@ -64,6 +65,8 @@ class SweepSpec(Spec):
     seeds: int = Field(default=0, ge=0)
     """Further runs of each finalist, with other seeds, once the search is over; 0 = none. They show which differences
     are larger than chance."""
+    promote: PromoteSpec | None = None
+    """Full runs that `cogito-ray promote` derives from the best trials."""
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
     """Trials at a time; None = as many as the machine has room for."""

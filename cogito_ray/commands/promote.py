@@ -1,0 +1,60 @@
+"""cogito-ray promote: a sweep's winners at full size."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out
+from cogito_ray.records.ranking import figures
+from cogito_ray.records.record import Record
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.files import load_either
+
+
+@app.command(epilog="Example: cogito-ray promote search_spaces/quickstart.yaml --dry-run")
+def promote(
+    file: File,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how full runs differ; start nothing.")] = False,
+    storage: Storage = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy."""
+    from cogito_ray.records.report import write
+    from cogito_ray.runtime.promote import planned
+    from cogito_ray.runtime.promote import promote as train
+
+    spec = load_either(file)
+    if isinstance(spec, RunSpec):
+        raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
+    due = planned(spec, storage)
+    if not as_json:
+        for one in due:
+            out.print(f"trial {one.number} -> full run {one.run.digest()}", markup=False)
+            for change in one.changes:
+                out.print(f"  {change}", markup=False)
+    if dry_run:
+        if as_json:
+            print(json.dumps([{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]))
+        return
+    record = train(spec, storage)
+    _conclude(record, as_json=as_json)
+    out.print(f"Report: {write(storage / spec.name)}", markup=False)
+    if not all(told.complete for told in record.promoted.values()):
+        raise typer.Exit(1)
+
+
+def _conclude(record: Record, *, as_json: bool) -> None:
+    """What became of each full run, and how far the proxy had foretold it."""
+    runs = [told.model_dump(mode="json") for told in record.promoted.values()]
+    judged = [told.model_dump(mode="json") for told in record.certified.values()]
+    if as_json:
+        print(json.dumps({"runs": runs, "certificates": judged}))
+        return
+    for told in record.promoted.values():
+        number = record.trials[told.trial].number
+        values = ", ".join(f"{goal.metric} {figures(told.metrics.get(goal.metric))}" for goal in record.goals)
+        became = values if told.complete else told.cause
+        out.print(f"trial {number} at full size: {became} ({told.folder})", markup=False)
+    for found in record.certified.values():
+        out.print(f"Proxy against full runs, {found.goal}: {found.verdict}", markup=False)

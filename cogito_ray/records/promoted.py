@@ -1,0 +1,64 @@
+"""What became of a sweep's winners at full size: which runs are due, and whether the proxy had foretold their order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from cogito_ray.records.ledger import Promoted
+from cogito_ray.records.ranking import rank
+from cogito_ray.records.record import Record
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.certificate import Certificate, certify
+from cogito_ray.sweeps.files import diff
+from cogito_ray.sweeps.promotion import PromoteSpec
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A full run that is to be trained."""
+
+    trial: str
+    """The one it is derived from."""
+    number: int
+    run: RunSpec
+    changes: tuple[str, ...]
+    """How it differs from that trial: `place: old -> new` each."""
+
+
+def promotions(promote: PromoteSpec, record: Record) -> list[Promotion]:
+    """Of the best trials, best first. ValueError where there are none, or where more would differ than is declared."""
+    ranked = [row for row in rank(record).rows if row.rank is not None][: promote.top]
+    if not ranked:
+        raise ValueError("no trial of this sweep has a rank, so there is none to promote; run it to its end first")
+    found = []
+    for row in ranked:
+        trial = record.trials[row.trial]
+        for tree in promote.trees(trial.spec):
+            run = RunSpec.model_validate(tree)
+            changes = diff(trial.spec, run.model_dump(mode="json"))
+            if undeclared := promote.undeclared(changes):
+                raise ValueError(
+                    f"promote: a full run would differ from trial {row.number} in what promote.with does not declare: "
+                    f"{'; '.join(undeclared)}. Declare it there, or run the sweep again with this version"
+                )
+            found.append(Promotion(row.trial, row.number, run, tuple(changes)))
+    return found
+
+
+def certificates(record: Record) -> dict[str, Certificate]:
+    """For each goal, whether the trials' order foretold that of their full runs (means over seeds)."""
+    rows = {row.trial: row for row in rank(record).rows}
+    done: dict[str, list[Promoted]] = {}
+    for told in record.promoted.values():
+        if told.complete and told.trial in rows:
+            done.setdefault(told.trial, []).append(told)
+    found = {}
+    for goal in record.goals:
+        proxy = {name: goal.cost(_known(rows[name].values)) for name in done}
+        full = {name: fmean(goal.cost(told.metrics) for told in runs) for name, runs in done.items()}
+        found[goal.metric] = certify(proxy, full)
+    return found
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
