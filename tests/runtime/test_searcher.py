@@ -7,10 +7,11 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialLeft, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import Record, fold
-from cogito_ray.runtime.outcome import death, progress
+from cogito_ray.runtime.outcome import death, leave, progress
+from cogito_ray.runtime.schedulers import replayed
 from cogito_ray.runtime.searcher import OptunaSearcher
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -43,7 +44,10 @@ def sweep(**changed):
 
 
 def searcher(spec, storage=None, record=None):
-    return OptunaSearcher(spec, storage or InMemoryStorage(), record or Record())
+    record = record or Record()
+    return OptunaSearcher(
+        spec, storage or InMemoryStorage(), record, policy=replayed(spec, record), over=lambda name, verdict: None
+    )
 
 
 def measured(config):
@@ -240,3 +244,65 @@ def test_trials_measured_on_other_rows_teach_nothing(earlier):
     run = sweep().run | {"evaluation": {"rows": 7}}
     with pytest.raises(ValueError, match="under the same evaluation"):
         searcher(sweep(name="next", run=run, search={"warm_start": [str(folder)]}))
+
+
+PAUSE = {"kind": "pareto_asha", "first_rung": 50, "eta": 2, "mode": "pause"}
+
+
+def pausing(trials, storage=None, record=None):
+    """A searcher whose trials pause at step 50, its policy, and whom it gave up, in order."""
+    spec, given_up = sweep(early_stopping=PAUSE, budget={"trials": trials}), []
+    record = record or Record()
+    policy, storage = replayed(spec, record), storage or InMemoryStorage()
+    search = OptunaSearcher(spec, storage, record, policy=policy, over=lambda name, verdict: given_up.append(name))
+    return search, policy, given_up
+
+
+def pause(search, policy, number, value):
+    """One trial that reports `value` at the rung and leaves, as it is told to."""
+    config = search.suggest(f"t{number}")
+    assert policy.report(config["trial"], 50, {NATS: value}).waits
+    search.on_trial_result(f"t{number}", progress(50, {NATS: value}))
+    search.on_trial_complete(f"t{number}", leave(50))
+    return config["trial"]
+
+
+def test_a_paused_trial_stays_open_until_it_is_promoted_before_any_new_one():
+    search, policy, _ = pausing(trials=6)
+    good = pause(search, policy, 0, 1.0)
+    assert told(search)[0].state is TrialState.RUNNING
+    pause(search, policy, 1, 2.0)
+    assert search.suggest("t2")["trial"] == good
+    search.on_trial_complete("t2", progress(STEPS, {NATS: 0.5}))
+    assert (told(search)[0].state, told(search)[0].value) == (TrialState.COMPLETE, 0.5)
+    assert told(search)[0].intermediate_values == {50: 1.0, 100: 0.5}
+
+
+def test_with_nothing_new_left_the_searcher_waits_for_those_under_way_and_then_gives_up_who_still_waits():
+    search, policy, given_up = pausing(trials=2)
+    first = search.suggest("t0")
+    worse = pause(search, policy, 1, 2.0)
+    assert search.suggest("t2") is None
+    policy.report(first["trial"], 50, {NATS: 1.0})
+    search.on_trial_complete("t0", progress(STEPS, {NATS: 0.5}))
+    assert search.suggest("t3") == Searcher.FINISHED
+    assert given_up == [worse]
+    assert [trial.state for trial in told(search)] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert search.exhausted
+
+
+def test_after_a_killed_driver_who_waited_still_waits_and_is_promoted_like_before():
+    storage = InMemoryStorage()
+    search, policy, _ = pausing(trials=6, storage=storage)
+    names = [pause(search, policy, 0, 1.0)]
+    [frozen] = told(search)
+    events = [
+        SweepOpened(at=0, spec=sweep(early_stopping=PAUSE).model_dump(mode="json"), sweep="s", provenance=ORIGIN),
+        TrialStarted(at=0, trial=names[0], number=0, sample=dict(frozen.params), spec={}),
+        Reported(trial=names[0], step=50, seconds=1, metrics={NATS: 1.0}),
+        TrialLeft(at=1, trial=names[0], step=50, cause="waits"),
+    ]
+    second, policy, _ = pausing(trials=6, storage=storage, record=fold(events))
+    names.append(pause(second, policy, 1, 2.0))
+    assert len(set(names)) == 2
+    assert second.suggest("t2")["trial"] == names[0]

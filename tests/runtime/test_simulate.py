@@ -50,3 +50,12 @@ def test_nobody_works_past_the_limit():
 def test_a_simulation_repeats_itself():
     spec = sweep(early_stopping={"kind": "pareto_asha", "first_rung": 10})
     assert simulate(spec, falling, workers=3, limit=10**9) == simulate(spec, falling, workers=3, limit=10**9)
+
+
+def test_pausing_completes_the_best_and_spends_no_step_twice():
+    stopping = {"kind": "asha", "first_rung": 10, "mode": "pause"}
+    ended = simulate(sweep(early_stopping=stopping), falling, workers=2, limit=10**9)
+    assert sorted(trial.sample["objective.rate"] for trial in ended) == RATES
+    assert RATES[0] in [trial.sample["objective.rate"] for trial in ended if trial.completed]
+    assert ended[-1].spent == sum(trial.step for trial in ended) < 0.5 * 90 * len(RATES)
+    assert {trial.step for trial in ended} <= {10, 30, 90}
