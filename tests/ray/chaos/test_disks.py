@@ -9,7 +9,7 @@ import pytest
 from cogito_ray.runtime.drill import Drill, Result
 from cogito_ray.runtime.worker import Job, train
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.quick
 
 
 @pytest.fixture

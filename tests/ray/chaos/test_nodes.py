@@ -29,6 +29,7 @@ from cogito_ray.records.ledger import NAME, LedgerFault
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.drill import Drill, Result
+from cogito_ray.runtime.verify import OTHER_ORDER
 from cogito_ray.sweeps.files import dump
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -64,11 +65,16 @@ def nodes():
         yield cluster
 
 
-def kills_a_node(cluster):
+def kills_a_node(driver, drill):
+    """SIGKILL for the raylet above a worker."""
+    find(WORKER).parent().kill()
+
+
+def replaces_a_node(cluster):
     """SIGKILL for the raylet above a worker; another node joins."""
 
     def strike(driver, drill):
-        find(WORKER).parent().kill()
+        kills_a_node(driver, drill)
         cluster.add_node(num_cpus=2)
 
     return strike
@@ -87,7 +93,7 @@ def kills_the_head(cluster):
 
 
 FAULTS = {
-    "a node with a worker is killed, another joins": lambda cluster: Fault(kills_a_node(cluster), changed=SPREAD),
+    "a node with a worker is killed, another joins": lambda cluster: Fault(replaces_a_node(cluster), changed=SPREAD),
     "one of two workers is killed": lambda cluster: Fault(kills(WORKER), changed=SPREAD),
     "one of two workers is stopped for 8 s": lambda cluster: Fault(pauses(WORKER, seconds=8), changed=SPREAD),
     "the driver is killed, the cluster stands": lambda cluster: Fault(kills_driver, survived=False, changed=SPREAD),
@@ -100,6 +106,16 @@ def test_a_run_struck_on_several_nodes_ends_as_if_nothing_had_happened(befall, n
     result, twin = befall(fault, FAULTS[fault](nodes), seed, RAY_ADDRESS=nodes.address)
     assert result.rows == twin.rows
     assert result.distance(twin) == 0
+
+
+@pytest.mark.parametrize("seed", TRIES)
+def test_an_elastic_run_goes_on_with_a_node_less(befall, nodes, seed):
+    changed = SPREAD | {"workers": {"min": 1, "max": 2, "check_every_s": 5}}
+    name = "a node of an elastic run is killed, none joins"
+    result, twin = befall(name, Fault(kills_a_node, changed=changed), seed, RAY_ADDRESS=nodes.address)
+    nodes.add_node(num_cpus=2)
+    assert result.rows == twin.rows
+    assert result.distance(twin) <= OTHER_ORDER
 
 
 @pytest.mark.parametrize("seed", TRIES)
