@@ -1,6 +1,7 @@
 """Questions about whole documents: three collections' layouts, ranks, choices, and what is read of a document."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from cogito_ray.cli import main
 from cogito_ray.evaluation import scores
 from cogito_ray.evaluation.long_answers import RetrievalSpec, _accuracy, _chosen, _ranked, long_questions
 from cogito_ray.evaluation.long_texts import LAYOUTS, LONG_TASKS, Asked, Choices, Queries
@@ -151,3 +153,12 @@ def test_a_question_keeps_its_key_until_its_file_changes(data):
     file = data / "longbench" / "gov_report.jsonl"
     file.write_text(file.read_text() + "\n")
     assert question.key(data) != before
+
+
+def test_a_missing_file_ends_the_command_before_a_cluster_starts(trained, tmp_path, monkeypatch, capsys):
+    arguments = ["evaluate", str(trained[1]), "--tasks", "quality,govreport-retrieval", "--data", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["cogito-ray", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert "holds none of long/quality.parquet" in capsys.readouterr().err
