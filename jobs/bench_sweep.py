@@ -120,9 +120,9 @@ def train(run: RunSpec, text: Text, folder: Path, tell: Tell) -> None:
 
     fit(
         run,
-        Facts(text.vocabulary, torch.from_numpy(text.log_unigram)),
+        Facts(text.vocabulary, torch.tensor(text.log_unigram)),
         feed=lambda done: (rows(step) for step in range(done, run.training.steps)),
-        evaluate=HeldOut(torch.from_numpy(text.held_out), run.reference, text.vocabulary),
+        evaluate=HeldOut(torch.tensor(text.held_out), run.reference, text.vocabulary),
         tell=tell,
         checkpoints=Checkpoints(folder / run.digest() / "checkpoints", run.digest()),
     )
