@@ -1,4 +1,5 @@
-"""How concepts share out their reading: broadly or narrowly, by place or by content, of which kinds of tokens.
+"""How concepts share out their reading: broadly or narrowly, by place or by content, of which kinds of tokens (after
+arXiv:1906.04341).
 
 R texts, C concepts, K tokens. `shares` (R, C, K) sum to 1 over the tokens of a text and are 0 at padding; `visible`
 (R, K) is False there. Every text has a visible token.

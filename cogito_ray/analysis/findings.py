@@ -105,3 +105,9 @@ class Analysis:
     readers: list[Reader]
     pictures: Pictures
     iterations: list[Iteration]
+
+    @property
+    def iterated(self) -> list[str]:
+        """Metrics that the number of iterations changes."""
+        told = [one.metrics for one in self.iterations]
+        return [name for name in (told[0] if told else ()) if len({metrics[name] for metrics in told}) > 1]

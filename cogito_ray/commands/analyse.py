@@ -13,7 +13,6 @@ from rich.text import Text
 from cogito_ray.analysis.findings import Analysis
 from cogito_ray.analysis.targets import Verdict
 from cogito_ray.commands.app import AsJson, app, out
-from cogito_ray.records.analysis_page import iterated, write
 from cogito_ray.records.ranking import figures
 
 Checkpoint = typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)
@@ -35,6 +34,7 @@ def analyse(
     """Look at a checkpoint's concepts: geometry against targets, what linear probes read from them, what they read."""
     from cogito_ray.evaluation import analyse as looking
     from cogito_ray.evaluation.trained import Trained, newest
+    from cogito_ray.records.analysis_page import write
 
     times = [_times(count) for count in iterations.split(",")] if iterations else []
     folders = [newest(folder.absolute()) for folder in (checkpoint, other) if folder is not None]
@@ -75,10 +75,10 @@ def _iterations(analysis: Analysis) -> list[RenderableType]:
     if not analysis.iterations:
         return []
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("times", *(metric.rpartition("/")[2].replace("_", " ") for metric in iterated(analysis))):
+    for name in ("times", *(metric.rpartition("/")[2].replace("_", " ") for metric in analysis.iterated)):
         table.add_column(name, justify="right")
     for one in analysis.iterations:
-        values = [figures(one.metrics[metric]) for metric in iterated(analysis)]
+        values = [figures(one.metrics[metric]) for metric in analysis.iterated]
         table.add_row(str(one.times), *values, style="bold" if one.trained else None)
     return [Text("Iterated, bold as trained:"), table]
 

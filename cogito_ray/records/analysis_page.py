@@ -45,12 +45,11 @@ def render(analyses: Sequence[Analysis]) -> str:
                 "plane": chart(charts.plane(analysis), f"plane-{number}"),
                 "iterations": [
                     chart(charts.iterations(analysis, metric), f"iterations-{number}-{place}")
-                    for place, metric in enumerate(iterated(analysis))
+                    for place, metric in enumerate(analysis.iterated)
                 ],
             }
             for number, analysis in enumerate(analyses)
         ],
-        iterated=[iterated(analysis) for analysis in analyses],
     )
 
 
@@ -64,12 +63,6 @@ def favourite_kind(reader: Reader) -> str:
     """The kind of token that a concept lifts most."""
     kind = max(reader.kinds, key=lambda name: reader.kinds[name])
     return f"{kind} ×{reader.kinds[kind]:.1f}"
-
-
-def iterated(analysis: Analysis) -> list[str]:
-    """Metrics that every number of iterations has, but for those that no iteration changes."""
-    told = [one.metrics for one in analysis.iterations]
-    return [name for name in (told[0] if told else ()) if len({metrics[name] for metrics in told}) > 1]
 
 
 def _finding(analysis: Analysis, target: Target) -> Finding | None:

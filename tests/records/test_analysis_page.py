@@ -7,7 +7,7 @@ import pytest
 
 from cogito_ray.analysis.findings import Affinity, Analysis, Example, Iteration, Layer, Pictures, Reader
 from cogito_ray.analysis.targets import conclude, judge
-from cogito_ray.records.analysis_page import iterated, render, write
+from cogito_ray.records.analysis_page import render, write
 
 EVIL = "</script><b>"
 
@@ -77,7 +77,7 @@ def test_what_no_iteration_changes_is_not_tabled():
     metrics = [{"eval/reconstruction_nats": 6.5 - times, "eval/unigram_nats": 7.0} for times in (1, 2)]
     iterations = [Iteration(times, times == 2, told) for times, told in enumerate(metrics, start=1)]
     analysis = replace(made(), iterations=iterations)
-    assert iterated(analysis) == ["eval/reconstruction_nats"]
+    assert analysis.iterated == ["eval/reconstruction_nats"]
     assert "Iterated further, without training" in render([analysis])
 
 
