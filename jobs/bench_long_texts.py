@@ -1,7 +1,7 @@
 """What long rows cost and how well they are rebuilt, beside full attention.
 
-    python jobs/bench_long_texts.py                           cost alone, at 512 ... 16384 tokens, random weights
-    python jobs/bench_long_texts.py --train-seconds 60        and held-out nats in each quarter of longer rows
+    python jobs/bench_long_texts.py                           cost at 512 ... 16384 tokens a row, random weights
+    python jobs/bench_long_texts.py --train-seconds 60        held-out nats in each quarter of rows of these lengths
 
 Cost: encoding 16384 tokens, in rows of each length; a process of its own measures each. The BERT beside ours has about
 as many parameters. It is left out where shorter rows say that it would take more than --patience seconds.
@@ -124,7 +124,7 @@ def quality(options: argparse.Namespace) -> None:
         _train(options, rows, corpus, module, loss)
         for module, loss in ((total, lambda view: total(view).total), (full, full))
     ]
-    print(f"\ntrained on rows of {options.length} for {options.train_seconds:g} s of CPU each, {steps[0]} and "
+    print(f"trained on rows of {options.length} for {options.train_seconds:g} s of CPU each, {steps[0]} and "
           f"{steps[1]} steps; unigram entropy {corpus.held_out_entropy:.3f} nats")
     print(f"{'tokens a row':>12} {'rows':>5}  {'ours, by quarter':<30} full attention, by quarter")
     for length in options.lengths:
@@ -183,12 +183,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--patience", type=float, default=20.0, help="seconds of one pass of full attention, at most")
     parser.add_argument("--longest-full", type=int, default=4096, help="longest rows that full attention fills in")
-    parser.add_argument("--train-seconds", type=float, default=0.0, help="of CPU, each; 0 = cost alone")
+    parser.add_argument("--train-seconds", type=float, default=0.0, help="of CPU, each; 0 = measure cost instead")
     parser.add_argument("--storage", type=Path, default=Path("runs"), help="where the text is prepared")
     options = parser.parse_args()
-    costs(options)
-    if options.train_seconds:
-        quality(options)
+    (quality if options.train_seconds else costs)(options)
 
 
 if __name__ == "__main__":
