@@ -6,7 +6,6 @@ by tokenising the parts of one window per source, and who tokenises them, and ho
 
 import os
 import pickle
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -44,12 +43,13 @@ class RawText:
 
         ChangedText if a part holds more or fewer rows than were counted.
         """
-        due = deque(self.plan.reads(start, stop))
+        reads = self.plan.reads(start, stop)
+        due = next(reads, None)
         shelves = [_Shelf() for _ in self.corpus.sources]
         for block in range(start // BLOCK, -(-stop // BLOCK)):
-            while due and due[0][0] <= block:
-                _, window = due.popleft()
-                shelves[window.source].put(window, self._shuffled(window, tokenised))
+            while due is not None and due[0] <= block:
+                shelves[due[1].source].put(due[1], self._shuffled(due[1], tokenised))
+                due = next(reads, None)
             positions = np.arange(max(start, block * BLOCK), min(stop, (block + 1) * BLOCK))
             sources, draws = self.plan.mixture.draws(positions)
             ids = np.empty((len(positions), self.corpus.length), self.corpus.dtype)

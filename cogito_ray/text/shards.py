@@ -147,7 +147,11 @@ def file_sha256(file: Path) -> str:
 
 
 class TokenShards:
-    """The shards of one prepared source. Opening checks that every file is there in full; it reads no rows."""
+    """The shards of one prepared source.
+
+    Opening checks that every file is there in full; it reads no rows. Preparing, which every sweep and run does first,
+    also compares the hashes of files that were touched since they were last compared, and builds anew what differs.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest):
         self.folder, self.manifest = folder, manifest

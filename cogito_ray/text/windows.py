@@ -9,6 +9,7 @@ rows each part holds. Sources are mixed as in `text.plan`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from heapq import merge
 
 import numpy as np
 
@@ -61,15 +62,17 @@ class WindowPlan:
             yield from (window for window in _epoch(self, source, epoch) if window.end > first and window.first < last)
             epoch += 1
 
-    def reads(self, start: int, stop: int) -> list[tuple[int, Window]]:
+    def reads(self, start: int, stop: int) -> Iterator[tuple[int, Window]]:
         """The windows that positions [start, stop) draw from, each with the block of positions before which it must be
         there, in that order."""
-        found = []
-        for source, quota in enumerate(self.mixture.quotas):
-            first, last = (_drawn(self.mixture, source, position) for position in (start, stop))
-            for window in self.windows(source, first, last) if first < last else ():
-                found.append((max(window.first // int(quota), start // BLOCK), window))
-        return sorted(found, key=lambda read: (read[0], read[1].source, read[1].first))
+        streams = (self._reads_of(source, start, stop) for source in range(len(self.part_rows)))
+        return merge(*streams, key=lambda read: (read[0], read[1].source))
+
+    def _reads_of(self, source: int, start: int, stop: int) -> Iterator[tuple[int, Window]]:
+        first, last = (_drawn(self.mixture, source, position) for position in (start, stop))
+        if first < last:
+            for window in self.windows(source, first, last):
+                yield max(window.first // int(self.mixture.quotas[source]), start // BLOCK), window
 
     @cached_property
     def starts(self) -> list[Indices]:

@@ -47,6 +47,6 @@ def test_rows_are_shuffled_within_a_window_of_parts() -> None:
 def test_reads_are_the_windows_that_are_drawn_from(start: int, stop: int) -> None:
     sources, draws = PLAN.mixture.draws(np.arange(start, stop))
     wanted = {(int(s), w.first) for s, d in zip(sources, draws, strict=True) for w in PLAN.windows(s, d, d + 1)}
-    reads = PLAN.reads(start, stop)
+    reads = list(PLAN.reads(start, stop))
     assert {(window.source, window.first) for _, window in reads} == wanted
     assert [block for block, _ in reads] == sorted(block for block, _ in reads)
