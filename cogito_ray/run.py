@@ -18,6 +18,7 @@ from cogito_ray.training.retention import CheckpointsSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
 from cogito_ray.training.start_from import StartFromSpec
 
+SHARDED = {"shards"}
 MAPS_SHARDS = {"mapped": True, "streamed": False}
 
 
@@ -31,6 +32,9 @@ class TrainingSpec(Spec):
     None = as many as a worker's share of the batch."""
     optimizer: AdamWSpec = AdamWSpec()
     schedule: ScheduleSpec = StableDecaySpec()
+    parallel: Literal["replicas", "shards"] = "replicas"
+    """How workers hold the model. replicas: a whole copy each (DDP); shards: a share of every weight each (FSDP2), for
+    models whose optimizer does not fit one device."""
     compile: bool = False
     """Compile encoder and decoder (torch.compile): the first steps take minutes, later ones less time."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -142,6 +146,7 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
+        faults += self._shard_faults()
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -174,6 +179,17 @@ class RunSpec(Spec):
         counts = ["objective counts collocations in kept rows, but data.keep 'text' leaves none: set data.keep: tokens"]
         asked = self.objective.needs | self.reference.needs
         return mapped * MAPS_SHARDS[self.reader] + counts * ("collocations" in asked)
+
+    def _shard_faults(self) -> list[str]:
+        """What sharded weights do not go with."""
+        if self.training.parallel not in SHARDED:
+            return []
+        at_odds = {
+            "one worker has nothing to share; set workers": self.sizes[0] == 1,
+            "training.compile is for replicas": self.training.compile,
+            "training.on_divergence 'rollback' is for replicas": self.training.on_divergence.times > 0,
+        }
+        return [f"training.parallel '{self.training.parallel}': {why}" for why, found in at_odds.items() if found]
 
     def _batch_faults(self) -> list[str]:
         rows, whole = self.micro_batch, self.training.batch

@@ -13,14 +13,14 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors.torch import load_model
+from safetensors import safe_open
 from safetensors.torch import save as packed
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -59,23 +59,43 @@ class Snapshot:
     """A run's whole state in memory of its own, which training no longer touches."""
 
     state: State
-    weights: dict[str, Tensor]
-    shared: dict[str, str]
+    weights: Mapping[str, Tensor]
+    shared: Mapping[str, str]
     """Names of weights that are stored under another name."""
     optimizer: dict[str, Any]
 
     @classmethod
     def of(cls, state: State, module: nn.Module, optimizer: Optimizer) -> Self:
+        return cls.copied(state, module.state_dict(), optimizer.state_dict())
+
+    @classmethod
+    def copied(cls, state: State, named: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> Self:
+        """Of weights by name, which may share memory, and of an optimizer's state."""
         weights: dict[str, Tensor] = {}
         shared: dict[str, str] = {}
         names: dict[tuple[int, torch.Size], str] = {}
-        for name, tensor in sorted(module.state_dict().items()):
+        for name, tensor in sorted(named.items()):
             first = names.setdefault((tensor.data_ptr(), tensor.shape), name) if tensor.numel() else name
             if first == name:
                 weights[name] = _copied(tensor)
             else:
                 shared[name] = first
-        return cls(state, weights, shared, _copied(optimizer.state_dict()))
+        return cls(state, weights, shared, _copied(dict(optimizer)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What a checkpoint holds, weights under all their names."""
+        state = json.loads((folder / STATE).read_text())
+        seen = tuple(Seen(**report) for report in state["seen"])
+        weights = named_weights(folder / WEIGHTS)
+        optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
+        stood = State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]), str(state["origin"]))
+        return cls(stood, weights, {}, optimizer)
+
+    def load(self, module: nn.Module, optimizer: Optimizer) -> None:
+        """Into a module and an optimizer that have exactly these weights."""
+        module.load_state_dict(self.weights)
+        optimizer.load_state_dict(self.optimizer)
 
 
 class Checkpoints:
@@ -92,6 +112,7 @@ class Checkpoints:
         self._remote = Remote(spec.upload, run_digest) if spec.upload else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
+        self._last: tuple[Snapshot, float | None] | None = None
         self._trouble = ""
 
     def save(self, state: State, module: nn.Module, optimizer: Optimizer, score: float | None = None) -> Path:
@@ -99,10 +120,16 @@ class Checkpoints:
         self.settle()
         return self._write(Snapshot.of(state, module, optimizer), score)
 
-    def save_soon(self, state: State, module: nn.Module, optimizer: Optimizer, score: float | None = None) -> None:
+    def save_soon(self, snapshot: Snapshot, score: float | None = None) -> None:
         """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
         self.settle()
-        self._writing = self._thread.submit(self._write, Snapshot.of(state, module, optimizer), score)
+        self._last = snapshot, score
+        self._writing = self._thread.submit(self._write, snapshot, score)
+
+    def insist(self) -> None:
+        """Write the last checkpoint again if it could not be written. Raises OSError if it still cannot."""
+        if not self.settle() and self._last is not None:
+            self._write(*self._last)
 
     def settle(self) -> bool:
         """Wait for what is being written; whether the last checkpoint was."""
@@ -114,7 +141,7 @@ class Checkpoints:
             elif fault is not None:
                 raise fault
             else:
-                self._trouble = ""
+                self._trouble, self._last = "", None
         return not self._trouble
 
     def newest(self) -> Path | None:
@@ -132,8 +159,24 @@ class Checkpoints:
 
     def resume(self, module: nn.Module, optimizer: Optimizer) -> State | None:
         """Load the newest whole checkpoint and return its state (None: there is none); warn of newer, bad ones."""
-        newest = self.newest()
-        return self._load(newest, module, optimizer) if newest else None
+        found = self.load()
+        if found is None:
+            return None
+        found.load(module, optimizer)
+        return found.state
+
+    def load(self) -> Snapshot | None:
+        """What the newest whole checkpoint holds. BadCheckpoint if it belongs to another run."""
+        folder = self.newest()
+        if folder is None:
+            return None
+        run = json.loads((folder / STATE).read_text())["run"]
+        if run != self.run_digest:
+            raise BadCheckpoint(
+                f"{folder} belongs to run {run}, not {self.run_digest}: "
+                "train under another name, or delete the folder to start anew"
+            )
+        return Snapshot.read(folder)
 
     def _tell(self, trouble: str) -> None:
         """Once for each trouble, however often it comes."""
@@ -147,7 +190,7 @@ class Checkpoints:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            (partial / WEIGHTS).write_bytes(packed(snapshot.weights, snapshot.shared or None))
+            (partial / WEIGHTS).write_bytes(packed(dict(snapshot.weights), dict(snapshot.shared) or None))
             (partial / OPTIMIZER).write_bytes(_pickled(snapshot.optimizer))
             state = {"run": self.run_digest, "score": score} | asdict(snapshot.state)
             (partial / STATE).write_text(json.dumps(state))
@@ -198,18 +241,6 @@ class Checkpoints:
         except OSError:  # another worker was faster
             shutil.rmtree(partial)
 
-    def _load(self, folder: Path, module: nn.Module, optimizer: Optimizer) -> State:
-        state = json.loads((folder / STATE).read_text())
-        if state["run"] != self.run_digest:
-            raise BadCheckpoint(
-                f"{folder} belongs to run {state['run']}, not {self.run_digest}: "
-                "train under another name, or delete the folder to start anew"
-            )
-        load_model(module, str(folder / WEIGHTS), strict=True)
-        optimizer.load_state_dict(torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu"))
-        seen = tuple(Seen(**report) for report in state["seen"])
-        return State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]), str(state["origin"]))
-
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
@@ -226,6 +257,14 @@ def verify(folder: Path) -> None:
             raise BadCheckpoint(f"{path}: missing")
         if (found := sha256(path)) != expected:
             raise BadCheckpoint(f"{path}: altered (sha256 {found[:12]}, the manifest says {expected[:12]})")
+
+
+def named_weights(file: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint's file, under all their names."""
+    with safe_open(file, framework="pt") as opened:
+        shared = opened.metadata() or {}
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    return weights | {name: weights[kept] for name, kept in shared.items() if kept in weights}
 
 
 def sha256(path: Path) -> str:

@@ -26,6 +26,7 @@ from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, State
 from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
 from cogito_ray.training.meter import Meter
+from cogito_ray.training.parallel import PARALLEL
 from cogito_ray.training.rows import NONE_READ, added, hash_of
 from cogito_ray.training.start_from import Start, StartFromSpec, origin
 from cogito_ray.training.watchdog import Stage, Watch
@@ -129,7 +130,7 @@ class _Trainer:
             _compile(self.total.model)
         if begin is not None:
             watch.note(Start.read(begin).load(self.total))
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.total, run.training.optimizer.build(self.total))
+        self.parallel = PARALLEL[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
         self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
         self.guards = Guards(run.training.guards, _watched(run))
         self.rows, self._own_rows = NONE_READ, 0
@@ -151,7 +152,8 @@ class _Trainer:
         """What happened since the last report (empty but on the first worker), and what its guards say to all."""
         self.watch.enter(Stage.AGREEMENT)
         self.rows, self._own_rows = added(self.rows, *gather_object([self._own_rows])), 0
-        metrics, verdict = self._measured(step, evaluate) if self.leads else ({}, None)
+        whole = self.parallel.whole()
+        metrics, verdict = self._measured(step, whole, evaluate) if self.leads else ({}, None)
         self.watch.enter(Stage.AGREEMENT)
         [verdict] = broadcast_object_list([verdict])
         return metrics, verdict
@@ -161,19 +163,21 @@ class _Trainer:
         [asked] = broadcast_object_list([wanted()])
         return Wanted(asked)
 
-    def _measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
+    def _measured(
+        self, step: int, whole: TotalLoss, evaluate: Evaluate
+    ) -> tuple[dict[str, float], Verdict | None]:
         metrics = self.meter.read() | self.total.gradient_shares()
-        metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
-        metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in self.total.parameters()]))
+        metrics["optimizer/learning_rate"] = self.parallel.optimizer.param_groups[0]["lr"]
+        metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in whole.parameters()]))
         if broken := not_finite(metrics):
             return metrics, broken                      # what is not finite cannot be evaluated
         self.watch.enter(Stage.EVALUATION)
-        metrics |= evaluate(self.total.model)
+        metrics |= evaluate(whole.model)
         return metrics, self.guards.judge(step, metrics)
 
     def _step(self, step: int, batches: Iterator[Tensor], rate: float) -> None:
         """One optimizer step over this worker's micro-batches."""
-        for group in self.optimizer.param_groups:
+        for group in self.parallel.optimizer.param_groups:
             group["lr"] = rate
         for micro in range(self.micro_batches):
             self.watch.enter(Stage.DATA, step - 1)
@@ -182,18 +186,17 @@ class _Trainer:
             self.watch.enter(Stage.STEP)
             index = self._index(micro)
             self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
-            with self.accelerator.accumulate(self.wrapped):
+            last = micro == self.micro_batches - 1
+            with self.parallel.turn(last=last):
                 self._forward_and_backward(ids.to(self.accelerator.device, non_blocking=True), self._seed(step, index))
-                if self.accelerator.sync_gradients:
-                    norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.run.training.optimizer.clip)
-                    self.meter.stepped(norm)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
+                norm = self.parallel.step(last=last)
+            if norm is not None:
+                self.meter.stepped(norm)
 
     def _forward_and_backward(self, ids: Tensor, seed: int) -> None:
         torch.manual_seed(seed)  # dropout, where a kind has it
         generator = torch.Generator().manual_seed(seed)
-        losses = self.wrapped(*self.run.loss.views(self.run.objective, ids, self.vocabulary, generator))
+        losses = self.parallel.forward(*self.run.loss.views(self.run.objective, ids, self.vocabulary, generator))
         self.accelerator.backward(losses.total)
         self.meter.saw(losses.total, losses.terms)
 
@@ -223,12 +226,13 @@ class _Keeper:
         """Load the newest checkpoint. A run that may go back starts with one, so that there always is one."""
         if self.checkpoints is None:
             return
-        found = self.checkpoints.resume(self.trainer.total, self.trainer.optimizer.optimizer)
+        found = self.checkpoints.load()
         if found is not None:
-            self._refuse_another_origin(found)
-            self.state = found
-            if found.step:
-                self.trainer.watch.note(f"resumed at step {found.step}")
+            self._refuse_another_origin(found.state)
+            self.trainer.parallel.adopt(found)
+            self.state = found.state
+            if found.state.step:
+                self.trainer.watch.note(f"resumed at step {found.state.step}")
         elif self.training.on_divergence.times:
             self._save(self.state)
 
@@ -247,25 +251,30 @@ class _Keeper:
         self.trainer.watch.enter(Stage.CHECKPOINT)
         written = self.checkpoints.settle()
         if not written and self.state.step == self.training.steps:
-            self.checkpoints.save(self.state, self.trainer.total, self.trainer.optimizer.optimizer)
+            self.checkpoints.insist()
 
     def reported(self, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
         last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
-        guards, score = self.trainer.guards, self._score(metrics)
-        if last or (due and not guards.suspect_divergence()):
+        score = self._score(metrics)
+        if last or (due and not self._suspects()):
             self._save(self._now(step), score)
 
     def obey(self, wanted: Wanted, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint of `step` if one is wanted, unless it may be the beginning of a divergence."""
         if wanted is Wanted.NOTHING:
             return
-        if step > self.state.step and not self.trainer.guards.suspect_divergence():
+        if step > self.state.step and not self._suspects():
             self._save(self._now(step), self._score(metrics))
         if self.checkpoints is not None and self.trainer.leads:
             self.checkpoints.settle()
         if wanted is Wanted.LEAVE:
             raise RunLeft(step)
+
+    def _suspects(self) -> bool:
+        """May this be the beginning of a divergence? The first worker knows, and tells the others."""
+        [suspected] = broadcast_object_list([self.trainer.guards.suspect_divergence()])
+        return bool(suspected)
 
     def _score(self, metrics: dict[str, float]) -> float | None:
         """What the best checkpoints are chosen by. ValueError if no such thing is measured."""
@@ -289,16 +298,23 @@ class _Keeper:
             raise RunDied(verdict.cause, step, verdict.numbers | tried)
         self.checkpoints.settle()
         self.trainer.accelerator.wait_for_everyone()    # the first worker has written the newest
-        found = self.checkpoints.resume(self.trainer.total, self.trainer.optimizer.optimizer) or State()
-        log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.step, policy.factor)
+        found = self.checkpoints.load()
+        if found is None:
+            raise RunDied(verdict.cause, step, verdict.numbers | {"checkpoints": 0})
+        self.trainer.parallel.adopt(found)
+        log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.state.step, policy.factor)
         self.trainer.accelerator.wait_for_everyone()    # all have read it before it is written anew
-        self._save(replace(found, rollbacks=rollbacks + 1))
+        self._save(replace(found.state, rollbacks=rollbacks + 1))
 
     def _save(self, state: State, score: float | None = None) -> None:
         self.state = state
-        if self.checkpoints is not None and self.trainer.leads:
-            self.trainer.watch.enter(Stage.CHECKPOINT)
-            self.checkpoints.save_soon(state, self.trainer.total, self.trainer.optimizer.optimizer, score)
+        if self.checkpoints is None:
+            return
+        self.trainer.watch.enter(Stage.CHECKPOINT)
+        self.checkpoints.settle()                       # one copy of the run's state in memory is enough
+        snapshot = self.trainer.parallel.snapshot(state)
+        if snapshot is not None:
+            self.checkpoints.save_soon(snapshot, score)
 
 
 def _watched(run: RunSpec) -> Watched:

@@ -12,13 +12,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, field_validator
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from cogito_ray.nn import seed_checkpoint
 from cogito_ray.nn.heads import Classifier, PairClassifier
 from cogito_ray.spec import Spec
-from cogito_ray.training.checkpoint import WEIGHTS, sha256, verify
+from cogito_ray.training.checkpoint import WEIGHTS, named_weights, sha256, verify
 
 PREFIXES = {"encoder": ("model.encoder.",), "decoder": ("model.decoder.", "model.head.")}
 BLOCK = re.compile(r"model\.encoder\.blocks\.(\d+)\.(.*)")
@@ -57,10 +56,7 @@ class FromCheckpointSpec(_Start):
 
     def read(self) -> Weights:
         verify(self.file.parent)
-        with safe_open(self.file, framework="pt") as opened:
-            shared = opened.metadata() or {}
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-        return weights | {name: weights[kept] for name, kept in shared.items() if kept in weights}
+        return named_weights(self.file)
 
 
 class FromSeedSpec(_Start):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, State, verify
+from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, Snapshot, State, verify
 from cogito_ray.training.guards import Seen
 from cogito_ray.training.retention import BestSpec, CheckpointsSpec
 
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_another_model_is_refused_key_for_key(checkpoints):
 
 def test_a_checkpoint_written_in_the_background_is_of_the_moment_it_was_asked_for(checkpoints):
     module, optimizer = trained(steps=1)
-    checkpoints.save_soon(State(1), module, optimizer)
+    checkpoints.save_soon(Snapshot.of(State(1), module, optimizer))
     with torch.no_grad():
         module.weight.zero_()
     assert checkpoints.settle()
@@ -169,11 +169,15 @@ def test_a_full_disk_costs_a_checkpoint_and_is_told_once(tmp_path, full_disk):
     checkpoints.save(State(1), *trained(steps=1))
     with full_disk():
         for step in (2, 3):
-            checkpoints.save_soon(State(step), *trained(steps=step))
+            checkpoints.save_soon(Snapshot.of(State(step), *trained(steps=step)))
             assert not checkpoints.settle()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]          # no partial one either
     assert len(told) == 1
     assert told[0].startswith("checkpoint not written, training goes on with the one before: [Errno 27] File too large")
-    checkpoints.save_soon(State(4), *trained(steps=4))
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        checkpoints.insist()
+    checkpoints.insist()
+    assert checkpoints.resume(*trained(steps=0)) == State(3)
+    checkpoints.save_soon(Snapshot.of(State(4), *trained(steps=4)))
     assert checkpoints.settle()
     assert checkpoints.resume(*trained(steps=0)) == State(4)

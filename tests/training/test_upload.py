@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cogito_ray.training.checkpoint import Checkpoints, State
+from cogito_ray.training.checkpoint import Checkpoints, Snapshot, State
 from cogito_ray.training.retention import CheckpointsSpec
 
 
@@ -64,7 +64,7 @@ def test_a_place_that_cannot_be_reached_is_told_and_costs_no_training(tmp_path):
     (tmp_path / "away").write_text("not a folder")
     told = []
     here = checkpoints(tmp_path / "here", f"file://{tmp_path}/away", told)
-    here.save_soon(State(1), *trained(1))
+    here.save_soon(Snapshot.of(State(1), *trained(1)))
     assert here.settle()
     assert here.resume(*trained(0)) == State(1)
     assert told[0].startswith("checkpoint not uploaded, it stays in ")
