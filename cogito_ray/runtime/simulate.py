@@ -15,6 +15,7 @@ from cogito_ray.runtime.searcher import OptunaSearcher
 from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.stopping import Policy
 
 Curves = Callable[[Sample, int], dict[str, float]]
 """What a run with this sample measures after so many steps."""
@@ -48,9 +49,14 @@ class _Under:
         return min(self.every, self.steps - self.step)
 
 
-def simulate(sweep: SweepSpec, curves: Curves, *, workers: int, limit: int) -> list[Ended]:
-    """Every trial in the order in which it ended, until the sweep is over or `limit` steps are spent."""
-    played = _Played(sweep, curves)
+def simulate(
+    sweep: SweepSpec, curves: Curves, *, workers: int, limit: int, policy: Policy | None = None
+) -> list[Ended]:
+    """Every trial in the order in which it ended, until the sweep is over or `limit` steps are spent.
+
+    `policy`: another than the sweep's own.
+    """
+    played = _Played(sweep, curves, policy or sweep.policy())
     while played.spent < limit and played.start(workers):
         played.report()
     return played.ended
@@ -59,8 +65,8 @@ def simulate(sweep: SweepSpec, curves: Curves, *, workers: int, limit: int) -> l
 class _Played:
     """A sweep whose workers take turns."""
 
-    def __init__(self, sweep: SweepSpec, curves: Curves):
-        self.curves, self.policy, self.now = curves, sweep.policy(), 0
+    def __init__(self, sweep: SweepSpec, curves: Curves, policy: Policy):
+        self.curves, self.policy, self.now = curves, policy, 0
         storage = optuna.storages.InMemoryStorage()
         self.searcher = OptunaSearcher(sweep, storage, Record(), policy=self.policy, over=self._waited_in_vain)
         self.trials: dict[str, _Under] = {}

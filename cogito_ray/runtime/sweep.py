@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
@@ -23,6 +21,7 @@ from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.runtime.schedulers import EarlyStopping, NoStopping, replayed
 from cogito_ray.runtime.scribe import Scribe
 from cogito_ray.runtime.searcher import OptunaSearcher
+from cogito_ray.runtime.study import storage_of
 from cogito_ray.runtime.treasurer import Treasurer
 from cogito_ray.runtime.trial import LEAVE, resources, trial
 from cogito_ray.runtime.worker import PAUSED, TRIALS
@@ -30,8 +29,6 @@ from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.prepare import Listener
 
-JOURNAL = "study.journal"
-"""Optuna's file in a sweep's folder; `optuna-dashboard` opens it."""
 TUNE = "tune"
 """Folder of Tune's own files, which nobody needs once the sweep is complete."""
 RETRIES = 2
@@ -90,9 +87,9 @@ class _Stages:
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
         record = read(self.home.ledger)
-        journal = JournalStorage(JournalFileBackend(str(self.home.folder / JOURNAL)))
+        storage = storage_of(self.sweep, self.home.folder, record)
         policy = replayed(self.sweep, record)
-        searcher = OptunaSearcher(self.sweep, journal, record, policy=policy, over=self._stop)
+        searcher = OptunaSearcher(self.sweep, storage, record, policy=policy, over=self._stop)
         cause = self._tune(record, searcher, EarlyStopping(policy, self._pause))
         if cause == COMPLETE and self.sweep.seeds:
             record = read(self.home.ledger)
@@ -104,7 +101,9 @@ class _Stages:
         self.ledger.append(TrialEnded(at=time.time(), trial=trial, status="stopped", step=step, cause=verdict.cause))
 
     def _pause(self, trial: str) -> None:
-        (self.home.folder / TRIALS / trial / PAUSED).touch()
+        asked = self.home.folder / TRIALS / trial / PAUSED
+        asked.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
+        asked.touch()
 
     def _tune(self, record: Record, searcher: OptunaSearcher | Listed, scheduler: EarlyStopping | NoStopping) -> str:
         leave = self.home.folder / TRIALS / LEAVE

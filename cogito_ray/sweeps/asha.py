@@ -62,8 +62,12 @@ class AshaSpec(Spec):
 
     def policy(self, steps: int, aim: Aim) -> "Halving | Pausing":
         """A fresh policy for trials of `steps` steps."""
+        return self.halving(self.rungs(steps), aim)
+
+    def halving(self, rungs: tuple[int, ...], aim: Aim) -> "Halving | Pausing":
+        """One that compares at these rungs."""
         policies: dict[str, type[Halving | Pausing]] = {"stop": Halving, "pause": Pausing}
-        return policies[self.mode](self.rungs(steps), self.eta, aim)
+        return policies[self.mode](rungs, self.eta, aim)
 
 
 class ParetoAshaSpec(AshaSpec):

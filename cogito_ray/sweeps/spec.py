@@ -1,6 +1,7 @@
 """A sweep: a base run, the dotted paths that vary, how to search them, what to rank by. Knows no Ray."""
 
 import copy
+import re
 from collections.abc import Iterator
 from functools import partial
 from graphlib import TopologicalSorter
@@ -8,7 +9,9 @@ from itertools import combinations, product
 from typing import Annotated, Literal, Self
 
 from optuna.distributions import BaseDistribution
-from pydantic import Field, JsonValue, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec, digest
@@ -35,8 +38,27 @@ class SearchSpec(Spec):
     """Of the sampler; a run's own is `run.seed`."""
     start_with: tuple[Sample, ...] = ()
     """Points to try first, a value per dotted path; paths left out are drawn."""
+    storage: str | None = None
+    """URL of a database for Optuna's study, such as `postgresql://me:${DB_PASSWORD}@host/optuna`, where `${NAME}` is
+    read from the environment and written nowhere; null = a journal in the sweep's folder. `optuna-dashboard` opens
+    both."""
     warm_start: tuple[str, ...] = ()
     """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
+
+    @field_validator("storage")
+    @classmethod
+    def _keeps_its_secret(cls, url: str | None) -> str | None:
+        """A sweep's settings stand in its ledger and report."""
+        if url is None:
+            return None
+        try:
+            parts = make_url(url)
+        except ArgumentError:
+            raise ValueError("is no URL of a database; write for example sqlite:////data/optuna.db") from None
+        secrets = [parts.password or "", *(str(parts.query[name]) for name in parts.query if "password" in name)]
+        if any(secret and not re.fullmatch(r"\$\{\w+\}", secret) for secret in secrets):
+            raise ValueError("has a password in it; write ${NAME} instead, and set NAME in the environment")
+        return url
 
 
 ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote"})

@@ -12,6 +12,7 @@ from pydantic import Field
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.asha import AshaSpec, ParetoAshaSpec, Verdict
 from cogito_ray.sweeps.goals import Aim
+from cogito_ray.sweeps.hyperband import HyperbandSpec
 from cogito_ray.sweeps.median import MedianSpec
 
 
@@ -53,4 +54,6 @@ class NoStopping:
         return None
 
 
-StoppingSpec = Annotated[NoStoppingSpec | AshaSpec | ParetoAshaSpec | MedianSpec, Field(discriminator="kind")]
+StoppingSpec = Annotated[
+    NoStoppingSpec | AshaSpec | ParetoAshaSpec | HyperbandSpec | MedianSpec, Field(discriminator="kind")
+]

@@ -19,6 +19,8 @@ KINDS = [
     pytest.param({"kind": "median", "first_step": FIRST, "least": 2}, ONE, id="median"),
     pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, ONE, id="pareto_asha with one goal"),
     pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, TWO, id="pareto_asha"),
+    pytest.param({"kind": "hyperband", "first_rung": FIRST}, ONE, id="hyperband"),
+    pytest.param({"kind": "hyperband", "first_rung": FIRST, "mode": "pause"}, ONE, id="hyperband, pausing"),
     pytest.param({"kind": "asha", "first_rung": FIRST, "mode": "pause"}, ONE, id="asha, pausing"),
     pytest.param({"kind": "pareto_asha", "first_rung": FIRST, "mode": "pause"}, TWO, id="pareto_asha, pausing"),
 ]
