@@ -21,14 +21,17 @@ FEWEST = 10
 
 
 def figures(concepts: Tensor) -> dict[str, float]:
-    """concepts (T, C, D) of T texts, finite, C > 1 -> named figures; those named `mean_*` are of the mean text.
+    """concepts (T, C, D) of T texts -> named figures; those named `mean_*` are of the mean text.
 
-    Shares of what is possible (C or D at most) compare across models of other sizes.
+    Shares of what is possible (C or D at most) compare across models of other sizes. ValueError for a single concept
+    or for NaN.
     """
     _, count, width = concepts.shape
+    if count < 2:
+        raise ValueError(f"a text of {count} concept has no pairs to compare; analyse a model of two or more")
+    per_text, nuclear = effective_ranks(concepts), nuclear_ranks(concepts)  # (T,)
     most, told = min(count, width), geometry(concepts)
     rows = concepts.flatten(0, 1)                                           # (T * C, D)
-    per_text, nuclear = effective_ranks(concepts), nuclear_ranks(concepts)  # (T,)
     return told | _pairs(concepts) | {
         "effective_rank": float(per_text.mean()),
         "effective_rank_share": float(per_text.mean()) / most,

@@ -77,3 +77,12 @@ def test_the_plane_holds_what_varies_most():
 def test_shares_are_those_recorded_from_earlier_work(ours: str, theirs: str):
     case = load_file(RECORDED)
     assert figures(case["inputs.concepts"])[ours] == pytest.approx(float(case[f"outputs.{theirs}"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("concepts", "fault"),
+    [(draw(5, 1, 8), "a text of 1 concept has no pairs"), (draw(5, 3, 8) / 0, "120 of 120 entries are NaN")],
+)
+def test_what_has_no_figures_is_refused(concepts: Tensor, fault: str):
+    with pytest.raises(ValueError, match=fault):
+        figures(concepts)

@@ -1,6 +1,7 @@
 """Questions about whole documents: three collections' layouts, ranks, choices, and what is read of a document."""
 
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -143,6 +144,11 @@ def test_each_task_is_answered_beside_chance(reader, data):
         assert {result.examples for result in results} == {3}
     by_words = [one.score.value for one in told["govreport-retrieval", "retrieval"] if one.vectors == "tf_idf"]
     assert by_words == [1, 1]
+
+
+def test_a_question_reaches_other_processes_as_it_is():
+    for question in long_questions(LONG_TASKS.values()):
+        assert pickle.loads(pickle.dumps(question)) == question
 
 
 def test_a_question_keeps_its_key_until_its_file_changes(data):
