@@ -65,7 +65,7 @@ class Scribe(Callback):
         name, now = trial.config["trial"], time.time()
         self._pause(name)
         if isinstance(ended, Left):
-            cause = self._why_left() or self._stops[name]
+            cause = self._why_left() or self._stops.get(name, "")
             self._ledger.append(TrialLeft(at=now, trial=name, step=ended.step, cause=cause))
         else:
             stalled = stalls(self._ledger.path.parent / TRIALS / name) if error else []
