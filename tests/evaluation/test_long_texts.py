@@ -13,9 +13,9 @@ from pyarrow import parquet
 from cogito_ray.cli import main
 from cogito_ray.evaluation import scores
 from cogito_ray.evaluation.long_answers import RetrievalSpec, _accuracy, _chosen, _ranked, long_questions
-from cogito_ray.evaluation.long_texts import LAYOUTS, LONG_TASKS, Asked, Choices, Queries
+from cogito_ray.evaluation.long_texts import LAYOUTS, LONG_TASKS, Asked, Choices, Queries, choices_of_options
 from cogito_ray.evaluation.trained import Trained
-from cogito_ray.evaluation.windows import whole, windows
+from cogito_ray.evaluation.windows import token_windows, whole, windows
 
 QUESTION = "Which word comes first?\n\n (A) concept\n (B) token\n (C) moment\n (D) radius"
 WORDS = ("concept", "token", "moment", "radius")
@@ -67,6 +67,19 @@ def test_a_question_is_asked_without_its_options_and_an_option_with_its_question
     choices = LONG_TASKS["quality"].read(data)
     assert choices.options[0] == [f"Which word comes first? {word}" for word in WORDS]
     assert (choices.right, choices.about) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_questions_without_four_options_or_without_a_letter_are_no_choices():
+    asked = [Asked("d", QUESTION, "(C) moment"), Asked("d", "Who?", "(A) she"), Asked("e", QUESTION, "none of them")]
+    choices = choices_of_options(asked)
+    assert (choices.documents, choices.about, choices.right) == (["d"], [0], [2])
+
+
+def test_a_file_of_which_nothing_can_be_asked_is_an_error(data):
+    lines(data / "longbench" / "quality.jsonl", [{"context": "d", "input": "Who?", "answers": ["she"]}])
+    (data / "long" / "quality.parquet").unlink()
+    with pytest.raises(ValueError, match="none of 1 rows can be asked as quality"):
+        LONG_TASKS["quality"].read(data)
 
 
 def test_a_document_of_two_questions_is_one(data):
@@ -125,6 +138,15 @@ def test_a_document_is_the_mean_of_its_windows(reader):
     assert np.bincount(told.of).tolist() == [-(-len(cut) // reader.length), 1]
     np.testing.assert_allclose(told.mean()[1], reader.pooled(["moment"], "mean")[0], rtol=1e-5)
     np.testing.assert_allclose(told.mean()[0], told.vectors[told.of == 0].mean(axis=0), rtol=1e-5)
+
+
+def test_token_windows_read_no_concepts(reader):
+    told = token_windows(reader, ["concept token", "moment"])
+    np.testing.assert_allclose(told.mean(), reader.token_means(["concept token", "moment"]), rtol=1e-5)
+
+
+def test_a_text_without_a_token_has_a_vector(reader):
+    assert windows(reader, ["", "moment"]).mean().shape == (2, 16)
 
 
 def test_reading_a_long_document_whole_leaves_the_model_as_it_was(reader):
