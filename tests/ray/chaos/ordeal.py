@@ -13,7 +13,7 @@ import psutil
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.drill import Drill, Result
-from cogito_ray.runtime.worker import Job, train
+from cogito_ray.runtime.worker import Job, Place, train
 
 Driver = subprocess.Popen[bytes]
 Strike = Callable[[Driver, Drill], None]
@@ -21,6 +21,7 @@ WORKER, TRIAL, CONTROLLER, DATA_TASK = (
     f"ray::{name}" for name in ("RayTrainWorker", "ImplicitFunc", "TrainController", "ReadRange->MapBatches")
 )
 PATIENCE_S = 170
+BY_ITSELF, AGAIN = "went on by itself", "went on with the same command"
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,43 @@ class Fault:
 
 @dataclass
 class Ordeal:
-    """One run, how often its command was given, and how long all of it took."""
+    """One run under fire."""
 
     drill: Drill
     environment: dict[str, str] = field(default_factory=dict)
-    commands: int = 0
-    seconds: float = 0.0
+    struck_at: float = 0.0
+    reached: int = 0
+    """Step reported when it was struck."""
+    lost_s: float | None = None
+    """From the strike until the run was further than that."""
 
     def suffer(self, strike: Strike, *, at: int) -> int:
         """Give the command, strike when step `at` is reported, wait for the end: its exit status."""
         with self._command() as driver:
             self.drill.wait_for(at, seconds=PATIENCE_S, alive=lambda: driver.poll() is None)
+            self.struck_at = time.monotonic()
             strike(driver, self.drill)
-            return driver.wait(PATIENCE_S)
+            self.reached = self._step()
+            return self._end_of(driver)
 
     def finish(self) -> Result:
         """Give the command, undisturbed."""
         with self._command() as driver:
-            status = driver.wait(PATIENCE_S)
+            status = self._end_of(driver)
         assert status == 0, self.said()
         return self.drill.result()
+
+    def _end_of(self, driver: Driver) -> int:
+        while driver.poll() is None and self.lost_s is None:
+            if self._step() > self.reached:
+                self.lost_s = time.monotonic() - self.struck_at
+            assert time.monotonic() < self.struck_at + 2 * PATIENCE_S, self.said()
+            time.sleep(0.02)
+        return driver.wait(PATIENCE_S)
+
+    def _step(self) -> int:
+        trial = self.drill.trial()
+        return trial.step if trial else 0
 
     def said(self) -> str:
         """The end of what the command wrote."""
@@ -65,19 +83,17 @@ class Ordeal:
 
     @contextlib.contextmanager
     def _command(self) -> Iterator[Driver]:
-        began, driver = time.monotonic(), self.drill.driver(**self.environment)
-        self.commands += 1
+        driver = self.drill.driver(**self.environment)
         try:
             yield driver
         finally:
-            self.seconds += time.monotonic() - began
             kill_all(driver)
 
 
 def bare_result(run: RunSpec, storage: Path) -> Result:
     """What the run comes to in this process: no Ray, nothing that could be struck."""
     drill, told = Drill(run, f"bare-{run.digest()}", storage), []
-    train(Job(run, storage, drill.home.folder), told.append)
+    train(Job(run, storage, drill.home.folder), told.append, Place())
     return Result(drill.weights(), told[-1].rows, told[-1].step)
 
 

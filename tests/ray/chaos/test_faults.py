@@ -60,12 +60,13 @@ def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", TRIES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_struck_run_ends_as_if_nothing_had_happened(befall, fault, seed):
-    same(*befall(fault, FAULTS[fault], seed))
+def test_a_struck_run_ends_as_if_nothing_had_happened(befall, bare, fault, seed):
+    same(befall(fault, FAULTS[fault], seed), bare)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", TRIES)
-def test_a_shard_torn_under_the_run_is_built_again_by_the_same_command(befall, own_storage, seed):
-    same(*befall("a token shard is torn under the run", Fault(tears_shard, survived=False), seed, below=own_storage))
+def test_a_shard_torn_under_the_run_is_built_again_by_the_same_command(befall, bare, own_storage, seed):
+    fault = Fault(tears_shard, survived=False)
+    same(befall("a token shard is torn under the run", fault, seed, below=own_storage), bare)
