@@ -34,7 +34,7 @@ FIRST_SEED = 100
 SEARCHES: dict[str, dict[str, Any]] = {
     "random": {"search": {"sampler": "random"}, "early_stopping": {"kind": "none"}},
     "tpe": {"early_stopping": {"kind": "none"}},
-    "random, asha": {"search": {"sampler": "random"}},
+    "ours, stopping": {"early_stopping": {"kind": "asha", "first_rung": 15, "eta": 2, "mode": "stop"}},
     "ours": {},
 }
 
