@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,6 +12,7 @@ from rich.text import Text
 from cogito_ray.records.evaluations import Scored
 from cogito_ray.records.ranking import Ranking, Row, plain, rank
 from cogito_ray.records.record import Record
+from cogito_ray.sweeps.forecast import Forecast
 
 COLOURS = {"completed": "green", "unfinished": "yellow", "stopped": "cyan", "failed": "red"}
 WORDS = {"unfinished": "running"}
@@ -68,6 +70,36 @@ def figure(row: Row, metric: str) -> str:
     value, interval = (row.values | row.metrics)[metric], row.spread.get(metric)
     spread = f" ±{interval.high - interval.mean:.2g}" if interval else ""
     return "" if value is None else plain(value) + spread
+
+
+def forecast(found: Forecast, *, free_bytes: int, done: datetime) -> RenderableType:
+    """Two measured corners, and what the sweep comes to if all trials were like one or the other."""
+    ends = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("measured, few steps each", "cheapest", "dearest"):
+        ends.add_column(name, justify="left" if name.startswith("measured") else "right", no_wrap=True)
+    corners = (found.cheapest, found.dearest)
+    ends.add_row("seconds a step", *(f"{corner.measured.step_s:.3g}" for corner in corners))
+    ends.add_row("seconds a report", *(f"{corner.measured.report_s:.3g}" for corner in corners))
+    ends.add_row("a whole trial, minutes", *(f"{corner.seconds / 60:.3g}" for corner in corners))
+    ends.add_row("peak memory, MB", *(f"{corner.measured.peak_bytes / 1e6:,.0f}" for corner in corners))
+    ends.add_row("peak GPU memory, MB", *(f"{corner.measured.gpu_peak_bytes / 1e6:,.0f}" for corner in corners))
+    ends.add_row("checkpoint, MB", *(f"{corner.measured.checkpoint_bytes / 1e6:,.1f}" for corner in corners))
+    hours, unit = (found.gpu_hours, "GPU-hours") if found.gpu_hours.high else (found.cpu_hours, "CPU-hours")
+    lines = [
+        f"Measured on {found.note}.",
+        f"{found.sweep.budget.trials} trials, {found.at_once} at a time; early stopping leaves about {found.share:.0%} "
+        f"of their steps, and all comes to {found.whole_trials:.1f} whole trials.",
+        f"Forecast: {hours.low:.3g} to {hours.high:.3g} {unit}, {found.wall_s.low / 60:.3g} to "
+        f"{found.wall_s.high / 60:.3g} minutes; started now, done by {done:%Y-%m-%d %H:%M}.",
+        f"The whole grid: {found.grid_points:,} points, {found.grid_hours.low:.3g} to {found.grid_hours.high:.3g} "
+        f"{unit}.",
+        f"Disk: at most {found.disk_bytes / 1e9:.3g} GB of {free_bytes / 1e9:.3g} GB free. "
+        f"Memory: at most {found.memory_bytes / 1e9:.3g} GB at a time.",
+    ]
+    alarms = [f"The budget would end it early: {found.cut}."] if found.cut else []
+    if found.disk_bytes > free_bytes:
+        alarms.append("The disk is too small: set budget.disk, or training.checkpoints.keep: 1.")
+    return Group(ends, *(Text(line) for line in lines), *(Text(line, style="bold red") for line in alarms))
 
 
 def _said(row: Row) -> str:

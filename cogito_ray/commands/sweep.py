@@ -1,22 +1,56 @@
 """cogito-ray sweep: runs a sweep, or what is left of it."""
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app
+import json
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cogito_ray.commands import screen
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.files import load_either
+from cogito_ray.sweeps.spec import SweepSpec
 
 
 @app.command(epilog="Example: cogito-ray sweep search_spaces/quickstart.yaml")
-def sweep(file: File, storage: Storage = RUNS, as_json: AsJson = False) -> None:
+def sweep(
+    file: File,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure two short runs, forecast what the sweep costs; start nothing.")
+    ] = False,
+    storage: Storage = RUNS,
+    as_json: AsJson = False,
+) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
     from cogito_ray.runtime.sweep import home_of, run_sweep
 
     spec = load_either(file)
     if isinstance(spec, RunSpec):
         raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
+    if dry_run:
+        _forecast(spec, storage, as_json=as_json)
+        return
     home = home_of(spec, storage)
     known = home.recorded()
     with watching(home.ledger, quiet=as_json) as stage:
         record = run_sweep(spec, storage, stage.tell)
     conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)
+
+
+def _forecast(spec: SweepSpec, storage: Path, *, as_json: bool) -> None:
+    """What the sweep would cost, from two short measured runs."""
+    from cogito_ray.runtime.forecast import forecast
+
+    found = forecast(spec, storage)
+    if as_json:
+        print(json.dumps(found.told()))
+        return
+    there = next(folder for folder in (storage.absolute(), *storage.absolute().parents) if folder.exists())
+    done = datetime.fromtimestamp(time.time() + found.wall_s.high)
+    out.print(screen.forecast(found, free_bytes=shutil.disk_usage(there).free, done=done))
