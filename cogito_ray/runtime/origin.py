@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.run import RunSpec
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.training.start_from import Start
+from cogito_ray.training.start_from import Start, StartFromSpec
 
 
 def refuse_torn(runs: Iterable[RunSpec]) -> None:
@@ -26,6 +27,17 @@ def refuse_misfits(runs: Iterable[RunSpec], storage: Path) -> None:
 def _faults(run: RunSpec, storage: Path) -> list[str]:
     if run.start_from is None:
         return []
-    vocabulary = Corpus.open(run.data, storage).vocabulary
-    total = TotalLoss(run.model.build(vocabulary, run.data.length), run.loss)
-    return Start.read(run.start_from).faults(total)
+    corpus = Corpus.open(run.data, storage)
+    total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
+    return Start.read(run.start_from).faults(total) + _tokenizer_faults(run.start_from, corpus)
+
+
+def _tokenizer_faults(spec: StartFromSpec, corpus: Corpus) -> list[str]:
+    """Weights of words mean nothing to another tokenizer. What has no ledger above it cannot be asked for its own."""
+    try:
+        found = Checkpoint.at(Path(spec.folder))
+        theirs = Corpus.open(found.run.data, found.ledger.parents[1]).tokenizer_folder.name
+    except FileNotFoundError:
+        return []
+    ours = corpus.tokenizer_folder.name
+    return [] if theirs == ours else [f"{spec.folder} was trained with tokenizer {theirs}, this run has {ours}"]
