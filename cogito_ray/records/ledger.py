@@ -137,6 +137,16 @@ class PromotionCertified(Spec):
         return cls(goal=goal, verdict=found.verdict, **numbers)
 
 
+class CheckpointsPruned(Spec):
+    """Checkpoints that were not needed are deleted, to keep the sweep within its bytes."""
+
+    event: Literal["checkpoints_pruned"] = "checkpoints_pruned"
+    at: float
+    trial: str
+    steps: tuple[int, ...]
+    bytes: int
+
+
 COMPLETE = "complete"
 """Cause of a SweepClosed that leaves nothing to do."""
 
@@ -208,7 +218,7 @@ class TornLine(Spec):
 
 Event = Annotated[
     SweepOpened | TrialStarted | Reported | TrialEnded | TrialLeft | GateJudged | Promoted | PromotionCertified
-    | SweepClosed | Evaluated | TornLine,
+    | SweepClosed | Evaluated | CheckpointsPruned | TornLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from cogito_ray.records.ledger import (
     COMPLETE,
+    CheckpointsPruned,
     Evaluated,
     Event,
     GateJudged,
@@ -212,7 +213,7 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 _go_on(record, event)
             case Evaluated():
                 record.evaluations.append(event)
-            case TornLine():
+            case TornLine() | CheckpointsPruned():
                 pass
     if not record.openings:
         raise LedgerFault(f"{path}: no sweep was opened in it; is it a sweep's ledger?")

@@ -17,6 +17,7 @@ from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.origin import refuse_misfits
 from cogito_ray.runtime.prepare import prepare
+from cogito_ray.runtime.pruner import Pruner
 from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.runtime.schedulers import EarlyStopping, NoStopping, replayed
 from cogito_ray.runtime.scribe import Scribe
@@ -108,7 +109,8 @@ class _Stages:
     def _tune(self, record: Record, searcher: OptunaSearcher | Listed, scheduler: EarlyStopping | NoStopping) -> str:
         leave = self.home.folder / TRIALS / LEAVE
         leave.unlink(missing_ok=True)
-        treasurer = Treasurer(self.sweep.budget, record, leave, searcher.end)
+        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes)
+        treasurer = Treasurer(self.sweep.budget, record, leave, searcher.end, pruner)
         scribe = Scribe(self.ledger, record, scheduler.causes, lambda: treasurer.gone)
         config = TuneConfig(
             search_alg=searcher,
@@ -119,7 +121,7 @@ class _Stages:
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
         )
         if not searcher.exhausted:
-            _tuner(self.home, config, [treasurer, scribe]).fit()
+            _tuner(self.home, config, [scribe, treasurer]).fit()  # the ledger first: pruning reads it
         return _cause(read(self.home.ledger), treasurer.gone, over=searcher.exhausted)
 
 

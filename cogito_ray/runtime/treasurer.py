@@ -10,15 +10,16 @@ from ray.tune.experiment import Trial
 
 from cogito_ray.records.record import Record
 from cogito_ray.records.spending import spent
+from cogito_ray.runtime.pruner import Pruner
 from cogito_ray.sweeps.budget import HOUR_S, BudgetSpec, Reserved, Spent
 
 
 class Treasurer(Callback):
     """Once something of the budget is gone, `leave` is written, which every trial looks for after each report."""
 
-    def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[], None]):
+    def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[], None], pruner: Pruner):
         """`record`: of the sweep just opened. `end`: called once, so that no further trial starts."""
-        self._budget, self._leave, self._end = budget, leave, end
+        self._budget, self._leave, self._end, self._pruner = budget, leave, end, pruner
         self._before, self._heard = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
         self.gone = ""
@@ -32,6 +33,7 @@ class Treasurer(Callback):
             gpu_hours=self._before.gpu_hours + sum(hours * reserved.gpus for hours, reserved in held),
             cpu_hours=self._before.cpu_hours + sum(hours * reserved.cpus for hours, reserved in held),
             wall_s=self._before.wall_s + now - self._heard,
+            disk_bytes=self._pruner.bytes,
         )
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -40,9 +42,11 @@ class Treasurer(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._settle(trial)
+        self._pruner.look()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._settle(trial)
+        self._pruner.look()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if not self.gone and (gone := self._budget.gone(self.spent())):

@@ -57,6 +57,8 @@ class Spent:
     cpu_hours: float = 0.0
     wall_s: float = 0.0
     """While a driver ran."""
+    disk_bytes: float = 0.0
+    """Of checkpoints that are needed."""
 
 
 class BudgetSpec(Spec):
@@ -72,15 +74,26 @@ class BudgetSpec(Spec):
     wall: DurationText | None = None
     """Time while the sweep runs, over all its starts."""
 
+    disk: SizeText | None = None
+    """For the checkpoints of all trials together. Those of failed and stopped trials go first, then those of trials
+    that others beat; what the best or a resume needs is never deleted."""
+
+    @property
+    def disk_bytes(self) -> float | None:
+        return size(self.disk) if self.disk else None
+
     def gone(self, spent: Spent) -> str:
         """What of it is spent, in words; empty while nothing is."""
         used = {"gpu_hours": spent.gpu_hours, "cpu_hours": spent.cpu_hours, "wall": spent.wall_s / HOUR_S}
         limits = {"gpu_hours": self.gpu_hours, "cpu_hours": self.cpu_hours, "wall": self._wall_hours()}
-        return "; ".join(
+        said = [
             f"budget.{name}: {used[name]:.4g} of {limit:.4g} hours are used"
             for name, limit in limits.items()
             if limit is not None and used[name] >= limit
-        )
+        ]
+        if self.disk_bytes is not None and spent.disk_bytes > self.disk_bytes:
+            said.append(f"budget.disk: checkpoints that are needed take {spent.disk_bytes / 1e9:.3g} GB of {self.disk}")
+        return "; ".join(said)
 
     def _wall_hours(self) -> float | None:
         return seconds(self.wall) / HOUR_S if self.wall else None

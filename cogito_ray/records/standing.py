@@ -1,0 +1,20 @@
+"""What each trial's checkpoints are still good for, told from the ledger."""
+
+from cogito_ray.records.ledger import Status
+from cogito_ray.records.ranking import rank
+from cogito_ray.records.record import Record
+from cogito_ray.sweeps.quota import Standing, Worth
+
+ENDED: dict[Status, Worth] = {"failed": Worth.FAILED, "stopped": Worth.STOPPED, "completed": Worth.BEATEN}
+
+
+def standings(record: Record) -> dict[str, Standing]:
+    """Of every trial and further run, by name."""
+    ranking = rank(record)
+    best = {row.trial for row in ranking.best}
+    places = {row.trial: place for place, row in enumerate(ranking.rows)}
+    found = {}
+    for name, trial in (record.trials | record.replicates).items():
+        worth = Worth.NEEDED if trial.end is None or name in best else ENDED[trial.end.status]
+        found[name] = Standing(worth, places.get(name, len(places)))
+    return found

@@ -1,0 +1,55 @@
+"""Which checkpoints of a whole sweep go when they are too many bytes. Pure.
+
+What can still be needed stays, whatever the quota: the newest checkpoint of every trial that is not over, and of the
+best ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Worth(IntEnum):
+    """Of a trial's checkpoints, least first."""
+
+    FAILED = 0
+    STOPPED = 1
+    BEATEN = 2
+    """Completed, but others are better; also the further runs of finalists."""
+    NEEDED = 3
+    """The best, and all that are not over: their newest one stays."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    worth: Worth
+    place: int = 0
+    """Among equals in worth, the larger goes first."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint on disk."""
+
+    trial: str
+    step: int
+    size: int
+    """Bytes."""
+
+
+def pruned(stored: Sequence[Stored], standing: Mapping[str, Standing], quota: float) -> list[Stored]:
+    """Those to delete, in that order, until the rest is at most `quota` bytes or all of it is needed."""
+    newest: dict[str, int] = {}
+    for one in stored:
+        newest[one.trial] = max(one.step, newest.get(one.trial, -1))
+
+    def order(one: Stored) -> tuple[Worth, int, int]:
+        return standing[one.trial].worth, -standing[one.trial].place, one.step
+
+    needed = {one for one in stored if standing[one.trial].worth is Worth.NEEDED and one.step == newest[one.trial]}
+    over, found = sum(one.size for one in stored) - quota, list[Stored]()
+    for one in sorted(set(stored) - needed, key=order):
+        if over > 0:
+            found.append(one)
+            over -= one.size
+    return found

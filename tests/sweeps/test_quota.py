@@ -1,0 +1,40 @@
+"""Which checkpoints go when they are too many bytes."""
+
+import pytest
+
+from cogito_ray.sweeps.quota import Standing, Stored, Worth, pruned
+
+STANDING = {
+    "failed": Standing(Worth.FAILED),
+    "stopped": Standing(Worth.STOPPED),
+    "second": Standing(Worth.BEATEN, 1),
+    "last": Standing(Worth.BEATEN, 9),
+    "best": Standing(Worth.NEEDED, 0),
+    "running": Standing(Worth.NEEDED, 2),
+}
+STORED = [Stored(trial, step, 10) for trial in STANDING for step in (100, 200)]
+
+
+def left(quota):
+    gone = pruned(STORED, STANDING, quota)
+    return {(one.trial, one.step) for one in STORED if one not in gone}
+
+
+def test_within_the_quota_nothing_goes():
+    assert pruned(STORED, STANDING, 120) == []
+
+
+def test_no_more_goes_than_is_over():
+    assert len(pruned(STORED, STANDING, 111)) == 1
+    assert len(pruned(STORED, STANDING, 100)) == 2
+
+
+def test_the_least_worth_go_first_and_of_each_trial_the_older():
+    order = [(one.trial, one.step) for one in pruned(STORED, STANDING, 0)]
+    assert order[:8] == [(trial, step) for trial in ("failed", "stopped", "last", "second") for step in (100, 200)]
+    assert order[8:] == [("running", 100), ("best", 100)]
+
+
+@pytest.mark.parametrize("quota", [0, 5, 20])
+def test_what_a_resume_or_the_winner_needs_stays_whatever_the_quota(quota):
+    assert left(quota) == {("best", 200), ("running", 200)}
