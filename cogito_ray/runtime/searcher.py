@@ -183,8 +183,9 @@ class OptunaSearcher(Searcher):
     def _first_unlike(self, had: set[str], asks: int) -> Trial | None:
         for _ in range(asks):
             trial = self._study.ask(self._sweep.distributions())
-            name = self._run(self._sample(trial, len(had))).digest()
-            if name not in had:
+            sample = self._sample(trial, len(had))
+            name = "" if self._sweep.leaves_out(sample) else self._run(sample).digest()
+            if name and name not in had:
                 trial.set_user_attr("place", len(had))
                 trial.set_user_attr("trial", name)
                 return trial

@@ -8,6 +8,7 @@ from graphlib import CycleError
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
@@ -51,9 +52,26 @@ def faults(sweep: SweepSpec) -> list[str]:
     """Each as `dotted place: what is wrong; way out`, no line twice."""
     axes = {path: list(_axis_faults(sweep, path)) for path in sweep.space}
     found = [line for lines in axes.values() for line in lines] + _cycle(sweep)
+    found += _without_faults(sweep)
     if not found:
         found += [*_grid_faults(sweep), *_corner_faults(sweep)]
     return list(dict.fromkeys([*found, *_many_goals_faults(sweep), *_start_faults(sweep), *_seed_faults(sweep)]))
+
+
+def _without_faults(sweep: SweepSpec) -> Iterator[str]:
+    for index, hole in enumerate(sweep.without):
+        if len(hole) < 2:
+            yield f"without.{index}: names {len(hole)} axes, but a combination has two; change the axis itself instead"
+        for path, value in hole.items():
+            place = f"without.{index}.{path}"
+            if path not in sweep.space:
+                yield f"{place}: no axis of this space; name one of {', '.join(sweep.space)}"
+            elif isinstance(sweep.space[path].distribution(), FloatDistribution):
+                yield f"{place}: a sampler draws its numbers inexactly; list them with choice"
+            elif value not in (listed := sweep.space[path].values() or ()):
+                yield f"{place}: {value!r} is not one of its values {list(listed)}"
+    if not any(True for _ in sweep.corners()):
+        yield "without: leaves nothing of the space; take out one of its combinations"
 
 
 def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:

@@ -76,6 +76,9 @@ class SweepSpec(Spec):
     """A RunSpec, or one that `space` completes."""
     space: dict[str, Domain] = Field(min_length=1)
     """How each dotted path of the run varies."""
+    without: tuple[Sample, ...] = ()
+    """Combinations that are left out, such as `{objective: tsdae, model.decoder: perceiver}`: every point of the space
+    that has all the values of one of them."""
     search: SearchSpec = SearchSpec()
     goals: tuple[GoalSpec, ...]
     """What trials are ranked by. Several give no winner but a front: trials that no other beats in every goal."""
@@ -146,7 +149,7 @@ class SweepSpec(Spec):
         for one, two in combinations(extremes, 2) if len(extremes) > 1 else [tuple(extremes) * 2]:
             for values in product(extremes[one], extremes[two]):
                 corner = first | dict(zip((one, two), values, strict=True))
-                if (key := digest(corner)) not in seen:
+                if (key := digest(corner)) not in seen and not self.leaves_out(corner):
                     seen.add(key)
                     yield corner
 
@@ -156,7 +159,12 @@ class SweepSpec(Spec):
         Trial number n (from 0) takes the values of cell n modulo their number; a sampler draws the rest.
         """
         crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
-        return [dict(zip(crossed, values, strict=True)) for values in product(*crossed.values())]
+        cells: list[Sample] = [dict(zip(crossed, values, strict=True)) for values in product(*crossed.values())]
+        return [cell for cell in cells if not self.leaves_out(cell)]
+
+    def leaves_out(self, sample: Sample) -> bool:
+        """Is it one of those that the sweep does `without`?"""
+        return any(hole.items() <= sample.items() for hole in self.without)
 
     def crossed(self) -> list[str]:
         """Paths whose values come from `cells`."""

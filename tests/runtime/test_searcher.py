@@ -306,3 +306,13 @@ def test_after_a_killed_driver_who_waited_still_waits_and_is_promoted_like_befor
     names.append(pause(second, policy, 1, 2.0))
     assert len(set(names)) == 2
     assert second.suggest("t2")["trial"] == names[0]
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+def test_no_sampler_hands_out_what_the_sweep_does_without(kind):
+    space = {"model.concepts": {"choice": [4, 8]}, "objective.rate": {"choice": [0.3, 0.6, 0.9]}}
+    hole = {"model.concepts": 4, "objective.rate": 0.6}
+    search = searcher(sweep(space=space, without=[hole], search={"sampler": kind}, budget={"trials": 30}))
+    samples = [config["sample"] for n in range(30) if (config := run(search, f"t{n}"))]
+    assert len(samples) == 5
+    assert hole not in samples

@@ -1,6 +1,7 @@
 """Sweeps: trials, corners, cells and corpora of a space, and what is refused before anything starts."""
 
 import copy
+import itertools
 
 import pytest
 from pydantic import ValidationError
@@ -283,3 +284,38 @@ def test_ratios_in_a_circle_are_refused():
 def test_a_sample_must_name_exactly_the_paths_of_the_space():
     with pytest.raises(ValueError, match=r"look at model\.width, objective\.rate"):
         sweep().trial({"model.width": 64})
+
+
+PAIRS = {
+    "objective": {"preset": {"tsdae": {"kind": "tsdae"}, "mlm": {"kind": "mlm"}}},
+    "model.decoder": {"preset": {"places": {"kind": "position"}, "reader": {"kind": "perceiver"}}},
+}
+"""tsdae shows no tokens, which the perceiver reads."""
+UNSOUND = {"objective": "tsdae", "model.decoder": "reader"}
+KNOWS = [{"metric": "eval/word_content_auc", "mode": "max"}]
+
+
+def test_a_combination_left_out_is_neither_tried_nor_run_and_need_not_be_sound():
+    assert any("reads ['ids']" in line for line in faults(space=PAIRS, goals=KNOWS))
+    spec = sweep(space=PAIRS, goals=KNOWS, without=[UNSOUND], search={"sampler": "grid"}, budget={"trials": 3})
+    assert UNSOUND not in spec.cells()
+    assert len(spec.cells()) == len(list(spec.corners())) == 3
+
+
+@pytest.mark.parametrize(
+    ("hole", "fault"),
+    [
+        ({"objective": "tsdae"}, "without.0: names 1 axes"),
+        ({"objective": "tsdae", "seed": 1}, "without.0.seed: no axis of this space"),
+        ({"objective": "nonsense", "model.decoder": "reader"}, "without.0.objective: 'nonsense' is not one of"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(hole, fault):
+    found = faults(space=PAIRS, goals=KNOWS, without=[UNSOUND, hole][::-1])
+    assert any(line.startswith(fault) for line in found)
+
+
+def test_a_space_of_which_nothing_is_left_is_refused():
+    pairs = itertools.product(("tsdae", "mlm"), ("places", "reader"))
+    holes = [{"objective": what, "model.decoder": reader} for what, reader in pairs]
+    assert any(line.startswith("without: leaves nothing") for line in faults(space=PAIRS, goals=KNOWS, without=holes))
