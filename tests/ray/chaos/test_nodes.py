@@ -20,7 +20,6 @@ from ordeal import (
     kills,
     kills_driver,
     pauses,
-    step_for,
     wait_until,
 )
 from ray.cluster_utils import Cluster
@@ -121,17 +120,20 @@ def test_an_elastic_run_goes_on_with_a_node_less(befall, bare, nodes, seed):
 
 
 @pytest.mark.parametrize("seed", TRIES)
-def test_a_lost_head_ends_the_command_which_goes_on_in_another_instance(base, bare, storage, record_property, seed):
-    """Without an external Redis the head's state dies with it, and every node leaves."""
+def test_a_lost_head_ends_the_command_which_goes_on_in_another_instance(base, storage, record_property, seed):
+    """Without an external Redis the head's state dies with it, and every node leaves, after some seconds alone."""
     name = "the head is killed, a new instance is started"
     record_property("fault", name)
+    longer = base.training.model_copy(update={"steps": 1500, "report_every": 30, "checkpoint_every": 30})
+    run = RunSpec.model_validate(base.model_dump() | {"training": longer.model_dump()})
     with cluster_of(nodes=2) as cluster:
-        ordeal = Ordeal(Drill(base, f"head-{seed}", storage), {"RAY_ADDRESS": cluster.address})
-        assert ordeal.suffer(kills_the_head(cluster), at=step_for(name, seed, base)) != 0
+        ordeal = Ordeal(Drill(run, f"head-{seed}", storage), {"RAY_ADDRESS": cluster.address})
+        assert ordeal.suffer(kills_the_head(cluster), at=30) != 0
+    assert ordeal.drill.trial().step < longer.steps
     ordeal.environment = {}
-    result = ordeal.finish()
-    assert result.rows == bare.rows
-    assert result.distance(bare) == 0
+    result, alone = ordeal.finish(), bare_result(run, storage)
+    assert result.rows == alone.rows
+    assert result.distance(alone) == 0
     record_property("outcome", AGAIN)
     record_property("lost", ordeal.lost_s)
 
