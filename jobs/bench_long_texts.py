@@ -4,7 +4,8 @@
     python jobs/bench_long_texts.py --train-seconds 60        held-out nats in each quarter of rows of these lengths
 
 Cost: encoding 16384 tokens, in rows of each length; a process of its own measures each. The BERT beside ours has about
-as many parameters. It is left out where shorter rows say that it would take more than --patience seconds.
+as many parameters. It is left out where shorter rows say that it would take more than --patience seconds. MiB is what a
+pass adds to what its process holds; on a CPU, memory that a pass before gave back is not seen.
 Quality: ours (masked tokens, read back by position and token) and a BERT of equal width and depth learn the same
 objective on Python's documentation, in rows of --length and for as many seconds of CPU each; then both fill in the same
 masked tokens of longer rows. Positions of both are squeezed into the trained range. The unigram entropy is what no
