@@ -43,8 +43,8 @@ class FineTuneSpec(Spec):
     patience: PositiveInt = 2
     """Epochs without a lower loss on what is held back, after which training ends."""
     held_back: float = Field(default=0.1, gt=0, lt=1)
-    batch: PositiveInt = 32
-    learning_rate: PositiveFloat = 5e-4
+    batch: PositiveInt = 16
+    learning_rate: PositiveFloat = 1e-3
     """Its largest. Suits encoders of a few million weights; 2e-5 to 5e-5 suits those of a hundred million."""
 
     def suits(self, task: Task) -> bool:
