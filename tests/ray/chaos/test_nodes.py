@@ -57,7 +57,8 @@ def cluster_of(nodes):
         for _ in range(nodes):
             cluster.add_node(num_cpus=2)
         yield cluster
-        cluster.shutdown()
+        for node in [*cluster.worker_nodes, cluster.head_node]:
+            cluster.remove_node(node, allow_graceful=False)  # in good order would take long without a head
 
 
 @pytest.fixture(scope="module")
