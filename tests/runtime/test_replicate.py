@@ -1,0 +1,80 @@
+"""Which further runs are left after an interruption, told from the ledger."""
+
+from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.record import fold
+from cogito_ray.runtime.replicate import Listed, further_runs
+from cogito_ray.sweeps.spec import SweepSpec
+
+NATS = "eval/reconstruction_nats"
+SWEEP = SweepSpec.model_validate(
+    {
+        "name": "tiny",
+        "run": {
+            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
+            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
+            "objective": {"kind": "tsdae"},
+            "training": {"steps": 10},
+        },
+        "space": {"objective.rate": {"choice": [0.3, 0.4, 0.5, 0.6]}},
+        "goals": [{"metric": NATS, "mode": "min"}],
+        "seeds": 2,
+        "budget": {"trials": 4},
+    }
+)
+
+
+def searched():
+    """Events of a search that is over; its best trials have the least rates."""
+    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=origin)]
+    for number, rate in enumerate([0.3, 0.4, 0.5, 0.6]):
+        sample = {"objective.rate": rate}
+        run = SWEEP.trial(sample)
+        told += ran(run.digest(), number, sample, run.model_dump(mode="json"), value=4 + rate)
+    return told
+
+
+def ran(name, number, sample, spec, *, value, replicates=None, ended=True):
+    told = [
+        TrialStarted(at=0.0, trial=name, number=number, sample=sample, spec=spec, replicates=replicates),
+        Reported(trial=name, step=10, seconds=1.0, metrics={NATS: value}),
+        TrialEnded(at=1.0, trial=name, status="completed", step=10),
+    ]
+    return told if ended else told[:2]
+
+
+def again(config, *, ended):
+    named = (config["trial"], config["number"], config["sample"], config["run"])
+    return ran(*named, value=5.0, replicates=config["replicates"], ended=ended)
+
+
+def test_the_better_half_is_due_under_every_other_seed_and_differs_in_nothing_else():
+    due = further_runs(SWEEP, fold(searched()))
+    assert [config["number"] for config in due] == [0, 0, 1, 1]
+    assert len({config["trial"] for config in due}) == 4
+    for config in due:
+        first = SWEEP.trial(config["sample"])
+        assert config["replicates"] == first.digest()
+        assert config["run"] == first.model_copy(update={"seed": config["run"]["seed"]}).model_dump(mode="json")
+        assert config["run"]["seed"] != first.seed
+
+
+def test_after_a_kill_those_that_ended_are_not_run_twice_and_those_that_did_not_are_taken_up_again():
+    one, two, *others = further_runs(SWEEP, fold(searched()))
+    record = fold([*searched(), *again(one, ended=True), *again(two, ended=False)])
+    assert further_runs(SWEEP, record) == [two, *others]
+
+
+def test_what_further_runs_came_to_does_not_change_who_is_run_again():
+    one, two, *others = further_runs(SWEEP, fold(searched()))
+    bad = fold([*searched(), *again(one, ended=True), *again(two, ended=True)])  # trial 0 is now worse than all
+    assert further_runs(SWEEP, bad) == others
+
+
+def test_a_list_is_handed_out_in_order_and_then_or_when_ended_nothing_more():
+    first, second = Listed([{"trial": "a"}, {"trial": "b"}]), Listed([{"trial": "a"}])
+    assert [first.suggest("1"), first.suggest("2")] == [{"trial": "a"}, {"trial": "b"}]
+    assert (first.suggest("3"), first.exhausted) == ("FINISHED", True)
+    second.end()
+    assert (second.suggest("1"), second.exhausted) == ("FINISHED", False)
