@@ -26,7 +26,7 @@ POLL_S = 0.02
 SMALLEST = 1e-30
 
 
-class NoSuchStep(RuntimeError):
+class NoSuchStep(ValueError):
     """A run ended, or time was up, before it came to the step at which it was to be disturbed."""
 
 

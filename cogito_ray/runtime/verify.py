@@ -85,13 +85,14 @@ def resume(course: Course) -> Iterator[Compared]:
     straight, struck = course.drill("straight"), course.drill("driver-killed")
     first, seconds = _trained(straight)
     yield _compared("undisturbed", seconds, first, first)
-    moments, began = course.moments(), time.monotonic()
+    moments, began, here = course.moments(), time.monotonic(), ray.get_runtime_context().gcs_address
     for step in moments:
-        with struck.driver(RAY_ADDRESS=ray.get_runtime_context().gcs_address) as driver:
+        with struck.driver(RAY_ADDRESS=here) as driver:
             struck.wait_for(step, seconds=PATIENCE_S, alive=lambda: driver.poll() is None)
             driver.kill()
-    again, _ = _trained(struck)
-    yield _compared(f"driver killed at {_steps(moments)}", time.monotonic() - began, again, first)
+    with struck.driver(RAY_ADDRESS=here) as driver:
+        driver.wait()
+    yield _compared(f"driver killed at {_steps(moments)}", time.monotonic() - began, _finished(struck), first)
 
 
 def chaos(course: Course) -> Iterator[Compared]:
@@ -131,10 +132,15 @@ def verify(check: Check, run: RunSpec, storage: Path, *, steps: int, times: int,
 
 def _trained(drill: Drill) -> tuple[Result, float]:
     began = time.monotonic()
-    record = pretrain(drill.run, drill.name, drill.storage)
-    if not record.is_complete:
-        raise NoSuchStep(f"{drill.home.folder}: the run did not come to its end; its ledger says why")
-    return drill.result(), time.monotonic() - began
+    pretrain(drill.run, drill.name, drill.storage)
+    return _finished(drill), time.monotonic() - began
+
+
+def _finished(drill: Drill) -> Result:
+    record = drill.record()
+    if record is None or not record.is_complete:
+        raise NoSuchStep(f"{drill.home.folder}: the run did not come to its end; its ledger and driver.log say why")
+    return drill.result()
 
 
 def _compared(what: str, seconds: float, result: Result, first: Result, *, tolerance: float = 0.0) -> Compared:
