@@ -4,7 +4,6 @@ Seconds lost: from the strike until the run was further than when it was struck.
 """
 
 import shutil
-import statistics
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +84,6 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 def _row(fault: str, tries: list[dict[str, object]]) -> str:
     outcomes = sorted({told["outcome"] if told["passed"] else "FAILED" for told in tries})
-    lost = [told["lost"] for told in tries if "lost" in told]
-    seconds = f"{min(lost):.0f} to {max(lost):.0f}, median {statistics.median(lost):.0f}" if lost else ""
+    lost = sorted(told["lost"] for told in tries if told.get("lost") is not None)
+    seconds = ", ".join(f"{each:.0f}" for each in lost)
     return f"| {fault} | {len(tries)} | {', '.join(outcomes)} | {seconds} |\n"
