@@ -20,7 +20,7 @@ Strike = Callable[[Driver, Drill], None]
 WORKER, TRIAL, CONTROLLER, DATA_TASK = (
     f"ray::{name}" for name in ("RayTrainWorker", "ImplicitFunc", "TrainController", "ReadRange->MapBatches")
 )
-PATIENCE_S = 170
+PATIENCE_S = 400
 BY_ITSELF, AGAIN = "went on by itself", "went on with the same command"
 
 

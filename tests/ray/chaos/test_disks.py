@@ -10,7 +10,7 @@ from ordeal import BY_ITSELF
 from cogito_ray.runtime.drill import Drill, Result
 from cogito_ray.runtime.worker import Job, Place, train
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def same(one, other):
 
 
 @pytest.mark.quick
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_process(base, bare, storage):
     drill = Drill(base, "quick", storage)
     ordeal = Ordeal(drill)
@@ -57,7 +57,7 @@ def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", TRIES)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_struck_run_ends_as_if_nothing_had_happened(befall, bare, fault, seed):
@@ -65,7 +65,7 @@ def test_a_struck_run_ends_as_if_nothing_had_happened(befall, bare, fault, seed)
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", TRIES)
 def test_a_shard_torn_under_the_run_is_built_again_by_the_same_command(befall, bare, own_storage, seed):
     fault = Fault(tears_shard, survived=False)

@@ -34,7 +34,7 @@ from cogito_ray.runtime.verify import OTHER_ORDER
 from cogito_ray.sweeps.files import dump
 from cogito_ray.sweeps.spec import SweepSpec
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 TRIES = range(2)
 HEALTH = {
     "RAY_health_check_period_ms": "1000",

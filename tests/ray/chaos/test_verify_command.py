@@ -12,7 +12,7 @@ TRAININGS = {"resume": 2, "chaos": 2, "order": 4}
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("check", TRAININGS)
 def test_a_sound_run_is_verified(base, storage, check):
     file = storage / "verified.yaml"
