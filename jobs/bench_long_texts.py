@@ -97,7 +97,9 @@ class FullAttention(nn.Module):
     def nats(self, view: View) -> Tensor:
         """(B, M)"""
         places = torch.arange(view.visible_ids.shape[1])[None]
-        hidden = self.net.bert(view.visible_ids, position_ids=places).last_hidden_state                     # (B, N, D)
+        kinds = torch.zeros_like(view.visible_ids)                          # else BERT looks for as many as in training
+        read = self.net.bert(view.visible_ids, position_ids=places, token_type_ids=kinds)
+        hidden = read.last_hidden_state                                     # (B, N, D)
         asked = hidden.gather(1, view.target_positions[..., None].expand(-1, -1, hidden.shape[-1]))
         return F.cross_entropy(self.net.cls(asked).mT, view.targets, reduction="none")
 
