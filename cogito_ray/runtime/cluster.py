@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private.state import actors
 from ray.util import placement_group_table
 
 from cogito_ray.run import RunSpec
@@ -19,6 +20,10 @@ DRIVER_CPUS = 0.01
 """Reserved for a process that only waits for its workers (Ray refuses 0)."""
 SPARE_CPUS = 1
 """Never given to trials: drivers and data tasks need room, or everything waits for everything, without a word."""
+
+
+ACTORS = frozenset({"ImplicitFunc", "TrainController", "RayTrainWorker"})
+"""Classes of the actors in which trials and runs live: a trial of Tune's, Ray Train's controller and its workers."""
 
 
 class NoRoom(ValueError):
@@ -69,7 +74,7 @@ def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
 
 
 def left_behind(*, patience_s: float = 20.0) -> list[str]:
-    """Placement groups and resources that are still held although nothing should, after `patience_s` seconds."""
+    """Placement groups, actors of ours and resources that are still held although nothing should, after a while."""
     deadline = time.monotonic() + patience_s
     while (held := _held()) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -77,7 +82,14 @@ def left_behind(*, patience_s: float = 20.0) -> list[str]:
 
 
 def _held() -> list[str]:
-    groups = [f"placement group {key}" for key, group in placement_group_table().items() if group["state"] != "REMOVED"]
+    held = [f"placement group {key}" for key, group in placement_group_table().items() if group["state"] != "REMOVED"]
+    held += [f"actor {key} ({name})" for key, name in _living() if name in ACTORS]
     total, free = ray.cluster_resources(), ray.available_resources()
     taken = {name: total[name] - free.get(name, 0.0) for name in ("CPU", "GPU") if name in total}
-    return groups + [f"{amount:g} {name}" for name, amount in taken.items() if amount > 1e-6]
+    return held + [f"{amount:g} {name}" for name, amount in taken.items() if amount > 1e-6]
+
+
+def _living() -> list[tuple[str, str]]:
+    """Id and class of every living actor that this driver started. Ray's own table: the public one asks a dashboard."""
+    ours, table = ray.get_runtime_context().get_job_id(), actors(actor_state_name="ALIVE")
+    return [(key, str(actor["ActorClassName"])) for key, actor in table.items() if actor["JobID"] == ours]
