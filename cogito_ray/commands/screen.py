@@ -10,12 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from cogito_ray.records.evaluations import Scored
+from cogito_ray.records.ledger import Status
 from cogito_ray.records.ranking import Ranking, Row, plain, rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.forecast import Forecast
 
-COLOURS = {"completed": "green", "unfinished": "yellow", "stopped": "cyan", "failed": "red"}
-WORDS = {"unfinished": "running"}
+COLOURS = {
+    Status.COMPLETED: "green",
+    Status.UNFINISHED: "yellow",
+    Status.STOPPED: "cyan",
+    Status.FAILED: "red",
+}
+WORDS = {Status.UNFINISHED: "running"}
 
 
 def live(record: Record | None, stage: str) -> RenderableType:
@@ -23,7 +29,7 @@ def live(record: Record | None, stage: str) -> RenderableType:
     if record is None or not record.trials:
         return Text(stage, style="dim")
     ranking = rank(record)
-    ended = sum(row.status != "unfinished" for row in ranking.rows)
+    ended = sum(row.status is not Status.UNFINISHED for row in ranking.rows)
     head = f"{len(ranking.rows)} trials started, {ended} over"
     if again := record.replicates.values():
         head += f"; of {len(again)} further runs of the best, {sum(run.end is not None for run in again)} are over"

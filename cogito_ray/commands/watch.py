@@ -10,7 +10,7 @@ from rich.live import Live
 
 from cogito_ray.commands import screen
 from cogito_ray.commands.app import out, stage_of
-from cogito_ray.records.ledger import LedgerFault
+from cogito_ray.records.ledger import LedgerFault, Status
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record, read
 from cogito_ray.text.prepare import Progress
@@ -63,7 +63,7 @@ def _ends(record: Record | None) -> dict[str, str]:
     if record is None:
         return {}
     ranking = rank(record)
-    return {row.trial: screen.ended(row) for row in ranking.rows if row.status != "unfinished"}
+    return {row.trial: screen.ended(row) for row in ranking.rows if row.status is not Status.UNFINISHED}
 
 
 def _known(ledger: Path) -> Record | None:

@@ -8,13 +8,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 from cogito_ray.records.importance import Importances, common_step, values_at
+from cogito_ray.records.ledger import Status
 from cogito_ray.records.ranking import Ranking, Row, plain
 from cogito_ray.records.record import Record, Trial
 from cogito_ray.sweeps.domains import Domain, LogUniform, Scalar
 from cogito_ray.sweeps.goals import GoalSpec
 
 WINNER, COMPLETED, STOPPED, FAILED, CONSTANT = "#e8590c", "#3b82c4", "#8b95a1", "#d6336c", "#2f9e44"
-SYMBOLS = {"stopped": "circle-open", "unfinished": "circle-open", "failed": "x"}
+SYMBOLS: dict[str, str] = {Status.STOPPED: "circle-open", Status.UNFINISHED: "circle-open", Status.FAILED: "x"}
 SCALE = [(0.0, WINNER), (0.35, "#c77f9b"), (1.0, "#3b6fb5")]
 """From the best value to the worst."""
 
@@ -29,7 +30,7 @@ def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
         points = [(step, value) for step, value in trial.curve(metric) if math.isfinite(value)]
         if not points:
             continue
-        cut = row.status in ("stopped", "failed")
+        cut = row.status in (Status.STOPPED, Status.FAILED)
         figure.add_scatter(
             x=[step for step, _ in points],
             y=[value for _, value in points],
@@ -175,7 +176,7 @@ def _is_number(value: Scalar) -> bool:
 def _style(row: Row, ranking: Ranking) -> tuple[str, str, float]:
     if row in ranking.best:
         return ranking.standing, WINNER, 3.5
-    return row.status, {"completed": COMPLETED, "failed": FAILED}.get(row.status, STOPPED), 1.5
+    return row.status, {Status.COMPLETED: COMPLETED, Status.FAILED: FAILED}.get(row.status, STOPPED), 1.5
 
 
 def _symbols(count: int, *, cut: bool) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
+from cogito_ray.records.ledger import Status
 from cogito_ray.records.record import Record, Trial
 
 LEAST_TRIALS = 8
@@ -40,7 +41,7 @@ class Importances:
 
 def common_step(record: Record, metric: str) -> int | None:
     """The last step at which every trial that was not cut short by an accident reported: there, all compare."""
-    sound = [trial for trial in record.trials.values() if trial.status in ("completed", "stopped")]
+    sound = [trial for trial in record.trials.values() if trial.status in (Status.COMPLETED, Status.STOPPED)]
     steps = [{step for step, value in trial.curve(metric) if math.isfinite(value)} for trial in sound]
     return max(set.intersection(*steps), default=None) if steps else None
 

@@ -6,6 +6,7 @@ next. Readers pass over a torn line only there: anywhere else it is damage, and 
 
 import fcntl
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -67,15 +68,25 @@ class Reported(Spec):
     """What happened since the report before, besides training: what was loaded, a restart, a full disk."""
 
 
-Status = Literal["completed", "stopped", "failed"]
+class Status(StrEnum):
+    COMPLETED = "completed"
+    """Ran to its last step."""
+    STOPPED = "stopped"
+    """By early stopping."""
+    FAILED = "failed"
+    """Died, or was ended by a guard."""
+    UNFINISHED = "unfinished"
+    """Started, and not ended yet (or the driver died)."""
+
+
+Ended = Literal[Status.COMPLETED, Status.STOPPED, Status.FAILED]
 
 
 class TrialEnded(Spec):
     event: Literal["trial_ended"] = "trial_ended"
     at: float
     trial: str
-    status: Status
-    """completed: ran to its last step; stopped: by early stopping; failed: died or was killed by a guard."""
+    status: Ended
     step: int
     cause: str = ""
     """Why it was stopped or failed."""
@@ -83,7 +94,7 @@ class TrialEnded(Spec):
     @property
     def complete(self) -> bool:
         """Did it run to its last step?"""
-        return self.status == "completed"
+        return self.status is Status.COMPLETED
 
 
 class TrialLeft(Spec):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from cogito_ray.records.ledger import Status
 from cogito_ray.records.record import Record, Trial
 from cogito_ray.sweeps.domains import Scalar
 from cogito_ray.sweeps.goals import Aim, GoalSpec
@@ -32,7 +33,7 @@ class Row:
     """1 = no other trial beats it in every goal; None for a trial without a rank."""
     trial: str
     number: int
-    status: str
+    status: Status
     values: dict[str, float | None]
     """Each goal's metric at the last report; its mean over further runs, where there are any."""
     step: int
@@ -102,9 +103,9 @@ class Ranking:
             said.append("Trials of front 1 are beaten by no other in every goal; which to prefer is yours to say.")
         if any(row.spread for row in self.rows):
             said.append("Values with an interval are means over further runs with other seeds; they rank first.")
-        if any(row.status == "completed" and row.rank is None for row in self.rows):
+        if any(row.status is Status.COMPLETED and row.rank is None for row in self.rows):
             said.append("Completed trials without a rank break a constraint, or reported no finite value.")
-        if any(row.status == "stopped" for row in self.rows):
+        if any(row.status is Status.STOPPED for row in self.rows):
             said.append(
                 "Trials stopped early have no rank: theirs is the value of an unfinished schedule. "
                 "They were worse than others at the same step; where they would have ended is not known."
@@ -115,7 +116,7 @@ class Ranking:
 def rank(record: Record) -> Ranking:
     """Completed trials by merit, then the infeasible, the stopped, the unfinished and the failed ones."""
     aim, trials = record.aim, list(record.trials.values())
-    completed = [trial for trial in trials if trial.status == "completed"]
+    completed = [trial for trial in trials if trial.status is Status.COMPLETED]
     merits = [aim.merit(_known(record, trial)) for trial in completed]
     layers = {trial.id: front for trial, front in zip(completed, fronts(merits), strict=True) if front}
     sound = [completed[index] for index in by_hypervolume(merits) if completed[index].id in layers]
@@ -168,7 +169,7 @@ def _constant(trials: list[Trial], aim: Aim) -> float | None:
 
 def _order(trial: Trial, aim: Aim) -> tuple[int, int, tuple[float, ...], int]:
     merit = aim.merit(trial.latest())
-    group = {"completed": 0, "stopped": 1, "unfinished": 2}.get(trial.status, 3)
+    group = {Status.COMPLETED: 0, Status.STOPPED: 1, Status.UNFINISHED: 2}.get(trial.status, 3)
     costs = tuple(cost if math.isfinite(cost) else math.inf for cost in merit.costs)
     return group, -trial.step, (not merit.finite, merit.excess, *costs), trial.number
 
@@ -219,7 +220,7 @@ def figures(value: float | None) -> str:
 
 
 def _note(trial: Trial, aim: Aim) -> str:
-    if trial.status == "completed":
+    if trial.status is Status.COMPLETED:
         latest = trial.latest()
         lost = [goal.metric for goal in aim.goals if not math.isfinite(goal.cost(latest))]
         return "; ".join([*(f"reported no finite {metric}" for metric in lost), *aim.broken(latest)])

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -57,9 +56,8 @@ class Trial:
     """Seconds it had run before."""
 
     @property
-    def status(self) -> Status | Literal["unfinished"]:
-        """unfinished: started, and not ended yet (or the driver died)."""
-        return self.end.status if self.end else "unfinished"
+    def status(self) -> Status:
+        return self.end.status if self.end else Status.UNFINISHED
 
     @property
     def cause(self) -> str:

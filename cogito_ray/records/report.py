@@ -12,7 +12,7 @@ from cogito_ray.records.charts import curves, front, importance_bars, parallel
 from cogito_ray.records.evaluations import scored
 from cogito_ray.records.html import chart, environment, write_whole
 from cogito_ray.records.importance import importances
-from cogito_ray.records.ledger import NAME
+from cogito_ray.records.ledger import NAME, Status
 from cogito_ray.records.ranking import Ranking, Row, figures, rank
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.verdicts import looks, stopping
@@ -76,7 +76,7 @@ def headline(ranking: Ranking) -> Headline:
     """What came out, in a sentence."""
     best, constant = ranking.winner, ranking.unigram_nats
     if not ranking.best:
-        completed = sum(row.status == "completed" for row in ranking.rows)
+        completed = sum(row.status is Status.COMPLETED for row in ranking.rows)
         why = f"None of {completed} completed trials is sound" if completed else "No trial ran to its end"
         return Headline(f"{why}, so there is no winner.", alarm=bool(ranking.rows))
     if best is None and len(ranking.goals) == 1:
@@ -134,7 +134,7 @@ def stops(record: Record, ranking: Ranking) -> list[Stop]:
     policy = stopping(record)
     found = []
     for row in ranking.rows:
-        if row.status == "stopped":
+        if row.status is Status.STOPPED:
             rungs = policy.rungs(row.steps or row.step + 1)
             found.append(Stop(row, max((rung for rung in rungs if rung <= row.step), default=None), rungs))
     return found
@@ -142,7 +142,7 @@ def stops(record: Record, ranking: Ranking) -> list[Stop]:
 
 def saved(ranking: Ranking) -> tuple[int, int]:
     """Steps that early stopping spared, and steps that all trials would have taken."""
-    spared = sum((row.steps or row.step) - row.step for row in ranking.rows if row.status == "stopped")
+    spared = sum((row.steps or row.step) - row.step for row in ranking.rows if row.status is Status.STOPPED)
     return spared, sum(row.steps or row.step for row in ranking.rows)
 
 

@@ -5,7 +5,11 @@ from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.quota import Standing, Worth
 
-ENDED: dict[Status, Worth] = {"failed": Worth.FAILED, "stopped": Worth.STOPPED, "completed": Worth.BEATEN}
+ENDED: dict[Status, Worth] = {
+    Status.FAILED: Worth.FAILED,
+    Status.STOPPED: Worth.STOPPED,
+    Status.COMPLETED: Worth.BEATEN,
+}
 
 
 def standings(record: Record) -> dict[str, Standing]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cogito_ray.records.ledger import NAME
+from cogito_ray.records.ledger import NAME, Status
 from cogito_ray.records.record import Record, Trial, read
 
 SENT = "published.json"
@@ -51,7 +51,7 @@ def _send(record: Record, trial: Trial, folder: Path, project: str, *, after: in
         run.log({"step": step} | report.metrics)
     if trial.end is not None:
         run.summary.update({"status": trial.end.status, "cause": trial.end.cause})
-    run.finish(exit_code=int(trial.status == "failed"))
+    run.finish(exit_code=int(trial.status is Status.FAILED))
 
 
 def _wandb() -> Any:

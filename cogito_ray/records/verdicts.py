@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from cogito_ray.records.ledger import GateJudged
+from cogito_ray.records.ledger import GateJudged, Status
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.certificate import Certificate, certify
@@ -47,7 +47,7 @@ def judge(record: Record) -> list[GateJudged]:
 
 def looks(record: Record) -> list[Look]:
     """Certificates of every goal at every rung, or at a few reports spread over a sweep without rungs."""
-    completed = {name: trial for name, trial in record.trials.items() if trial.status == "completed"}
+    completed = {name: trial for name, trial in record.trials.items() if trial.status is Status.COMPLETED}
     steps = max((trial.steps or trial.step for trial in completed.values()), default=0)
     rungs = stopping(record).rungs(steps) or tuple(steps * k // (LOOKS + 1) for k in range(1, LOOKS + 1))
     found = []

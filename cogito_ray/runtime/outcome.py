@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cogito_ray.records.ledger import Status
+from cogito_ray.records.ledger import Ended, Status
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Outcome:
-    status: Status
+    status: Ended
     cause: str
     """Why it failed; empty otherwise."""
     step: int
@@ -51,11 +51,11 @@ def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Out
     last = result or {}
     step = int(last.get("step", 0))
     if "died" in last:
-        return Outcome("failed", str(last["died"]), step)
+        return Outcome(Status.FAILED, str(last["died"]), step)
     if "left" in last:
         return Left(step)
     if error:
-        return Outcome("failed", "its process died or raised; the error is in this trial's folder", step)
+        return Outcome(Status.FAILED, "its process died or raised; the error is in this trial's folder", step)
     if step < steps:
-        return Outcome("stopped", "", step)
-    return Outcome("completed", "", step)
+        return Outcome(Status.STOPPED, "", step)
+    return Outcome(Status.COMPLETED, "", step)

@@ -9,7 +9,7 @@ from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from cogito_ray.records.ledger import Ledger, Reported, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import Ledger, Reported, Status, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
@@ -78,7 +78,7 @@ def _close(home: Home, run: RunSpec, failure: str) -> Record:
     trial = read(home.ledger).trials[run.digest()]
     with Ledger(home.ledger) as ledger:
         if trial.end is None:
-            status = "completed" if trial.step == run.training.steps and not failure else "failed"
+            status = Status.COMPLETED if trial.step == run.training.steps and not failure else Status.FAILED
             ended = TrialEnded(at=time.time(), trial=trial.id, status=status, step=trial.step, cause=failure)
             ledger.append(ended)
         if not failure:
@@ -98,7 +98,8 @@ class _Teller(UserCallback):
         with Ledger(self._path) as ledger:
             if "died" in first:
                 step, cause = first["step"], first["died"]
-                ledger.append(TrialEnded(at=time.time(), trial=self._trial, status="failed", step=step, cause=cause))
+                died = TrialEnded(at=time.time(), trial=self._trial, status=Status.FAILED, step=step, cause=cause)
+                ledger.append(died)
             else:
                 ledger.append(
                     Reported(

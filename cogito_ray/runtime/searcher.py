@@ -15,6 +15,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
+from cogito_ray.records.ledger import Status
 from cogito_ray.records.record import Record
 from cogito_ray.records.record import Trial as Recorded
 from cogito_ray.run import RunSpec
@@ -26,7 +27,11 @@ from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.sweeps.stopping import Policy
 
-STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+STATES = {
+    Status.COMPLETED: TrialState.COMPLETE,
+    Status.STOPPED: TrialState.PRUNED,
+    Status.FAILED: TrialState.FAIL,
+}
 PROPOSALS, DRAWS = 5, 200
 """Times in a row that the sampler, and then a random draw, may repeat a run before the space counts as exhausted."""
 ALIVE = "alive"
@@ -165,7 +170,7 @@ class OptunaSearcher(Searcher):
             self._waited_in_vain(name, verdict)
             reports = self._reports.pop(name)
             last = dict(zip((goal.metric for goal in self._aim.goals), reports[max(reports)], strict=True))
-            self._tell(trial, Outcome("stopped", verdict.cause, max(reports)), last, reports)
+            self._tell(trial, Outcome(Status.STOPPED, verdict.cause, max(reports)), last, reports)
         self._waiting.clear()
 
     def _new(self) -> Trial | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import COMPLETE, Ledger, TrialEnded
+from cogito_ray.records.ledger import COMPLETE, Ledger, Status, TrialEnded
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
@@ -99,7 +99,8 @@ class _Stages:
 
     def _stop(self, trial: str, verdict: Verdict) -> None:
         step = read(self.home.ledger).trials[trial].step
-        self.ledger.append(TrialEnded(at=time.time(), trial=trial, status="stopped", step=step, cause=verdict.cause))
+        over = TrialEnded(at=time.time(), trial=trial, status=Status.STOPPED, step=step, cause=verdict.cause)
+        self.ledger.append(over)
 
     def _pause(self, trial: str) -> None:
         asked = self.home.folder / TRIALS / trial / PAUSED

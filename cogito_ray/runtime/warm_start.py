@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from cogito_ray.records.ledger import NAME
+from cogito_ray.records.ledger import NAME, Status
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.domains import contains
@@ -37,7 +37,7 @@ def _fits(sweep: SweepSpec, trial: Trial) -> bool:
     """Did it end with a finite value, as a point of this space, measured on the same rows?"""
     drawn = sweep.distributions()
     crossed = {path: sweep.space[path].distribution() for path in sweep.crossed()}
-    if trial.status not in ("completed", "stopped") or set(trial.sample) != set(sweep.space):
+    if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.space):
         return False
     if not all(contains(domain, trial.sample[path]) for path, domain in (drawn | crossed).items()):
         return False
@@ -51,7 +51,7 @@ def _fits(sweep: SweepSpec, trial: Trial) -> bool:
 
 
 def _frozen(sweep: SweepSpec, trial: Trial, folder: str) -> FrozenTrial:
-    completed, latest, metric = trial.status == "completed", trial.latest(), sweep.goals[0].metric
+    completed, latest, metric = trial.status is Status.COMPLETED, trial.latest(), sweep.goals[0].metric
     drawn = sweep.distributions()
     return optuna.create_trial(
         state=TrialState.COMPLETE if completed else TrialState.PRUNED,
