@@ -1,11 +1,11 @@
 """A sweep whose trials pause at rungs, under Ray: nothing is trained twice, and everybody ends once."""
 
 import pytest
+from corpora import tiny_run
 
 from cogito_ray.records.ledger import NAME, Reported, TrialEnded, TrialLeft, events
 from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.spec import SweepSpec
-from tests.corpora import tiny_run
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(240)]
 
