@@ -17,9 +17,10 @@ DIGITS = 5
 
 
 def write(analyses: Sequence[Analysis], folder: Path) -> tuple[Path, Path]:
-    """-> the page and the data, in `folder`. ValueError where there are more than two analyses."""
+    """-> the page and the data, in `folder`, made if need be. ValueError where there are more than two analyses."""
     if not 1 <= len(analyses) <= 2:
         raise ValueError(f"an analysis shows one checkpoint or two side by side, got {len(analyses)}")
+    folder.mkdir(parents=True, exist_ok=True)
     told = json.dumps([_rounded(asdict(analysis)) for analysis in analyses], allow_nan=False)
     return write_whole(folder / PAGE, render(analyses)), write_whole(folder / DATA, told + "\n")
 

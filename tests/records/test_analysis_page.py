@@ -59,8 +59,8 @@ def test_a_question_that_was_not_asked_is_said_to_be_so():
 
 
 def test_the_page_asks_the_network_for_nothing(tmp_path):
-    write([made()], tmp_path)
-    page = (tmp_path / "analysis.html").read_text()
+    write([made()], tmp_path / "new")
+    page = (tmp_path / "new" / "analysis.html").read_text()
     assert "<link" not in page
     assert "<script src" not in page
 
