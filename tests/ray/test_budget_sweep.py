@@ -11,7 +11,7 @@ from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.spec import SweepSpec
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def sweep_spec(folder, **budget):

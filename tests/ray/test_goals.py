@@ -8,7 +8,7 @@ from cogito_ray.records.ranking import rank
 from cogito_ray.records.report import write
 from cogito_ray.runtime.sweep import run_sweep
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 
 

@@ -7,7 +7,7 @@ from cogito_ray.records.ledger import NAME, Reported, TrialEnded, TrialLeft, eve
 from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.spec import SweepSpec
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def test_trials_that_pause_are_promoted_from_their_checkpoint_or_end_as_stopped(tmp_path):

@@ -8,7 +8,7 @@ from cogito_ray.run import RunSpec
 from cogito_ray.runtime.home import OtherSettings
 from cogito_ray.runtime.pretrain import pretrain
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def run_spec(folder, **changed):

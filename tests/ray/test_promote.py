@@ -8,7 +8,7 @@ from cogito_ray.runtime.promote import PROMOTED, planned, promote
 from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.spec import SweepSpec
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def test_the_winner_is_trained_at_full_size_once_and_the_sweep_says_so(tmp_path):

@@ -12,7 +12,7 @@ from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.spec import SweepSpec
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def test_finalists_run_again_under_other_seeds_and_more_seeds_add_to_them(tmp_path):

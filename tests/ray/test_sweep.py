@@ -22,7 +22,7 @@ from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.files import dump
 from cogito_ray.sweeps.spec import SweepSpec
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def sweep_spec(folder, **changed):

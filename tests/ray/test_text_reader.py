@@ -12,7 +12,7 @@ from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.pretrain import pretrain
 from cogito_ray.text.raw import RawText
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,7 @@ def test_a_batch_that_workers_cannot_share_is_refused(text: RawText) -> None:
         next(TextReader(text).batches(range(5), batch=10, world=3))
 
 
+@pytest.mark.chaos
 def test_a_run_trains_on_text_of_which_no_tokens_are_kept(tmp_path: Path) -> None:
     """Two workers under Ray Train take their shares of one stream."""
     tree = tiny_run(tmp_path)
