@@ -22,8 +22,9 @@ SPARE_CPUS = 1
 """Never given to trials: drivers and data tasks need room, or everything waits for everything, without a word."""
 
 
-ACTORS = frozenset({"ImplicitFunc", "TrainController", "RayTrainWorker"})
-"""Classes of the actors in which trials and runs live: a trial of Tune's, Ray Train's controller and its workers."""
+ACTORS = frozenset({"ImplicitFunc", "RayTrainWorker"})
+"""Classes of the actors in which trials and workers live. Not Ray Train's controller, which dies with the process that
+started it, and not sooner where that is ours: its handler of interrupts holds on to it."""
 
 
 class NoRoom(ValueError):
