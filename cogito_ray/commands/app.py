@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.files import load_either
+from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.prepare import Progress
 
 app = typer.Typer(
@@ -24,6 +27,14 @@ RUNS = Path("runs")
 PIPED = None if sys.stdout.isatty() else 160
 """Columns where no terminal says how many it has."""
 out, err = (Console(stderr=where, highlight=False, soft_wrap=True, width=PIPED) for where in (False, True))
+
+
+def sweep_in(file: Path) -> SweepSpec:
+    """The sweep that a file says; ValueError for a single run."""
+    spec = load_either(file)
+    if isinstance(spec, RunSpec):
+        raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
+    return spec
 
 
 def stage_of(told: Progress) -> str:

@@ -5,11 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out, sweep_in
 from cogito_ray.records.ranking import figures
 from cogito_ray.records.record import Record
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import load_either
 
 
 @app.command(epilog="Example: cogito-ray promote search_spaces/quickstart.yaml --dry-run")
@@ -24,9 +22,7 @@ def promote(
     from cogito_ray.runtime.promote import planned
     from cogito_ray.runtime.promote import promote as train
 
-    spec = load_either(file)
-    if isinstance(spec, RunSpec):
-        raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
+    spec = sweep_in(file)
     due = planned(spec, storage)
     if not as_json:
         for one in due:
@@ -38,8 +34,10 @@ def promote(
             print(json.dumps([{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]))
         return
     record = train(spec, storage)
+    page = write(storage / spec.name)
     _conclude(record, as_json=as_json)
-    out.print(f"Report: {write(storage / spec.name)}", markup=False)
+    if not as_json:  # which is one object, for scripts
+        out.print(f"Report: {page}", markup=False)
     if not all(told.complete for told in record.promoted.values()):
         raise typer.Exit(1)
 

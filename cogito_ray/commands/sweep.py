@@ -10,11 +10,9 @@ from typing import Annotated
 import typer
 
 from cogito_ray.commands import screen
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out, sweep_in
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import load_either
 from cogito_ray.sweeps.spec import SweepSpec
 
 
@@ -30,9 +28,7 @@ def sweep(
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
     from cogito_ray.runtime.sweep import home_of, run_sweep
 
-    spec = load_either(file)
-    if isinstance(spec, RunSpec):
-        raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
+    spec = sweep_in(file)
     if dry_run:
         _forecast(spec, storage, as_json=as_json)
         return
