@@ -145,20 +145,39 @@ def importance_bars(found: Importances) -> go.Figure | None:
 
 
 def _dimension(path: str, domain: Domain, trials: Sequence[Trial]) -> dict[str, Any]:
-    """One axis of the parallel coordinates; words by their place in the domain, log domains by their exponent."""
-    drawn = [trial.sample[path] for trial in trials]
-    label = ".".join(path.split(".")[-2:])
-    listed = domain.values()
+    """One axis of the parallel coordinates; trials in which it did not vary stand below its other values."""
+    low, high, ticks = _scale(domain)
+    absent = low - (high - low) / 8
+    values = [_height(domain, trial.sample[path]) if path in trial.sample else absent for trial in trials]
+    if absent in values:
+        low, ticks = absent, {absent: "not varied"} | (ticks or {end: f"{end:g}" for end in (low, high)})
+    named = {"tickvals": [*ticks], "ticktext": [*ticks.values()]} if ticks else {}
+    return {"label": ".".join(path.split(".")[-2:]), "values": values, "range": [low, high], **named}
+
+
+def _scale(domain: Domain) -> tuple[float, float, dict[float, str]]:
+    """From where to where an axis goes, and the words on it where numbers would not do."""
     if isinstance(domain, LogUniform):
         low, high = (math.log10(bound) for bound in domain.loguniform)
-        ticks = [low + part * (high - low) / 4 for part in range(5)]
-        exponents = [math.log10(float(str(value))) for value in drawn]
-        return {"label": label, "values": exponents, "range": [low, high], "tickvals": ticks,
-                "ticktext": [f"{10**tick:.2g}" for tick in ticks]}  # fmt: skip
-    if listed and (len(listed) <= 12 or not all(_is_number(value) for value in listed)):
-        return {"label": label, "values": [_place(listed, value) for value in drawn], "tickvals": [*range(len(listed))],
-                "ticktext": [plain(value) for value in listed], "range": [-0.1, len(listed) - 0.9]}  # fmt: skip
-    return {"label": label, "values": drawn, "range": list(domain.extremes())}
+        return low, high, {tick: f"{10**tick:.2g}" for tick in (low + part * (high - low) / 4 for part in range(5))}
+    if listed := _worded(domain):
+        return -0.1, len(listed) - 0.9, {float(place): plain(value) for place, value in enumerate(listed)}
+    low, high = (float(str(end)) for end in domain.extremes())
+    return low, high, {}
+
+
+def _height(domain: Domain, value: Scalar) -> float:
+    """Where a value stands: words by their place in the domain, log domains by their exponent."""
+    if listed := _worded(domain):
+        return _place(listed, value)
+    number = float(str(value))
+    return math.log10(number) if isinstance(domain, LogUniform) else number
+
+
+def _worded(domain: Domain) -> tuple[Scalar, ...]:
+    """The values of an axis that names each; none where it shows numbers."""
+    listed = domain.values() or ()
+    return listed if len(listed) <= 12 or not all(_is_number(value) for value in listed) else ()
 
 
 def _place(listed: tuple[Scalar, ...], value: Scalar) -> int:

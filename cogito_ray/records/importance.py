@@ -67,9 +67,10 @@ def importances(record: Record, metric: str) -> Importances:
     for path, share in sorted(whole.items(), key=lambda item: -item[1]):
         low, high = np.quantile([drawn.get(path, 0.0) for drawn in again], [0.1, 0.9])
         shares.append(Share(path, share, min(float(low), share), max(float(high), share)))
-    few = len(told) < 10 * len(whole)
-    caveat = f"{_trials(len(told))} for {len(whole)} axes are few: read the ranges, not the bars" if few else ""
-    return Importances(tuple(shares), len(told), step, caveat)
+    caveats = [f"{path} varies in some trials only: no share" for path in sorted(set(record.axes) - set(whole))]
+    if len(told) < 10 * len(whole):
+        caveats.append(f"{_trials(len(told))} for {len(whole)} axes are few: read the ranges, not the bars")
+    return Importances(tuple(shares), len(told), step, "; ".join(caveats))
 
 
 def _trials(count: int) -> str:
@@ -81,7 +82,8 @@ def _shares(record: Record, told: list[tuple[Trial, float]], *, seed: int) -> di
     study = optuna.create_study()
     distributions = {path: domain.distribution() for path, domain in record.axes.items()}
     for trial, value in told:
-        study.add_trial(optuna.create_trial(params=trial.sample, distributions=distributions, value=value))
+        varied = {path: distributions[path] for path in trial.sample}
+        study.add_trial(optuna.create_trial(params=trial.sample, distributions=varied, value=value))
     if len({value for _, value in told}) < 2:  # a resample may hold one trial many times
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=seed)

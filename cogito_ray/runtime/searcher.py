@@ -5,12 +5,15 @@ for ever, and passes no constraints. This one also survives the driver: with a s
 way when the driver died are handed out again, as they were.
 """
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
@@ -187,7 +190,7 @@ class OptunaSearcher(Searcher):
 
     def _first_unlike(self, had: set[str], asks: int) -> Trial | None:
         for _ in range(asks):
-            trial = self._study.ask(self._sweep.distributions())
+            trial = self._drawn(len(had))
             sample = self._sample(trial, len(had))
             name = "" if self._sweep.leaves_out(sample) else self._run(sample).digest()
             if name and name not in had:
@@ -196,6 +199,15 @@ class OptunaSearcher(Searcher):
                 return trial
             self._study.tell(trial, state=TrialState.FAIL)
         return None
+
+    def _drawn(self, place: int) -> Trial:
+        """A fresh one, with a value for every axis that varies there; what others depend on comes first."""
+        drawn, space = self._sweep.distributions(), self._sweep.space
+        trial = self._study.ask({path: domain for path, domain in drawn.items() if not space[path].when})
+        for path in self._sweep.order():
+            if path in drawn and path not in trial.params and space[path].applies(self._sample(trial, place)):
+                suggest(trial, path, drawn[path])
+        return trial
 
     def _handed_out(self) -> list[FrozenTrial]:
         """Trials given to Tune, in any state; not so proposals that repeated a run, nor trials of earlier sweeps."""
@@ -243,13 +255,24 @@ class OptunaSearcher(Searcher):
         return {step: [at[goal] for goal in goals] for step, at in told if set(goals) <= set(at)}
 
 
+def suggest(trial: Trial, path: str, drawn: BaseDistribution) -> None:
+    """Let the sampler draw one more value for the trial."""
+    match drawn:
+        case FloatDistribution():
+            trial.suggest_float(path, drawn.low, drawn.high, step=drawn.step, log=drawn.log)
+        case IntDistribution():
+            trial.suggest_int(path, drawn.low, drawn.high, step=drawn.step, log=drawn.log)
+        case CategoricalDistribution():
+            trial.suggest_categorical(path, drawn.choices)
+
+
 def sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
     """The crossed axes come from the sweep's cells, so under `grid` nothing is left to sample."""
     trials = sweep.budget.trials
-    few = min(10, max(4, trials // 4))
+    few, grouped = min(10, max(4, trials // 4)), any(domain.when for domain in sweep.space.values())
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, constant_liar=True, n_startup_trials=few
+            seed=seed, multivariate=True, group=grouped, constant_liar=True, n_startup_trials=few
         ),
         "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=few),
         "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, trials // 5))),
@@ -257,4 +280,5 @@ def sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
         "random": lambda: RandomSampler(seed=seed),
         "grid": lambda: RandomSampler(seed=seed),
     }
-    return samplers[sweep.search.sampler]()
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of group
+        return samplers[sweep.search.sampler]()

@@ -35,11 +35,9 @@ def earlier_trials(sweep: SweepSpec) -> list[FrozenTrial]:
 
 def _fits(sweep: SweepSpec, trial: Trial) -> bool:
     """Did it end with a finite value, as a point of this space, measured on the same rows?"""
-    drawn = sweep.distributions()
-    crossed = {path: sweep.space[path].distribution() for path in sweep.crossed()}
-    if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.space):
+    if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.axes(trial.sample)):
         return False
-    if not all(contains(domain, trial.sample[path]) for path, domain in (drawn | crossed).items()):
+    if not all(contains(sweep.space[path].distribution(), value) for path, value in trial.sample.items()):
         return False
     try:
         theirs = RunSpec.model_validate(trial.spec)
@@ -52,7 +50,7 @@ def _fits(sweep: SweepSpec, trial: Trial) -> bool:
 
 def _frozen(sweep: SweepSpec, trial: Trial, folder: str) -> FrozenTrial:
     completed, latest, metric = trial.status is Status.COMPLETED, trial.latest(), sweep.goals[0].metric
-    drawn = sweep.distributions()
+    drawn = {path: domain for path, domain in sweep.distributions().items() if path in trial.sample}
     return optuna.create_trial(
         state=TrialState.COMPLETE if completed else TrialState.PRUNED,
         values=[latest[goal.metric] for goal in sweep.goals] if completed else None,

@@ -20,7 +20,20 @@ Sample: TypeAlias = dict[str, Scalar]
 Values = Annotated[tuple[Scalar, ...], Field(min_length=1)]
 
 
-class Choice(Spec):
+class _Domain(Spec):
+    when: dict[str, Scalar | Values] = {}
+    """Where the axis varies: per other axis, the value it must have, or several. Elsewhere the run stays as it is."""
+
+    def applies(self, sample: Sample) -> bool:
+        """Does the axis vary at this point?"""
+        return all(path in sample and sample[path] in values for path, values in self.conditions().items())
+
+    def conditions(self) -> dict[str, tuple[Scalar, ...]]:
+        """The values that other axes may have where this one varies."""
+        return {path: values if isinstance(values, tuple) else (values,) for path, values in self.when.items()}
+
+
+class Choice(_Domain):
     """One of these values."""
 
     choice: Values
@@ -43,7 +56,7 @@ class Choice(Spec):
         return CategoricalDistribution(self.choice)
 
 
-class Grid(Spec):
+class Grid(_Domain):
     """Every one of these values, crossed with the other grids and with the sampled axes: never left to the sampler."""
 
     grid: Values
@@ -63,7 +76,7 @@ class Grid(Spec):
         return CategoricalDistribution(self.grid)
 
 
-class Preset(Spec):
+class Preset(_Domain):
     """One of these sub-trees, drawn by its name; it replaces what `run` has at the path."""
 
     preset: dict[str, JsonValue] = Field(min_length=1)
@@ -78,7 +91,7 @@ class Preset(Spec):
         return CategoricalDistribution(tuple(self.preset))
 
 
-class Uniform(Spec):
+class Uniform(_Domain):
     """A number between two bounds, both included; with `step`, one of low, low + step, ... up to high."""
 
     uniform: tuple[float, float]
@@ -101,7 +114,7 @@ class Uniform(Spec):
         return FloatDistribution(low, high, step=self.step)
 
 
-class LogUniform(Spec):
+class LogUniform(_Domain):
     """A number between two positive bounds, its logarithm drawn uniformly."""
 
     loguniform: tuple[float, float]
@@ -124,7 +137,7 @@ class LogUniform(Spec):
         return FloatDistribution(*self.loguniform, log=True)
 
 
-class RandInt(Spec):
+class RandInt(_Domain):
     """A whole number between two bounds, both included (as in Optuna, not in Ray); with `step`, every step-th one."""
 
     randint: tuple[int, int]
@@ -170,7 +183,7 @@ class UniformOf(Spec):
         return Uniform(uniform=self.uniform, step=self.step)
 
 
-class Ratio(Spec):
+class Ratio(_Domain):
     """A fraction of the number at another path, rounded where the setting is a whole number.
 
     Drawing fractions instead of sizes keeps the axis meaningful while the other path varies too.
@@ -253,7 +266,7 @@ def contains(drawn: BaseDistribution, value: Scalar) -> bool:
 
 
 def reads(domain: Domain) -> tuple[str, ...]:
-    """Dotted paths that must be set before this domain's value can be."""
+    """Dotted paths of numbers that this domain's value is a share of."""
     return (domain.ratio.of,) if isinstance(domain, Ratio) else ()
 
 

@@ -50,9 +50,10 @@ KNOWN_OF_ALL = "eval/word_content_auc"
 
 def faults(sweep: SweepSpec) -> list[str]:
     """Each as `dotted place: what is wrong; way out`, no line twice."""
-    axes = {path: list(_axis_faults(sweep, path)) for path in sweep.space}
-    found = [line for lines in axes.values() for line in lines] + _cycle(sweep)
-    found += _without_faults(sweep)
+    found = [line for path in sweep.space for line in (*_axis_faults(sweep, path), *_when_faults(sweep, path))]
+    found += _cycle(sweep)
+    if not found:
+        found = list(_without_faults(sweep))
     if not found:
         found += [*_grid_faults(sweep), *_corner_faults(sweep)]
     return list(dict.fromkeys([*found, *_many_goals_faults(sweep), *_start_faults(sweep), *_seed_faults(sweep)]))
@@ -63,15 +64,34 @@ def _without_faults(sweep: SweepSpec) -> Iterator[str]:
         if len(hole) < 2:
             yield f"without.{index}: names {len(hole)} axes, but a combination has two; change the axis itself instead"
         for path, value in hole.items():
-            place = f"without.{index}.{path}"
-            if path not in sweep.space:
-                yield f"{place}: no axis of this space; name one of {', '.join(sweep.space)}"
-            elif isinstance(sweep.space[path].distribution(), FloatDistribution):
-                yield f"{place}: a sampler draws its numbers inexactly; list them with choice"
-            elif value not in (listed := sweep.space[path].values() or ()):
-                yield f"{place}: {value!r} is not one of its values {list(listed)}"
+            yield from _value_faults(sweep, f"without.{index}.{path}", path, (value,))
     if not any(True for _ in sweep.corners()):
         yield "without: leaves nothing of the space; take out one of its combinations"
+
+
+def _value_faults(sweep: SweepSpec, place: str, path: str, values: tuple[Scalar, ...]) -> Iterator[str]:
+    """What is wrong with asking at `place` whether an axis has one of these values."""
+    if path not in sweep.space:
+        yield f"{place}: no axis of this space; name one of {', '.join(sweep.space)}"
+        return
+    if isinstance(sweep.space[path].distribution(), FloatDistribution):
+        yield f"{place}: a sampler draws its numbers inexactly; list them with choice"
+        return
+    listed = sweep.space[path].values() or ()
+    for value in values:
+        if value not in listed:
+            yield f"{place}: {value!r} is not one of its values {list(listed)}"
+
+
+def _when_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
+    crossed = sweep.crossed()
+    for other, values in sweep.space[path].conditions().items():
+        place = f"space.{path}.when.{other}"
+        yield from _value_faults(sweep, place, other, values)
+        if other in sweep.space and set(values) >= set(sweep.space[other].values() or (None,)):
+            yield f"{place}: holds for every value of {other}; leave it out"
+        if path in crossed and other in sweep.space and other not in crossed:
+            yield f"{place}: grids are crossed before {other} is drawn; make that a grid too, or this one a choice"
 
 
 def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
@@ -108,6 +128,9 @@ def _start_faults(sweep: SweepSpec) -> Iterator[str]:
                 yield f"{place}: no axis that is drawn; name one of {', '.join(drawn) or 'none: all are crossed'}"
             elif not contains(drawn[path], value):
                 yield f"{place}: {value!r} is not in its domain {drawn[path]}"
+            for other, values in sweep.space[path].conditions().items() if path in drawn else ():
+                if other in point and point[other] not in values:
+                    yield f"{place}: does not vary where {other} is {point[other]!r}; leave it out of this point"
 
 
 def metrics_of(run: RunSpec) -> list[str]:
@@ -153,7 +176,7 @@ def _cycle(sweep: SweepSpec) -> list[str]:
     try:
         sweep.order()
     except CycleError as error:
-        return [f"space: ratios go round in a circle: {' of '.join(error.args[1])}; fix one of them under run"]
+        return [f"space: axes depend on each other in a circle: {', '.join(error.args[1])}; fix one of them under run"]
     return []
 
 
@@ -194,8 +217,8 @@ def _blamed(fault: str, where: set[int], corners: list[Sample], sweep: SweepSpec
     for size in range(4):
         for number in sorted(left):
             for paths in combinations(sweep.space, size):
-                held = {path: corners[number][path] for path in paths}
-                same = {n for n, corner in enumerate(corners) if all(corner[p] == v for p, v in held.items())}
+                held = {path: corners[number][path] for path in paths if path in corners[number]}
+                same = {n for n, corner in enumerate(corners) if held.items() <= corner.items()}
                 if left & same and same <= where:
                     left -= same
                     yield _line(fault, held, sweep)

@@ -117,10 +117,10 @@ class SweepSpec(Spec):
 
     def tree(self, sample: Sample) -> Tree:
         """`run` with the sample's values written into it, wide paths before the narrow ones inside them."""
-        if odd := sorted(set(sample) ^ set(self.space)):
-            raise ValueError(f"a sample names every path of the space and no other; look at {', '.join(odd)}")
+        if odd := sorted(set(sample) ^ set(self.axes(sample))):
+            raise ValueError(f"a sample names every axis that varies there and no other; look at {', '.join(odd)}")
         tree = copy.deepcopy(self.run)
-        for path in self.order():
+        for path in (path for path in self.order() if path in sample):
             domain = self.space[path]
             value = setting(domain, sample[path], partial(_number_at, tree))
             for part in above(path):
@@ -129,26 +129,41 @@ class SweepSpec(Spec):
             put(tree, path, round(value) if reads(domain) and _whole(path) and isinstance(value, float) else value)
         return tree
 
+    def axes(self, sample: Sample) -> list[str]:
+        """Those that vary at this point."""
+        return [path for path, domain in self.space.items() if domain.applies(sample)]
+
+    def within(self, sample: Sample) -> Sample:
+        """The sample without axes that do not vary there."""
+        kept: Sample = {}
+        for path in self.order():
+            if path in sample and self.space[path].applies(kept):
+                kept[path] = sample[path]
+        return kept
+
     def order(self) -> tuple[str, ...]:
-        """The axes, each after those it lies in and those its ratio is of. Raises graphlib.CycleError."""
+        """The axes, each after those it lies in, those its ratio is of and those it depends on. Raises CycleError."""
         after = {
             path: [
                 other
                 for other in self.space
-                if path.startswith(f"{other}.") or any(overlap(other, read) for read in reads(domain))
+                if path.startswith(f"{other}.")
+                or other in domain.when
+                or any(overlap(other, read) for read in reads(domain))
             ]
             for path, domain in self.space.items()
         }
         return tuple(TopologicalSorter(after).static_order())
 
-    def corners(self, paths: tuple[str, ...] | None = None) -> Iterator[Sample]:
-        """Points that touch every pair of extremes of every two axes (of `paths`), the others at their first."""
-        extremes = {path: domain.extremes() for path, domain in self.space.items() if paths is None or path in paths}
+    def corners(self) -> Iterator[Sample]:
+        """Points that touch every pair of extremes of every two axes, the others at their first where they vary."""
+        extremes = {path: domain.extremes() for path, domain in self.space.items()}
         first = {path: values[0] for path, values in extremes.items()}
         seen = set()
         for one, two in combinations(extremes, 2) if len(extremes) > 1 else [tuple(extremes) * 2]:
+            there = first | self._where(one) | self._where(two)
             for values in product(extremes[one], extremes[two]):
-                corner = first | dict(zip((one, two), values, strict=True))
+                corner = self.within(there | dict(zip((one, two), values, strict=True)))
                 if (key := digest(corner)) not in seen and not self.leaves_out(corner):
                     seen.add(key)
                     yield corner
@@ -159,8 +174,8 @@ class SweepSpec(Spec):
         Trial number n (from 0) takes the values of cell n modulo their number; a sampler draws the rest.
         """
         crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
-        cells: list[Sample] = [dict(zip(crossed, values, strict=True)) for values in product(*crossed.values())]
-        return [cell for cell in cells if not self.leaves_out(cell)]
+        cells = (self.within(dict(zip(crossed, values, strict=True))) for values in product(*crossed.values()))
+        return [cell for cell in {digest(cell): cell for cell in cells}.values() if not self.leaves_out(cell)]
 
     def leaves_out(self, sample: Sample) -> bool:
         """Is it one of those that the sweep does `without`?"""
@@ -185,14 +200,22 @@ class SweepSpec(Spec):
         for path in reversed(self.order()):
             if path in wanted:
                 wanted |= {other for other in self.space for read in reads(self.space[path]) if overlap(other, read)}
+                wanted |= set(self.space[path].when)
         first = {path: domain.extremes()[0] for path, domain in self.space.items()}
         listed = {path: self.space[path].values() or self.space[path].extremes() for path in sorted(wanted)}
         found: dict[str, DataSpec] = {}
         for values in product(*listed.values()):
-            tree = self.tree(first | dict(zip(listed, values, strict=True)))
+            tree = self.tree(self.within(first | dict(zip(listed, values, strict=True))))
             data = DataSpec.model_validate(tree["data"])
             found.setdefault(corpus_key(data), data)
         return tuple(found.values())
+
+    def _where(self, path: str) -> Sample:
+        """Values of other axes under which the axis varies."""
+        found = {other: values[0] for other, values in self.space[path].conditions().items()}
+        for other in list(found):
+            found = self._where(other) | found
+        return found
 
     def policy(self) -> Policy:
         """A fresh early-stopping policy for this sweep's trials."""

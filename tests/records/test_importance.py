@@ -13,9 +13,9 @@ NATS = "eval/reconstruction_nats"
 SPACE = {"objective.rate": {"uniform": [0.0, 1.0]}, "model.start": {"preset": {"plain": {}, "anchored": {}}}}
 
 
-def record(trials):
+def record(trials, space=SPACE):
     """trials: (sample, {step: value}, status or None) each."""
-    spec = {"goals": [{"metric": NATS, "mode": "min"}], "space": SPACE}
+    spec = {"goals": [{"metric": NATS, "mode": "min"}], "space": space}
     origin = Provenance(commit=None, dirty=False, versions={}, host="here")
     told = [SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin)]
     for number, (sample, curve, status) in enumerate(trials):
@@ -67,3 +67,14 @@ def test_equal_values_leave_nothing_to_explain():
     found = importances(record([(point(n / 10), {10: 1.0}, "completed") for n in range(9)]), NATS)
     assert found.shares == ()
     assert "nothing to explain" in found.caveat
+
+
+def test_an_axis_that_some_trials_lack_has_no_share_and_is_named():
+    draw, trials = random.Random(0), []
+    for number in range(20):
+        sample = {"objective.rate": draw.random(), "model.start": "anchored"}
+        trials.append((sample | ({"model.start.gain": 0.5} if number % 2 else {}), {10: draw.random()}, "completed"))
+    gain = {"model.start.gain": {"uniform": [0.0, 1.0], "when": {"model.start": "anchored"}}}
+    found = importances(record(trials, SPACE | gain), NATS)
+    assert {share.path for share in found.shares} == set(SPACE)
+    assert found.caveat == "model.start.gain varies in some trials only: no share"

@@ -56,7 +56,7 @@ class Page(HTMLParser):
 def sweep(tmp_path):
     """Writes a sweep's ledger of trials (status or None, last value, cause) and returns its page."""
 
-    def written(*trials, unigram=7.3, question="Why?", closed=True, **changed):
+    def written(*trials, unigram=7.3, question="Why?", closed=True, further=None, **changed):
         spec = {
             "name": "tiny", "question": question, "run": {}, "search": {"sampler": "tpe", "seed": 5},
             "goals": [{"metric": NATS, "mode": "min"}], "space": {"objective.rate": {"uniform": [0.0, 1.0]}},
@@ -68,7 +68,7 @@ def sweep(tmp_path):
             for number, (status, value, cause) in enumerate(trials):
                 name, last = f"t{number}", 40 if status == "completed" else 20
                 run = {"training": {"steps": 40}, "objective": {"rate": 0.125 + number / 8}, "seed": 3}
-                sample = {"objective.rate": 0.125 + number / 8}
+                sample = {"objective.rate": 0.125 + number / 8} | (further or {}).get(number, {})
                 ledger.append(TrialStarted(at=1.0, trial=name, number=number, sample=sample, spec=run))
                 for step in range(10, last + 1, 10):
                     metrics = {NATS: value + 1 / step - 1 / last, "eval/unigram_nats": unigram, RANK: 2 * value}
@@ -104,6 +104,16 @@ def test_the_winners_settings_stand_there_as_yaml(sweep):
     text = sweep(("completed", 5.0, "")).text
     shown = text.split("The winner's settings")[1].split("The whole run")[0]
     assert yaml.safe_load(shown) == {"objective.rate": 0.125}
+
+
+def test_a_trial_has_an_empty_cell_for_an_axis_that_did_not_vary_in_it(sweep):
+    space = {
+        "objective.rate": {"uniform": [0.0, 1.0]},
+        "model.concepts": {"choice": [7777, 8888], "when": {"objective.rate": 0.25}},
+    }
+    page = sweep(("completed", 5.0, ""), ("completed", 6.0, ""), space=space, further={1: {"model.concepts": 7777}})
+    ranking = page.plain.split("Ranking")[1].split("choice:")[0]  # below stands the file, which names it too
+    assert ranking.count("7777") == 1
 
 
 def test_what_was_stopped_and_what_failed_says_where_and_why(sweep):

@@ -278,7 +278,7 @@ def test_ratios_in_a_circle_are_refused():
         "model.concepts": {"ratio": {"of": "model.width", "choice": [1.0]}},
     }
     (line,) = faults(space=space)
-    assert line.startswith("space: ratios go round in a circle: model.")
+    assert line.startswith("space: axes depend on each other in a circle: model.")
 
 
 def test_a_sample_must_name_exactly_the_paths_of_the_space():
@@ -319,3 +319,74 @@ def test_a_space_of_which_nothing_is_left_is_refused():
     pairs = itertools.product(("tsdae", "mlm"), ("places", "reader"))
     holes = [{"objective": what, "model.decoder": reader} for what, reader in pairs]
     assert any(line.startswith("without: leaves nothing") for line in faults(space=PAIRS, goals=KNOWS, without=holes))
+
+
+DEPENDENT = {
+    "loss.weighting": {
+        "preset": {"fixed": {"kind": "fixed", "weights": {"variance": 0.1}}, "capped": {"kind": "capped"}}
+    },
+    "loss.weighting.share": {"choice": [0.1, 0.3, 0.5], "when": {"loss.weighting": "capped"}},
+    "model.concepts": {"choice": [4, 8]},
+}
+"""A share belongs to the capped weighting alone."""
+
+
+def test_an_axis_varies_only_where_its_condition_is_met():
+    spec = sweep(space=DEPENDENT, search={"sampler": "grid"}, budget={"trials": 8})
+    cells = spec.cells()
+    assert [cell for cell in cells if cell["loss.weighting"] == "fixed"] == [
+        {"loss.weighting": "fixed", "model.concepts": count} for count in (4, 8)
+    ]
+    assert sorted(cell["loss.weighting.share"] for cell in cells if cell["loss.weighting"] == "capped") == [
+        0.1, 0.1, 0.3, 0.3, 0.5, 0.5,
+    ]  # fmt: skip
+    assert spec.trial(cells[-1]).loss.weighting.share == 0.5
+
+
+def test_every_pair_of_extremes_of_a_conditional_axis_is_tried_where_it_varies():
+    tried = list(sweep(space=DEPENDENT).corners())
+    assert {(corner.get("loss.weighting.share"), corner["model.concepts"]) for corner in tried} == set(
+        itertools.product((None, 0.1, 0.3, 0.5), (4, 8))
+    )
+
+
+def test_a_condition_may_itself_hang_on_another_axis():
+    nested = DEPENDENT | {"objective.rate": {"choice": [0.3, 0.6], "when": {"loss.weighting.share": [0.3, 0.5]}}}
+    spec = sweep(space=nested)
+    rated = {"loss.weighting": "capped", "loss.weighting.share": 0.3, "model.concepts": 4, "objective.rate": 0.6}
+    assert spec.within(rated) == rated
+    assert "objective.rate" not in spec.within(rated | {"loss.weighting.share": 0.1})
+    assert set(spec.within(rated | {"loss.weighting": "fixed"})) == {"loss.weighting", "model.concepts"}
+    assert any(corner.get("objective.rate") == 0.6 for corner in spec.corners())
+
+
+def test_a_value_where_its_axis_does_not_vary_is_refused():
+    with pytest.raises(ValueError, match=r"look at loss\.weighting\.share"):
+        sweep(space=DEPENDENT).trial({"loss.weighting": "fixed", "loss.weighting.share": 0.1, "model.concepts": 4})
+
+
+@pytest.mark.parametrize(
+    ("when", "fault"),
+    [
+        ({"objective": "tsdae"}, "when.objective: no axis of this space"),
+        ({"loss.weighting": "cappd"}, "when.loss.weighting: 'cappd' is not one of its values ['fixed', 'capped']"),
+        ({"loss.weighting": ["fixed", "capped"]}, "when.loss.weighting: holds for every value of loss.weighting"),
+    ],
+)
+def test_a_condition_that_cannot_be_met_or_always_is_is_refused(when, fault):
+    space = DEPENDENT | {"loss.weighting.share": {"choice": [0.1, 0.3], "when": when}}
+    assert any(line.startswith(f"space.loss.weighting.share.{fault}") for line in faults(space=space))
+
+
+def test_a_grid_cannot_hang_on_what_is_drawn_later():
+    space = DEPENDENT | {"loss.weighting.share": {"grid": [0.1, 0.3], "when": {"loss.weighting": "capped"}}}
+    assert any("grids are crossed before loss.weighting is drawn" in line for line in faults(space=space))
+
+
+def test_a_point_to_start_with_cannot_set_what_does_not_vary_there():
+    point = {"loss.weighting": "fixed", "loss.weighting.share": 0.1}
+    found = faults(space=DEPENDENT, search={"start_with": [point]})
+    assert found == [
+        "search.start_with.0.loss.weighting.share: does not vary where loss.weighting is 'fixed'; "
+        "leave it out of this point"
+    ]
