@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
 
 LEAST_TRIALS = 5
 RESAMPLES = 1000
@@ -64,5 +63,7 @@ def certify(early: Mapping[str, float], final: Mapping[str, float], *, seed: int
 
 def _tau(one: np.ndarray[tuple[int], np.dtype[np.float64]], two: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
     """0 where either is constant: it orders nothing."""
+    from scipy.stats import kendalltau  # a second, which the start of a trial need not pay
+
     tau = float(kendalltau(one, two).statistic)
     return 0.0 if math.isnan(tau) else tau

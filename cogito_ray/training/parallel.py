@@ -3,22 +3,22 @@
 Both take the same steps; which one is a matter of memory.
 """
 
-import copy
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
-from torch.nn.utils import clip_grad_norm_
 
 from cogito_ray.losses.total import Losses, TotalLoss
 from cogito_ray.objectives.view import View
 from cogito_ray.training.checkpoint import Snapshot, State
 from cogito_ray.training.optimizer import AdamWSpec
+
+if TYPE_CHECKING:
+    from cogito_ray.training.shards import Shards
 
 
 class Replicas:
@@ -59,59 +59,14 @@ class Replicas:
         snapshot.load(self._total, self.optimizer.optimizer)
 
 
-class Shards:
-    """A share of every weight, gradient and moment each (fully sharded data parallel, arXiv:2304.11277): blocks are
-    gathered when their turn comes. Checkpoints and evaluation gather the whole on the first worker."""
+def _shards(accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec) -> Shards:
+    from cogito_ray.training.shards import Shards  # seconds, which the start of most trials need not pay
 
-    _GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
-
-    def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec):
-        self._accelerator, self._clip = accelerator, optimizer.clip
-        total.to(accelerator.device)
-        self._copy = copy.deepcopy(total) if accelerator.is_main_process else total
-        mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-        for block in total.model.encoder.blocks:
-            fully_shard(block, mesh=mesh)
-        self._module: FSDPModule = fully_shard(total, mesh=mesh)
-        self._total, self.optimizer = total, optimizer.build(total)
-
-    @contextmanager
-    def turn(self, *, last: bool) -> Iterator[None]:
-        self._module.set_requires_gradient_sync(last)
-        yield
-
-    def forward(self, view: View, other: View | None) -> Losses:
-        with self._accelerator.autocast():
-            losses: Losses = self._total(view, other)
-        return losses
-
-    def step(self, *, last: bool) -> Tensor | None:
-        if not last:
-            return None
-        norm = clip_grad_norm_(self._total.parameters(), self._clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm
-
-    def whole(self) -> TotalLoss:
-        weights, _ = get_state_dict(self._total, (), options=self._GATHER)
-        if self._accelerator.is_main_process:
-            self._copy.load_state_dict(weights)
-        return self._copy
-
-    def snapshot(self, state: State) -> Snapshot | None:
-        named, optimizer = get_state_dict(self._total, self.optimizer, options=self._GATHER)
-        weights = {name: weight for name, weight in named.items() if isinstance(weight, Tensor)}
-        return Snapshot.copied(state, weights, optimizer) if self._accelerator.is_main_process else None
-
-    def adopt(self, snapshot: Snapshot) -> None:
-        set_state_dict(
-            self._total,
-            self.optimizer,
-            model_state_dict=dict(snapshot.weights),
-            optim_state_dict=snapshot.optimizer,
-            options=StateDictOptions(full_state_dict=True),
-        )
+    return Shards(accelerator, total, optimizer)
 
 
-PARALLEL: dict[str, type[Replicas] | type[Shards]] = {"replicas": Replicas, "shards": Shards}
+PARALLEL: dict[str, Callable[[Accelerator, TotalLoss, AdamWSpec], Replicas | Shards]] = {
+    "replicas": Replicas,
+    "shards": _shards,
+}
+"""How each kind holds a model on an accelerator's device."""
