@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 LEAST_TRIALS = 5
 RESAMPLES = 1000
 COVERAGE = 0.9
@@ -54,16 +55,23 @@ def certify(early: Mapping[str, float], final: Mapping[str, float], *, seed: int
     if len(names) < LEAST_TRIALS:
         return Certificate(len(names), None, None, None, None, None)
     first, last = (np.array([look[name] for name in names]) for look in (early, final))
-    draws = np.random.default_rng(seed).integers(len(names), size=(RESAMPLES, len(names)))
-    taus = [_tau(first[draw], last[draw]) for draw in draws]
-    low, high = np.quantile(taus, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    draws = np.random.default_rng(seed).multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
+    [tau] = _taus(first, last, np.ones((1, len(names))))
+    low, high = np.quantile(_taus(first, last, draws.astype(float)), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     regret = float(last[first.argmin()] - last.min())
-    return Certificate(len(names), _tau(first, last), float(low), float(high), regret, float(np.ptp(last)))
+    return Certificate(len(names), float(tau), float(low), float(high), regret, float(np.ptp(last)))
 
 
-def _tau(one: np.ndarray[tuple[int], np.dtype[np.float64]], two: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """0 where either is constant: it orders nothing."""
-    from scipy.stats import kendalltau  # a second, which the start of a trial need not pay
+def _taus(one: Values, two: Values, times: Values) -> Values:
+    """(R,) tau-b of R samples that hold each trial so many `times` (R, trials); 0 where either look orders nothing.
 
-    tau = float(kendalltau(one, two).statistic)
-    return 0.0 if math.isnan(tau) else tau
+    All at once: one call of scipy's for each resample takes seconds.
+    """
+    first, second = (np.sign(look[:, None] - look) for look in (one, two))      # (trials, trials) of each pair
+
+    def pairs(kind: Values) -> Values:
+        return np.asarray(((times @ kind) * times).sum(axis=1))
+
+    untied = np.sqrt(pairs(first**2) * pairs(second**2))
+    agree = pairs(first * second)
+    return np.asarray(np.divide(agree, untied, out=np.zeros_like(untied), where=untied > 0))

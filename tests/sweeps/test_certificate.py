@@ -2,10 +2,11 @@
 
 import random
 
+import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from cogito_ray.sweeps.certificate import LEAST_TRIALS, certify
+from cogito_ray.sweeps.certificate import LEAST_TRIALS, _taus, certify
 
 FINAL = {f"t{n}": float(n) for n in range(12)}
 
@@ -31,8 +32,16 @@ def test_a_reversed_order_is_weak_and_costs_the_whole_span():
 def test_tau_is_kendalls_and_lies_in_its_interval():
     early = noisy(4.0)
     found = certify(early, FINAL)
-    assert found.tau == kendalltau([early[name] for name in FINAL], list(FINAL.values())).statistic
+    assert found.tau == pytest.approx(kendalltau([early[name] for name in FINAL], list(FINAL.values())).statistic)
     assert found.low < found.tau < found.high
+
+
+def test_tau_of_a_resample_is_kendalls_of_its_trials_as_often_as_it_holds_them():
+    draw = np.random.default_rng(3)
+    one, two = draw.integers(0, 4, 9), draw.integers(0, 4, 9)  # with ties
+    times = draw.multinomial(9, [1 / 9] * 9, size=20)
+    taus = [kendalltau(np.repeat(one, held), np.repeat(two, held)).statistic for held in times]
+    np.testing.assert_allclose(_taus(one, two, times.astype(float)), np.nan_to_num(taus))  # nan: nothing is ordered
 
 
 def test_noise_makes_it_weak():
