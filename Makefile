@@ -11,11 +11,11 @@ help:           ## list these targets
 quickstart: $(VENV)/.installed  ## a real sweep of concept encoders, a few minutes on 2 CPU cores
 	$(BIN)/cogito-ray sweep search_spaces/quickstart.yaml
 
-test: $(VENV)/.installed-dev  ## every test but the slow fault injection
-	$(BIN)/pytest -m "not chaos"
+test: test-fast  ## every test but the slow fault injection
+	$(BIN)/pytest -m "not chaos" tests/ray
 
-test-fast: $(VENV)/.installed-dev  ## the tests that need no Ray
-	$(BIN)/pytest -m "not chaos" --ignore=tests/ray
+test-fast: $(VENV)/.installed-dev  ## the tests that need no Ray, on every core
+	$(BIN)/pytest -m "not chaos" --ignore=tests/ray --numprocesses auto --maxprocesses 8 --dist loadfile
 
 chaos: $(VENV)/.installed-dev  ## every fault injection; the table it ends with is build/chaos.md
 	$(BIN)/pytest -m "chaos or quick"
