@@ -52,7 +52,12 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
             ledger.append(home.opening())
             spec = run.model_dump(mode="json")
             ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
-        failure = _fit(Job(run, storage, home.folder), home, _Teller(home.ledger, trial, done))
+        try:
+            failure = _fit(Job(run, storage, home.folder), home, _Teller(home.ledger, trial, done))
+        except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
+            with Ledger(home.ledger) as ledger:
+                ledger.append(closing("interrupted"))
+            return read(home.ledger)
     return _close(home, run, failure)
 
 

@@ -39,13 +39,13 @@ def test_a_run_is_recorded_like_a_trial(alone):
 
 @pytest.fixture(scope="module")
 def shared(alone):
-    """The same run by two workers: its trial."""
+    """The same run by two workers whose rows Ray Data streams: its trial."""
     spec, storage, _ = alone
-    [trial] = pretrain(spec.model_copy(update={"workers": 2}), "two", storage).trials.values()
+    [trial] = pretrain(spec.model_copy(update={"workers": 2, "reader": "streamed"}), "two", storage).trials.values()
     return trial
 
 
-def test_two_workers_compute_what_one_does(alone, shared):
+def test_two_workers_with_streamed_rows_compute_what_one_does_with_mapped_ones(alone, shared):
     _, storage, _ = alone
     assert shared.status == "completed"
     one, two = weights(storage / "one"), weights(storage / "two")
@@ -53,7 +53,7 @@ def test_two_workers_compute_what_one_does(alone, shared):
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)  # sums in another order
 
 
-def test_two_workers_read_the_rows_that_one_does(alone, shared):
+def test_they_read_the_rows_that_one_does(alone, shared):
     _, _, one = alone
     names = {step: report.rows for step, report in one.reports.items()}
     assert {step: report.rows for step, report in shared.reports.items()} == names
@@ -65,14 +65,6 @@ def test_a_complete_run_is_not_trained_again_and_a_changed_one_is_refused(alone)
     assert pretrain(spec, "one", storage).trials[trial.id].seconds == trial.seconds
     with pytest.raises(OtherSettings, match="seed: 0 -> 5"):
         pretrain(spec.model_copy(update={"seed": 5}), "one", storage)
-
-
-def test_rows_streamed_by_ray_data_train_the_same_weights(alone):
-    spec, storage, _ = alone
-    [trial] = pretrain(spec.model_copy(update={"reader": "streamed"}), "streamed", storage).trials.values()
-    assert trial.status == "completed"
-    mapped, streamed = weights(storage / "one"), weights(storage / "streamed")
-    assert all(torch.equal(streamed[name], value) for name, value in mapped.items())
 
 
 def test_a_run_starts_from_the_checkpoint_of_another_and_its_record_says_so(alone):

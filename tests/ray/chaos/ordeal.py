@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -148,6 +149,11 @@ def kills_instance(driver: Driver, drill: Drill) -> None:
 def kills_driver(driver: Driver, drill: Drill) -> None:
     """SIGKILL for the driver alone."""
     driver.kill()
+
+
+def interrupts(driver: Driver, drill: Drill) -> None:
+    """SIGINT for the driver, as Ctrl-C sends it."""
+    driver.send_signal(signal.SIGINT)
 
 
 def kills_while_writing(driver: Driver, drill: Drill) -> None:

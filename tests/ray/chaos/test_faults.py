@@ -9,6 +9,7 @@ from ordeal import (
     Fault,
     Ordeal,
     alters_newest_checkpoint_and_kills_worker,
+    interrupts,
     kills,
     kills_instance,
     kills_while_writing,
@@ -16,6 +17,7 @@ from ordeal import (
     tears_shard,
 )
 
+from cogito_ray.records.ledger import SweepClosed, events
 from cogito_ray.runtime.drill import Drill
 
 TRIES = range(2)
@@ -28,8 +30,6 @@ FAULTS = {
     "Train's controller is killed": Fault(kills(CONTROLLER)),
     "driver and Ray instance are killed": Fault(kills_instance, survived=False),
 }
-
-
 
 
 def same(one, other):
@@ -62,6 +62,14 @@ def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_struck_run_ends_as_if_nothing_had_happened(befall, bare, fault, seed):
     same(befall(fault, FAULTS[fault], seed), bare)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1200)
+def test_an_interrupted_command_says_so_and_goes_on_when_it_is_given_again(befall, bare, base, storage, tmp_path):
+    same(befall("the command is interrupted (SIGINT)", Fault(interrupts, survived=False), 0), bare)
+    told = events(Drill(base, tmp_path.name, storage).home.ledger)
+    assert [event.cause for event in told if isinstance(event, SweepClosed)] == ["interrupted", "complete"]
 
 
 @pytest.mark.chaos
