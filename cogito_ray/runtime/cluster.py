@@ -21,7 +21,6 @@ DRIVER_CPUS = 0.01
 SPARE_CPUS = 1
 """Never given to trials: drivers and data tasks need room, or everything waits for everything, without a word."""
 
-
 ACTORS = frozenset({"ImplicitFunc", "RayTrainWorker"})
 """Classes of the actors in which trials and workers live. Not Ray Train's controller, which dies with the process that
 started it, and not sooner where that is ours: its handler of interrupts holds on to it."""
@@ -35,8 +34,9 @@ class NoRoom(ValueError):
 def cluster(*, dashboard: bool = False) -> Iterator[None]:
     """Join the cluster of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at the end.
 
-    A local instance gets one logical CPU per core, and the spare one. Nested trainers want the dashboard: Ray's own
-    cleaner of their placement groups asks it.
+    A local instance gets one logical CPU per core, and the spare one. Trainers need the dashboard: Ray's cleaner of
+    their placement groups asks one whether they live. Where their own instance has none, it asks that of any other
+    instance on the machine, which does not know them, and takes their workers' places away.
     """
     if ray.is_initialized():
         yield

@@ -43,7 +43,7 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     if before is None:
         refuse_torn([run])
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
-    with cluster():
+    with cluster(dashboard=True):
         concurrency([run], asked=1)
         prepare(run.data, storage, listener)
         if before is None:

@@ -66,6 +66,14 @@ def test_a_struck_run_ends_as_if_nothing_had_happened(befall, bare, fault, seed)
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("ray_cluster")
+def test_another_instance_of_ray_on_the_machine_leaves_a_run_alone(befall, bare, base, storage, tmp_path):
+    same(befall("another instance of Ray has a dashboard", Fault(lambda driver, drill: None), 0), bare)
+    assert Drill(base, tmp_path.name, storage).trial().notes == []
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1200)
 def test_an_interrupted_command_says_so_and_goes_on_when_it_is_given_again(befall, bare, base, storage, tmp_path):
     same(befall("the command is interrupted (SIGINT)", Fault(interrupts, survived=False), 0), bare)
     told = events(Drill(base, tmp_path.name, storage).home.ledger)
