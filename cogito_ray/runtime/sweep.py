@@ -17,7 +17,7 @@ from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
 from cogito_ray.runtime.prepare import prepare
-from cogito_ray.runtime.pruner import Pruner
+from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.runtime.schedulers import EarlyStopping, NoStopping, replayed
 from cogito_ray.runtime.scribe import Scribe
@@ -67,6 +67,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
                 prepare(data, storage, listener)
             if before is None or not before.trials:
                 refuse_misfits(runs, storage)
+            refuse_cramped(sweep, runs, storage, at_once=at_once)
             cause = _Stages(sweep, home, ledger, at_once).run()
             for verdict in judge(read(home.ledger)):
                 ledger.append(verdict)

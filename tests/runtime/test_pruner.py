@@ -1,5 +1,8 @@
 """The sweep's checkpoints on disk are kept within their bytes, and the ledger says what went."""
 
+import pytest
+from checkpoints import untrained
+
 from cogito_ray.records.ledger import (
     NAME,
     CheckpointsPruned,
@@ -11,8 +14,9 @@ from cogito_ray.records.ledger import (
     events,
 )
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.runtime.pruner import Pruner
+from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.sweeps.budget import BudgetSpec, Spent
+from cogito_ray.sweeps.spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
 
@@ -68,3 +72,26 @@ def test_without_a_quota_nothing_is_touched(tmp_path):
     with sweep(tmp_path, [("failed", 4.0)]) as ledger:
         Pruner(ledger, tmp_path / "trials", None).look()
     assert len(there(tmp_path)) == 2
+
+
+def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_that_it_takes(tmp_path):
+    run, storage = untrained(tmp_path)
+    tree = {
+        "name": "tiny",
+        "run": run.model_dump(mode="json"),
+        "space": {"model.concepts": {"choice": [2, 4]}},
+        "goals": [{"metric": NATS, "mode": "min"}],
+    }
+
+    def cramped(disk, at_once):
+        spec = SweepSpec.model_validate(tree | {"budget": {"trials": 9} | ({"disk": disk} if disk else {})})
+        refuse_cramped(spec, [spec.trial(corner) for corner in spec.corners()], storage, at_once=at_once)
+
+    with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
+        cramped("1kB", at_once=1)
+    needed = 2 * int(str(refused.value).split("up to ")[1].split(" bytes")[0].replace(",", ""))
+    assert f"{needed:,}" in str(refused.value)
+    cramped(f"{needed / 1000}kB", at_once=1)
+    with pytest.raises(ValueError, match="2 trials at once"):
+        cramped(f"{needed / 1000}kB", at_once=2)
+    cramped(None, at_once=99)
