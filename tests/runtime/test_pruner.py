@@ -1,5 +1,7 @@
 """The sweep's checkpoints on disk are kept within their bytes, and the ledger says what went."""
 
+import shutil
+
 import pytest
 from checkpoints import untrained
 
@@ -66,6 +68,30 @@ def test_where_the_needed_alone_are_too_many_they_stay_and_the_budget_is_gone(tm
     assert there(tmp_path) == {("t0", 20), ("t1", 20)}
     assert "needed take" in BudgetSpec(trials=2, disk="0.15kB").gone(Spent(disk_bytes=pruner.bytes))
     assert BudgetSpec(trials=2, disk="1kB").gone(Spent(disk_bytes=pruner.bytes)) == ""
+
+
+def test_of_beaten_trials_the_worst_goes_first_and_what_is_no_trials_is_left_alone(tmp_path):
+    stranger = tmp_path / "trials" / "stranger" / "checkpoints" / "step-00000010"
+    with sweep(tmp_path, [("completed", 4.0), ("completed", 9.0), ("completed", 5.0)]) as ledger:
+        stranger.mkdir(parents=True)
+        Pruner(ledger, tmp_path / "trials", 400).look()
+    assert there(tmp_path) == {("t0", 10), ("t0", 20), ("t2", 10), ("t2", 20), ("stranger", 10)}
+
+
+class Faster(Ledger):
+    """While it writes of checkpoints that go, their runs have deleted them."""
+
+    def append(self, event):
+        super().append(event)
+        for step in event.steps:
+            shutil.rmtree(self.path.parent / "trials" / event.trial / "checkpoints" / f"step-{step:08d}")
+
+
+def test_a_run_may_have_deleted_its_checkpoint_before(tmp_path):
+    sweep(tmp_path, [("failed", 4.0)]).close()
+    with Faster(tmp_path / NAME) as ledger:
+        Pruner(ledger, tmp_path / "trials", 100).look()
+    assert there(tmp_path) == {("t0", 20)}
 
 
 def test_without_a_quota_nothing_is_touched(tmp_path):
