@@ -46,7 +46,7 @@ def test_sound_files_are_told_apart_and_counted(cogito_ray):
 def test_a_bad_file_ends_with_status_2_and_its_faults_by_place(cogito_ray, faulty):
     status, said, complaints = cogito_ray("check", faulty)
     assert (status, said) == (2, "")
-    assert f"{faulty}: 2 faults" in complaints
+    assert f"{faulty}: 3 faults" in complaints
     assert "goals.0.mode" in complaints
     assert "colour" in complaints
 
@@ -65,7 +65,7 @@ def test_check_as_json_gives_one_verdict_per_file(cogito_ray, faulty):
     sound, bad = json.loads(said)
     assert status == 2
     assert (sound["kind"], sound["trials"], sound["faults"]) == ("sweep", 12, [])
-    assert len(bad["faults"]) == 2
+    assert len(bad["faults"]) == 3
 
 
 def test_check_writes_schemas_that_know_the_settings(cogito_ray, tmp_path):
@@ -89,13 +89,23 @@ def test_more_workers_than_rows_are_refused_with_a_way_out(cogito_ray, tmp_path)
     assert "set training.micro_batch" in complaints
 
 
-def test_missing_text_is_refused_before_anything_is_written(cogito_ray, tmp_path):
+LOST = {
+    "data.sources.library.path": ("library: {kind: python-docs", "library: {kind: files, path: /nowhere/at/all}  #"),
+    "evaluation.stsb": ("  training:", "  evaluation: {stsb: /nowhere/at/all}\n  training:"),
+    "missing or torn": (
+        "  training:",
+        "  start_from: {kind: checkpoint, folder: /nowhere/at/all, parts: [encoder]}\n  training:",
+    ),
+}
+
+
+@pytest.mark.parametrize(("named", "change"), LOST.items(), ids=["text", "evaluation", "start"])
+def test_what_is_missing_is_refused_before_anything_is_written(cogito_ray, tmp_path, named, change):
     file = tmp_path / "lost.yaml"
-    lost = "{kind: files, path: /nowhere/at/all, weight: 2}"
-    file.write_text(QUICKSTART.read_text().replace("{kind: python-docs, part: library, weight: 2}", lost))
+    file.write_text(QUICKSTART.read_text().replace(*change))
     status, _, complaints = cogito_ray("sweep", file, "--storage", tmp_path)
     assert status == 2
-    assert "data.sources.library.path" in complaints
+    assert named in complaints
     assert "/nowhere/at/all" in complaints
     assert list(tmp_path.iterdir()) == [file]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -26,6 +25,6 @@ def scores_of(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Score:
         pad = vocabulary.pad_id
         asked.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:
-        asked.append(Stsb(Path(run.evaluation.stsb), corpus.tokenizer, corpus.length))
+        asked.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
     yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
     return lambda model: {name: value for score in asked for name, value in score(model).items()} | yardstick

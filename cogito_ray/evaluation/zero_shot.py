@@ -78,12 +78,18 @@ def _bag_of_words(examples: Examples) -> NDArray[np.float64]:
     return np.asarray(one.multiply(two).sum(axis=1)).ravel()
 
 
-class Stsb:
-    """STS-B's development set (arXiv:1708.00055), read once, asked of any model."""
+def read_stsb(folder: str) -> Examples:
+    """STS-B's development set (arXiv:1708.00055) from validation.parquet there. FileNotFoundError or ValueError name
+    what is missing."""
+    return read_file(TASKS["stsb"], Path(folder) / "validation.parquet")
 
-    def __init__(self, folder: Path, tokenizer: TextTokenizer, length: int):
-        """`folder` holds validation.parquet; FileNotFoundError or ValueError name what is missing."""
-        self.examples = read_file(TASKS["stsb"], folder / "validation.parquet")
+
+class Stsb:
+    """STS-B's development set, read once, asked of any model."""
+
+    def __init__(self, folder: str, tokenizer: TextTokenizer, length: int):
+        """Errors as in `read_stsb`."""
+        self.examples = read_stsb(folder)
         self.tokenizer, self.length = tokenizer, length
 
     def __call__(self, model: ConceptModel) -> dict[str, float]:

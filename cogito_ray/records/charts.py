@@ -76,7 +76,7 @@ def front(ranking: Ranking) -> go.Figure | None:
             y=[row.values[up.metric] for row in rows],
             mode="lines+markers" if name == "front" and len(ranking.goals) == 2 else "markers",
             name=name,
-            line={"color": colour, "width": 1.5, "shape": "hv" if across.mode == "min" else "vh"},
+            line={"color": colour, "width": 1.5, "shape": "hv" if across.minimised else "vh"},
             marker={"size": 11 if name == "front" else 7, "color": colour, "symbol": SYMBOLS.get(name, "circle")},
             text=[_hover(row) for row in rows],
             hovertemplate="%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>",
@@ -88,7 +88,7 @@ def front(ranking: Ranking) -> go.Figure | None:
 
 
 def _better(goal: GoalSpec) -> str:
-    return {"min": "less is better", "max": "more is better"}[goal.mode]
+    return "less is better" if goal.minimised else "more is better"
 
 
 def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
@@ -100,7 +100,7 @@ def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
     told = [] if step is None else values_at(record, ranking.goal.metric, step)
     if len(told) < 2:
         return None
-    told.sort(key=lambda pair: pair[1], reverse=ranking.goal.mode == "min")
+    told.sort(key=lambda pair: pair[1], reverse=ranking.goal.minimised)
     values = [value for _, value in told]
     trials = [trial for trial, _ in told]
     dimensions = [_dimension(path, domain, trials) for path, domain in record.axes.items()]
@@ -110,7 +110,7 @@ def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
     dimensions.append({"label": "steps done", "values": [trial.step for trial in trials]})
     line = {
         "color": values,
-        "colorscale": SCALE if ranking.goal.mode == "min" else [(1 - at, colour) for at, colour in reversed(SCALE)],
+        "colorscale": SCALE if ranking.goal.minimised else [(1 - at, colour) for at, colour in reversed(SCALE)],
         "showscale": False,
     }
     ends = {"size": 1, "color": "rgba(0,0,0,0)"}  # the ticks say it already

@@ -1,6 +1,5 @@
 """A sweep as its ledger tells it: every trial once, however often it was taken up again. Pure."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from cogito_ray.records.ledger import (
     events,
 )
 from cogito_ray.sweeps.domains import Domain, Sample
-from cogito_ray.sweeps.goals import Aim, GoalSpec, Mode
+from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.paths import Tree
 
 _SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
@@ -110,11 +109,6 @@ class Trial:
         for _, report in sorted(self.reports.items()):
             known |= report.metrics
         return known
-
-    def best(self, metric: str, mode: Mode) -> float | None:
-        """Its best finite value; flattering where it is noisy, so not what trials are ranked by."""
-        finite = [value for _, value in self.curve(metric) if math.isfinite(value)]
-        return (min if mode == "min" else max)(finite, default=None)
 
 
 @dataclass

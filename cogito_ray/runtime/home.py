@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cogito_ray.evaluation.zero_shot import read_stsb
 from cogito_ray.records.ledger import COMPLETE, NAME, SweepClosed, SweepOpened
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, read
+from cogito_ray.run import RunSpec
 from cogito_ray.spec import digest
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.paths import Tree
@@ -61,7 +63,16 @@ def closing(cause: str = COMPLETE) -> SweepClosed:
     return SweepClosed(at=time.time(), cause=cause)
 
 
-def refuse_missing(corpora: Iterable[DataSpec]) -> None:
-    """ValueError with all that is wrong with this data (no such file, column, tokenizer), before anything starts."""
-    if faults := [fault for data in corpora for fault in data.faults()]:
+def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:
+    """ValueError with all that is missing of what these runs read (a file, column, tokenizer), before anything starts.
+
+    `corpora`: all that they train on.
+    """
+    faults = [fault for data in corpora for fault in data.faults()]
+    for folder in dict.fromkeys(run.evaluation.stsb for run in runs if run.evaluation.stsb is not None):
+        try:
+            read_stsb(folder)
+        except (OSError, ValueError) as fault:
+            faults.append(f"evaluation.stsb: {fault}")
+    if faults:
         raise ValueError("\n".join(dict.fromkeys(faults)))

@@ -39,7 +39,7 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     before = home.recorded()
     if before is not None and before.is_complete:
         return before
-    refuse_missing([run.data])
+    refuse_missing([run.data], [run])
     if before is None:
         refuse_torn([run])
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0

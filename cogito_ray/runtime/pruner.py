@@ -2,13 +2,20 @@
 
 import shutil
 import time
+from collections.abc import Iterable
 from itertools import groupby
+from math import ceil
 from pathlib import Path
 
+from cogito_ray.losses.total import TotalLoss
 from cogito_ray.records.ledger import CheckpointsPruned, Ledger
 from cogito_ray.records.record import read
 from cogito_ray.records.standing import standings
-from cogito_ray.sweeps.quota import Stored, pruned
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.quota import Stored, least, pruned
+from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.training.checkpoint import bytes_of
 
 
 class Pruner:
@@ -39,6 +46,29 @@ class Pruner:
             size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
             found.append(Stored(folder.parents[1].name, int(folder.name.removeprefix("step-")), size))
         return found
+
+
+def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], storage: Path, *, at_once: int) -> None:
+    """ValueError where `budget.disk` cannot hold what so many trials at once need. Their text must have been prepared.
+
+    `runs`: the corners of the sweep.
+    """
+    if (quota := sweep.budget.disk_bytes) is None:
+        return
+    unlike = {(run.model.digest(), run.data.digest()): run for run in runs}
+    largest = max(_checkpoint_bytes(run, storage) for run in unlike.values())
+    needed = least(largest, at_once=at_once, trials=sweep.budget.trials)
+    if needed > quota:
+        raise ValueError(
+            f"budget.disk: {sweep.budget.disk} is too little: a checkpoint takes up to {largest:,} bytes, and one of "
+            f"each of {at_once} trials at once and of the best one {needed:,}; write {ceil(needed / 1e6)}MB or more, "
+            "or lower concurrency"
+        )
+
+
+def _checkpoint_bytes(run: RunSpec, storage: Path) -> int:
+    vocabulary = Corpus.open(run.data, storage).vocabulary
+    return bytes_of(TotalLoss(run.model.build(vocabulary, run.data.length), run.loss))
 
 
 def _folder(trials: Path, trial: str, step: int) -> Path:

@@ -61,7 +61,7 @@ class OptunaSearcher(Searcher):
         self._study = optuna.create_study(
             study_name=sweep.identity(),
             storage=storage,
-            directions=["minimize" if goal.mode == "min" else "maximize" for goal in sweep.goals],
+            directions=["minimize" if goal.minimised else "maximize" for goal in sweep.goals],
             load_if_exists=True,
         )
         known = len(self._study.trials)

@@ -15,9 +15,9 @@ from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.home import Home, closing, refuse_missing
-from cogito_ray.runtime.origin import refuse_misfits
+from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
 from cogito_ray.runtime.prepare import prepare
-from cogito_ray.runtime.pruner import Pruner
+from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.runtime.schedulers import EarlyStopping, NoStopping, replayed
 from cogito_ray.runtime.scribe import Scribe
@@ -51,8 +51,10 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     before = home.recorded()
     if before is not None and before.is_complete and not _asks_more(sweep, before):
         return before
-    refuse_missing(sweep.corpora())
     runs = [sweep.trial(corner) for corner in sweep.corners()]
+    refuse_missing(sweep.corpora(), runs)
+    if before is None:
+        refuse_torn(runs)
     with Ledger(home.ledger) as ledger:
         if before is not None and (gone := sweep.budget.gone(spent(before))):
             ledger.append(home.opening())
@@ -65,6 +67,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
                 prepare(data, storage, listener)
             if before is None or not before.trials:
                 refuse_misfits(runs, storage)
+            refuse_cramped(sweep, runs, storage, at_once=at_once)
             cause = _Stages(sweep, home, ledger, at_once).run()
             for verdict in judge(read(home.ledger)):
                 ledger.append(verdict)

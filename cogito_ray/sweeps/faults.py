@@ -147,7 +147,7 @@ def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
     if not kinds:
         yield f"{place}: there is no such setting in a run; {_meant(path)}"
         return
-    if values is None and sweep.search.sampler == "grid":
+    if values is None and sweep.search.is_grid:
         yield f"{place}: the grid sampler needs values it can list; give a step, use choice, or sampler: tpe"
     if values is None and overlap(path, "data") and not _is_weight(path):
         yield f"{place}: each value makes a corpus that is tokenised before the sweep starts; list them with choice"
@@ -182,7 +182,7 @@ def _cycle(sweep: SweepSpec) -> list[str]:
 
 def _grid_faults(sweep: SweepSpec) -> Iterator[str]:
     cells, trials = len(sweep.cells()), sweep.budget.trials
-    if sweep.search.sampler == "grid":
+    if sweep.search.is_grid:
         if trials != cells:
             yield f"budget.trials: the grid has {cells} points, got {trials}; write {cells}"
     elif not sweep.distributions():

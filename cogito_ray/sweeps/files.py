@@ -5,7 +5,7 @@ Scalars are read as in YAML 1.2 (1e-3 is a number, `on` a word), and a key that 
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ from cogito_ray.sweeps.paths import Tree
 from cogito_ray.sweeps.spec import SweepSpec
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
+STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
+"""For parts that no sweep can do without, while others are looked at."""
 
 
 class SweepFault(ValueError):
@@ -33,7 +35,7 @@ class SweepFault(ValueError):
 
 def load(path: Path | str) -> SweepSpec:
     """The sweep that a YAML file says. Raises SweepFault."""
-    return _load(Path(path), SweepSpec)
+    return _load(Path(path), SweepSpec, further=_further)
 
 
 def load_run(path: Path | str) -> RunSpec:
@@ -76,13 +78,30 @@ def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
     return lines
 
 
-def _load(file: Path, kind: type[AnySpec]) -> AnySpec:
+def _load(
+    file: Path, kind: type[AnySpec], further: Callable[[Tree, set[str]], list[str]] = lambda tree, faulty: []
+) -> AnySpec:
+    """`further`: what else is wrong with a tree of which these parts are faulty in themselves."""
     tree, lines = _read(file)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        found = [_untagged(line) for fault in explain(error) for line in fault.splitlines()]
+        faulty = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+        told = [*explain(error), *(further(tree, faulty) if faulty else [])]
+        found = [_untagged(line) for fault in told for line in fault.splitlines()]
         raise SweepFault(file, [_with_line(fault, lines) for fault in dict.fromkeys(found)]) from error
+
+
+def _further(tree: Tree, faulty: set[str]) -> list[str]:
+    """What would be told of a sweep next, once its faulty parts were mended: here they are left out."""
+    rest = {name: part for name, part in tree.items() if name not in faulty}
+    try:
+        SweepSpec.model_validate(STAND_INS | rest)
+    except ValidationError as error:
+        depend = faulty | ({"budget"} if "search" in faulty else set())  # a grid says how many trials there are
+        lines = [line for fault in explain(error) for line in fault.splitlines()]
+        return [line for line in lines if re.split(r"[:.]", line, maxsplit=1)[0] not in depend]
+    return []
 
 
 def _read(file: Path) -> tuple[Tree, dict[str, int]]:

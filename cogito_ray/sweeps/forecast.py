@@ -14,6 +14,7 @@ from cogito_ray.run import RunSpec
 from cogito_ray.spec import digest
 from cogito_ray.sweeps.budget import HOUR_S, Reserved, Spent
 from cogito_ray.sweeps.goals import Bound
+from cogito_ray.sweeps.quota import least
 from cogito_ray.sweeps.replication import FINALISTS
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -121,6 +122,12 @@ class Forecast:
         return self.sweep.budget.trials * max(self.cheapest.disk_bytes, self.dearest.disk_bytes)
 
     @property
+    def needed_bytes(self) -> int:
+        """Of checkpoints, at any time: what `budget.disk` must hold."""
+        largest = max(self.cheapest.measured.checkpoint_bytes, self.dearest.measured.checkpoint_bytes)
+        return least(largest, at_once=self.at_once, trials=self.sweep.budget.trials)
+
+    @property
     def memory_bytes(self) -> float:
         """Of all trials at a time, at most."""
         return self.at_once * max(self.cheapest.measured.peak_bytes, self.dearest.measured.peak_bytes)
@@ -128,12 +135,14 @@ class Forecast:
     @property
     def cut(self) -> str:
         """What of the budget would be spent before the end if all trials were dear; empty if nothing."""
-        return self.sweep.budget.gone(Spent(self.gpu_hours.high, self.cpu_hours.high, self.wall_s.high))
+        spent = Spent(self.gpu_hours.high, self.cpu_hours.high, self.wall_s.high, self.needed_bytes)
+        return self.sweep.budget.gone(spent)
 
     def told(self) -> dict[str, object]:
         """The figures, for scripts."""
         ranges = ("trial_s", "wall_s", "cpu_hours", "gpu_hours", "grid_hours")
-        numbers = ("share", "whole_trials", "grid_points", "disk_bytes", "memory_bytes", "at_once", "cut", "note")
+        sizes = ("disk_bytes", "needed_bytes", "memory_bytes")
+        numbers = (*sizes, "share", "whole_trials", "grid_points", "at_once", "cut", "note")
         ends = {"cheapest": asdict(self.cheapest.measured), "dearest": asdict(self.dearest.measured)}
         return ends | {name: asdict(getattr(self, name)) for name in ranges} | {n: getattr(self, n) for n in numbers}
 

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from cogito_ray.spec import Spec
 
-Mode = Literal["min", "max"]
 _NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 BoundText = Annotated[str, Field(pattern=rf"^(<=|>=) *{_NUMBER}$", examples=[">= 0.45"])]
 HOLDS: dict[str, Callable[[float, float], bool]] = {
@@ -25,11 +24,21 @@ HOLDS: dict[str, Callable[[float, float], bool]] = {
 class GoalSpec(Spec):
     metric: str
     """One that every run reports, such as eval/reconstruction_nats."""
-    mode: Mode
+    mode: Literal["min", "max"]
+
+    @property
+    def sign(self) -> int:
+        """By which a value becomes something to make small."""
+        return {"min": 1, "max": -1}[self.mode]
+
+    @property
+    def minimised(self) -> bool:
+        """Is less better?"""
+        return self.sign > 0
 
     def cost(self, metrics: Mapping[str, float]) -> float:
         """The metric as something to make small; NaN where it was not measured."""
-        return metrics.get(self.metric, math.nan) * (1 if self.mode == "min" else -1)
+        return metrics.get(self.metric, math.nan) * self.sign
 
 
 @dataclass(frozen=True)

@@ -53,3 +53,9 @@ def pruned(stored: Sequence[Stored], standing: Mapping[str, Standing], quota: fl
             found.append(one)
             over -= one.size
     return found
+
+
+def least(checkpoint: int, *, at_once: int, trials: int) -> int:
+    """Bytes that a quota must hold where each checkpoint takes so many: the newest one of every trial under way, and
+    that of the best one so far."""
+    return checkpoint * min(at_once + 1, trials)

@@ -45,6 +45,11 @@ class SearchSpec(Spec):
     warm_start: tuple[str, ...] = ()
     """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
 
+    @property
+    def is_grid(self) -> bool:
+        """Is every point of the space tried once, and nothing drawn?"""
+        return self.sampler == "grid"
+
     @field_validator("storage")
     @classmethod
     def _keeps_its_secret(cls, url: str | None) -> str | None:
@@ -183,8 +188,7 @@ class SweepSpec(Spec):
 
     def crossed(self) -> list[str]:
         """Paths whose values come from `cells`."""
-        whole = self.search.sampler == "grid"
-        return [path for path, domain in self.space.items() if whole or isinstance(domain, Grid)]
+        return [path for path, domain in self.space.items() if self.search.is_grid or isinstance(domain, Grid)]
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """What a sampler draws from, for each path that is not crossed."""

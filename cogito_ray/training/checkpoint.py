@@ -98,6 +98,11 @@ class Snapshot:
         optimizer.load_state_dict(self.optimizer)
 
 
+def bytes_of(module: nn.Module) -> int:
+    """Of a checkpoint of this module, give or take a little: its weights, and two moments of each that is trained."""
+    return sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in module.parameters())
+
+
 class Checkpoints:
     """The checkpoints of one run, in one folder. `note` is told what went wrong with them."""
 

@@ -54,6 +54,6 @@ def kept(standing: Sequence[Standing], spec: CheckpointsSpec) -> list[Standing]:
 def _best(newest: Sequence[Standing], spec: BestSpec | None) -> list[Standing]:
     if spec is None:
         return []
-    sign = 1 if spec.mode == "min" else -1
+    sign = {"min": 1, "max": -1}[spec.mode]
     scored = [(sign * one.score, one) for one in newest if one.score is not None]
     return [one for _, one in sorted(scored, key=lambda pair: pair[0])[: spec.keep]]

@@ -1,7 +1,5 @@
 """The record: every trial once, however often its sweep was interrupted."""
 
-import math
-
 import pytest
 
 from cogito_ray.records.ledger import LedgerFault, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
@@ -29,12 +27,12 @@ def ended(trial, status="completed", step=100, at=9.0):
     return TrialEnded(at=at, trial=trial, status=status, step=step)
 
 
-def test_a_trial_has_its_curve_its_last_and_its_best_value():
+def test_a_trial_has_its_curve_and_its_last_value():
     told = [reported("a", step, value) for step, value in ((50, 5.0), (75, 4.0), (100, 4.5))]
     record = fold([OPENED, started("a"), *told, ended("a")])
     trial = record.trials["a"]
     assert trial.curve(NATS) == [(50, 5.0), (75, 4.0), (100, 4.5)]
-    assert (trial.last(NATS), trial.best(NATS, "min"), trial.best(NATS, "max")) == (4.5, 4.0, 5.0)
+    assert trial.last(NATS) == 4.5
     assert (trial.status, trial.step, trial.steps, trial.seconds) == ("completed", 100, 100, 100.0)
     assert (record.goals, list(record.axes)) == ((GoalSpec(metric=NATS, mode="min"),), ["model.width"])
 
@@ -62,11 +60,6 @@ def test_a_trial_that_started_and_did_not_end_is_unfinished_also_after_a_new_sta
 def test_a_sweep_opened_again_is_no_longer_closed():
     assert fold([OPENED, SweepClosed(at=3.0, cause="done")]).closing.cause == "done"
     assert fold([OPENED, SweepClosed(at=3.0, cause="done"), OPENED]).closing is None
-
-
-def test_what_is_not_finite_is_no_best_value():
-    trial = fold([OPENED, started("a"), reported("a", 1, math.nan), reported("a", 2, math.inf)]).trials["a"]
-    assert trial.best(NATS, "max") is None
 
 
 def test_a_trial_that_died_before_its_first_report_still_took_time():

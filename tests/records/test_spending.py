@@ -38,6 +38,12 @@ def test_a_trial_that_left_and_came_back_spends_only_while_it_runs():
     assert spent(record).wall_s == 1900.0 + 1900.0
 
 
+def test_further_runs_of_finalists_spend_like_trials():
+    again = TrialStarted(at=100.0, trial="b", number=0, sample={}, spec=TWO_GPUS, replicates="a")
+    ended = [TrialEnded(at=3700.0, trial=name, status="completed", step=5) for name in ("a", "b")]
+    assert spent(fold([opened(0.0), started(100.0), again, *ended])).gpu_hours == 4.0
+
+
 def test_after_a_kill_time_is_known_up_to_the_last_report():
     story = [opened(0.0), started(10.0), reported(5, 1800.0), opened(5000.0), started(5010.0), reported(6, 1860.0)]
     record = fold(story)

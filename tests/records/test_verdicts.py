@@ -76,6 +76,15 @@ def test_rungs_are_certified_where_there_are_any_and_else_a_few_early_looks():
     assert [look.step for look in looks(fold(story(trials, goals=TWO)))] == [10, 20, 30] * 2
 
 
+def test_an_early_look_is_at_what_the_policy_saw_and_at_completed_trials_alone():
+    crossed = [(5 - n / 10, 4 + n / 10, 3.0) for n in range(8)]  # early and late orders are reversed
+    told = story(crossed, early_stopping={"kind": "asha", "first_rung": 10, "eta": 3})
+    told[-1] = told[-1].model_copy(update={"status": "stopped"})
+    first, second = looks(fold(told))
+    assert (first.found.trials, first.found.tau) == (7, pytest.approx(-1))
+    assert (second.step, second.found.tau) == (30, pytest.approx(1))  # nothing was reported at 30: 40 was seen
+
+
 def test_the_report_shows_what_a_gate_says_and_which_looks_are_weak(tmp_path):
     told = story([(5 + n % 2, 4 + n / 10, 3.0) for n in range(8)])
     with Ledger(tmp_path / NAME) as ledger:

@@ -1,5 +1,10 @@
 """The sweep's checkpoints on disk are kept within their bytes, and the ledger says what went."""
 
+import shutil
+
+import pytest
+from checkpoints import untrained
+
 from cogito_ray.records.ledger import (
     NAME,
     CheckpointsPruned,
@@ -11,8 +16,9 @@ from cogito_ray.records.ledger import (
     events,
 )
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.runtime.pruner import Pruner
+from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.sweeps.budget import BudgetSpec, Spent
+from cogito_ray.sweeps.spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
 
@@ -64,7 +70,54 @@ def test_where_the_needed_alone_are_too_many_they_stay_and_the_budget_is_gone(tm
     assert BudgetSpec(trials=2, disk="1kB").gone(Spent(disk_bytes=pruner.bytes)) == ""
 
 
+def test_of_beaten_trials_the_worst_goes_first_and_what_is_no_trials_is_left_alone(tmp_path):
+    stranger = tmp_path / "trials" / "stranger" / "checkpoints" / "step-00000010"
+    with sweep(tmp_path, [("completed", 4.0), ("completed", 9.0), ("completed", 5.0)]) as ledger:
+        stranger.mkdir(parents=True)
+        Pruner(ledger, tmp_path / "trials", 400).look()
+    assert there(tmp_path) == {("t0", 10), ("t0", 20), ("t2", 10), ("t2", 20), ("stranger", 10)}
+
+
+class Faster(Ledger):
+    """While it writes of checkpoints that go, their runs have deleted them."""
+
+    def append(self, event):
+        super().append(event)
+        for step in event.steps:
+            shutil.rmtree(self.path.parent / "trials" / event.trial / "checkpoints" / f"step-{step:08d}")
+
+
+def test_a_run_may_have_deleted_its_checkpoint_before(tmp_path):
+    sweep(tmp_path, [("failed", 4.0)]).close()
+    with Faster(tmp_path / NAME) as ledger:
+        Pruner(ledger, tmp_path / "trials", 100).look()
+    assert there(tmp_path) == {("t0", 20)}
+
+
 def test_without_a_quota_nothing_is_touched(tmp_path):
     with sweep(tmp_path, [("failed", 4.0)]) as ledger:
         Pruner(ledger, tmp_path / "trials", None).look()
     assert len(there(tmp_path)) == 2
+
+
+def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_that_it_takes(tmp_path):
+    run, storage = untrained(tmp_path)
+    tree = {
+        "name": "tiny",
+        "run": run.model_dump(mode="json"),
+        "space": {"model.concepts": {"choice": [2, 4]}},
+        "goals": [{"metric": NATS, "mode": "min"}],
+    }
+
+    def cramped(disk, at_once):
+        spec = SweepSpec.model_validate(tree | {"budget": {"trials": 9} | ({"disk": disk} if disk else {})})
+        refuse_cramped(spec, [spec.trial(corner) for corner in spec.corners()], storage, at_once=at_once)
+
+    with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
+        cramped("1kB", at_once=1)
+    needed = 2 * int(str(refused.value).split("up to ")[1].split(" bytes")[0].replace(",", ""))
+    assert f"{needed:,}" in str(refused.value)
+    cramped(f"{needed / 1000}kB", at_once=1)
+    with pytest.raises(ValueError, match="2 trials at once"):
+        cramped(f"{needed / 1000}kB", at_once=2)
+    cramped(None, at_once=99)

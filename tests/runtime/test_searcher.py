@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
@@ -99,6 +100,23 @@ def test_a_small_space_is_walked_to_its_end_by_a_sampler_that_likes_one_corner()
     samples = [config["sample"] for n in range(30) if (config := run(search, f"t{n}"))]
     assert len({tuple(sample.values()) for sample in samples}) == len(samples) == 6
     assert search.exhausted
+    assert {trial.state for trial in told(search)} == {TrialState.COMPLETE, TrialState.FAIL}  # FAIL: repeats
+    assert isinstance(search._study.sampler, TPESampler)            # though random draws helped out
+
+
+def test_as_soon_as_the_budgets_last_trial_is_out_nothing_is_left_to_hand_out():
+    search = searcher(sweep(budget={"trials": 1}))
+    assert not search.exhausted
+    run(search, "t")
+    assert search.exhausted
+
+
+def test_a_searcher_that_is_ended_hands_out_nothing_though_something_is_left():
+    search = searcher(sweep())
+    run(search, "t0")
+    search.end()
+    assert search.suggest("t1") == Searcher.FINISHED
+    assert not search.exhausted
 
 
 def test_a_completed_trial_is_told_with_every_goal_and_its_reports():
@@ -190,6 +208,51 @@ def test_what_was_under_way_is_handed_out_again_and_what_the_ledger_ended_is_tol
     states = [trial.state for trial in told(second)]
     assert states == [TrialState.PRUNED, TrialState.RUNNING]
     assert list(told(second)[0].user_attrs["reports"]) == ["50"]
+
+
+def test_a_trial_under_way_is_left_to_hand_out_after_a_kill_though_the_budget_of_trials_is_used_up():
+    storage, spec = InMemoryStorage(), sweep(budget={"trials": 1})
+    searcher(spec, storage).suggest("a")
+    assert not searcher(spec, storage).exhausted
+
+
+def test_after_a_kill_a_sampler_does_not_draw_the_same_again():
+    storage, spec = InMemoryStorage(), sweep(search={"sampler": "random"})
+    for _ in range(2):
+        search = searcher(spec, storage)
+        for number in range(3):
+            run(search, f"t{number}")
+    assert [trial.state for trial in told(search)] == [TrialState.COMPLETE] * 6     # no draw was thrown away
+
+
+def test_what_was_asked_but_not_named_when_the_driver_was_killed_is_no_trial():
+    storage, spec = InMemoryStorage(), sweep()
+    first = searcher(spec, storage)
+    first._study.ask(spec.distributions())
+    second = searcher(spec, storage)
+    assert [trial.state for trial in told(second)] == [TrialState.FAIL]
+    assert run(second, "t")["number"] == 0
+
+
+def started(config, **more):
+    return TrialStarted(at=0, trial=config["trial"], number=0, sample=config["sample"], spec=config["run"], **more)
+
+
+def test_a_trial_taken_up_again_is_told_with_what_it_reported_before_and_each_step_once():
+    storage, spec = InMemoryStorage(), sweep(goals=TWO)
+    config = searcher(spec, storage).suggest("a")
+    events = [
+        SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN),
+        started(config),
+        Reported(trial=config["trial"], step=20, seconds=1, metrics={NATS: 5.5}),   # not every goal was measured
+        Reported(trial=config["trial"], step=50, seconds=1, metrics={NATS: 5.0, RANK: 3.0}),
+    ]
+    search = searcher(spec, storage, fold(events))
+    assert search.suggest("b") == config
+    for step, nats in ((50, 9.0), (100, 4.0)):                      # from a checkpoint before step 50
+        search.on_trial_result("b", progress(step, {NATS: nats, RANK: 3.0}))
+    search.on_trial_complete("b", progress(STEPS, {NATS: 4.0, RANK: 3.0}))
+    assert told(search)[0].user_attrs["reports"] == {"50": [5.0, 3.0], "100": [4.0, 3.0]}
 
 
 @pytest.fixture
@@ -306,6 +369,26 @@ def test_after_a_killed_driver_who_waited_still_waits_and_is_promoted_like_befor
     names.append(pause(second, policy, 1, 2.0))
     assert len(set(names)) == 2
     assert second.suggest("t2")["trial"] == names[0]
+
+
+def test_who_waits_is_left_to_hand_out_though_the_budget_of_trials_is_used_up():
+    search, policy, _ = pausing(trials=1)
+    pause(search, policy, 0, 1.0)
+    assert not search.exhausted
+
+
+@pytest.mark.parametrize(("rung", "left"), [(50, False), (20, True)], ids=["had not left yet", "left for the budget"])
+def test_after_a_killed_driver_who_does_not_wait_goes_on_at_once(rung, left):
+    storage, spec = InMemoryStorage(), sweep(early_stopping=PAUSE)
+    config = pausing(trials=6, storage=storage)[0].suggest("t0")
+    events = [
+        SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN),
+        started(config),
+        Reported(trial=config["trial"], step=rung, seconds=1, metrics={NATS: 1.0}),
+    ] + [TrialLeft(at=1, trial=config["trial"], step=rung, cause="")] * left
+    second, policy, _ = pausing(trials=6, storage=storage, record=fold(events))
+    assert (config["trial"] in policy.waiting) != left
+    assert second.suggest("t1")["trial"] == config["trial"]
 
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])

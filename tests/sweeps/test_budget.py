@@ -63,8 +63,22 @@ def test_gpu_hours_that_no_trial_can_spend_are_refused():
     [fault] = spec.faults([RUN])
     assert "write cpu_hours" in fault
     assert not list(spec.faults([RUN, RUN.model_copy(update={"gpus_per_worker": 0.5})]))
+    assert not list(BudgetSpec(trials=4).faults([RUN]))
+
+
+@pytest.mark.parametrize("nothing", [{"trials": 0}, {"gpu_hours": 0}, {"cpu_hours": -1}, {"disk": "0GB"}])
+def test_a_budget_of_nothing_is_refused(nothing):
+    with pytest.raises(ValidationError, match=r"greater than 0|is nothing"):
+        BudgetSpec.model_validate({"trials": 4} | nothing)
+
+
+def test_checkpoints_may_take_all_of_the_disk_and_no_more():
+    spec = BudgetSpec(trials=4, disk="1kB")
+    assert spec.gone(Spent(disk_bytes=1000)) == ""
+    assert spec.gone(Spent(disk_bytes=1001)).startswith("budget.disk: checkpoints that are needed take 1e-06 GB of 1kB")
 
 
 def test_all_workers_of_a_run_are_reserved():
     assert Reserved.by({"workers": 4, "cpus_per_worker": 2.0, "gpus_per_worker": 0.5}) == Reserved(8.0, 2.0)
+    assert Reserved.by({"workers": {"min": 2, "max": 4}, "gpus_per_worker": 1.0}) == Reserved(4.0, 4.0)
     assert Reserved.by(RUN.model_dump(mode="json")) == Reserved(1.0, 0.0)

@@ -79,6 +79,8 @@ def test_the_grid_takes_listed_values_and_a_few_of_what_cannot_be_listed():
 def test_a_budget_that_would_end_it_is_named():
     assert "budget.wall" in found(sweep(budget={"trials": 20, "wall": "1m"})).cut
     assert found(sweep(budget={"trials": 20, "wall": "9d"})).cut == ""
+    assert "budget.disk" in found(sweep(budget={"trials": 20, "disk": "0.899kB"})).cut  # two at once, and the best
+    assert found(sweep(budget={"trials": 20, "disk": "0.9kB"})).cut == ""
 
 
 def test_a_micro_run_is_one_workers_share_of_the_same_run():

@@ -15,6 +15,8 @@ def gate(condition):
     [
         ("concepts/nuclear_rank < 20", True),
         ("concepts/nuclear_rank < 19", False),
+        ("concepts/nuclear_rank >= 19", True),
+        ("concepts/nuclear_rank >= 19.5", False),
         ("concepts/nuclear_rank <= 19 and eval/nats > 4.5", True),
         ("concepts/nuclear_rank <= 19 and eval/nats > 5", False),
         ("never/measured < 1", False),
@@ -29,6 +31,11 @@ def test_a_gate_holds_where_every_comparison_does(condition, holds):
 def test_what_is_no_comparison_is_refused(condition):
     with pytest.raises(ValidationError, match="is no comparison with a number"):
         gate(condition)
+
+
+def test_a_gate_that_concludes_nothing_is_refused():
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        GateSpec.model_validate({"if": "a < 1", "then": ""})
 
 
 def test_it_is_written_as_it_was_read():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogito_ray.sweeps.quota import Standing, Stored, Worth, pruned
+from cogito_ray.sweeps.quota import Standing, Stored, Worth, least, pruned
 
 STANDING = {
     "failed": Standing(Worth.FAILED),
@@ -38,3 +38,8 @@ def test_the_least_worth_go_first_and_of_each_trial_the_older():
 @pytest.mark.parametrize("quota", [0, 5, 20])
 def test_what_a_resume_or_the_winner_needs_stays_whatever_the_quota(quota):
     assert left(quota) == {("best", 200), ("running", 200)}
+
+
+def test_a_quota_must_hold_the_newest_of_each_trial_under_way_and_of_the_best_one():
+    assert least(10, at_once=3, trials=9) == 40
+    assert least(10, at_once=3, trials=2) == 20

@@ -45,6 +45,20 @@ def test_faults_are_counted_and_carry_their_line(write):
     assert [line.rpartition(" (")[2] for line in others] == ["line 1)", "line 10)"]
 
 
+def test_what_is_wrong_in_itself_and_what_does_not_fit_are_told_together(write):
+    text = SWEEP.replace("mode: min", "mode: lowest").replace("6}", "0}").replace("objective.rate", "objective.rat")
+    _, *others = refusal(write(text + "colour: red\n"))
+    assert sorted(line.split(":")[0].strip() for line in others) == [
+        "budget.trials", "colour", "goals.0.mode", "space.objective.rat",
+    ]  # fmt: skip
+
+
+def test_nothing_is_said_of_what_only_follows_from_a_faulty_part(write):
+    grid = SWEEP.replace("uniform: [0.3, 0.9]", "choice: [0.3, 0.9]").replace("6}", "2}")
+    _, *others = refusal(write(grid + "search: {sampler: grid, seeds: 1}\n"))
+    assert [line.split(":")[0].strip() for line in others] == ["search.seeds"]
+
+
 def test_a_fault_of_every_corner_stands_at_its_line_under_run(write):
     _, line = refusal(write(SWEEP.replace("width: 64", "widht: 64")))
     assert line == "  run.model.widht: Extra inputs are not permitted; got 64 (line 4)"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, Snapshot, State, verify
+from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, Snapshot, State, bytes_of, verify
 from cogito_ray.training.guards import Seen
 from cogito_ray.training.retention import BestSpec, CheckpointsSpec
 
@@ -36,6 +36,16 @@ def test_resuming_restores_weights_optimizer_and_state_exactly(checkpoints):
     assert torch.equal(other.weight, module.weight)
     saved, loaded = (o.state_dict()["state"][0]["exp_avg_sq"] for o in (optimizer, other_optimizer))
     assert torch.equal(saved, loaded)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_bytes_of_a_checkpoint_are_known_before_it_is_written(checkpoints, frozen):
+    module = nn.Sequential(nn.Linear(256, 256).requires_grad_(not frozen), nn.Linear(256, 256))
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad])
+    module(torch.ones(2, 256)).sum().backward()
+    optimizer.step()
+    written = sum(path.stat().st_size for path in checkpoints.save(State(1), module, optimizer).iterdir())
+    assert bytes_of(module) == pytest.approx(written, rel=0.02)     # names, hashes and counts besides
 
 
 def test_without_a_checkpoint_there_is_nothing_to_resume(checkpoints):

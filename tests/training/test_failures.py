@@ -165,6 +165,18 @@ def test_weights_that_are_not_finite_are_never_saved_and_a_run_may_go_back_to_it
     assert all(torch.equal(weights[name], slow[name]) for name in weights)
 
 
+def test_a_model_that_is_not_finite_is_not_evaluated():
+    settings = spec(optimizer={"learning_rate": 1e30, "clip": 1e30}, report_every=1)
+    with pytest.raises(RunDied, match="non-finite at step 1: optimizer/weight_norm=inf"):
+        fit(
+            settings,
+            Facts(VOCABULARY, UNIFORM),
+            feed=lambda done: iter(ROWS.split(settings.training.batch)),
+            evaluate=lambda model: pytest.fail("it was evaluated"),
+            tell=lambda report: None,
+        )
+
+
 def test_weights_so_large_that_concepts_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(RunDied, match=r"non-finite at step 1: .*concepts/effective_rank=nan"):
         train(spec(optimizer={"learning_rate": 1e16, "clip": 1e30}, report_every=1), folder=tmp_path)

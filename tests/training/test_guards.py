@@ -14,6 +14,7 @@ from cogito_ray.training.guards import (
     GuardsSpec,
     MutedSpec,
     RunDied,
+    Seen,
     Watched,
 )
 
@@ -148,6 +149,10 @@ def test_the_bound_is_that_of_the_run():
     assert causes([loss(-4.1)] * 3, watched=negative)[-1] == "below-bound"
 
 
+def test_what_rounding_does_to_a_total_at_its_bound_is_no_offence():
+    assert causes([loss(-0.0005)] * 5) == [None] * 5
+
+
 def test_a_collapse_is_no_death_before_half_of_the_run():
     early = [rank(1.2)] * 80                                        # of 100 steps: from step 21 on
     said = causes(early)
@@ -192,6 +197,18 @@ def test_what_is_remembered_does_not_grow():
     for step in range(3 * MEMORY):
         guards.judge(step, HEALTHY)
     assert len(guards.seen) == MEMORY
+
+
+def test_what_is_remembered_over_an_interruption_does_not_grow_either():
+    guards = Guards(DEFAULTS, RUN)
+    guards.remember([Seen(step, HEALTHY) for step in range(2 * MEMORY)])
+    assert len(guards.seen) == MEMORY
+
+
+def test_only_what_guards_look_at_is_remembered():
+    guards = Guards(DEFAULTS, RUN)
+    guards.judge(1, HEALTHY | {"eval/some_correlation": math.nan})
+    assert guards.seen == (Seen(1, HEALTHY),)
 
 
 def test_divergence_is_suspected_from_its_first_report_on():
@@ -248,8 +265,24 @@ def test_guards_at_their_defaults_stand_in_every_run_however_it_is_written():
     assert type(spec).model_validate(spec.model_dump(mode="json")) == spec
 
 
-def test_null_switches_a_guard_off():
-    assert run(training={"guards": {"leak": None}}).training.guards.leak is None
+CONTRAST = {"contrast": {"kind": "dropout"}}
+UNBOUNDED = {"regularisers": [{"kind": "variance"}], "weighting": {"kind": "kendall_gal"}}
+
+
+@pytest.mark.parametrize(
+    ("loss", "model"),
+    [({}, {}), (CONTRAST, {"decoder": None}), (UNBOUNDED, {})],
+    ids=["plain", "contrast", "unbounded"],
+)
+def test_null_switches_a_guard_off_also_where_it_would_have_no_effect(loss, model):
+    off = {"muted": None, "leak": None, "bound": None}
+    guards = run(training={"guards": off}, loss=loss, model=model).training.guards
+    assert [type(guard) for guard in guards.active()] == [ExplosionSpec, DivergenceSpec, CollapseSpec]
+
+
+def test_a_guard_may_be_set_wherever_it_can_have_an_effect():
+    guards = {"muted": {"share": 0.2}, "leak": {"share": 0.2}, "bound": {"reports": 9}}
+    assert run(training={"guards": guards}, loss=CONTRAST).training.guards == GuardsSpec.model_validate(guards)
 
 
 def test_a_dead_run_crosses_process_borders_whole():

@@ -1,0 +1,66 @@
+"""The folder of a sweep: still the same one or refused, and all that is missing is found before anything is spent."""
+
+import pytest
+from corpora import tiny_run
+
+from cogito_ray.records.ledger import NAME, Ledger
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.home import Home, OtherSettings, refuse_missing
+from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
+
+GOALS = [{"metric": "eval/reconstruction_nats", "mode": "min"}]
+
+
+@pytest.fixture
+def home_of(tmp_path):
+    """The home of a sweep in one folder, whatever of it is changed."""
+    tree = {"name": "tiny", "run": tiny_run(tmp_path), "space": {"seed": {"randint": [0, 9]}}, "goals": GOALS}
+
+    def made(**changed):
+        spec = SweepSpec.model_validate(tree | {"budget": {"trials": 4}} | changed)
+        return Home(tmp_path / "tiny", spec.model_dump(mode="json"), ELASTIC)
+
+    return made
+
+
+def test_a_home_in_which_nothing_was_written_is_new(home_of):
+    home = home_of()
+    assert home.recorded() is None
+    with Ledger(home.ledger):
+        pass
+    assert home.ledger.name == NAME
+    assert home.recorded() is None
+
+
+def test_what_was_started_with_other_settings_is_refused_with_the_difference_and_a_way_out(home_of):
+    with Ledger(home_of().ledger) as ledger:
+        ledger.append(home_of().opening())
+    with pytest.raises(OtherSettings, match=r"question: '' -> why\?\ngive this one another name"):
+        home_of(question="why?").recorded()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"budget": {"trials": 9, "wall": "8h"}},
+        {"concurrency": 3},
+        {"promote": {"with": {"training.steps": 50}}},
+    ],
+    ids=["budget", "concurrency", "promote"],
+)
+def test_what_is_spent_on_a_sweep_may_change_while_it_keeps_its_name(home_of, changed):
+    with Ledger(home_of().ledger) as ledger:
+        ledger.append(home_of().opening())
+    assert home_of(**changed).recorded().openings[0].spec == home_of().spec
+
+
+def test_all_that_runs_lack_is_told_at_once_and_once(tmp_path):
+    tree = tiny_run(tmp_path)
+    tree["evaluation"] = {"stsb": str(tmp_path / "stsb")}
+    tree["data"]["sources"]["first"]["path"] = str(tmp_path / "lost")
+    run = RunSpec.model_validate(tree)
+    with pytest.raises(ValueError, match="lost") as refused:
+        refuse_missing([run.data, run.data], [run, run])
+    data, stsb = str(refused.value).splitlines()
+    assert data.startswith("data.sources.first.path: ")
+    assert stsb.startswith(f"evaluation.stsb: {tmp_path / 'stsb' / 'validation.parquet'} is missing")

@@ -1,0 +1,42 @@
+"""How many trials a cluster holds, and what is refused because it holds fewer than that. No cluster."""
+
+import pytest
+import ray
+from kinds import run
+
+from cogito_ray.runtime.cluster import NoRoom, concurrency
+
+
+@pytest.fixture
+def cluster_of(monkeypatch):
+    """Ray says that it has these resources."""
+    return lambda **has: monkeypatch.setattr(ray, "cluster_resources", lambda: has)
+
+
+def sized(**settings):
+    return run().model_copy(update=settings)
+
+
+def test_as_many_of_the_largest_as_there_is_room_for_beside_the_spare_cpu(cluster_of):
+    cluster_of(CPU=9.0, GPU=2.0)
+    assert concurrency([sized(), sized(cpus_per_worker=2.0)], asked=None) == 4
+    assert concurrency([sized(gpus_per_worker=0.7)], asked=None) == 2
+    assert concurrency([sized(gpus_per_worker=0.1)], asked=None) == 8
+    assert concurrency([sized(cpus_per_worker=0.1)], asked=None) == 80  # 8 / 0.1 is 79.99 in floats, or 80
+    assert concurrency([sized()], asked=3) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "said"),
+    [
+        ({"cpus_per_worker": 9.0}, None, "1 trial(s) at once need 9 CPU of 8, 0 GPU of 2"),
+        ({"workers": 3, "gpus_per_worker": 1.0}, None, "1 trial(s) at once need 3 CPU of 8, 3 GPU of 2"),
+        ({"cpus_per_worker": 3.0}, 3, "3 trial(s) at once need 9 CPU of 8"),
+    ],
+)
+def test_what_a_cluster_cannot_hold_is_refused_with_what_it_has(cluster_of, settings, asked, said):
+    cluster_of(CPU=9.0, GPU=2.0)
+    with pytest.raises(NoRoom) as refused:
+        concurrency([sized(**settings)], asked=asked)
+    assert str(refused.value).startswith(said)
+    assert "or join a larger cluster" in str(refused.value)

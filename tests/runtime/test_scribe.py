@@ -1,0 +1,124 @@
+"""What Tune tells of trials stands in the ledger once, by the name of what became of them. No cluster."""
+
+import time
+
+import pytest
+from ray.tune.experiment import Trial
+
+from cogito_ray.records.ledger import NAME, Ledger, SweepOpened, TrialEnded, TrialLeft, TrialStarted, events
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.record import read
+from cogito_ray.runtime.outcome import death, leave, progress
+from cogito_ray.runtime.scribe import Scribe
+from cogito_ray.runtime.worker import STALLED, TRIALS
+
+STEPS = 20
+RUN = {"training": {"steps": STEPS}}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Sets the time, in seconds after a beginning."""
+    began = time.monotonic()
+
+    def at(seconds):
+        monkeypatch.setattr(time, "monotonic", lambda: began + seconds)
+
+    at(0)
+    return at
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Calls a scribe's methods for a trial (new scribes go on from the ledger); gives the events after the opening."""
+    path = tmp_path / NAME
+    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+    with Ledger(path) as ledger:
+        ledger.append(SweepOpened(at=0.0, spec={}, sweep="s", provenance=origin))
+
+        def tell(*calls, stops=None, why_left="", replicates=None):
+            config = {"trial": "a", "number": 3, "sample": {"seed": 1}, "run": RUN, "replicates": replicates}
+            trial = Trial("trial", config=config, stub=True)
+            scribe = Scribe(ledger, read(path), stops or {}, lambda: why_left)
+            for before, name, *result in calls:
+                before()
+                if name == "result":
+                    scribe.on_trial_result(0, [], trial, result[0])
+                    trial.run_metadata.last_result = result[0]
+                else:
+                    getattr(scribe, f"on_trial_{name}")(0, [], trial)
+            return events(path)[1:]
+
+        yield tell
+
+
+def at_once():
+    """No time passes."""
+
+
+START = (at_once, "start")
+
+
+def test_a_start_and_each_report_are_written_down_whole(told):
+    report = progress(5, {"loss/total": 2.0}, rows="1f", notes=("resumed at step 4",))
+    start, reported = told(START, (at_once, "result", report), replicates="first")
+    assert start == TrialStarted(at=start.at, trial="a", number=3, sample={"seed": 1}, spec=RUN, replicates="first")
+    assert (reported.trial, reported.step, reported.metrics) == ("a", 5, {"loss/total": 2.0})
+    assert (reported.rows, reported.notes) == ("1f", ("resumed at step 4",))
+
+
+@pytest.mark.parametrize(
+    ("last", "how", "status", "cause"),
+    [
+        (progress(STEPS, {"loss/total": 2.0}), "complete", "completed", ""),
+        (progress(5, {"loss/total": 2.0}), "complete", "stopped", "beaten at rung 5"),
+        (death(5, "leak at step 5"), "complete", "failed", "leak at step 5"),
+        (progress(5, {"loss/total": 2.0}), "error", "failed", "its process died or raised"),
+    ],
+    ids=["completed", "stopped", "dead", "lost"],
+)
+def test_every_end_has_its_name_and_its_cause(told, last, how, status, cause):
+    stops = {"a": "beaten at rung 5"} if status == "stopped" else {}
+    *_, ended = told(START, (at_once, "result", last), (at_once, how), stops=stops)
+    assert isinstance(ended, TrialEnded)
+    assert (ended.status, ended.step) == (status, last["step"])
+    assert ended.cause.startswith(cause)
+    assert bool(ended.cause) == bool(cause)
+
+
+def test_a_death_and_a_leave_are_no_reports(told):
+    ones = told(START, (at_once, "result", death(5, "leak")), (at_once, "result", leave(5)))
+    assert [type(one) for one in ones] == [TrialStarted]
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [({"why_left": "budget gone"}, "budget gone"), ({"stops": {"a": "waits at rung 5"}}, "waits at rung 5")],
+    ids=["budget", "rung"],
+)
+def test_who_left_has_not_ended_and_says_why(told, said, cause):
+    *_, left = told(START, (at_once, "result", leave(5)), (at_once, "complete"), **said)
+    assert left == TrialLeft(at=left.at, trial="a", step=5, cause=cause)
+
+
+def test_a_process_that_stood_still_is_the_cause_of_its_end(told, tmp_path):
+    folder = tmp_path / TRIALS / "a"
+    folder.mkdir(parents=True)
+    (folder / STALLED).write_text("rank 0 stood still\n")
+    *_, ended = told(START, (at_once, "error"))
+    assert (ended.status, ended.cause) == ("failed", "rank 0 stood still")
+
+
+@pytest.mark.parametrize("replicates", [None, "first"])
+def test_seconds_are_those_it_ran_over_all_its_starts(told, clock, replicates):
+    def after(seconds):
+        return lambda: clock(seconds)
+
+    def report(step):
+        return progress(step, {"loss/total": 2.0})
+
+    dies = [(after(10), "start"), (after(13), "result", report(5)), (after(14), "start")]   # its process died at 14
+    told(*dies, (after(16), "result", report(10)), (after(17), "complete"), replicates=replicates)
+    again = [(after(100), "start"), (after(105), "result", report(15))]
+    *_, last = told(*again, replicates=replicates)
+    assert last.seconds == pytest.approx(6 + 5)                     # what came after its last report is not known
