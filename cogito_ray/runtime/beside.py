@@ -7,12 +7,13 @@ none is left, and queues its task whatever room there is, which then comes befor
 import json
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.state import available_resources_per_node
 
 from cogito_ray.evaluation.labelled import PROTOCOLS, protocols_of
 from cogito_ray.evaluation.long_answers import AnyQuestion, questions_of
@@ -59,8 +60,8 @@ def _faults(run: RunSpec, questions: Sequence[AnyQuestion], data: Path | None) -
 class Agenda:
     """Which question to a run's checkpoints is put next: all those to one, then to the newest; others are passed over.
 
-    What is being asked is held by hard links until its questions are settled, for it may be deleted meanwhile: they
-    cost no disk, and the optimizer is not among them. Nothing is known of it but files and the run's ledger.
+    What is being asked is held by hard links until its questions are settled, for it may be deleted meanwhile. The
+    optimizer is not among them. All that is known of earlier starts is what stands in files and in the run's ledger.
     """
 
     def __init__(self, run: RunSpec, ledger: Path, panel: Panel):
@@ -172,20 +173,24 @@ class Beside:
             yield Noted(trial=self._run.digest(), step=unit.checkpoint.step, note=note)
 
     def _start(self) -> None:
-        free = ray.available_resources()
-        while (needs := room(self._run, free)) is not None and (unit := self._agenda.due()) is not None:
+        nodes = list(available_resources_per_node().values())
+        while (needs := room(self._run, nodes)) is not None and (unit := self._agenda.due()) is not None:
             self._running[start(unit, needs)] = unit
-            free["CPU"] -= needs.cpus_per_worker
-            free["GPU"] = free.get("GPU", 0.0) - needs.gpus_per_worker
 
 
-def room(run: RunSpec, free: Mapping[str, float]) -> RunSpec | None:
-    """What a task may take of what is free, if that is enough: a GPU only where one is left, and not the spare CPU.
+def room(run: RunSpec, nodes: Sequence[dict[str, float]]) -> RunSpec | None:
+    """What a task takes of what nodes have free, if one has enough: a GPU where one is left; never the spare CPU.
 
-    A task never queues: it would take the place of a worker that died, and training would wait for it.
+    So that no task queues: it would take the place of a worker that died, and training would wait for it.
     """
-    needs = shape(run, free)
-    return needs if free.get("CPU", 0.0) - SPARE_CPUS >= needs.cpus_per_worker else None
+    fits = [node for node in nodes if node.get("CPU", 0.0) >= run.cpus_per_worker]
+    if not fits or sum(node.get("CPU", 0.0) for node in nodes) - SPARE_CPUS < run.cpus_per_worker:
+        return None
+    node = max(fits, key=lambda one: one.get("GPU", 0.0))
+    needs = shape(run, node)
+    node["CPU"] -= needs.cpus_per_worker
+    node["GPU"] = node.get("GPU", 0.0) - needs.gpus_per_worker
+    return needs
 
 
 def ask_rest(run: RunSpec, ledger: Path, panel: Panel) -> None:

@@ -173,21 +173,22 @@ def test_a_checkpoint_without_a_manifest_is_not_asked(written):
 
 
 @pytest.mark.parametrize(
-    ("free", "gpus"),
+    ("nodes", "gpus"),
     [
-        ({"CPU": 4.0, "GPU": 1.0}, 0.5),
-        ({"CPU": 4.0, "GPU": 0.2}, 0.0),                                    # the CPUs will do
-        ({"CPU": 3.0}, 0.0),
-        ({"CPU": 2.9, "GPU": 1.0}, None),                                   # one is never given away
-        ({}, None),
+        ([{"CPU": 4.0, "GPU": 1.0}], [0.5]),
+        ([{"CPU": 9.0, "GPU": 1.2}], [0.5, 0.5, 0.0, 0.0]),                 # where no GPU is left the CPUs will do
+        ([{"CPU": 2.0}, {"CPU": 3.0, "GPU": 0.5}], [0.5, 0.0]),
+        ([{"CPU": 2.9, "GPU": 1.0}], []),                                   # one CPU is never given away
+        ([{"CPU": 1.5}, {"CPU": 1.5}, {"GPU": 1.0}], []),                   # no node has enough
+        ([], []),
     ],
 )
-def test_a_task_starts_only_in_what_training_leaves(free: dict[str, float], gpus: float | None, tmp_path):
+def test_tasks_start_only_in_what_training_leaves(nodes: list[dict[str, float]], gpus: list[float], tmp_path):
     run = RunSpec.model_validate(tiny_run(tmp_path) | {"cpus_per_worker": 2.0, "gpus_per_worker": 0.5, "workers": 2})
-    needs = room(run, free)
-    assert (needs and (needs.sizes[-1], needs.cpus_per_worker, needs.gpus_per_worker)) == (
-        None if gpus is None else (1, 2.0, gpus)
-    )
+    taken = list(iter(lambda: room(run, nodes), None))
+    assert [(needs.sizes[-1], needs.cpus_per_worker, needs.gpus_per_worker) for needs in taken] == [
+        (1, 2.0, share) for share in gpus
+    ]
 
 
 def refused(run: RunSpec) -> list[str]:
