@@ -1,16 +1,16 @@
 """A run: the whole of what one trial needs, validated before anything is spent on it."""
 
 import math
-from pathlib import PurePath
 from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from cogito_ray.evaluation.asked import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.words import WordsSpec
 from cogito_ray.losses.total import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, digest
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.optimizer import AdamWSpec
@@ -62,16 +62,12 @@ class EvaluationSpec(Spec):
     words: WordsSpec | None = WordsSpec()
     """Asks the concepts which words they hold and in which order: measures that compare across decoders and objectives.
     None = not asked."""
-    stsb: str | None = None
+    stsb: AbsoluteFolder | None = None
     """Folder that holds STS-B's validation.parquet in the hub's columns; as an absolute path, because workers start in
     folders of their own. Reports eval/stsb_spearman_mean: zero-shot, by the cosine of mean concepts."""
-
-    @field_validator("stsb")
-    @classmethod
-    def _is_absolute(cls, folder: str | None) -> str | None:
-        if folder is not None and not PurePath(folder).is_absolute():
-            raise ValueError(f"{folder!r} is relative, but workers start in folders of their own; write the whole path")
-        return folder
+    labelled: LabelledSpec | None = None
+    """Labelled tasks that the checkpoints of a run on its own are asked beside training, which never waits for the
+    answers. null = none; a sweep's trials are not asked."""
 
     @property
     def metrics(self) -> list[str]:
@@ -116,6 +112,10 @@ class RunSpec(Spec):
     with the cluster's spare CPUs, a little slower; where data.keep is text, it tokenises as well."""
     gpus_per_worker: NonNegativeFloat = 0.0
     """GPUs reserved for each worker; a fraction lets one-worker trials share a GPU."""
+
+    def digest(self) -> str:
+        """As of every Spec; but what its checkpoints are asked besides makes it no other run."""
+        return digest(self.model_dump(mode="json", exclude={"evaluation": {"labelled"}}))
 
     @property
     def reference(self) -> ObjectiveSpec:

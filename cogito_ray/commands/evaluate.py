@@ -11,7 +11,7 @@ import yaml
 from cogito_ray.commands import screen
 from cogito_ray.commands.app import AsJson, app, err, out
 from cogito_ray.evaluation.long_texts import LONG_TASKS
-from cogito_ray.evaluation.tasks import DEFAULT, tasks_of
+from cogito_ray.evaluation.tasks import DEFAULT
 from cogito_ray.records.evaluations import scored
 
 
@@ -40,17 +40,14 @@ def evaluate(
 
     zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
     """
-    from cogito_ray.evaluation.labelled import protocols_of, questions
-    from cogito_ray.evaluation.long_answers import AnyQuestion, long_questions
+    from cogito_ray.evaluation.labelled import protocols_of
+    from cogito_ray.evaluation.long_answers import questions_of
     from cogito_ray.evaluation.trained import Checkpoint, newest_of_each
     from cogito_ray.runtime.evaluate import Progress
     from cogito_ray.runtime.evaluate import evaluate as ask
 
     names = protocol.split(",")
-    long = [LONG_TASKS[name] for name in tasks.split(",") if name in LONG_TASKS]
-    others = tasks_of([name for name in tasks.split(",") if name not in LONG_TASKS])
-    ways = protocols_of(names, _settings(names, limit, fine_tune or []))
-    asked: list[AnyQuestion] = [*questions(others, ways, seeds), *long_questions(long)]
+    asked = questions_of(tasks.split(","), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
     found = [Checkpoint.at(folder) for run in runs for folder in newest_of_each(run.absolute())]
 
     def tell(told: Progress) -> None:

@@ -10,7 +10,7 @@ from cogito_ray.evaluation import scores
 from cogito_ray.evaluation.fine_tune import FineTuneSpec
 from cogito_ray.evaluation.probe import ProbeSpec
 from cogito_ray.evaluation.reader import TextReader
-from cogito_ray.evaluation.tasks import Task, place_of, read
+from cogito_ray.evaluation.tasks import Task, check, place_of, read
 from cogito_ray.evaluation.zero_shot import ZeroShotSpec
 from cogito_ray.spec import digest
 
@@ -57,6 +57,11 @@ class Question:
         places = [place_of(self.task, split, data) for split in (self.task.train, self.task.scored)]
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
         return digest(asked | {"data": places})
+
+    def check(self, data: Path | None) -> None:
+        """FileNotFoundError or ValueError where a file or a column is missing, found in moments. The hub is trusted."""
+        for split in (self.task.train, self.task.scored):
+            check(self.task, split, data)
 
     def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
         """Every answer under every metric of the task."""

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cogito_ray.evaluation import scores
-from cogito_ray.evaluation.labelled import Question, Result
+from cogito_ray.evaluation.labelled import ProtocolSpec, Question, Result, questions
 from cogito_ray.evaluation.long_texts import (
+    LONG_TASKS,
     Asked,
     Choices,
     LongTask,
@@ -26,6 +27,7 @@ from cogito_ray.evaluation.long_texts import (
 )
 from cogito_ray.evaluation.probe import bag_of_words, predict
 from cogito_ray.evaluation.reader import TextReader
+from cogito_ray.evaluation.tasks import tasks_of
 from cogito_ray.evaluation.windows import token_windows, whole, windows
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.spec import Spec, digest
@@ -115,6 +117,10 @@ class LongQuestion:
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
         return digest(asked | {"data": self.task.digest(data)})
 
+    def check(self, data: Path | None) -> None:
+        """FileNotFoundError or ValueError where the data cannot be asked."""
+        self.task.read(data)
+
     def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
         """Every answer under every metric."""
         asked = self.task.read(data)
@@ -143,6 +149,13 @@ AnyQuestion = Question | LongQuestion
 def long_questions(tasks: Iterable[LongTask]) -> list[LongQuestion]:
     """Each task in every way that suits what it puts."""
     return [LongQuestion(task, protocol) for task in tasks for protocol in PUT_AS[task.puts]]
+
+
+def questions_of(names: Sequence[str], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[AnyQuestion]:
+    """Every task of these names in every way that suits it; tasks of whole documents have ways of their own."""
+    long = [LONG_TASKS[name] for name in names if name in LONG_TASKS]
+    others = tasks_of([name for name in names if name not in LONG_TASKS])
+    return [*questions(others, protocols, seeds), *long_questions(long)]
 
 
 def _cosines(one: Floats, two: Floats) -> Floats:

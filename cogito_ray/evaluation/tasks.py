@@ -119,6 +119,15 @@ def place_of(task: Task, split: str, data: Path | None) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def check(task: Task, split: str, data: Path | None) -> None:
+    """Look for a split's file and its columns, without reading them; faults as in `read`. The hub is not asked."""
+    if data is not None:
+        from pyarrow import parquet
+
+        file = _file(task, data / task.folder / f"{split}.parquet")
+        _refuse_missing(task, str(file), parquet.read_schema(file).names)
+
+
 def read(task: Task, split: str, data: Path | None) -> Examples:
     """A split's examples, from `data` or, if that is None, from the hub.
 
@@ -145,9 +154,14 @@ def _file(task: Task, file: Path) -> Path:
     return file
 
 
+def _refuse_missing(task: Task, place: str, columns: Iterable[str]) -> None:
+    there = sorted(columns)
+    if missing := [name for name in (*task.texts, task.label) if name not in there]:
+        raise ValueError(f"{place}: task {task.name} reads column {missing[0]!r}, but there are {there}")
+
+
 def _examples(task: Task, place: str, columns: dict[str, list[Any]]) -> Examples:
-    if missing := [name for name in (*task.texts, task.label) if name not in columns]:
-        raise ValueError(f"{place}: task {task.name} reads column {missing[0]!r}, but there are {sorted(columns)}")
+    _refuse_missing(task, place, columns)
     one, *two = (columns[name] for name in task.texts)
     labels = np.asarray(columns[task.label], dtype=np.float64 if task.graded else np.int64)
     if not len(labels) or (labels == UNLABELLED).any():

@@ -13,7 +13,7 @@ from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.run import RunSpec
-from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.corpus import Corpus, index_of
 from cogito_ray.text.tokenizer import FILE as TOKENIZER
 
 WEIGHTS, STATE = "model.safetensors", "state.json"
@@ -56,7 +56,7 @@ class Trained:
         FileNotFoundError where there is none, where no ledger stands above it, or where its corpus was deleted.
         """
         found = Checkpoint.at(newest(folder.absolute()))
-        run, corpus = found.run, Corpus.open(found.run.data, found.ledger.parents[1])
+        run, corpus = found.run, Corpus.open(found.run.data, _storage_of(found))
         total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
         load_model(total, str(found.folder / WEIGHTS), strict=True)
         return cls(run, found.step, total.model.eval(), corpus)
@@ -103,6 +103,12 @@ def _ledger_above(checkpoint: Path) -> Path:
     if not ledgers:
         raise FileNotFoundError(f"{checkpoint}: no {NAME} stands above it, so nothing says which run it is of")
     return ledgers[0]
+
+
+def _storage_of(found: Checkpoint) -> Path:
+    """The nearest folder above the run's in which its text was prepared: full runs lie deeper than others."""
+    above = found.ledger.parents[1:]
+    return next((folder for folder in above if index_of(found.run.data, folder).exists()), above[0])
 
 
 def _run(ledger: Path, digest: str) -> RunSpec:

@@ -221,6 +221,15 @@ class Evaluated(Spec):
     scores: tuple[TaskScore, ...]
 
 
+class Noted(Spec):
+    """What happened to a run besides training and its reports."""
+
+    event: Literal["noted"] = "noted"
+    trial: str
+    step: int
+    note: str
+
+
 class TornLine(Spec):
     """The line before this one was cut short by a crash."""
 
@@ -229,7 +238,7 @@ class TornLine(Spec):
 
 Event = Annotated[
     SweepOpened | TrialStarted | Reported | TrialEnded | TrialLeft | GateJudged | Promoted | PromotionCertified
-    | SweepClosed | Evaluated | CheckpointsPruned | TornLine,
+    | SweepClosed | Evaluated | Noted | CheckpointsPruned | TornLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

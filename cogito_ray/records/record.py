@@ -13,6 +13,7 @@ from cogito_ray.records.ledger import (
     Event,
     GateJudged,
     LedgerFault,
+    Noted,
     Promoted,
     PromotionCertified,
     Reported,
@@ -53,6 +54,7 @@ class Trial:
     """When it was started or taken up again last, in seconds since 1970."""
     earlier: float = 0.0
     """Seconds it had run before."""
+    noted: list[Noted] = field(default_factory=list)
 
     @property
     def status(self) -> Status:
@@ -91,7 +93,9 @@ class Trial:
     @property
     def notes(self) -> list[str]:
         """What happened besides training, in order."""
-        return [f"step {step}: {note}" for step, report in sorted(self.reports.items()) for note in report.notes]
+        told = [(step, note) for step, report in self.reports.items() for note in report.notes]
+        told += [(noted.step, noted.note) for noted in self.noted]
+        return [f"step {step}: {note}" for step, note in sorted(told, key=lambda one: one[0])]
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every report that has the metric."""
@@ -199,9 +203,9 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 _heard(record, event.at)
             case TrialStarted():
                 _start(record, event)
-            case Reported() | TrialEnded() | TrialLeft() | Evaluated() if record.known(event.trial) is None:
+            case Reported() | TrialEnded() | TrialLeft() | Evaluated() | Noted() if record.known(event.trial) is None:
                 raise LedgerFault(f"{path}: trial {event.trial} is told of, but never started")
-            case Reported() | TrialEnded() | TrialLeft():
+            case Reported() | TrialEnded() | TrialLeft() | Noted():
                 _go_on(record, event)
             case Evaluated():
                 record.evaluations.append(event)
@@ -223,7 +227,7 @@ def _start(record: Record, event: TrialStarted) -> None:
     _heard(record, event.at)
 
 
-def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft) -> None:
+def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Noted) -> None:
     """What a trial that has started reports, or how it ends."""
     trial = record.known(event.trial)
     assert trial is not None
@@ -239,6 +243,8 @@ def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft) -> None:
         case TrialLeft():
             trial.left = event
             _heard(record, event.at)
+        case Noted():
+            trial.noted.append(event)
 
 
 def _heard(record: Record, at: float) -> None:

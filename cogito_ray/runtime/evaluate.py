@@ -5,12 +5,12 @@ What a ledger already tells is never computed again, so an interrupted command g
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import ray
 import torch
@@ -33,11 +33,39 @@ class Unit:
     weights: str
     """Digest."""
     question: AnyQuestion
+    data: Path | None
     key: str
 
     def __str__(self) -> str:
-        asked = self.question
-        return f"{self.checkpoint.run.digest()} {asked.task.name} {asked.protocol.kind}, seed {asked.seed}"
+        return f"{self.checkpoint.run.digest()} {self.asked}"
+
+    @property
+    def asked(self) -> str:
+        """The question, in words."""
+        return f"{self.question.task.name} {self.question.protocol.kind}, seed {self.question.seed}"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Questions that checkpoints are asked, and the folder of the data that answers are scored by."""
+
+    questions: tuple[AnyQuestion, ...]
+    data: Path | None
+    keys: tuple[str, ...]
+    """Digests of the questions with their data."""
+
+    @classmethod
+    def of(cls, questions: Sequence[AnyQuestion], data: Path | None) -> Self:
+        """FileNotFoundError where data are missing."""
+        return cls(tuple(questions), data, tuple(question.key(data) for question in questions))
+
+    def units(self, checkpoint: Checkpoint, weights: str) -> list[Unit]:
+        """All questions to a checkpoint whose weights have this digest."""
+        code = code_version()
+        return [
+            Unit(checkpoint, weights, question, self.data, digest([weights, key, code]))
+            for question, key in zip(self.questions, self.keys, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -68,17 +96,22 @@ def evaluate(
 
     ValueError where a model cannot be asked, FileNotFoundError where data are missing: before anything starts.
     """
-    if unfit := _unfit(checkpoints, questions):
+    if unfit := [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(one.run, questions)]:
         raise ValueError("\n".join(unfit))
-    units = _units(checkpoints, questions, data)
-    known = _known(units)
+    panel = Panel.of(questions, data)
+    return answers_to([unit for one in checkpoints for unit in panel.units(one, one.digest())], listener)
+
+
+def answers_to(units: Sequence[Unit], listener: Callable[[Progress], None] = lambda _: None) -> Answers:
+    """What the ledgers of the units' runs know, and what had to be computed."""
+    known = answers_in({unit.checkpoint.ledger for unit in units})
     left = [unit for unit in units if unit.key not in known]
     faults = []
     if left:
         with ExitStack() as stack:
             ledgers = {path: stack.enter_context(Ledger(path)) for path in {unit.checkpoint.ledger for unit in left}}
             stack.enter_context(cluster())
-            for number, (unit, answer) in enumerate(_asked(left, data), start=1):
+            for number, (unit, answer) in enumerate(_asked(left), start=1):
                 fault = answer if isinstance(answer, str) else None
                 if isinstance(answer, Evaluated):
                     ledgers[unit.checkpoint.ledger].append(answer)
@@ -90,60 +123,57 @@ def evaluate(
     return Answers(answers, len(left) - len(faults), faults)
 
 
-def _unfit(checkpoints: Iterable[Checkpoint], questions: Iterable[AnyQuestion]) -> list[str]:
-    protocols = list({question.protocol.digest(): question.protocol for question in questions}.values())
-    return [
-        f"{checkpoint.folder}: {fault}"
-        for checkpoint in checkpoints
-        for protocol in protocols
-        for fault in protocol.faults(checkpoint.run.model)
-    ]
+def misfits(run: RunSpec, questions: Iterable[AnyQuestion]) -> list[str]:
+    """Why this run's model cannot be asked these questions."""
+    protocols = {question.protocol.digest(): question.protocol for question in questions}
+    return [fault for protocol in protocols.values() for fault in protocol.faults(run.model)]
 
 
-def _units(checkpoints: Iterable[Checkpoint], questions: Sequence[AnyQuestion], data: Path | None) -> list[Unit]:
-    keys, code = [question.key(data) for question in questions], code_version()
-    units = []
-    for checkpoint in checkpoints:
-        weights = checkpoint.digest()
-        for question, asked in zip(questions, keys, strict=True):
-            units.append(Unit(checkpoint, weights, question, digest([weights, asked, code])))
-    return units
-
-
-def _known(units: Iterable[Unit]) -> dict[str, Evaluated]:
-    told = (event for ledger in {unit.checkpoint.ledger for unit in units} for event in events(ledger))
+def answers_in(ledgers: Iterable[Path]) -> dict[str, Evaluated]:
+    """By the key of each unit."""
+    told = (event for ledger in ledgers for event in events(ledger))
     return {event.key: event for event in told if isinstance(event, Evaluated)}
 
 
-def _asked(units: Sequence[Unit], data: Path | None) -> Iterator[tuple[Unit, Evaluated | str]]:
+def _asked(units: Sequence[Unit]) -> Iterator[tuple[Unit, Evaluated | str]]:
     """Each unit with its answer, or with what went wrong, as they come. Machines that join later are used."""
     waiting, running = deque(units), dict[Any, Unit]()
-    shapes = [_shape(run) for run in {unit.checkpoint.run.digest(): unit.checkpoint.run for unit in units}.values()]
+    runs = {unit.checkpoint.run.digest(): unit.checkpoint.run for unit in units}
+    shapes = {name: shape(run, ray.cluster_resources()) for name, run in runs.items()}
     while waiting or running:
-        while waiting and len(running) < concurrency(shapes, asked=None):
+        while waiting and len(running) < concurrency(shapes.values(), asked=None):
             unit = waiting.popleft()
-            shape = _shape(unit.checkpoint.run)
-            task = ray.remote(_answer).options(num_cpus=shape.cpus_per_worker, num_gpus=shape.gpus_per_worker)
-            running[task.remote(unit, data)] = unit
+            running[start(unit, shapes[unit.checkpoint.run.digest()])] = unit
         [done], _ = ray.wait(list(running))
-        unit = running.pop(done)
-        try:
-            yield unit, ray.get(done)
-        except RayError as fault:
-            yield unit, str(fault.cause if isinstance(fault, ray.exceptions.RayTaskError) else fault)
+        yield running.pop(done), result(done)
 
 
-def _shape(run: RunSpec) -> RunSpec:
-    """What one worker of the run needs; without a GPU where the cluster has none, for scores do not depend on it."""
-    gpus = run.gpus_per_worker if ray.cluster_resources().get("GPU") else 0.0
+def shape(run: RunSpec, have: Mapping[str, float]) -> RunSpec:
+    """What one worker of the run needs; no GPU where `have` holds too little of one: scores do not depend on it."""
+    gpus = run.gpus_per_worker if have.get("GPU", 0.0) >= run.gpus_per_worker else 0.0
     return run.model_copy(update={"workers": 1, "gpus_per_worker": gpus})
 
 
-def _answer(unit: Unit, data: Path | None) -> Evaluated:
+def start(unit: Unit, needs: RunSpec) -> Any:
+    """A task of the cluster's that gives the unit's answer (see `result`)."""
+    task = ray.remote(_answer).options(num_cpus=needs.cpus_per_worker, num_gpus=needs.gpus_per_worker)
+    return task.remote(unit)
+
+
+def result(task: Any) -> Evaluated | str:
+    """Of a task that has ended: the answer, or what went wrong."""
+    try:
+        answer: Evaluated = ray.get(task)
+    except RayError as fault:
+        return str(fault.cause if isinstance(fault, ray.exceptions.RayTaskError) else fault)
+    return answer
+
+
+def _answer(unit: Unit) -> Evaluated:
     """In a process of the cluster's."""
     torch.set_num_threads(max(1, int(unit.checkpoint.run.cpus_per_worker)))
     trained, began = _opened(unit.checkpoint.folder), time.monotonic()
-    results = unit.question.ask(trained.reader, data)
+    results = unit.question.ask(trained.reader, unit.data)
     question = unit.question
     return Evaluated(
         at=time.time(),

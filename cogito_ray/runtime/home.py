@@ -27,7 +27,7 @@ class Home:
     spec: Tree
     """What is to be done there, as the ledger's opening says it."""
     elastic: frozenset[str] = frozenset()
-    """Settings that may be others when it is taken up again."""
+    """Dotted places that may hold something else when it is taken up again."""
 
     @property
     def ledger(self) -> Path:
@@ -38,7 +38,8 @@ class Home:
         if not self.ledger.exists() or not self.ledger.stat().st_size:
             return None
         record = read(self.ledger)
-        if changes := diff(self._fixed(record.opened.spec), self._fixed(self.spec)):
+        changes = diff(record.opened.spec, self.spec)
+        if changes := [line for line in changes if not self._may_change(line.partition(":")[0])]:
             raise OtherSettings(
                 "\n".join(
                     [
@@ -50,8 +51,8 @@ class Home:
             )
         return record
 
-    def _fixed(self, spec: Tree) -> Tree:
-        return {name: part for name, part in spec.items() if name not in self.elastic}
+    def _may_change(self, place: str) -> bool:
+        return any(f"{place}.".startswith(f"{path}.") for path in self.elastic)
 
     def opening(self) -> SweepOpened:
         """The event that starts, or takes up again, what is to be done here."""

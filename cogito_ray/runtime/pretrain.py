@@ -12,6 +12,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from cogito_ray.records.ledger import Ledger, Reported, Status, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.beside import PLACE, Beside, ask_rest, panel_of
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
@@ -19,6 +20,7 @@ from cogito_ray.runtime.outcome import metrics_of
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.trial import trainer
 from cogito_ray.runtime.worker import Job, stalls
+from cogito_ray.sweeps.paths import Tree
 from cogito_ray.text.prepare import Listener
 
 
@@ -26,12 +28,14 @@ def home_of(run: RunSpec, name: str, storage: Path) -> Home:
     """Where the run called `name` lives, and what it is."""
     goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
     goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
-    return Home(storage / name, {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals})
+    spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
+    return Home(storage / name, spec, elastic=frozenset({f"run.{PLACE}"}))
 
 
 def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda _: None) -> Record:
     """Train `run` to its end in `<storage>/<name>/`, from its newest checkpoint if it was interrupted.
 
+    Its checkpoints are asked labelled questions beside, the last one in any case. A complete run is asked nothing more.
     The listener hears how far the preparation of the text is.
     """
     storage = storage.absolute()
@@ -40,6 +44,7 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     if before is not None and before.is_complete:
         return before
     refuse_missing([run.data], [run])
+    panel = panel_of(run)
     if before is None:
         refuse_torn([run])
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
@@ -52,13 +57,20 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
             ledger.append(home.opening())
             spec = run.model_dump(mode="json")
             ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
+        beside = Beside(run, home.ledger, panel) if panel else None
         try:
-            failure = _fit(Job(run, storage, home.folder), home, _Teller(home.ledger, trial, done))
+            failure = _fit(Job(run, storage, home.folder), home, _Teller(run, home.ledger, done, beside))
         except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
             with Ledger(home.ledger) as ledger:
                 ledger.append(closing("interrupted"))
             return read(home.ledger)
-    return _close(home, run, failure)
+        _end(home, run, failure)
+        if panel and not failure:
+            ask_rest(run, home.ledger, panel)
+    if not failure:
+        with Ledger(home.ledger) as ledger:
+            ledger.append(closing())
+    return read(home.ledger)
 
 
 def _fit(job: Job, home: Home, teller: "_Teller") -> str:
@@ -79,40 +91,41 @@ def _fit(job: Job, home: Home, teller: "_Teller") -> str:
     return failure
 
 
-def _close(home: Home, run: RunSpec, failure: str) -> Record:
+def _end(home: Home, run: RunSpec, failure: str) -> None:
     trial = read(home.ledger).trials[run.digest()]
-    with Ledger(home.ledger) as ledger:
-        if trial.end is None:
-            status = Status.COMPLETED if trial.step == run.training.steps and not failure else Status.FAILED
-            ended = TrialEnded(at=time.time(), trial=trial.id, status=status, step=trial.step, cause=failure)
-            ledger.append(ended)
-        if not failure:
-            ledger.append(closing())
-    return read(home.ledger)
+    if trial.end is None:
+        status = Status.COMPLETED if trial.step == run.training.steps and not failure else Status.FAILED
+        with Ledger(home.ledger) as ledger:
+            ledger.append(TrialEnded(at=time.time(), trial=trial.id, status=status, step=trial.step, cause=failure))
 
 
 class _Teller(UserCallback):
-    """Writes the first worker's reports into the ledger. Lives in Train's controller process."""
+    """Writes the first worker's reports, and what its checkpoints answer, into the ledger. Lives in Train's controller
+    process."""
 
-    def __init__(self, ledger: Path, trial: str, seconds: float):
-        self._path, self._trial = ledger, trial
+    def __init__(self, run: RunSpec, ledger: Path, seconds: float, beside: Beside | None):
+        self._path, self._trial, self._steps, self._beside = ledger, run.digest(), run.training.steps, beside
         self._began = time.time() - seconds
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         first = metrics[0]
         with Ledger(self._path) as ledger:
-            if "died" in first:
-                step, cause = first["step"], first["died"]
-                died = TrialEnded(at=time.time(), trial=self._trial, status=Status.FAILED, step=step, cause=cause)
-                ledger.append(died)
-            else:
-                ledger.append(
-                    Reported(
-                        trial=self._trial,
-                        step=first["step"],
-                        seconds=time.time() - self._began,
-                        metrics=metrics_of(first),
-                        rows=first["rows"],
-                        notes=first["notes"],
-                    )
-                )
+            ledger.append(self._event(first))
+            if self._beside is not None:
+                over = "died" in first or first["step"] == self._steps
+                for event in self._beside.look(over=over):
+                    ledger.append(event)
+
+    def _event(self, told: dict[str, Any]) -> TrialEnded | Reported:
+        step = told["step"]
+        if "died" in told:
+            cause = told["died"]
+            return TrialEnded(at=time.time(), trial=self._trial, status=Status.FAILED, step=step, cause=cause)
+        return Reported(
+            trial=self._trial,
+            step=step,
+            seconds=time.time() - self._began,
+            metrics=metrics_of(told),
+            rows=told["rows"],
+            notes=told["notes"],
+        )

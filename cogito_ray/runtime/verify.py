@@ -124,7 +124,10 @@ def verify(check: Check, run: RunSpec, storage: Path, *, steps: int, times: int,
     short = run.training.model_copy(
         update={"steps": steps, "report_every": max(1, steps // 20), "checkpoint_every": max(1, steps // 10)}
     )
-    run = RunSpec.model_validate(run.model_dump() | {"training": short.model_dump()})
+    unasked = run.evaluation.model_copy(update={"labelled": None})
+    run = RunSpec.model_validate(
+        run.model_dump() | {"training": short.model_dump(), "evaluation": unasked.model_dump()}
+    )
     with cluster(dashboard=True):
         prepare(run.data, storage.absolute())
         yield from check(Course(run, storage.absolute(), times, random.Random(seed)))

@@ -25,7 +25,7 @@ SAME_ROWS: dict[str, Callable[[RunSpec], object]] = {
     "data.length": lambda run: run.data.length,
     "data.held_out": lambda run: run.data.held_out,
     "data.packing": lambda run: run.data.packing,
-    "evaluation": lambda run: run.evaluation,
+    "evaluation": lambda run: run.evaluation.model_copy(update={"labelled": None}),     # which no metric depends on
 }
 SAME_TASK: dict[str, Callable[[RunSpec], object]] = {
     "model.decoder": lambda run: run.model.decoder,
@@ -205,6 +205,11 @@ def _corner_faults(sweep: SweepSpec) -> list[str]:
     found = [line for fault, where in seen.items() for line in _blamed(fault, where, corners, sweep)]
     if not runs:
         return found
+    if any(run.evaluation.labelled for run in runs):
+        found.append(
+            "run.evaluation.labelled: a sweep's trials are not asked; ask their full runs "
+            "(promote: {with: {evaluation.labelled: {...}}}), or rank by evaluation.stsb"
+        )
     if sweep.promote is not None and not found:
         found = list(sweep.promote.faults(sweep))
     shortest = min(run.training.steps for run in runs)

@@ -20,6 +20,12 @@ def test_one_checkpoint_may_be_asked_for(trained):
     assert Trained.open(folder / "checkpoints" / "step-00000010").step == 10
 
 
+def test_a_full_run_below_its_sweep_finds_the_text_of_the_storage(trained):
+    _, folder, _ = trained
+    promoted = shutil.copytree(folder, folder.parent / "sweep" / "promoted" / "full")
+    assert Trained.open(promoted).step == 20
+
+
 def test_a_folder_without_checkpoints_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint is there"):
         Trained.open(tmp_path)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogito_ray.records.ledger import LedgerFault, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import LedgerFault, Noted, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold
 from cogito_ray.sweeps.goals import GoalSpec
@@ -71,3 +71,10 @@ def test_a_trial_that_died_before_its_first_report_still_took_time():
 def test_a_record_that_cannot_be_is_refused(events):
     with pytest.raises(LedgerFault, match=r"no sweep was opened|never started"):
         fold(events)
+
+
+def test_notes_stand_in_the_order_of_their_steps_whoever_told_them():
+    report = reported("a", 50, 5.0).model_copy(update={"notes": ("resumed at step 25",)})
+    told = [report, Noted(trial="a", step=25, note="not answered: stsb"), reported("a", 75, 4.0)]
+    notes = fold([OPENED, started("a"), *told]).trials["a"].notes
+    assert notes == ["step 25: not answered: stsb", "step 50: resumed at step 25"]

@@ -63,3 +63,15 @@ def test_every_corner_is_tried_at_full_size():
     run = sweep({"with": {"training.steps": 5000}}).run | {"loss": orthogonal}
     with pytest.raises(ValidationError, match="a full run would be none"):
         sweep({"with": {"model.width": 8, "model.heads": 2}}, run=run)
+
+
+def test_full_runs_alone_may_be_asked_labelled_questions():
+    asked = {"tasks": ["stsb"], "data": "/data"}
+    spec = sweep({"with": {"training.steps": 5000, "evaluation.labelled": asked}})
+    trial = spec.trial({"objective.rate": 0.5, "model.concepts": 16}).model_dump(mode="json")
+    [full] = (RunSpec.model_validate(tree) for tree in spec.promote.trees(trial))
+    assert full.evaluation.labelled.tasks == ("stsb",)
+    assert spec.promote.undeclared(diff(trial, full.model_dump(mode="json"))) == []
+    run = sweep({"with": {"training.steps": 5000}}).run
+    with pytest.raises(ValidationError, match=r"run\.evaluation\.labelled: a sweep's trials are not asked;"):
+        sweep({"with": {"training.steps": 5000}}, run=run | {"evaluation": {"labelled": asked}})

@@ -1,0 +1,61 @@
+"""A run under real Ray whose checkpoints are asked beside training: whole answers, told faults, nothing twice."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from corpora import tiny_run
+from pyarrow import parquet
+
+from cogito_ray.cli import main
+from cogito_ray.records.ledger import NAME, Evaluated, SweepClosed, events
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.pretrain import pretrain
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
+STEPS = 400
+
+
+def write_data(data: Path) -> None:
+    """Made-up SICK, and RTE without labels, which is found out only when it is read."""
+    draw = np.random.default_rng(0)
+    words = np.array(["concept", "token", "moment", "radius", "delta"])
+    one, two = ([" ".join(draw.choice(words, size=4)) for _ in range(40)] for _ in range(2))
+    sick = {"sentence_A": one, "sentence_B": two, "relatedness_score": draw.random(40), "label": [0, 1, 2, 1] * 10}
+    rte = {"sentence1": one, "sentence2": two, "label": [-1] * 40}
+    for folder, columns, splits in (("sick", sick, ("train", "test")), ("glue/rte", rte, ("train", "validation"))):
+        (data / folder).mkdir(parents=True)
+        for split in splits:
+            parquet.write_table(pa.table(columns), data / folder / f"{split}.parquet")
+
+
+def test_checkpoints_are_asked_while_a_run_trains_and_never_again(tmp_path, monkeypatch, capsys):
+    write_data(tmp_path / "data")
+    tree = tiny_run(tmp_path)
+    tree["training"] |= {"steps": STEPS, "report_every": 20, "checkpoint_every": 40}
+    asked = {"tasks": ["sick-relatedness", "rte"], "data": str(tmp_path / "data")}
+    run = RunSpec.model_validate(tree | {"evaluation": {"rows": 16, "labelled": asked}})
+    folder = tmp_path / "sweep" / "promoted" / "full"
+    [trial] = pretrain(run, "sweep/promoted/full", tmp_path).trials.values()
+    assert trial.status == "completed"
+    *told, last = events(folder / NAME)
+    assert isinstance(last, SweepClosed)
+    answers = [event for event in told if isinstance(event, Evaluated)]
+    by_step = Counter(event.step for event in answers)
+    assert len(by_step) > 1
+    assert max(by_step) == STEPS
+    assert set(by_step.values()) == {2}                 # zero-shot and probe of one task, of each that was begun
+    assert len({event.key for event in answers}) == len(answers)
+    assert any("not answered: rte probe, seed 0: " in note and "40 of 40 rows have no label" in note
+               for note in trial.notes)  # fmt: skip
+    assert not list(folder.glob("checkpoints/.*"))
+    command = ["cogito-ray", "evaluate", str(folder), "--tasks", "sick-relatedness", "--data", asked["data"], "--json"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    found = json.loads(capsys.readouterr().out)
+    assert (end.value.code, found["computed"], found["known"], found["faults"]) == (0, 0, 2, [])
