@@ -90,6 +90,15 @@ class ElasticSpec(Spec):
         return self
 
 
+class BranchSpec(Spec):
+    """Where a run branches off another one, whose past is its own up to there. A sweep's population settles it."""
+
+    run: str
+    """Digest of the other run, a trial of the same sweep."""
+    step: PositiveInt
+    """At which that one left a checkpoint: weights, optimizer, and the place in the rows are taken from it."""
+
+
 class RunSpec(Spec):
     """Two runs with equal digests are the same run."""
 
@@ -101,6 +110,8 @@ class RunSpec(Spec):
     evaluation: EvaluationSpec = EvaluationSpec()
     start_from: StartFromSpec | None = None
     """A checkpoint that gives the first weights; None = all at random."""
+    branch: BranchSpec | None = Field(default=None, exclude_if=lambda branch: branch is None)
+    """Where it branches off another run; None = nowhere, it is trained from its first step."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     workers: PositiveInt | ElasticSpec = 1
     """Processes that share each batch (Ray Train workers), wherever they are: a machine with 4 GPUs and one with 3 are

@@ -40,8 +40,12 @@ class Importances:
 
 
 def common_step(record: Record, metric: str) -> int | None:
-    """The last step at which every trial that was not cut short by an accident reported: there, all compare."""
-    sound = [trial for trial in record.trials.values() if trial.status in (Status.COMPLETED, Status.STOPPED)]
+    """The last step at which every trial that was not cut short by an accident reported: there, all compare.
+
+    Copies are left out, whose first steps were those of others.
+    """
+    whole = [trial for trial in record.trials.values() if trial.branch is None]
+    sound = [trial for trial in whole if trial.status in (Status.COMPLETED, Status.STOPPED)]
     steps = [{step for step, value in trial.curve(metric) if math.isfinite(value)} for trial in sound]
     return max(set.intersection(*steps), default=None) if steps else None
 

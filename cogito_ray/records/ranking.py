@@ -49,6 +49,8 @@ class Row:
     """Of each goal's metric over further runs with other seeds; empty where there are none."""
     like: tuple[int, ...] = ()
     """Numbers of the trials it cannot be told from: their intervals overlap in every goal."""
+    copied: tuple[int, int] | None = None
+    """Number of the trial of which it is a copy, and the step at which it branches off."""
 
     @property
     def value(self) -> float | None:
@@ -127,10 +129,20 @@ def rank(record: Record) -> Ranking:
     others = sorted((trial for trial in trials if trial.id not in ranks), key=lambda trial: _order(trial, aim))
     numbers = {trial.id: trial.number for trial in sound}
     rows = tuple(
-        _compared(_row(trial, ranks.get(trial.id), layers.get(trial.id), aim), spreads, numbers)
+        replace(
+            _compared(_row(trial, ranks.get(trial.id), layers.get(trial.id), aim), spreads, numbers),
+            copied=_copied(record, trial),
+        )
         for trial in [*sound, *others]
     )
     return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
+
+
+def _copied(record: Record, trial: Trial) -> tuple[int, int] | None:
+    if trial.branch is None:
+        return None
+    name, step = trial.branch
+    return record.trials[name].number, step
 
 
 def _known(record: Record, trial: Trial) -> dict[str, float]:

@@ -28,7 +28,7 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.sweeps.domains import Domain, Sample
 from cogito_ray.sweeps.goals import Aim, GoalSpec
-from cogito_ray.sweeps.paths import Tree
+from cogito_ray.sweeps.paths import Tree, get
 
 _SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
 _GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(tuple[GoalSpec, ...])
@@ -69,7 +69,7 @@ class Trial:
     def step(self) -> int:
         """Steps done, as far as is known."""
         over = self.end or self.left
-        return max([*self.reports, over.step if over else 0])
+        return max([*self.reports, over.step if over else 0, self.branch[1] if self.branch else 0])
 
     @property
     def steps(self) -> int | None:
@@ -77,6 +77,12 @@ class Trial:
         training = self.spec.get("training")
         steps = training.get("steps") if isinstance(training, dict) else None
         return steps if isinstance(steps, int) else None
+
+    @property
+    def branch(self) -> tuple[str, int] | None:
+        """The trial of which it is a copy, and the step at which it branches off."""
+        run, step = get(self.spec, "branch.run"), get(self.spec, "branch.step")
+        return (run, step) if isinstance(run, str) and isinstance(step, int) else None
 
     @property
     def seconds(self) -> float:

@@ -141,9 +141,10 @@ def stops(record: Record, ranking: Ranking) -> list[Stop]:
 
 
 def saved(ranking: Ranking) -> tuple[int, int]:
-    """Steps that early stopping spared, and steps that all trials would have taken."""
+    """Steps that early stopping spared, and steps that all trials would have taken. Copies take those of others."""
     spared = sum((row.steps or row.step) - row.step for row in ranking.rows if row.status is Status.STOPPED)
-    return spared, sum(row.steps or row.step for row in ranking.rows)
+    taken = sum((row.steps or row.step) - row.copied[1] for row in ranking.rows if row.copied)
+    return spared - taken, sum(row.steps or row.step for row in ranking.rows if not row.copied)
 
 
 def settings_yaml(record: Record, ranking: Ranking, row: Row) -> str:

@@ -47,7 +47,8 @@ def judge(record: Record) -> list[GateJudged]:
 
 def looks(record: Record) -> list[Look]:
     """Certificates of every goal at every rung, or at a few reports spread over a sweep without rungs."""
-    completed = {name: trial for name, trial in record.trials.items() if trial.status is Status.COMPLETED}
+    whole = {name: trial for name, trial in record.trials.items() if trial.branch is None}  # a copy has no first steps
+    completed = {name: trial for name, trial in whole.items() if trial.status is Status.COMPLETED}
     steps = max((trial.steps or trial.step for trial in completed.values()), default=0)
     rungs = stopping(record).rungs(steps) or tuple(steps * k // (LOOKS + 1) for k in range(1, LOOKS + 1))
     found = []

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import groupby
 from math import ceil
 from pathlib import Path
@@ -12,16 +12,23 @@ from cogito_ray.records.ledger import CheckpointsPruned, Ledger
 from cogito_ray.records.record import read
 from cogito_ray.records.standing import standings
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.quota import Stored, least, pruned
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.training.checkpoint import bytes_of
+from cogito_ray.training.checkpoint import bytes_of, folder_of
 
 
 class Pruner:
-    def __init__(self, ledger: Ledger, trials: Path, quota: float | None):
-        """`trials`: folder of one folder a trial. `quota`: bytes; None = no limit."""
-        self._ledger, self._trials, self._quota = ledger, trials, quota
+    def __init__(
+        self,
+        ledger: Ledger,
+        trials: Path,
+        quota: float | None,
+        sources: Callable[[], Collection[tuple[str, int]]] = tuple,
+    ):
+        """`trials`: folder of one folder a trial. `quota`: bytes; None = no limit. `sources`: see `quota.pruned`."""
+        self._ledger, self._trials, self._quota, self._sources = ledger, trials, quota, sources
         self.bytes = 0
         """Of all checkpoints when it looked last, after pruning."""
 
@@ -29,20 +36,23 @@ class Pruner:
         """Delete what is over the quota and not needed."""
         if self._quota is None:
             return
-        known = standings(read(self._ledger.path))
+        record = read(self._ledger.path)
+        known = standings(record)
         stored = [one for one in self._stored() if one.trial in known]
-        gone = pruned(stored, known, self._quota)
+        branches = {trial.branch for trial in record.trials.values() if trial.branch and trial.end is None}
+        gone = pruned(stored, known, self._quota, sources=branches.union(self._sources()))
         self.bytes = sum(one.size for one in stored) - sum(one.size for one in gone)
         for trial, group in groupby(gone, key=lambda one: one.trial):
             ones = list(group)
             steps, size = tuple(one.step for one in ones), sum(one.size for one in ones)
             self._ledger.append(CheckpointsPruned(at=time.time(), trial=trial, steps=steps, bytes=size))
             for one in ones:
-                shutil.rmtree(_folder(self._trials, one.trial, one.step), ignore_errors=True)  # its run may be faster
+                folder = folder_of(self._trials / one.trial / CHECKPOINTS, one.step)
+                shutil.rmtree(folder, ignore_errors=True)  # its run may be faster
 
     def _stored(self) -> list[Stored]:
         found = []
-        for folder in sorted(self._trials.glob("*/checkpoints/step-*")):
+        for folder in sorted(self._trials.glob(f"*/{CHECKPOINTS}/step-*")):
             size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
             found.append(Stored(folder.parents[1].name, int(folder.name.removeprefix("step-")), size))
         return found
@@ -69,7 +79,3 @@ def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], storage: Path, *, 
 def _checkpoint_bytes(run: RunSpec, storage: Path) -> int:
     vocabulary = Corpus.open(run.data, storage).vocabulary
     return bytes_of(TotalLoss(run.model.build(vocabulary, run.data.length), run.loss))
-
-
-def _folder(trials: Path, trial: str, step: int) -> Path:
-    return trials / trial / "checkpoints" / f"step-{step:08d}"

@@ -21,7 +21,8 @@ from ray.tune.search import Searcher
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.record import Record
 from cogito_ray.records.record import Trial as Recorded
-from cogito_ray.run import RunSpec
+from cogito_ray.run import BranchSpec, RunSpec
+from cogito_ray.runtime.copier import Copier, sample_of
 from cogito_ray.runtime.outcome import Left, Outcome, metrics_of, outcome
 from cogito_ray.runtime.warm_start import earlier_trials
 from cogito_ray.spec import digest
@@ -42,7 +43,7 @@ ALIVE = "alive"
 
 
 class OptunaSearcher(Searcher):
-    """Hands out the trials of one sweep, those that waited before new ones, and tells the study how each went."""
+    """Hands out a sweep's trials, those that waited and copies before new ones, and tells the study how each went."""
 
     def __init__(
         self,
@@ -52,8 +53,10 @@ class OptunaSearcher(Searcher):
         *,
         policy: Policy,
         over: Callable[[str, Verdict], None],
+        written: Callable[[str, int], bool] = lambda trial, step: True,
     ):
-        """`policy`: the one that reports go to. `over` is told of each trial that waited in vain, before the study."""
+        """`policy`: the one that reports go to. `over` is told of each trial that waited in vain, before the study.
+        `written`: has the trial a checkpoint of this step?"""
         super().__init__()
         self._policy, self._waited_in_vain = policy, over
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -75,20 +78,23 @@ class OptunaSearcher(Searcher):
         self._runs: dict[str, RunSpec] = {}
         self._waiting: dict[str, Trial] = {}
         self._again = deque(self._reconcile(record))
+        self._copier = Copier(sweep, policy, written)
         self._dry = self._over = False
 
     @property
     def exhausted(self) -> bool:
-        """Is there nothing left to hand out: is the budget, or the space, used up?"""
-        had = self._dry or len(self._handed_out()) >= self._sweep.budget.trials
-        return had and not self._again and not self._waiting
+        """Is there nothing left to hand out: is the budget, or the space, used up, and every copy made?"""
+        told = self._handed_out()
+        had = self._dry or len(_members(told)) >= self._sweep.budget.trials
+        return had and not self._again and not self._waiting and not self._copier.due(told)
 
     def end(self) -> None:
         """Hand out nothing more, though something may be left."""
         self._over = True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray forgot FINISHED
-        """The next trial: one the last driver left unfinished, else one that waited long enough, else a new one.
+        """The next trial: one the last driver left unfinished, else one that waited long enough, else a copy of
+        another, else a new one.
 
         None while only those under way can tell whether there will be another; FINISHED when there is none.
         """
@@ -100,8 +106,7 @@ class OptunaSearcher(Searcher):
         if trial is None:
             self._give_up()
             return str(Searcher.FINISHED)
-        place, sample = trial.user_attrs["place"], self._sample(trial, trial.user_attrs["place"])
-        run = self._run(sample)
+        place, sample, run = trial.user_attrs["place"], sample_of(trial), self._run_of(trial)
         self._open[trial_id] = trial
         self._reports.setdefault(trial.user_attrs["trial"], {})
         return {"trial": run.digest(), "number": place, "sample": sample, "run": run.model_dump(mode="json")}
@@ -119,8 +124,7 @@ class OptunaSearcher(Searcher):
             self.on_trial_result(trial_id, result)  # the report at which a trial is stopped comes here only
         trial = self._open.pop(trial_id)
         name = trial.user_attrs["trial"]
-        steps = self._run(self._sample(trial, trial.user_attrs["place"])).training.steps
-        ended = outcome(result, steps=steps, error=error)
+        ended = outcome(result, steps=self._run_of(trial).training.steps, error=error)
         if not isinstance(ended, Left):
             self._tell(trial, ended, metrics_of(result), self._reports.pop(name))
         elif name in self._policy.waiting:  # it stays RUNNING in the study
@@ -141,9 +145,9 @@ class OptunaSearcher(Searcher):
         for point in self._sweep.search.start_with:
             self._study.enqueue_trial(point)
 
-    def _sample(self, trial: Trial, place: int) -> Sample:
-        """What the sampler drew, and the crossed axes' values, which go round with the trial's place in the sweep."""
-        return trial.params | self._cells[place % len(self._cells)]
+    def _run_of(self, trial: Trial) -> RunSpec:
+        run, branch = self._run(sample_of(trial)), trial.user_attrs.get("branch")
+        return run if branch is None else run.model_copy(update={"branch": BranchSpec.model_validate(branch)})
 
     def _run(self, sample: Sample) -> RunSpec:
         """Made once: validating a run takes milliseconds, and a sampler repeats itself."""
@@ -153,7 +157,7 @@ class OptunaSearcher(Searcher):
         return self._runs[key]
 
     def _next(self) -> Trial | None:
-        trial = self._again.popleft() if self._again else self._promoted(idle=False) or self._new()
+        trial = self._again.popleft() if self._again else self._promoted(idle=False) or self._copy() or self._new()
         if trial is not None:
             return trial
         self._dry = True
@@ -176,36 +180,47 @@ class OptunaSearcher(Searcher):
             self._tell(trial, Outcome(Status.STOPPED, verdict.cause, max(reports)), last, reports)
         self._waiting.clear()
 
+    def _copy(self) -> Trial | None:
+        """A copy that takes the place of a stopped trial: in the study at once, as a trial that runs."""
+        if (made := self._copier.next(self._handed_out())) is None:
+            return None
+        self._study.add_trial(made)
+        told = {trial.user_attrs["trial"]: trial for trial in self._handed_out()}
+        return Trial(self._study, told[made.user_attrs["trial"]]._trial_id)
+
     def _new(self) -> Trial | None:
         """A run not had yet; None when the budget or the space is used up."""
-        had = {trial.user_attrs["trial"] for trial in self._handed_out()}
-        if self._dry or len(had) >= self._sweep.budget.trials:
+        told = self._handed_out()
+        had, members = {trial.user_attrs["trial"] for trial in told}, len(_members(told))
+        if self._dry or members >= self._sweep.budget.trials:
             return None
-        trial = self._first_unlike(had, PROPOSALS)
+        crossed = self._cells[members % len(self._cells)]  # these go round with the trial's place in the sweep
+        trial = self._first_unlike(had, crossed, PROPOSALS)
         if trial is None and self._sweep.distributions():
-            told, self._study.sampler = self._study.sampler, RandomSampler(seed=int(self._seeds[1]) + len(had))
-            trial = self._first_unlike(had, DRAWS)
-            self._study.sampler = told
+            usual, self._study.sampler = self._study.sampler, RandomSampler(seed=int(self._seeds[1]) + len(had))
+            trial = self._first_unlike(had, crossed, DRAWS)
+            self._study.sampler = usual
         return trial
 
-    def _first_unlike(self, had: set[str], asks: int) -> Trial | None:
+    def _first_unlike(self, had: set[str], crossed: Sample, asks: int) -> Trial | None:
         for _ in range(asks):
-            trial = self._drawn(len(had))
-            sample = self._sample(trial, len(had))
+            trial = self._drawn(crossed)
+            sample = trial.params | crossed
             name = "" if self._sweep.leaves_out(sample) else self._run(sample).digest()
             if name and name not in had:
                 trial.set_user_attr("place", len(had))
+                trial.set_user_attr("crossed", crossed)
                 trial.set_user_attr("trial", name)
                 return trial
             self._study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def _drawn(self, place: int) -> Trial:
+    def _drawn(self, crossed: Sample) -> Trial:
         """A fresh one, with a value for every axis that varies there; what others depend on comes first."""
         drawn, space = self._sweep.distributions(), self._sweep.space
         trial = self._study.ask({path: domain for path, domain in drawn.items() if not space[path].when})
         for path in self._sweep.order():
-            if path in drawn and path not in trial.params and space[path].applies(self._sample(trial, place)):
+            if path in drawn and path not in trial.params and space[path].applies(trial.params | crossed):
                 suggest(trial, path, drawn[path])
         return trial
 
@@ -253,6 +268,11 @@ class OptunaSearcher(Searcher):
         goals = [goal.metric for goal in self._aim.goals]
         told = ((step, report.metrics) for step, report in sorted(known.reports.items()))
         return {step: [at[goal] for goal in goals] for step, at in told if set(goals) <= set(at)}
+
+
+def _members(told: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that are no copies: what `budget.trials` counts."""
+    return [trial for trial in told if "copy" not in trial.user_attrs]
 
 
 def suggest(trial: Trial, path: str, drawn: BaseDistribution) -> None:

@@ -81,7 +81,8 @@ class _Played:
             if not isinstance(config, dict):
                 break
             training, name = config["run"]["training"], config["trial"]
-            fresh = _Under(name, config["sample"], training["steps"], training["report_every"])
+            begun = config["run"].get("branch", {"step": 0})["step"]
+            fresh = _Under(name, config["sample"], training["steps"], training["report_every"], begun)
             self._go_on(self.starts, self.trials.setdefault(name, fresh))
             self.starts += 1
         return bool(self.queue)

@@ -25,10 +25,11 @@ from cogito_ray.runtime.searcher import OptunaSearcher
 from cogito_ray.runtime.study import storage_of
 from cogito_ray.runtime.treasurer import Treasurer
 from cogito_ray.runtime.trial import LEAVE, resources, trial
-from cogito_ray.runtime.worker import PAUSED, TRIALS
+from cogito_ray.runtime.worker import CHECKPOINTS, PAUSED, TRIALS
 from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.prepare import Listener
+from cogito_ray.training.checkpoint import folder_of
 
 TUNE = "tune"
 """Folder of Tune's own files, which nobody needs once the sweep is complete."""
@@ -93,7 +94,9 @@ class _Stages:
         record = read(self.home.ledger)
         storage = storage_of(self.sweep, self.home.folder, record)
         policy = replayed(self.sweep, record)
-        searcher = OptunaSearcher(self.sweep, storage, record, policy=policy, over=self._stop)
+        searcher = OptunaSearcher(
+            self.sweep, storage, record, policy=policy, over=self._stop, written=self._has_written
+        )
         cause = self._tune(record, searcher, EarlyStopping(policy, self._pause))
         if cause == COMPLETE and self.sweep.seeds:
             record = read(self.home.ledger)
@@ -105,6 +108,9 @@ class _Stages:
         over = TrialEnded(at=time.time(), trial=trial, status=Status.STOPPED, step=step, cause=verdict.cause)
         self.ledger.append(over)
 
+    def _has_written(self, trial: str, step: int) -> bool:
+        return folder_of(self.home.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
+
     def _pause(self, trial: str) -> None:
         asked = self.home.folder / TRIALS / trial / PAUSED
         asked.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
@@ -113,7 +119,7 @@ class _Stages:
     def _tune(self, record: Record, searcher: OptunaSearcher | Listed, scheduler: EarlyStopping | NoStopping) -> str:
         leave = self.home.folder / TRIALS / LEAVE
         leave.unlink(missing_ok=True)
-        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes)
+        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, lambda: scheduler.sources)
         treasurer = Treasurer(self.sweep.budget, record, leave, searcher.end, pruner)
         scribe = Scribe(self.ledger, record, scheduler.causes, lambda: treasurer.gone)
         config = TuneConfig(

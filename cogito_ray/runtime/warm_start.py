@@ -34,7 +34,7 @@ def earlier_trials(sweep: SweepSpec) -> list[FrozenTrial]:
 
 
 def _fits(sweep: SweepSpec, trial: Trial) -> bool:
-    """Did it end with a finite value, as a point of this space, measured on the same rows?"""
+    """Did it end with a finite value, as a point of this space from its first step on, measured on the same rows?"""
     if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.axes(trial.sample)):
         return False
     if not all(contains(sweep.space[path].distribution(), value) for path, value in trial.sample.items()):
@@ -45,7 +45,7 @@ def _fits(sweep: SweepSpec, trial: Trial) -> bool:
         return False
     ours = sweep.trial(trial.sample)
     same = (theirs.data, theirs.evaluation, theirs.reference) == (ours.data, ours.evaluation, ours.reference)
-    return same and sweep.aim.merit(trial.latest()).finite
+    return same and theirs.branch is None and sweep.aim.merit(trial.latest()).finite
 
 
 def _frozen(sweep: SweepSpec, trial: Trial, folder: str) -> FrozenTrial:

@@ -16,7 +16,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.raw import RawText
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
-from cogito_ray.training.checkpoint import Checkpoints
+from cogito_ray.training.checkpoint import Checkpoints, Origin, folder_of
 from cogito_ray.training.loop import Facts, Report, Tell, Wanted, fit
 from cogito_ray.training.watchdog import Watch, Watchdog
 
@@ -38,10 +38,24 @@ class Job:
         """A file that asks the same of this run alone."""
         return self.folder / PAUSED
 
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / CHECKPOINTS
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it branches off: the folders of a sweep's trials stand side by side."""
+        branch = self.run.branch
+        if branch is None:
+            return None
+        return Origin(folder_of(self.folder.parent / branch.run / CHECKPOINTS, branch.step), branch.run)
+
     def is_to_leave(self) -> bool:
         return self.paused.exists() or (self.leave is not None and self.leave.exists())
 
 
+CHECKPOINTS = "checkpoints"
+"""Folder of a run that holds one folder a checkpoint."""
 TRIALS = "trials"
 """Folder of a sweep that holds one folder a trial."""
 PAUSED = "paused"
@@ -103,7 +117,9 @@ def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
         feed=lambda done: _micro_batches(run, corpus, done, place),
         evaluate=scores_of(run, corpus, vocabulary),
         tell=tell,
-        checkpoints=Checkpoints(job.folder / "checkpoints", run.digest(), run.training.checkpoints, watch.note),
+        checkpoints=Checkpoints(
+            job.checkpoints, run.digest(), run.training.checkpoints, watch.note, origin=job.origin
+        ),
         wanted=lambda: _wanted(job, place),
         watch=watch,
     )

@@ -13,13 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.goals import Aim, Merit
 from cogito_ray.sweeps.pareto import by_spread, place_by_spread
+
+if TYPE_CHECKING:
+    from cogito_ray.sweeps.spec import SweepSpec
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ class AshaSpec(Spec):
         every = (self.first_rung * self.eta**k for k in count())
         return tuple(takewhile(lambda rung: rung < steps, every))
 
-    def faults(self, shortest: int) -> list[str]:
-        """What is wrong with this for a sweep whose shortest trial has `shortest` steps."""
+    def faults(self, sweep: "SweepSpec", runs: Sequence[RunSpec]) -> list[str]:
+        """What is wrong with this for a sweep of such runs."""
+        shortest = min(run.training.steps for run in runs)
         if self.first_rung < shortest:
             return []
         return [
@@ -60,7 +65,7 @@ class AshaSpec(Spec):
             f"so that some are never compared; make it less than {shortest}, or use kind: none"
         ]
 
-    def policy(self, steps: int, aim: Aim) -> "Halving | Pausing":
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Halving | Pausing":
         """A fresh policy for trials of `steps` steps."""
         return self.halving(self.rungs(steps), aim)
 
@@ -85,6 +90,8 @@ class Halving:
     eta: int
     aim: Aim
     waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
     _recorded: dict[int, list[Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
@@ -112,6 +119,8 @@ class Pausing:
     rungs: tuple[int, ...]
     eta: int
     aim: Aim
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
     waiting: dict[str, Verdict] = field(default_factory=dict)
     _recorded: dict[int, dict[str, Merit]] = field(default_factory=dict)
 

@@ -66,7 +66,8 @@ class BudgetSpec(Spec):
     sweep goes on from there when it is started again with more, under the same name."""
 
     trials: PositiveInt
-    """Trials started, those that are stopped early or fail included; further runs of finalists are not."""
+    """Trials started, those that are stopped early or fail included. Not counted are further runs of finalists, nor the
+    copies that take the places of stopped trials where early_stopping.kind is population."""
     gpu_hours: PositiveFloat | None = None
     """GPUs reserved, times how long, over all trials and all starts of the sweep."""
     cpu_hours: PositiveFloat | None = None

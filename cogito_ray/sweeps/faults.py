@@ -51,7 +51,7 @@ KNOWN_OF_ALL = "eval/word_content_auc"
 def faults(sweep: SweepSpec) -> list[str]:
     """Each as `dotted place: what is wrong; way out`, no line twice."""
     found = [line for path in sweep.space for line in (*_axis_faults(sweep, path), *_when_faults(sweep, path))]
-    found += _cycle(sweep)
+    found += [*_cycle(sweep), *_branch_faults(sweep)]
     if not found:
         found = list(_without_faults(sweep))
     if not found:
@@ -92,6 +92,11 @@ def _when_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
             yield f"{place}: holds for every value of {other}; leave it out"
         if path in crossed and other in sweep.space and other not in crossed:
             yield f"{place}: grids are crossed before {other} is drawn; make that a grid too, or this one a choice"
+
+
+def _branch_faults(sweep: SweepSpec) -> Iterator[str]:
+    if "branch" in sweep.run or any(overlap(path, "branch") for path in sweep.space):
+        yield "run.branch: nobody but a population settles where its copies branch off; leave it out"
 
 
 def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
@@ -212,8 +217,7 @@ def _corner_faults(sweep: SweepSpec) -> list[str]:
         )
     if sweep.promote is not None and not found:
         found = list(sweep.promote.faults(sweep))
-    shortest = min(run.training.steps for run in runs)
-    return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(shortest), *sweep.budget.faults(runs)]
+    return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(sweep, runs), *sweep.budget.faults(runs)]
 
 
 def _blamed(fault: str, where: set[int], corners: list[Sample], sweep: SweepSpec) -> Iterator[str]:

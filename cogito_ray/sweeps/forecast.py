@@ -54,8 +54,10 @@ class Corner:
     @property
     def disk_bytes(self) -> int:
         """What a trial leaves."""
-        return self.measured.checkpoint_bytes * min(
-            self.run.training.checkpoints.keep, ceil(self.run.training.steps / self.run.training.checkpoint_every)
+        training, kept = self.run.training, self.run.training.checkpoints
+        milestones = training.steps // kept.milestone_every if kept.milestone_every else 0
+        return self.measured.checkpoint_bytes * (
+            min(kept.keep, ceil(training.steps / training.checkpoint_every)) + milestones
         )
 
 

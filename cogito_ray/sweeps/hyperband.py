@@ -17,7 +17,7 @@ class HyperbandSpec(AshaSpec):
     kind: Literal["hyperband"] = "hyperband"  # type: ignore[assignment]  # another kind of the same settings
     many_goals: ClassVar[bool] = False
 
-    def policy(self, steps: int, aim: Aim) -> "Brackets":  # type: ignore[override]  # several of what it was
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Brackets":  # type: ignore[override]  # several of what it was
         rungs = self.rungs(steps)
         brackets = [self.halving(rungs[first:], aim) for first in range(len(rungs) + 1)]
         sizes = [-(-len(brackets) * self.eta**halvings // (halvings + 1)) for halvings in range(len(brackets))][::-1]
@@ -26,6 +26,9 @@ class HyperbandSpec(AshaSpec):
 
 class Brackets:
     """Fed the same reports in the same order it decides the same: so it resumes."""
+
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
 
     def __init__(self, brackets: list[Halving | Pausing], sizes: list[int]):
         """`sizes`: trials that go to each bracket in turn, round and round."""

@@ -4,16 +4,20 @@ A trial goes on while its best value so far is no worse than the median of what 
 """
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import PositiveInt
 
+from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.asha import Verdict, measured
 from cogito_ray.sweeps.goals import Aim, Merit
+
+if TYPE_CHECKING:
+    from cogito_ray.sweeps.spec import SweepSpec
 
 
 class MedianSpec(Spec):
@@ -28,8 +32,9 @@ class MedianSpec(Spec):
         """None: it decides at every report."""
         return ()
 
-    def faults(self, shortest: int) -> list[str]:
-        """What is wrong with this for a sweep whose shortest trial has `shortest` steps."""
+    def faults(self, sweep: "SweepSpec", runs: Sequence[RunSpec]) -> list[str]:
+        """What is wrong with this for a sweep of such runs."""
+        shortest = min(run.training.steps for run in runs)
         if self.first_step < shortest:
             return []
         return [
@@ -37,7 +42,7 @@ class MedianSpec(Spec):
             f"make it less than {shortest}, or use kind: none"
         ]
 
-    def policy(self, steps: int, aim: Aim) -> "Median":
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Median":
         """A fresh policy."""
         return Median(self.first_step, self.least, aim)
 
@@ -50,6 +55,8 @@ class Median:
     least: int
     aim: Aim
     waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
     _curves: dict[str, dict[int, Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 

@@ -1,10 +1,10 @@
 """Which checkpoints of a whole sweep go when they are too many bytes. Pure.
 
 What can still be needed stays, whatever the quota: the newest checkpoint of every trial that is not over, and of the
-best ones.
+best ones, and those that a copy may have to go on from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -37,8 +37,17 @@ class Stored:
     """Bytes."""
 
 
-def pruned(stored: Sequence[Stored], standing: Mapping[str, Standing], quota: float) -> list[Stored]:
-    """Those to delete, in that order, until the rest is at most `quota` bytes or all of it is needed."""
+def pruned(
+    stored: Sequence[Stored],
+    standing: Mapping[str, Standing],
+    quota: float,
+    *,
+    sources: Collection[tuple[str, int]] = (),
+) -> list[Stored]:
+    """Those to delete, in that order, until the rest is at most `quota` bytes or all of it is needed.
+
+    `sources`: (trial, step) of those that a copy may have to go on from.
+    """
     newest: dict[str, int] = {}
     for one in stored:
         newest[one.trial] = max(one.step, newest.get(one.trial, -1))
@@ -47,6 +56,7 @@ def pruned(stored: Sequence[Stored], standing: Mapping[str, Standing], quota: fl
         return standing[one.trial].worth, -standing[one.trial].place, one.step
 
     needed = {one for one in stored if standing[one.trial].worth is Worth.NEEDED and one.step == newest[one.trial]}
+    needed |= {one for one in stored if (one.trial, one.step) in sources}
     over, found = sum(one.size for one in stored) - quota, list[Stored]()
     for one in sorted(set(stored) - needed, key=order):
         if over > 0:

@@ -224,7 +224,7 @@ class SweepSpec(Spec):
     def policy(self) -> Policy:
         """A fresh early-stopping policy for this sweep's trials."""
         steps = max(self.trial(corner).training.steps for corner in self.corners())
-        return self.early_stopping.policy(steps, self.aim)
+        return self.early_stopping.policy(steps, self.aim, self.search.seed)
 
 
 def corpus_key(data: DataSpec) -> str:

@@ -3,9 +3,11 @@
 A policy is pure: fed the same reports in the same order it decides the same, so a resumed sweep replays its ledger.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
@@ -14,12 +16,25 @@ from cogito_ray.sweeps.asha import AshaSpec, ParetoAshaSpec, Verdict
 from cogito_ray.sweeps.goals import Aim
 from cogito_ray.sweeps.hyperband import HyperbandSpec
 from cogito_ray.sweeps.median import MedianSpec
+from cogito_ray.sweeps.population import Copy, PopulationSpec
+
+if TYPE_CHECKING:
+    from cogito_ray.run import RunSpec
+    from cogito_ray.sweeps.spec import SweepSpec
 
 
 class Policy(Protocol):
     @property
     def waiting(self) -> Mapping[str, Verdict]:
         """Trials that do not go on now, but may later, and why."""
+
+    @property
+    def copies(self) -> Sequence[Copy]:
+        """What is to take the place of stopped trials, in the order in which that was decided."""
+
+    @property
+    def sources(self) -> Collection[tuple[str, int]]:
+        """Checkpoints (trial, step) from which such copies may have to go on."""
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """May the trial go on, having measured this after `step` steps? A step told twice gets the same answer."""
@@ -37,15 +52,17 @@ class NoStoppingSpec(Spec):
     def rungs(self, steps: int) -> tuple[int, ...]:
         return ()
 
-    def faults(self, shortest: int) -> list[str]:
+    def faults(self, sweep: SweepSpec, runs: Sequence[RunSpec]) -> list[str]:
         return []
 
-    def policy(self, steps: int, aim: Aim) -> "NoStopping":
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> NoStopping:
         return NoStopping()
 
 
 class NoStopping:
     waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         return Verdict(keep=True)
@@ -55,5 +72,6 @@ class NoStopping:
 
 
 StoppingSpec = Annotated[
-    NoStoppingSpec | AshaSpec | ParetoAshaSpec | HyperbandSpec | MedianSpec, Field(discriminator="kind")
+    NoStoppingSpec | AshaSpec | ParetoAshaSpec | HyperbandSpec | MedianSpec | PopulationSpec,
+    Field(discriminator="kind")
 ]

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -103,6 +103,22 @@ def bytes_of(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in module.parameters())
 
 
+@dataclass(frozen=True)
+class Origin:
+    """A checkpoint of another run, whose state a run takes over whole."""
+
+    folder: Path
+    run: str
+    """Digest of the other run."""
+
+    def read(self) -> Snapshot:
+        """Guards begin anew: losses of other settings are not what they look back on. BadCheckpoint unless whole."""
+        verify(self.folder)
+        _refuse_another_run(self.folder, self.run)
+        found = Snapshot.read(self.folder)
+        return replace(found, state=replace(found.state, seen=()))
+
+
 class Checkpoints:
     """The checkpoints of one run, in one folder. `note` is told what went wrong with them."""
 
@@ -112,8 +128,11 @@ class Checkpoints:
         run_digest: str,
         spec: CheckpointsSpec = CheckpointsSpec(),  # noqa: B008 (frozen)
         note: Callable[[str], None] = log.warning,
+        *,
+        origin: Origin | None = None,
     ):
-        self.folder, self.run_digest, self.spec, self._note = folder, run_digest, spec, note
+        """`origin`: where the run branches off; it is read while there is no checkpoint of its own."""
+        self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
         self._remote = Remote(spec.upload, run_digest) if spec.upload else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
@@ -171,16 +190,11 @@ class Checkpoints:
         return found.state
 
     def load(self) -> Snapshot | None:
-        """What the newest whole checkpoint holds. BadCheckpoint if it belongs to another run."""
+        """What the newest whole checkpoint holds, else the origin's. BadCheckpoint if it belongs to another run."""
         folder = self.newest()
         if folder is None:
-            return None
-        run = json.loads((folder / STATE).read_text())["run"]
-        if run != self.run_digest:
-            raise BadCheckpoint(
-                f"{folder} belongs to run {run}, not {self.run_digest}: "
-                "train under another name, or delete the folder to start anew"
-            )
+            return self._origin.read() if self._origin else None
+        _refuse_another_run(folder, self.run_digest)
         return Snapshot.read(folder)
 
     def _tell(self, trouble: str) -> None:
@@ -191,7 +205,7 @@ class Checkpoints:
 
     def _write(self, snapshot: Snapshot, score: float | None) -> Path:
         step = snapshot.state.step
-        final, partial = self.folder / f"step-{step:08d}", self.folder / f"{PARTIAL}{step:08d}"
+        final, partial = folder_of(self.folder, step), self.folder / f"{PARTIAL}{step:08d}"
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -248,6 +262,20 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
+
+
+def folder_of(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands among those of its run: it is there when it is whole."""
+    return checkpoints / f"step-{step:08d}"
+
+
+def _refuse_another_run(folder: Path, expected: str) -> None:
+    run = json.loads((folder / STATE).read_text())["run"]
+    if run != expected:
+        raise BadCheckpoint(
+            f"{folder} belongs to run {run}, not {expected}: "
+            "train under another name, or delete the folder to start anew"
+        )
 
 
 def verify(folder: Path) -> None:

@@ -96,7 +96,8 @@ def fit(
     what is being done.
     """
     watch = watch or Watch()
-    begin = run.start_from if checkpoints is None or checkpoints.newest() is None else None
+    fresh = run.branch is None and (checkpoints is None or checkpoints.newest() is None)
+    begin = run.start_from if fresh else None
     trainer = _Trainer(run, facts, watch, begin=begin)
     keeper = _Keeper(trainer, checkpoints)
     with keeper:
@@ -221,6 +222,8 @@ class _Keeper:
                 f"training.on_divergence '{self.training.on_divergence.kind}' goes back to checkpoints, but fit was "
                 "given no folder for them; give it one, or use 'stop'"
             )
+        if checkpoints is None and trainer.run.branch is not None:
+            raise ValueError("branch: the run goes on from a checkpoint, but fit was given no folder of any")
 
     def __enter__(self) -> None:
         """Load the newest checkpoint. A run that may go back starts with one, so that there always is one."""
@@ -233,6 +236,8 @@ class _Keeper:
             self.state = found.state
             if found.state.step:
                 self.trainer.watch.note(f"resumed at step {found.state.step}")
+        elif self.trainer.run.branch is not None:
+            raise BadCheckpoint(f"{self.checkpoints.folder} has no checkpoint, nor was one told to branch off from")
         elif self.training.on_divergence.times:
             self._save(self.state)
 
@@ -256,6 +261,7 @@ class _Keeper:
     def reported(self, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
         last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
+        due = due or self.training.checkpoints.is_milestone(step)
         score = self._score(metrics)
         if last or (due and not self._suspects()):
             self._save(self._now(step), score)

@@ -1,8 +1,11 @@
 """AdamW with decoupled weight decay (arXiv:1711.05101)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from cogito_ray.spec import Spec
 from cogito_ray.training.schedule import Share
@@ -26,3 +29,12 @@ class AdamWSpec(Spec):
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ]
         return AdamW(groups, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=True)
+
+
+@contextmanager
+def own_settings(optimizer: Optimizer) -> Iterator[None]:
+    """While an optimizer's state is loaded: settings stay those of the run, which may branch off one with others."""
+    own = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    yield
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)

@@ -15,7 +15,7 @@ from torch import Tensor
 from cogito_ray.losses.total import Losses, TotalLoss
 from cogito_ray.objectives.view import View
 from cogito_ray.training.checkpoint import Snapshot, State
-from cogito_ray.training.optimizer import AdamWSpec
+from cogito_ray.training.optimizer import AdamWSpec, own_settings
 
 if TYPE_CHECKING:
     from cogito_ray.training.shards import Shards
@@ -56,7 +56,8 @@ class Replicas:
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Go on from a checkpoint."""
-        snapshot.load(self._total, self.optimizer.optimizer)
+        with own_settings(self.optimizer.optimizer):
+            snapshot.load(self._total, self.optimizer.optimizer)
 
 
 def _shards(accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec) -> Shards:

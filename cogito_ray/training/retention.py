@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from cogito_ray.spec import Spec
 
@@ -23,9 +23,15 @@ class CheckpointsSpec(Spec):
     """Others that stay because they were the best at their report; null = none."""
     keep_bytes: PositiveInt | None = None
     """Together they are no larger than this: the oldest go first, the best after them, and the newest always stays."""
+    milestone_every: PositiveInt | None = Field(default=None, exclude_if=lambda steps: steps is None)
+    """A report at a multiple of so many steps leaves a checkpoint, whatever `checkpoint_every` says, and these stay
+    besides the others, whatever their size; null = none."""
     upload: str | None = None
     """A folder of any filesystem that pyarrow or fsspec knows (s3://bucket/runs, gs://..., file:///...) to which each
     checkpoint is copied, and from which a run whose disk was lost goes on; null = none."""
+
+    def is_milestone(self, step: int) -> bool:
+        return self.milestone_every is not None and step > 0 and step % self.milestone_every == 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ def kept(standing: Sequence[Standing], spec: CheckpointsSpec) -> list[Standing]:
         taken = sum(other.size for other in stay.values())
         if not stay or spec.keep_bytes is None or taken + one.size <= spec.keep_bytes:
             stay.setdefault(one.step, one)
+    stay |= {one.step: one for one in newest if spec.is_milestone(one.step)}
     return sorted(stay.values(), key=lambda one: -one.step)
 
 

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from cogito_ray.losses.total import Losses, TotalLoss
 from cogito_ray.objectives.view import View
 from cogito_ray.training.checkpoint import Snapshot, State
-from cogito_ray.training.optimizer import AdamWSpec
+from cogito_ray.training.optimizer import AdamWSpec, own_settings
 
 
 class Shards:
@@ -66,10 +66,11 @@ class Shards:
         return Snapshot.copied(state, weights, optimizer) if self._accelerator.is_main_process else None
 
     def adopt(self, snapshot: Snapshot) -> None:
-        set_state_dict(
-            self._total,
-            self.optimizer,
-            model_state_dict=dict(snapshot.weights),
-            optim_state_dict=snapshot.optimizer,
-            options=StateDictOptions(full_state_dict=True),
-        )
+        with own_settings(self.optimizer):
+            set_state_dict(
+                self._total,
+                self.optimizer,
+                model_state_dict=dict(snapshot.weights),
+                optim_state_dict=snapshot.optimizer,
+                options=StateDictOptions(full_state_dict=True),
+            )

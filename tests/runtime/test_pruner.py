@@ -61,6 +61,17 @@ def test_losers_go_first_and_the_ledger_says_so(tmp_path):
     assert pruner.bytes == 500
 
 
+def test_what_a_copy_goes_on_from_or_may_have_to_stays(tmp_path):
+    with sweep(tmp_path, [("stopped", 6.0), ("stopped", 7.0), ("completed", 4.0)]) as ledger:
+        spec = {"training": {"steps": 20}, "branch": {"run": "t0", "step": 10}}
+        ledger.append(TrialStarted(at=0.0, trial="copy", number=3, sample={}, spec=spec))
+        Pruner(ledger, tmp_path / "trials", 0, lambda: {("t1", 10)}).look()
+        assert there(tmp_path) == {("t0", 10), ("t1", 10), ("t2", 20)}
+        ledger.append(TrialEnded(at=1.0, trial="copy", status="failed", step=10))
+        Pruner(ledger, tmp_path / "trials", 0).look()
+    assert there(tmp_path) == {("t2", 20)}
+
+
 def test_where_the_needed_alone_are_too_many_they_stay_and_the_budget_is_gone(tmp_path):
     with sweep(tmp_path, [("completed", 4.0), (None, 5.0)]) as ledger:
         pruner = Pruner(ledger, tmp_path / "trials", 150)

@@ -24,6 +24,13 @@ def test_within_the_quota_nothing_goes():
     assert pruned(STORED, STANDING, 120) == []
 
 
+def test_what_a_copy_may_go_on_from_stays_whatever_the_quota():
+    gone = pruned(STORED, STANDING, 0, sources={("stopped", 100), ("best", 100)})
+    assert {(one.trial, one.step) for one in STORED if one not in gone} == {
+        ("stopped", 100), ("best", 100), ("best", 200), ("running", 200),
+    }  # fmt: skip
+
+
 def test_no_more_goes_than_is_over():
     assert len(pruned(STORED, STANDING, 111)) == 1
     assert len(pruned(STORED, STANDING, 100)) == 2

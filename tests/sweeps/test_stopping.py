@@ -23,6 +23,8 @@ KINDS = [
     pytest.param({"kind": "hyperband", "first_rung": FIRST, "mode": "pause"}, ONE, id="hyperband, pausing"),
     pytest.param({"kind": "asha", "first_rung": FIRST, "mode": "pause"}, ONE, id="asha, pausing"),
     pytest.param({"kind": "pareto_asha", "first_rung": FIRST, "mode": "pause"}, TWO, id="pareto_asha, pausing"),
+    pytest.param({"kind": "population", "every": FIRST}, ONE, id="population"),
+    pytest.param({"kind": "population", "every": FIRST}, TWO, id="population with two goals"),
 ]
 POLICIES = pytest.mark.parametrize(("written", "goals"), KINDS)
 
@@ -47,6 +49,7 @@ def test_the_same_reports_in_the_same_order_get_the_same_verdicts(written, goals
     verdicts = [first.report(*told) for told in reports()]
     assert [second.report(*told) for told in reports()] == verdicts
     assert {verdict.keep for verdict in verdicts} == {True, False}
+    assert second.copies == first.copies
 
 
 @POLICIES
@@ -57,6 +60,7 @@ def test_a_policy_that_is_told_the_past_again_goes_on_as_if_never_interrupted(wr
     for one in [*told[:100], *told[60:100]]:  # after a crash a trial repeats what it did since its checkpoint
         resumed.report(*one)
     assert [resumed.report(*one) for one in told[100:]] == expected[100:]
+    assert resumed.copies == straight.copies
 
 
 @POLICIES

@@ -24,6 +24,11 @@ def test_bytes_spare_the_newest_then_the_best():
     assert steps(keep=3, best=BestSpec(metric="m"), keep_bytes=1) == [5]
 
 
+def test_milestones_stay_besides_the_others_and_count_for_no_bytes():
+    assert steps(keep=1, milestone_every=2) == [5, 4, 2]
+    assert steps(keep=3, keep_bytes=10, milestone_every=2) == [5, 4, 2]
+
+
 def test_one_that_is_both_new_and_best_counts_once():
     assert steps(keep=2, best=BestSpec(metric="m", mode="max", keep=5), keep_bytes=50) == [5, 4, 3, 2, 1]
     assert kept([], CheckpointsSpec()) == []

@@ -1,0 +1,215 @@
+"""Copies of a population: made once each by the searcher, by a real study, from trials that can be copied."""
+
+import pytest
+from optuna.storages import InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.ranking import rank
+from cogito_ray.records.record import Record, fold
+from cogito_ray.records.report import render, saved
+from cogito_ray.runtime.outcome import death, progress
+from cogito_ray.runtime.schedulers import replayed
+from cogito_ray.runtime.searcher import OptunaSearcher
+from cogito_ray.runtime.simulate import simulate
+from cogito_ray.sweeps.spec import SweepSpec
+
+NATS = "eval/reconstruction_nats"
+RATE = "training.optimizer.learning_rate"
+STEPS, EVERY = 100, 50
+ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
+
+
+def sweep(**changed):
+    tree = {
+        "name": "tiny",
+        "run": {
+            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
+            "model": {"width": 64, "heads": 4, "concepts": 8, "decoder": {"kind": "position"}},
+            "objective": {"kind": "tsdae"},
+            "training": {"steps": STEPS, "batch": 8, "checkpoints": {"milestone_every": EVERY}},
+        },
+        "space": {RATE: {"loguniform": [1e-4, 1e-2]}, "model.concepts": {"grid": [4, 8]}},
+        "goals": [{"metric": NATS, "mode": "min"}],
+        "search": {"sampler": "random"},
+        "early_stopping": {"kind": "population", "every": EVERY},
+        "budget": {"trials": 4},
+    }
+    return SweepSpec.model_validate(tree | changed)
+
+
+class Played:
+    """A sweep as Tune drives it, with its ledger's events."""
+
+    def __init__(self, spec=None, storage=None, events=None, written=lambda trial, step: True):
+        self.spec = spec or sweep()
+        opened = SweepOpened(at=0, spec=self.spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN)
+        self.events = [*(events or []), opened]
+        record = fold(self.events) if events else Record()
+        self.policy = replayed(self.spec, record)
+        self.search = OptunaSearcher(
+            self.spec,
+            storage or InMemoryStorage(),
+            record,
+            policy=self.policy,
+            over=lambda name, verdict: None,
+            written=written,
+        )
+
+    def start(self, number):
+        config = self.search.suggest(f"t{number}")
+        if isinstance(config, dict):
+            started = {"trial": config["trial"], "number": config["number"], "sample": config["sample"]}
+            self.events.append(TrialStarted(at=0, spec=config["run"], **started))
+        return config
+
+    def report(self, number, config, value, step=EVERY):
+        """May it go on? If not, or at its last step, it ends."""
+        verdict = self.policy.report(config["trial"], step, {NATS: value})
+        self.events.append(Reported(trial=config["trial"], step=step, seconds=1.0, metrics={NATS: value}))
+        if step == STEPS or not verdict.keep:
+            self.search.on_trial_complete(f"t{number}", progress(step, {NATS: value}))
+            status = "completed" if step == STEPS else "stopped"
+            ended = TrialEnded(at=1, trial=config["trial"], status=status, step=step, cause=verdict.cause)
+            self.events.append(ended)
+        else:
+            self.search.on_trial_result(f"t{number}", progress(step, {NATS: value}))
+        return verdict.keep
+
+    def trials(self):
+        return self.search._study.get_trials()
+
+
+def two(played):
+    """A good trial, and a worse one that is stopped: a copy is due."""
+    good, bad = played.start(0), played.start(1)
+    assert played.report(0, good, 1.0)
+    assert not played.report(1, bad, 2.0)
+    return good, bad
+
+
+def test_a_copy_takes_the_place_of_a_stopped_trial_before_any_new_one():
+    played = Played()
+    good, bad = two(played)
+    made = played.start(2)
+    assert made["run"]["branch"] == {"run": good["trial"], "step": EVERY}
+    assert made["sample"]["model.concepts"] == good["sample"]["model.concepts"]  # a crossed axis is inherited
+    assert made["sample"][RATE] != good["sample"][RATE]
+    assert 1e-4 <= made["sample"][RATE] <= 1e-2
+    assert made["run"]["training"]["optimizer"]["learning_rate"] == made["sample"][RATE]
+    assert len({good["trial"], bad["trial"], made["trial"]}) == 3
+    assert [config["number"] for config in (good, bad, made)] == [0, 1, 2]
+
+
+def test_the_study_knows_a_copy_with_its_settings_and_its_parent():
+    played = Played()
+    good, _ = two(played)
+    made = played.start(2)
+    played.report(2, made, 0.5, STEPS)
+    told = played.trials()[2]
+    assert (told.state, told.value, told.params) == (TrialState.COMPLETE, 0.5, {RATE: made["sample"][RATE]})
+    assert told.user_attrs["branch"] == {"run": good["trial"], "step": EVERY}
+    assert told.intermediate_values == {STEPS: 0.5}
+
+
+def test_copies_use_up_no_budget_and_grids_go_round_without_them():
+    played = Played()
+    good, _ = two(played)
+    others = [played.start(n) for n in (2, 3, 4)]
+    assert played.search.suggest("t5") is None                     # all are under way
+    assert [config["sample"]["model.concepts"] for config in others[1:]] == [4, 8]
+    assert ["branch" in config["run"] for config in others] == [True, False, False]
+    for number, config in enumerate([good, None, *others]):
+        if config:
+            played.report(number, config, 1.0 - number / 10, STEPS)
+    assert played.search.exhausted
+    assert played.search.suggest("t6") == Searcher.FINISHED
+
+
+def test_a_sweep_that_is_taken_up_again_makes_the_copies_that_are_due_and_none_twice(tmp_path):
+    def storage(name):
+        return JournalStorage(JournalFileBackend(str(tmp_path / name)))
+
+    straight = Played(storage=storage("straight"))
+    two(straight)
+    expected = straight.start(2)
+    killed = Played(storage=storage("killed"))
+    two(killed)
+    assert not killed.search.exhausted
+    second = Played(storage=storage("killed"), events=killed.events)  # before the copy was made
+    assert not second.search.exhausted
+    assert second.start(0)["run"].get("branch") is None            # the good trial goes on first
+    made = second.start(2)
+    assert made == expected
+    third = Played(storage=storage("killed"), events=second.events)   # while the copy was under way
+    again = [third.start(n) for n in range(4)]
+    assert again[1] == expected
+    assert ["branch" in config["run"] for config in again] == [False, True, False, False]
+
+
+def test_a_copy_waits_for_the_checkpoint_that_its_parent_writes_after_its_report():
+    there = set()
+    played = Played(written=lambda trial, step: (trial, step) in there)
+    good, _ = two(played)
+    assert "branch" not in played.start(2)["run"]                  # a new one meanwhile
+    there.add((good["trial"], EVERY))
+    assert played.start(3)["run"]["branch"]["run"] == good["trial"]
+
+
+def test_a_trial_that_died_is_not_copied_but_the_next_best_is():
+    played = Played()
+    configs = [played.start(n) for n in range(3)]
+    second, best, worst = configs
+    assert played.report(0, second, 2.0)
+    assert played.report(1, best, 1.0)
+    assert not played.report(2, worst, 3.0)
+    played.search.on_trial_complete("t1", death(60, "gradient norm 947 at step 60"))
+    assert played.start(3)["run"]["branch"]["run"] == second["trial"]
+
+
+def test_where_nobody_is_left_to_copy_the_place_stays_empty():
+    played = Played(sweep(budget={"trials": 2}))
+    two(played)
+    played.search.on_trial_complete("t0", death(60, "gradient norm 947 at step 60"))
+    assert played.start(2) == Searcher.FINISHED
+    assert played.search.exhausted
+
+
+def test_copies_of_few_settings_never_repeat_a_trial_nor_their_parent():
+    space = {"objective.rate": {"choice": [0.3, 0.6, 0.9]}, "model.concepts": {"choice": [4, 8]}}
+    played = Played(sweep(space=space, early_stopping={"kind": "population", "every": EVERY, "resample": 1.0}))
+    first = played.start(0)
+    assert played.report(0, first, 0.0)
+    others = [played.start(n) for n in (1, 2, 3)]
+    assert [played.report(n, config, float(n)) for n, config in enumerate(others, start=1)] == [False] * 3
+    copies = [config for n in (4, 5, 6) if isinstance(config := played.start(n), dict)]
+    assert len(copies) == 2                                        # three rates, one of them the parent's
+    assert {config["sample"]["objective.rate"] for config in copies} == {0.3, 0.6, 0.9} - {
+        first["sample"]["objective.rate"]
+    }
+    assert {config["run"]["branch"]["run"] for config in copies} == {first["trial"]}
+
+
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_every_line_of_descent_takes_all_its_steps_and_no_more(workers):
+    spec = sweep(budget={"trials": 8})
+    ended = simulate(spec, lambda sample, step: {NATS: sample[RATE] + 1 / step}, workers=workers, limit=10**9)
+    assert sum(trial.completed for trial in ended) == 8
+    assert ended[-1].spent == 8 * STEPS
+    assert any(not trial.completed for trial in ended)
+
+
+def test_ranking_and_report_say_who_is_a_copy_and_no_step_counts_as_spared(tmp_path):
+    played = Played(sweep(budget={"trials": 2}))
+    good, _ = two(played)
+    made = played.start(2)
+    played.report(0, good, 0.9, STEPS)
+    played.report(2, made, 0.5, STEPS)
+    record = fold(played.events)
+    ranking = rank(record)
+    assert {row.trial: row.copied for row in ranking.rows if row.copied} == {made["trial"]: (0, EVERY)}
+    assert saved(ranking) == (0, 2 * STEPS)
+    assert f"copy of 0 at {EVERY}" in render(record, tmp_path)
