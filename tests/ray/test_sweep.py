@@ -163,7 +163,7 @@ def wait_for(condition, seconds):
 def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
     """The sweep runs in a Ray instance of its own; driver and instance are killed together, then it is run again."""
     spec = sweep_spec(tmp_path)
-    slow = spec.run | {"training": spec.run["training"] | {"steps": 400, "report_every": 20, "checkpoint_every": 20}}
+    slow = spec.run | {"training": spec.run["training"] | {"steps": 200, "report_every": 20, "checkpoint_every": 20}}
     spec = sweep_spec(tmp_path / "again", run=slow, early_stopping={"kind": "none"}, budget={"trials": 3})
     (tmp_path / "sweep.yaml").write_text(dump(spec.model_dump(mode="json")))
     arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
@@ -201,7 +201,7 @@ def kill_first_trial(ledger):
 
 @pytest.mark.timeout(600)
 def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path):
-    spec = one_trial(tmp_path, steps=200, report_every=20, checkpoint_every=20)
+    spec = one_trial(tmp_path, steps=120, report_every=20, checkpoint_every=20)
     [undisturbed] = run_sweep(spec, tmp_path / "straight").trials.values()
     with ThreadPoolExecutor() as pool:
         killing = pool.submit(kill_first_trial, tmp_path / "killed" / "tiny" / NAME)
