@@ -159,10 +159,11 @@ def wait_for(condition, seconds):
         time.sleep(0.1)
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
     """The sweep runs in a Ray instance of its own; driver and instance are killed together, then it is run again."""
     spec = sweep_spec(tmp_path)
-    slow = spec.run | {"training": spec.run["training"] | {"steps": 400, "report_every": 20, "checkpoint_every": 20}}
+    slow = spec.run | {"training": spec.run["training"] | {"steps": 200, "report_every": 20, "checkpoint_every": 20}}
     spec = sweep_spec(tmp_path / "again", run=slow, early_stopping={"kind": "none"}, budget={"trials": 3})
     (tmp_path / "sweep.yaml").write_text(dump(spec.model_dump(mode="json")))
     arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
@@ -170,7 +171,7 @@ def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
     ledger = tmp_path / "tiny" / NAME
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, **nowhere, start_new_session=True) as first:
-        wait_for(lambda: ledger.exists() and b'"reported"' in ledger.read_bytes(), seconds=90)
+        wait_for(lambda: ledger.exists() and b'"reported"' in ledger.read_bytes(), seconds=200)
         os.killpg(first.pid, signal.SIGKILL)
     killed = read(ledger)
     assert any(trial.status == "unfinished" for trial in killed.trials.values())
@@ -192,14 +193,15 @@ def one_trial(folder, **training):
 
 def kill_first_trial(ledger):
     """SIGKILL the process of the first trial that has reported."""
-    wait_for(lambda: ledger.exists() and ledger.read_bytes().count(b'"reported"') >= 3, seconds=90)
+    wait_for(lambda: ledger.exists() and ledger.read_bytes().count(b'"reported"') >= 3, seconds=200)
     ours = psutil.Process().children(recursive=True)  # the session's instance, and no other on this machine
     [trial] = [process for process in ours if "ray::ImplicitFunc" in " ".join(process.cmdline())]
     trial.kill()
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path):
-    spec = one_trial(tmp_path, steps=200, report_every=20, checkpoint_every=20)
+    spec = one_trial(tmp_path, steps=120, report_every=20, checkpoint_every=20)
     [undisturbed] = run_sweep(spec, tmp_path / "straight").trials.values()
     with ThreadPoolExecutor() as pool:
         killing = pool.submit(kill_first_trial, tmp_path / "killed" / "tiny" / NAME)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.drill import Drill, Result
+from cogito_ray.runtime.drill import Drill, NoSuchStep, Result
 from cogito_ray.runtime.worker import Job, Place, train
 
 Driver = subprocess.Popen[bytes]
@@ -53,7 +53,10 @@ class Ordeal:
     def suffer(self, strike: Strike, *, at: int) -> int:
         """Give the command, strike when step `at` is reported, wait for the end: its exit status."""
         with self._command() as driver:
-            self.drill.wait_for(at, seconds=PATIENCE_S, alive=lambda: driver.poll() is None)
+            try:
+                self.drill.wait_for(at, seconds=PATIENCE_S, alive=lambda: driver.poll() is None)
+            except NoSuchStep as early:
+                raise AssertionError(self.said()) from early
             self.struck_at = time.monotonic()
             strike(driver, self.drill)
             self.reached = self._step()
