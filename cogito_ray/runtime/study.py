@@ -22,7 +22,8 @@ def storage_of(sweep: SweepSpec, folder: Path, record: Record) -> BaseStorage:
     try:
         storage = RDBStorage(_with_secrets(sweep.search.storage))
     except ImportError as missing:
-        raise ValueError(f"search.storage: {missing.name} is not installed, which this database needs") from None
+        why = missing.__cause__ or missing  # Optuna's own error does not name the module
+        raise ValueError(f"search.storage: this database needs a driver that is not installed: {why}") from None
     _refuse_strangers(storage, sweep, record)
     return storage
 

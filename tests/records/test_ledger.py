@@ -91,6 +91,22 @@ def test_damage_in_the_middle_is_named_and_not_passed_over(tmp_path):
         events(path)
 
 
+def test_of_several_damaged_lines_the_first_is_named(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    lines = [event.model_dump_json() for event in ALL]
+    path.write_text("\n".join([lines[0], "{", "{", *lines[1:]]) + "\n")
+    with pytest.raises(LedgerFault, match="line 2 is damaged"):
+        events(path)
+
+
+def test_a_line_that_the_system_takes_in_pieces_is_written_whole(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:7]))
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        ledger.append(OPENED)
+    assert events(tmp_path / "ledger.jsonl") == [OPENED]
+
+
 def test_a_second_writer_is_refused(tmp_path):
     with Ledger(tmp_path / "ledger.jsonl"), pytest.raises(LedgerFault, match="another process is writing it"):
         Ledger(tmp_path / "ledger.jsonl")

@@ -2,7 +2,16 @@
 
 import pytest
 
-from cogito_ray.records.ledger import LedgerFault, Noted, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import (
+    GateJudged,
+    LedgerFault,
+    Noted,
+    Reported,
+    SweepClosed,
+    SweepOpened,
+    TrialEnded,
+    TrialStarted,
+)
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold
 from cogito_ray.sweeps.goals import GoalSpec
@@ -60,6 +69,12 @@ def test_a_trial_that_started_and_did_not_end_is_unfinished_also_after_a_new_sta
 def test_a_sweep_opened_again_is_no_longer_closed():
     assert fold([OPENED, SweepClosed(at=3.0, cause="done")]).closing.cause == "done"
     assert fold([OPENED, SweepClosed(at=3.0, cause="done"), OPENED]).closing is None
+
+
+def test_verdicts_of_a_sweep_opened_again_no_longer_hold():
+    judged = GateJudged(condition="a < 1", then="b", holds=True, seen={})
+    assert fold([OPENED, judged]).gates == [judged]
+    assert fold([OPENED, judged, OPENED]).gates == []
 
 
 def test_a_trial_that_died_before_its_first_report_still_took_time():

@@ -6,7 +6,8 @@ from cogito_ray.records.record import fold
 from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.sweeps.spec import SweepSpec
 
-NATS = "eval/reconstruction_nats"
+NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
+ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 SWEEP = SweepSpec.model_validate(
     {
         "name": "tiny",
@@ -26,8 +27,7 @@ SWEEP = SweepSpec.model_validate(
 
 def searched():
     """Events of a search that is over; its best trials have the least rates."""
-    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
-    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=origin)]
+    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=ORIGIN)]
     for number, rate in enumerate([0.3, 0.4, 0.5, 0.6]):
         sample = {"objective.rate": rate}
         run = SWEEP.trial(sample)
@@ -35,10 +35,10 @@ def searched():
     return told
 
 
-def ran(name, number, sample, spec, *, value, replicates=None, ended=True):
+def ran(name, number, sample, spec, *, value, rank=0.0, replicates=None, ended=True):
     told = [
         TrialStarted(at=0.0, trial=name, number=number, sample=sample, spec=spec, replicates=replicates),
-        Reported(trial=name, step=10, seconds=1.0, metrics={NATS: value}),
+        Reported(trial=name, step=10, seconds=1.0, metrics={NATS: value, RANK: rank}),
         TrialEnded(at=1.0, trial=name, status="completed", step=10),
     ]
     return told if ended else told[:2]
@@ -70,6 +70,21 @@ def test_what_further_runs_came_to_does_not_change_who_is_run_again():
     one, two, *others = further_runs(SWEEP, fold(searched()))
     bad = fold([*searched(), *again(one, ended=True), *again(two, ended=True)])  # trial 0 is now worse than all
     assert further_runs(SWEEP, bad) == others
+
+
+def test_of_several_goals_the_front_of_the_search_is_run_again_whatever_its_further_runs_come_to():
+    goals = [*SWEEP.goals, {"metric": RANK, "mode": "max"}]
+    spec = SweepSpec.model_validate(SWEEP.model_dump(mode="json") | {"goals": goals, "seeds": 3})
+    told = [SweepOpened(at=0.0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN)]
+    for number, (rate, rank) in enumerate([(0.3, 3.0), (0.4, 4.0), (0.5, 5.0), (0.6, 1.0)]):
+        sample, run = {"objective.rate": rate}, spec.trial({"objective.rate": rate})
+        tree = run.model_dump(mode="json")
+        told += ran(run.digest(), number, sample, tree, value=4 + rate, rank=rank)
+    due = further_runs(spec, fold(told))
+    assert sorted(config["number"] for config in due) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [config["number"] for config in due[:2]] == [0, 0]
+    bad = [event for config in due[:2] for event in again(config, ended=True)]  # trial 0 is now beaten by others
+    assert further_runs(spec, fold(told + bad)) == due[2:]
 
 
 def test_a_list_is_handed_out_in_order_and_then_or_when_ended_nothing_more():

@@ -18,11 +18,11 @@ def sized(**settings):
 
 
 def test_as_many_of_the_largest_as_there_is_room_for_beside_the_spare_cpu(cluster_of):
-    cluster_of(CPU=9.0, GPU=2.0)
-    assert concurrency([sized(), sized(cpus_per_worker=2.0)], asked=None) == 4
+    cluster_of(CPU=8.0, GPU=2.0)
+    assert concurrency([sized(), sized(cpus_per_worker=2.0)], asked=None) == 3
     assert concurrency([sized(gpus_per_worker=0.7)], asked=None) == 2
-    assert concurrency([sized(gpus_per_worker=0.1)], asked=None) == 8
-    assert concurrency([sized(cpus_per_worker=0.1)], asked=None) == 80  # 8 / 0.1 is 79.99 in floats, or 80
+    assert concurrency([sized(gpus_per_worker=0.1)], asked=None) == 7
+    assert concurrency([sized(cpus_per_worker=0.07)], asked=None) == 100    # though 7 / 0.07 is a little less
     assert concurrency([sized()], asked=3) == 3
 
 

@@ -140,6 +140,12 @@ def test_a_stopped_trial_is_pruned_with_what_it_reported(goals):
         assert trial.user_attrs["reports"] == {"50": [measured(config)[NATS], measured(config)[RANK]]}
 
 
+def test_a_stopped_trial_is_told_no_constraint_which_may_hold_at_its_end():
+    search = searcher(sweep(constraints={RANK: ">= 6"}))
+    run(search, "t", step=50)
+    assert told(search)[0].constraints == {}
+
+
 def test_a_trial_killed_by_a_guard_fails_with_its_cause_and_a_broken_constraint():
     search = searcher(sweep())
     search.suggest("t")
@@ -307,6 +313,24 @@ def test_trials_measured_on_other_rows_teach_nothing(earlier):
     run = sweep().run | {"evaluation": {"rows": 7}}
     with pytest.raises(ValueError, match="under the same evaluation"):
         searcher(sweep(name="next", run=run, search={"warm_start": [str(folder)]}))
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "settings"),
+    [("failed", 4.0, {}), ("completed", math.nan, {}), ("completed", 4.0, {"colour": "red"})],
+    ids=["failed", "not finite", "of other settings"],
+)
+def test_trials_that_came_to_nothing_or_are_no_runs_any_more_teach_nothing(tmp_path, status, value, settings):
+    spec = sweep()
+    config = searcher(spec).suggest("t")
+    config["run"] |= settings
+    with Ledger(tmp_path / NAME) as ledger:
+        ledger.append(SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN))
+        ledger.append(started(config))
+        ledger.append(Reported(trial=config["trial"], step=STEPS, seconds=1, metrics={NATS: value}))
+        ledger.append(TrialEnded(at=1, trial=config["trial"], status=status, step=STEPS))
+    with pytest.raises(ValueError, match="no finished trial"):
+        searcher(sweep(name="next", search={"warm_start": [str(tmp_path)]}))
 
 
 PAUSE = {"kind": "pareto_asha", "first_rung": 50, "eta": 2, "mode": "pause"}

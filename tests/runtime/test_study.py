@@ -1,5 +1,7 @@
 """Where a study is kept: in a journal or a database, and that no password is."""
 
+import sys
+
 import pytest
 from optuna.storages import JournalStorage, RDBStorage
 from pydantic import ValidationError
@@ -34,6 +36,13 @@ def test_what_a_folder_does_not_know_of_in_a_database_is_refused(tmp_path):
     run(search_in(tmp_path, spec, Record()), "t")
     with pytest.raises(ValueError, match="that this folder's ledger does not know"):
         storage_of(spec, tmp_path / "elsewhere", Record())
+
+
+def test_a_database_whose_driver_is_not_installed_is_refused_by_the_drivers_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    spec = sweep(search={"storage": "postgresql+psycopg2://me@host/optuna"})
+    with pytest.raises(ValueError, match=r"search\.storage: this database needs a driver .* psycopg2"):
+        storage_of(spec, tmp_path, Record())
 
 
 def test_a_secret_that_is_not_set_is_named(tmp_path, monkeypatch):

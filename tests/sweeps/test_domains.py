@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cogito_ray.sweeps.domains import Domain, reads, setting
+from cogito_ray.sweeps.domains import Domain, contains, reads, setting
 
 PARSE = TypeAdapter(Domain).validate_python
 
@@ -77,7 +77,14 @@ def test_a_ratio_puts_its_fraction_of_the_number_it_reads():
         ({"choice": []}, "at least 1 item"),
         ({"choice": [1, 2, 1]}, "1 stands here more than once"),
         ({"choice": [[1, 2]]}, "valid"),
+        ({"grid": [1, 2, 1]}, "1 stands here more than once"),
         ({"preset": {}}, "at least 1 item"),
+        ({"loguniform": [1, 1]}, "the range 1.0 to 1.0 is empty"),
+        ({"uniform": [0, 1], "step": 0}, "greater than 0"),
+        ({"randint": [0, 9], "step": 0}, "greater than 0"),
+        ({"ratio": {"of": "model.width", "choice": []}}, "at least 1 item"),
+        ({"ratio": {"of": "model.width", "choice": [-0.5]}}, "greater than 0"),
+        ({"ratio": {"of": "model.width", "uniform": [0, 0.5]}}, "greater than 0"),
         ({"ratio": {"of": "model.width"}}, "say of which path and which fractions"),
         ({"ratio": {"of": "model.width", "uniform": [1, 0.5]}}, "the range 1.0 to 0.5 is empty"),
         ({"choose": [1]}, "a mapping with one of choice, uniform"),
@@ -88,3 +95,8 @@ def test_a_ratio_puts_its_fraction_of_the_number_it_reads():
 def test_a_domain_refuses_what_cannot_be_drawn_from(written, fault):
     with pytest.raises(ValidationError, match=fault):
         PARSE(written)
+
+
+@pytest.mark.parametrize(("value", "inside"), [(0.5, True), (1.5, False), ("half", False), (None, False)])
+def test_a_domain_tells_what_it_holds_from_what_it_does_not_and_from_what_is_no_number(value, inside):
+    assert contains(PARSE({"uniform": [0, 1]}).distribution(), value) == inside

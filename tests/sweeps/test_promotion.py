@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
+from cogito_ray.spec import explain
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.promotion import PromoteSpec
 from cogito_ray.sweeps.spec import SweepSpec
@@ -56,6 +57,22 @@ def test_promotions_that_cannot_be_are_refused_when_the_file_is_read(scaled, sai
     with pytest.raises(ValidationError) as fault:
         sweep({"with": scaled})
     assert said in str(fault.value)
+
+@pytest.mark.parametrize("scaled", [{"workers": 3}, {"training.step": 500}], ids=["of every corner", "unknown"])
+def test_what_follows_from_one_fault_is_not_told_besides(scaled):
+    with pytest.raises(ValidationError) as fault:
+        sweep({"with": scaled})
+    assert len(explain(fault.value)[0].splitlines()) == 1
+
+
+def test_a_promotion_that_scales_nothing_is_refused():
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        sweep({"with": {}})
+
+
+def test_a_promotion_reads_back_as_it_was_written_down():
+    spec = sweep({"with": {"training.steps": 5000}})
+    assert SweepSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 
 def test_every_corner_is_tried_at_full_size():

@@ -220,12 +220,96 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
             {"early_stopping": {"kind": "asha", "first_rung": 100}},
             "early_stopping.first_rung: 100 is not before the last step (100)",
         ),
+        (
+            {"space": {"training.steps": {"choice": [20, 100]}}, "early_stopping": {"kind": "asha", "first_rung": 30}},
+            "early_stopping.first_rung: 30 is not before the last step (20)",
+        ),
+        (
+            {"space": {"training.steps": {"choice": [50, 80.5]}}},
+            "space.training.steps: a whole number is wanted here; use randint or choice",
+        ),
+        (
+            {"search": {"sampler": "cmaes"}, "constraints": {"concepts/effective_rank": ">= 3"}},
+            "search.sampler: cmaes knows no constraints",
+        ),
+        (
+            {
+                "search": {"sampler": "cmaes"},
+                "space": {"model.concepts": {"choice": [4, 8]}, "objective.rate": {"uniform": [0.3, 0.9]}},
+            },
+            "search.sampler: cmaes needs two axes of numbers (no choice), got 1",
+        ),
+        ({"seeds": 1}, "seeds: a single further run shows no spread; write 2 or more"),
+        ({"seeds": 2, "space": {"seed": {"randint": [0, 9]}}}, "seeds: space.seed varies the seed already"),
+        ({"budget": {"trials": 6, "gpu_hours": 1}}, "budget.gpu_hours: no trial reserves a GPU"),
+        (
+            {"space": {"model.heads": {"choice": [4, 5]}}, "promote": {"with": {"training.steps": 500}}},
+            "space.model.heads=5: model: width 64 is not divisible by 5 heads",
+        ),
+        (
+            {"run__model__decoder": None, "run__loss": {"contrast": {"kind": "dropout"}}},
+            "goals.0.metric: no run reports eval/reconstruction_nats",
+        ),
+        (
+            {
+                "run__loss": {"contrast": {"kind": "dropout"}},
+                "space": {"model.decoder": {"preset": {"none": None, "places": {"kind": "position"}}}},
+            },
+            "goals.0.metric: only some trials report eval/reconstruction_nats; rank by what all report",
+        ),
+        *(
+            (
+                {"space": {axis: {"choice": values}}},
+                f"goals.0.metric: eval/reconstruction_nats asks something else of each trial, because {what} varies",
+            )
+            for axis, values, what in (
+                ("data.sources.library.part", ["library", "packages"], "data.sources"),
+                ("data.held_out", [0.1, 0.2], "data.held_out"),
+                ("data.packing", ["concatenate", "document"], "data.packing"),
+                ("evaluation.rows", [16, 32], "evaluation"),
+            )
+        ),
+        (
+            {
+                "space": {"loss.weighting.weights.variance": {"choice": [0.1, 0.2]}},
+                "goals": [{"metric": "loss/total", "mode": "min"}],
+            },
+            "goals.0.metric: loss/total asks something else of each trial, because loss varies",
+        ),
+        (
+            {"space": {"evaluation.rows": {"choice": [16, 32]}}, "goals": [RANK]},
+            "goals.0.metric: concepts/effective_rank asks something else of each trial, because evaluation varies; fix",
+        ),
+        (
+            {
+                "run__evaluation": {"stsb": "/stsb"},
+                "space": {"evaluation.rows": {"choice": [16, 32]}},
+                "goals": [{"metric": "eval/stsb_spearman_mean", "mode": "max"}],
+            },
+            "goals.0.metric: eval/stsb_spearman_mean asks something else of each trial, because evaluation varies; fix",
+        ),
         ({"name": "../up"}, "name: String should match pattern"),
     ],
 )
 def test_a_sweep_is_refused_with_its_place_its_value_and_a_way_out(changes, fault):
     found = faults(**changes)
     assert any(line.startswith(fault) for line in found), found
+
+
+def test_how_sources_are_mixed_may_vary_for_all_are_evaluated_alike():
+    space = {"data.sources.library.weight": {"uniform": [0.5, 4.0]}}
+    assert sweep(space=space).goals[0].metric == NATS["metric"]
+
+
+def test_a_setting_that_is_a_number_of_tokens_here_and_a_share_there_may_be_a_share():
+    space = {"objective.longest": {"uniform": [0.6, 0.9]}}
+    prefix = {"kind": "prefix", "shortest": 0.1}
+    assert sweep(space=space, run__objective=prefix).trial({"objective.longest": 0.7}).objective.longest == 0.7
+
+
+def test_a_sweep_keeps_its_identity_whatever_is_spent_on_it_and_only_then():
+    assert sweep(budget={"trials": 9, "wall": "1h"}, seeds=2, concurrency=3).identity() == sweep().identity()
+    assert sweep(question="why?").identity() != sweep().identity()
 
 
 def test_a_fault_that_takes_two_axes_names_both_and_is_told_once():
@@ -313,6 +397,18 @@ def test_a_combination_left_out_is_neither_tried_nor_run_and_need_not_be_sound()
 def test_what_cannot_be_left_out_is_refused(hole, fault):
     found = faults(space=PAIRS, goals=KNOWS, without=[UNSOUND, hole][::-1])
     assert any(line.startswith(fault) for line in found)
+
+
+def test_what_is_drawn_from_a_range_cannot_be_left_out():
+    space = {"objective.rate": {"uniform": [0.3, 0.9]}, "model.concepts": {"choice": [4, 8]}}
+    (line,) = faults(space=space, without=[{"objective.rate": 0.3, "model.concepts": 4}])
+    assert line.startswith("without.0.objective.rate: a sampler draws its numbers inexactly")
+
+
+def test_a_sweep_reads_back_as_it_was_written_down():
+    spec = sweep(space=PAIRS, goals=KNOWS, without=[UNSOUND], gates=[{"if": "eval/word_content_auc < 1", "then": "a"}])
+    assert SweepSpec.model_validate(spec.model_dump(mode="json")) == spec
+    assert spec.model_dump(mode="json")["without"] == [UNSOUND]
 
 
 def test_a_space_of_which_nothing_is_left_is_refused():
