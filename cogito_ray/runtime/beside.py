@@ -28,6 +28,7 @@ from cogito_ray.training.checkpoint import MANIFEST, STATE, WEIGHTS
 PLACE = "evaluation.labelled"
 HELD = ".asked-"
 """Begins the names of folders that hold what is being asked of a checkpoint."""
+UNANSWERED = "not answered: "
 
 
 def panel_of(run: RunSpec) -> Panel | None:
@@ -168,7 +169,7 @@ class Beside:
         self._agenda.settle(unit)
         if isinstance(answer, Evaluated):
             yield answer
-        elif (note := f"not answered: {unit.asked}: {answer}") not in self._faults:
+        elif (note := f"{UNANSWERED}{unit}: {answer}") not in self._faults:
             self._faults.add(note)
             yield Noted(trial=self._run.digest(), step=unit.checkpoint.step, note=note)
 
@@ -194,14 +195,15 @@ def room(run: RunSpec, nodes: Sequence[dict[str, float]]) -> RunSpec | None:
 
 
 def ask_rest(run: RunSpec, ledger: Path, panel: Panel) -> None:
-    """When training has ended: ask what is left, and wait for it. What cannot be answered is noted."""
+    """When training has ended: ask what is left, and wait for it. What cannot be answered is noted, once."""
     agenda = Agenda(run, ledger, panel)
     try:
         faults = answers_to(agenda.rest()).faults
     except NoRoom as fault:
         faults = [str(fault)]
-    step = read(ledger).trials[run.digest()].step
+    trial = read(ledger).trials[run.digest()]
+    notes = {UNANSWERED + fault for fault in faults} - {noted.note for noted in trial.noted}
     with Ledger(ledger) as record:
-        for said in faults:
-            record.append(Noted(trial=run.digest(), step=step, note=f"not answered: {said}"))
+        for note in sorted(notes):
+            record.append(Noted(trial=trial.id, step=trial.step, note=note))
     agenda.release()

@@ -37,12 +37,8 @@ class Unit:
     key: str
 
     def __str__(self) -> str:
-        return f"{self.checkpoint.run.digest()} {self.asked}"
-
-    @property
-    def asked(self) -> str:
-        """The question, in words."""
-        return f"{self.question.task.name} {self.question.protocol.kind}, seed {self.question.seed}"
+        asked = self.question
+        return f"{self.checkpoint.run.digest()} {asked.task.name} {asked.protocol.kind}, seed {asked.seed}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from corpora import tiny_run
 from pyarrow import parquet
 
 from cogito_ray.cli import main
-from cogito_ray.records.ledger import NAME, Evaluated, SweepClosed, events
+from cogito_ray.records.ledger import NAME, SweepClosed, events
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.pretrain import pretrain
 
@@ -40,18 +40,19 @@ def test_checkpoints_are_asked_while_a_run_trains_and_never_again(tmp_path, monk
     asked = {"tasks": ["sick-relatedness", "rte"], "data": str(tmp_path / "data")}
     run = RunSpec.model_validate(tree | {"evaluation": {"rows": 16, "labelled": asked}})
     folder = tmp_path / "sweep" / "promoted" / "full"
-    [trial] = pretrain(run, "sweep/promoted/full", tmp_path).trials.values()
-    assert trial.status == "completed"
-    *told, last = events(folder / NAME)
-    assert isinstance(last, SweepClosed)
-    answers = [event for event in told if isinstance(event, Evaluated)]
+    record = pretrain(run, "sweep/promoted/full", tmp_path)
+    [trial] = record.trials.values()
+    assert (trial.status, record.is_complete) == ("completed", True)
+    assert isinstance(events(folder / NAME)[-1], SweepClosed)
+    answers = record.evaluations
     by_step = Counter(event.step for event in answers)
     assert len(by_step) > 1
     assert max(by_step) == STEPS
     assert set(by_step.values()) == {2}                 # zero-shot and probe of one task, of each that was begun
     assert len({event.key for event in answers}) == len(answers)
-    assert any("not answered: rte probe, seed 0: " in note and "40 of 40 rows have no label" in note
-               for note in trial.notes)  # fmt: skip
+    [note] = (note for note in trial.notes if "not answered" in note)
+    assert "rte probe, seed 0: " in note
+    assert "40 of 40 rows have no label" in note
     assert not list(folder.glob("checkpoints/.*"))
     command = ["cogito-ray", "evaluate", str(folder), "--tasks", "sick-relatedness", "--data", asked["data"], "--json"]
     monkeypatch.setattr(sys, "argv", command)

@@ -83,7 +83,7 @@ def due(agenda: Agenda) -> list:
 
 
 def told(units: list) -> list[tuple[int, str]]:
-    return [(unit.checkpoint.step, unit.asked.partition(",")[0]) for unit in units]
+    return [(unit.checkpoint.step, str(unit).partition(" ")[2].partition(",")[0]) for unit in units]
 
 
 def test_one_checkpoint_is_asked_everything_then_the_newest_and_others_are_passed_over(written):
