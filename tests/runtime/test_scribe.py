@@ -109,6 +109,13 @@ def test_a_process_that_stood_still_is_the_cause_of_its_end(told, tmp_path):
     assert (ended.status, ended.cause) == ("failed", "rank 0 stood still")
 
 
+def test_while_a_trial_waits_it_does_not_run(told, clock):
+    waits = [START, (lambda: clock(10), "result", leave(5)), (at_once, "complete")]
+    goes_on = [(lambda: clock(100), "start"), (lambda: clock(105), "result", progress(10, {"loss/total": 2.0}))]
+    *_, last = told(*waits, *goes_on)
+    assert last.seconds == pytest.approx(10 + 5)
+
+
 @pytest.mark.parametrize("replicates", [None, "first"])
 def test_seconds_are_those_it_ran_over_all_its_starts(told, clock, replicates):
     def after(seconds):

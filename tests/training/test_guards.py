@@ -219,6 +219,16 @@ def test_divergence_is_suspected_from_its_first_report_on():
     assert said == [False, False, True, False, True]                # the last one's loss is 5 again
 
 
+def test_who_has_judged_nothing_suspects_nothing():
+    assert not Guards(DEFAULTS, RUN).suspect_divergence()           # every worker but the first
+
+
+def test_what_smaller_steps_do_not_cure_is_no_beginning_of_a_divergence():
+    guards = Guards(DEFAULTS, RUN)
+    guards.judge(99, HEALTHY | rank(1.0) | {"loss/total": -1.0} | share(0.0))
+    assert not guards.suspect_divergence()
+
+
 # Recorded on two CPU cores with the quickstart's settings: (step, reconstruction nats, gradient norm, share of
 # reconstruction, effective rank, held-out nats). The first has 32 concepts; the second has 16 and a plain start, and
 # leaves the plateau of collapse half-way.
