@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record as Message
@@ -37,8 +38,15 @@ def messages(file):
             yield Message.FromString(whole)
 
 
-def sent(folder):
-    """(step, loss) of every report in wandb's files, in the order they were written."""
+def sent(folder, count):
+    """(step, loss) of every report in wandb's files, in the order they were written; its service may lag behind."""
+    deadline = time.monotonic() + 60
+    while len(told := written(folder)) < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return told
+
+
+def written(folder):
     files = sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
     told = [message.history.item for file in files for message in messages(file) if message.history.item]
     reports = [{item.key or item.nested_key[0]: json.loads(item.value_json) for item in items} for items in told]
@@ -51,10 +59,10 @@ def test_each_report_is_sent_once_also_while_the_sweep_grows(ledger, tmp_path):
     ledger.append(Reported(trial="t1", step=30, seconds=2, metrics={"loss/total": 0.5}))
     ledger.append(TrialEnded(at=3, trial="t1", status="completed", step=30))
     publish(tmp_path, "p")
-    assert sent(tmp_path) == [(10, 0.1), (20, 0.05), (30, 0.5)]
+    assert sent(tmp_path, 3) == [(10, 0.1), (20, 0.05), (30, 0.5)]
 
 
 def test_another_project_gets_everything(ledger, tmp_path):
     publish(tmp_path, "one")
     publish(tmp_path, "two")
-    assert sorted(sent(tmp_path)) == [(10, 0.1), (10, 0.1), (20, 0.05), (20, 0.05)]
+    assert sorted(sent(tmp_path, 4)) == [(10, 0.1), (10, 0.1), (20, 0.05), (20, 0.05)]
