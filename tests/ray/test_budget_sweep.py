@@ -57,16 +57,3 @@ def test_a_spent_budget_ends_trials_at_their_next_report_and_a_larger_one_finish
     for event in left:  # no step that was paid for was done again
         steps = [step for step, _ in done.trials[event.trial].curve("eval/reconstruction_nats")]
         assert steps == list(range(20, 301, 20))
-
-
-def test_more_trials_under_the_same_name_are_added_to_a_complete_sweep(tmp_path):
-    spec = sweep_spec(tmp_path)
-    run = spec.run | {"training": spec.run["training"] | {"steps": 4, "report_every": 2}}
-    drawn = {"objective.rate": {"uniform": [0.3, 0.7]}}
-    small = spec.model_copy(update={"run": run, "space": {}})
-    tree = small.model_dump(mode="json") | {"space": drawn, "search": {"sampler": "random"}}
-    first = run_sweep(SweepSpec.model_validate(tree | {"budget": {"trials": 2}}), tmp_path)
-    more = run_sweep(SweepSpec.model_validate(tree | {"budget": {"trials": 3}}), tmp_path)
-    assert more.is_complete
-    assert len(more.trials) == 3
-    assert list(more.trials)[:2] == list(first.trials)

@@ -6,8 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
+import pyarrow as pa
 import pytest
 from corpora import tiny_run
+from pyarrow import parquet
 
 from cogito_ray.records.ledger import NAME
 from cogito_ray.run import RunSpec
@@ -21,12 +23,16 @@ def run_spec(folder, **changed):
     return RunSpec.model_validate(tree | changed | {"training": tree["training"] | changed.get("training", {})})
 
 
-def suspend_a_worker(ledger):
-    """SIGSTOP one of two train workers after a report."""
+def wait_for(ledger, event):
     deadline = time.monotonic() + 120
-    while not (ledger.exists() and b'"reported"' in ledger.read_bytes()):
+    while not (ledger.exists() and event in ledger.read_bytes()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def suspend_a_worker(ledger):
+    """SIGSTOP one of two train workers after a report."""
+    wait_for(ledger, b'"reported"')
     ours = psutil.Process().children(recursive=True)
     workers = [process for process in ours if "RayTrainWorker" in " ".join(process.cmdline())]
     os.kill(workers[-1].pid, signal.SIGSTOP)
@@ -44,9 +50,20 @@ def test_a_run_with_a_suspended_worker_starts_again_and_tells_why(tmp_path):
     assert "made no progress for 25 s" in note                    # it waited for the other one
 
 
+def block_reading(file, ledger):
+    """Once the run is begun, and `file` was found to be sound, whoever opens it waits for ever."""
+    wait_for(ledger, b'"trial_started"')
+    os.mkfifo(file.with_name("pipe"))
+    file.with_name("pipe").replace(file)
+
+
 def test_a_run_that_always_stands_still_fails_with_that_cause(tmp_path):
-    os.mkfifo(tmp_path / "validation.parquet")                      # opening it blocks for ever
+    grades = {"sentence1": ["one"] * 4, "sentence2": ["two"] * 4, "label": [0.0, 1.0, 2.0, 3.0]}
+    parquet.write_table(pa.table(grades), tmp_path / "validation.parquet")
     spec = run_spec(tmp_path, training={"stall_s": 15}, evaluation={"rows": 16, "stsb": str(tmp_path)})
-    [trial] = pretrain(spec, "stuck", tmp_path).trials.values()
+    with ThreadPoolExecutor() as pool:
+        blocking = pool.submit(block_reading, tmp_path / "validation.parquet", tmp_path / "stuck" / NAME)
+        [trial] = pretrain(spec, "stuck", tmp_path).trials.values()
+        blocking.result()
     assert trial.status == "failed"
     assert "worker 0 made no progress for 15 s after step 0: starting" in trial.cause

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from cogito_ray.records.record import read
 from cogito_ray.runtime.cluster import NoRoom, left_behind
 from cogito_ray.runtime.home import OtherSettings
 from cogito_ray.runtime.sweep import run_sweep
+from cogito_ray.sweeps.budget import BudgetSpec
 from cogito_ray.sweeps.files import dump
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -93,6 +95,14 @@ def test_a_complete_sweep_does_nothing_when_run_again(finished):
     before = (storage / "tiny" / NAME).read_bytes()
     assert run_sweep(spec, storage).trials.keys() == record.trials.keys()
     assert (storage / "tiny" / NAME).read_bytes() == before
+
+
+def test_more_trials_under_the_same_name_are_added_to_a_complete_sweep(finished, tmp_path):
+    spec, storage, first = finished
+    shutil.copytree(storage, tmp_path, dirs_exist_ok=True)
+    more = run_sweep(spec.model_copy(update={"budget": BudgetSpec(trials=spec.budget.trials + 1)}), tmp_path)
+    assert more.is_complete
+    assert list(more.trials)[:-1] == list(first.trials)
 
 
 def test_a_changed_sweep_of_the_same_name_is_refused_with_the_difference(finished):
@@ -199,6 +209,7 @@ def kill_first_trial(ledger):
     trial.kill()
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path):
     spec = one_trial(tmp_path, steps=120, report_every=20, checkpoint_every=20)
