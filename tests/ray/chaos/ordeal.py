@@ -198,7 +198,8 @@ def alters_newest_checkpoint_and_kills_worker(driver: Driver, drill: Drill) -> N
     worker.kill()
 
 
-def tears_shard(driver: Driver, drill: Drill) -> None:
-    """Half of a token shard is gone under the running run."""
+def tears_shard_and_kills_worker(driver: Driver, drill: Drill) -> None:
+    """Half of a token shard is gone; the worker dies, for it might have read all that it needs, and finds it torn."""
     shard = max(drill.storage.glob("tokens/*/*.parquet"), key=lambda file: file.stat().st_size)
     os.truncate(shard, shard.stat().st_size // 2)
+    find(WORKER).kill()

@@ -14,7 +14,7 @@ from ordeal import (
     kills_instance,
     kills_while_writing,
     pauses,
-    tears_shard,
+    tears_shard_and_kills_worker,
 )
 
 from cogito_ray.records.ledger import SweepClosed, events
@@ -84,5 +84,5 @@ def test_an_interrupted_command_says_so_and_goes_on_when_it_is_given_again(befal
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", TRIES)
 def test_a_shard_torn_under_the_run_is_built_again_by_the_same_command(befall, bare, own_storage, seed):
-    fault = Fault(tears_shard, survived=False)
-    same(befall("a token shard is torn under the run", fault, seed, below=own_storage), bare)
+    fault = Fault(tears_shard_and_kills_worker, survived=False)
+    same(befall("a token shard is torn and the worker killed", fault, seed, below=own_storage), bare)
