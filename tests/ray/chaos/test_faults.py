@@ -1,5 +1,8 @@
 """Real faults on one machine. Whatever happens, the run ends with the rows and the weights of its undisturbed twin."""
 
+import subprocess
+import sys
+
 import pytest
 from ordeal import (
     CONTROLLER,
@@ -10,6 +13,7 @@ from ordeal import (
     Ordeal,
     alters_newest_checkpoint_and_kills_worker,
     interrupts,
+    kill_all,
     kills,
     kills_instance,
     kills_while_writing,
@@ -64,9 +68,19 @@ def test_a_struck_run_ends_as_if_nothing_had_happened(befall, bare, fault, seed)
     same(befall(fault, FAULTS[fault], seed), bare)
 
 
+@pytest.fixture
+def neighbour():
+    """Another instance, with a dashboard; not that of other tests, which heads are killed beside."""
+    code = "import ray, time; ray.init('local', num_cpus=1, include_dashboard=True); print(flush=True); time.sleep(999)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True) as process:
+        process.stdout.readline()
+        yield
+        kill_all(process)
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(1200)
-@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.usefixtures("neighbour")
 def test_another_instance_of_ray_on_the_machine_leaves_a_run_alone(befall, bare, base, storage, tmp_path):
     same(befall("another instance of Ray has a dashboard", Fault(lambda driver, drill: None), 0), bare)
     assert Drill(base, tmp_path.name, storage).trial().notes == []
