@@ -12,6 +12,7 @@ import cogito_ray.runtime  # noqa: F401  (sets what Ray reads from the environme
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     ray.init(
+        "local",  # whatever else runs on this machine, or was left there
         num_cpus=4,
         include_dashboard=True,  # Ray's cleaner of nested trainers asks it
         log_to_driver=False,
