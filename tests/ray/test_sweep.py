@@ -179,9 +179,14 @@ def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
     arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
     command = [sys.executable, "-m", "cogito_ray.cli", *arguments]
     ledger = tmp_path / "tiny" / NAME
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, **nowhere, start_new_session=True) as first:
-        wait_for(lambda: ledger.exists() and b'"reported"' in ledger.read_bytes(), seconds=200)
+    log = tmp_path / "said.log"
+
+    def has_reported():
+        assert first.poll() is None, log.read_text()[-3000:]
+        return ledger.exists() and b'"reported"' in ledger.read_bytes()
+
+    with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True) as first:
+        wait_for(has_reported, seconds=200)
         os.killpg(first.pid, signal.SIGKILL)
     killed = read(ledger)
     assert any(trial.status == "unfinished" for trial in killed.trials.values())
