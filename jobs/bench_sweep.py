@@ -153,7 +153,7 @@ def naive(of: SweepSpec, folder: Path) -> Outcomes:
             ),
         ).fit()
 
-    ray.init(num_cpus=2 * CORES)  # a trial takes one for its driver and one for its worker
+    ray.init("local", num_cpus=2 * CORES)  # a trial takes one for its driver and one for its worker
     return swept(trial, of, folder, reuse=False)
 
 
@@ -165,7 +165,7 @@ def practice(of: SweepSpec, folder: Path) -> Outcomes:
         run = RunSpec.model_validate(config["run"])
         train(run, text, folder, lambda told: tune.report(flat(told)))
 
-    ray.init(num_cpus=CORES)
+    ray.init("local", num_cpus=CORES)
     text = tokenised(runs(of)[0].data, folder / "text")
     return swept(tune.with_parameters(trial, text=text), of, folder, reuse=True)
 
