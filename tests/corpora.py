@@ -51,3 +51,13 @@ def tiny_run(folder: Path) -> dict[str, object]:
         "training": {"steps": 6, "batch": 8, "report_every": 2, "checkpoint_every": 2},
         "evaluation": {"rows": 16},
     }
+
+
+def unread_run(**training: object) -> dict[str, object]:
+    """A RunSpec tree for tests of what comes before training: its text is never read."""
+    return {
+        "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
+        "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
+        "objective": {"kind": "tsdae"},
+        "training": training,
+    }

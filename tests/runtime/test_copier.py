@@ -1,6 +1,7 @@
 """Copies of a population: made once each by the searcher, by a real study, from trials that can be copied."""
 
 import pytest
+from corpora import unread_run
 from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -26,12 +27,7 @@ ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 def sweep(**changed):
     tree = {
         "name": "tiny",
-        "run": {
-            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "concepts": 8, "decoder": {"kind": "position"}},
-            "objective": {"kind": "tsdae"},
-            "training": {"steps": STEPS, "batch": 8, "checkpoints": {"milestone_every": EVERY}},
-        },
+        "run": unread_run(steps=STEPS, batch=8, checkpoints={"milestone_every": EVERY}),
         "space": {RATE: {"loguniform": [1e-4, 1e-2]}, "model.concepts": {"grid": [4, 8]}},
         "goals": [{"metric": NATS, "mode": "min"}],
         "search": {"sampler": "random"},

@@ -1,5 +1,7 @@
 """Which further runs are left after an interruption, told from the ledger."""
 
+from corpora import unread_run
+
 from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold
@@ -11,12 +13,7 @@ ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 SWEEP = SweepSpec.model_validate(
     {
         "name": "tiny",
-        "run": {
-            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
-            "objective": {"kind": "tsdae"},
-            "training": {"steps": 10},
-        },
+        "run": unread_run(steps=10),
         "space": {"objective.rate": {"choice": [0.3, 0.4, 0.5, 0.6]}},
         "goals": [{"metric": NATS, "mode": "min"}],
         "seeds": 2,

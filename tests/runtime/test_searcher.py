@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from corpora import unread_run
 from optuna.samplers import TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
@@ -31,12 +32,7 @@ ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 def sweep(**changed):
     tree = {
         "name": "tiny",
-        "run": {
-            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "concepts": 8, "decoder": {"kind": "position"}},
-            "objective": {"kind": "tsdae"},
-            "training": {"steps": STEPS, "batch": 8},
-        },
+        "run": unread_run(steps=STEPS, batch=8),
         "space": AXES,
         "goals": ONE,
         "budget": {"trials": 6},

@@ -1,5 +1,7 @@
 """The simulator: real searcher and policy, counted steps, no cluster."""
 
+from corpora import unread_run
+
 from cogito_ray.runtime.simulate import simulate
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -10,12 +12,7 @@ RATES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
 def sweep(**changed):
     tree = {
         "name": "tiny",
-        "run": {
-            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
-            "objective": {"kind": "tsdae"},
-            "training": {"steps": 90, "report_every": 10, "batch": 8},
-        },
+        "run": unread_run(steps=90, report_every=10, batch=8),
         "space": {"objective.rate": {"choice": RATES}},
         "goals": [{"metric": NATS, "mode": "min"}],
         "search": {"sampler": "grid"},

@@ -1,6 +1,7 @@
 """A forecast's arithmetic: from two measured corners to what a sweep costs."""
 
 import pytest
+from corpora import unread_run
 
 from cogito_ray.sweeps.forecast import GRID_VALUES, Corner, Forecast, Measured, grid_points, micro, share_left
 from cogito_ray.sweeps.spec import SweepSpec
@@ -12,12 +13,7 @@ DEAR = Measured(start_s=10.0, step_s=0.4, report_s=2.0, checkpoint_bytes=300, pe
 def sweep(**changed):
     tree = {
         "name": "tiny",
-        "run": {
-            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
-            "objective": {"kind": "tsdae"},
-            "training": {"steps": 900, "report_every": 100, "checkpoint_every": 300, "batch": 8},
-        },
+        "run": unread_run(steps=900, report_every=100, checkpoint_every=300, batch=8),
         "space": {"objective.rate": {"uniform": [0.3, 0.6]}, "model.concepts": {"choice": [8, 16]}},
         "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
         "budget": {"trials": 20},

@@ -1,6 +1,7 @@
 """Promotion: what may be scaled, and what is refused before anything is spent."""
 
 import pytest
+from corpora import unread_run
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
@@ -13,12 +14,7 @@ from cogito_ray.sweeps.spec import SweepSpec
 def sweep(promote, **changed):
     tree = {
         "name": "tiny",
-        "run": {
-            "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
-            "objective": {"kind": "tsdae"},
-            "training": {"steps": 90, "report_every": 10, "batch": 8},
-        },
+        "run": unread_run(steps=90, report_every=10, batch=8),
         "space": {"objective.rate": {"choice": [0.3, 0.5]}, "model.concepts": {"choice": [8, 16]}},
         "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
         "budget": {"trials": 4},
