@@ -23,6 +23,7 @@ from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.cluster import SPARE_CPUS, NoRoom
 from cogito_ray.runtime.evaluate import Panel, Unit, answers_in, answers_to, misfits, result, shape, start
+from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.training.checkpoint import MANIFEST, STATE, WEIGHTS
 
 PLACE = "evaluation.labelled"
@@ -67,7 +68,7 @@ class Agenda:
 
     def __init__(self, run: RunSpec, ledger: Path, panel: Panel):
         self._run, self._ledger, self._panel = run, ledger, panel
-        self._checkpoints = ledger.parent / "checkpoints"
+        self._checkpoints = ledger.parent / CHECKPOINTS
         self._waiting, self._put = deque[Unit](), set[str]()
 
     @cached_property

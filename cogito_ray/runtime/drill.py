@@ -20,6 +20,7 @@ from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.home import Home
 from cogito_ray.runtime.pretrain import home_of
+from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.files import dump
 
 POLL_S = 0.02
@@ -97,7 +98,7 @@ class Drill:
 
     @property
     def checkpoints(self) -> Path:
-        return self.home.folder / "checkpoints"
+        return self.home.folder / CHECKPOINTS
 
     def weights(self) -> dict[str, Tensor]:
         """Of the newest checkpoint. FileNotFoundError where there is none."""

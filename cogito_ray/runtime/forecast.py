@@ -108,7 +108,7 @@ def measure(job: worker.Job) -> Measured:
     half, training = job.run.training.report_every, job.run.training
     step_s = training.batch * job.run.data.length / report.metrics["time/tokens_per_s"]
     report_s = max(0.0, second - first - half * step_s)
-    files = (path for path in (job.folder / "checkpoints").rglob("*") if path.is_file())
+    files = (path for path in job.checkpoints.rglob("*") if path.is_file())
     return Measured(
         start_s=max(0.0, first - began - half * step_s - report_s),
         step_s=step_s,

@@ -5,13 +5,11 @@ real ones cross, which moves the estimate by less than the range between the che
 """
 
 from dataclasses import asdict, dataclass
-from itertools import product
 from math import ceil, prod
 
 import numpy as np
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import digest
 from cogito_ray.sweeps.budget import HOUR_S, Reserved, Spent
 from cogito_ray.sweeps.goals import Bound
 from cogito_ray.sweeps.quota import least
@@ -169,11 +167,9 @@ def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
 def grid_points(sweep: SweepSpec) -> int:
     """Every combination of every axis, GRID_VALUES of those that cannot be listed."""
     listed = {path: domain.values() or tuple(range(GRID_VALUES)) for path, domain in sweep.space.items()}
-    asked = sorted({other for domain in sweep.space.values() for other in domain.when})
-    cells = (sweep.within(dict(zip(asked, values, strict=True))) for values in product(*(listed[p] for p in asked)))
+    asked = {other: listed[other] for domain in sweep.space.values() for other in domain.when}
     return sum(
-        prod(len(listed[path]) for path in sweep.axes(cell) if path not in asked)
-        for cell in {digest(cell): cell for cell in cells}.values()
+        prod(len(listed[path]) for path in sweep.axes(cell) if path not in asked) for cell in sweep.combinations(asked)
     )
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from graphlib import TopologicalSorter
 from itertools import combinations, product
@@ -179,8 +179,12 @@ class SweepSpec(Spec):
         Trial number n (from 0) takes the values of cell n modulo their number; a sampler draws the rest.
         """
         crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
-        cells = (self.within(dict(zip(crossed, values, strict=True))) for values in product(*crossed.values()))
-        return [cell for cell in {digest(cell): cell for cell in cells}.values() if not self.leaves_out(cell)]
+        return [cell for cell in self.combinations(crossed) if not self.leaves_out(cell)]
+
+    def combinations(self, listed: Mapping[str, tuple[Scalar, ...]]) -> list[Sample]:
+        """Of these values of these axes, each without the axes that do not vary there, and each once."""
+        found = (self.within(dict(zip(listed, values, strict=True))) for values in product(*listed.values()))
+        return list({digest(sample): sample for sample in found}.values())
 
     def leaves_out(self, sample: Sample) -> bool:
         """Is it one of those that the sweep does `without`?"""
