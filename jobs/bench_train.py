@@ -28,7 +28,7 @@ from cogito_ray.runtime import worker
 from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.sweeps.files import load_run
-from cogito_ray.training.checkpoint import Checkpoints, State
+from cogito_ray.training.checkpoint import Checkpoints, Snapshot, State
 from cogito_ray.training.loop import Report
 
 RUN = Path(__file__).with_name("debug.yaml")
@@ -114,7 +114,7 @@ def _saved(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Opt
     """Seconds until training goes on, and until the checkpoint stands."""
     checkpoints = Checkpoints(folder, "bench")
     began = time.perf_counter()
-    checkpoints.save_soon(State(step), model, optimizer)
+    checkpoints.save_soon(Snapshot.of(State(step), model, optimizer))
     soon = time.perf_counter() - began
     checkpoints.settle()
     return soon, time.perf_counter() - began

@@ -18,6 +18,8 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local instance. Token rows are memory-mapped from shards, so the object store holds little."""
 DRIVER_CPUS = 0.01
 """Reserved for a process that only waits for its workers (Ray refuses 0)."""
+NOTICES_OF_NODES = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+"""A process a trainer, which hears that a machine will be taken away."""
 SPARE_CPUS = 1
 """Never given to trials: drivers and data tasks need room, or everything waits for everything, without a word."""
 
@@ -45,6 +47,7 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(address="auto", runtime_env={"env_vars": QUIET}, **quiet)
     else:  # its processes inherit our environment
+        os.environ.setdefault(NOTICES_OF_NODES, "0")  # where the only node goes, all goes
         ray.init(
             address="local",
             num_cpus=(os.cpu_count() or 1) + SPARE_CPUS,

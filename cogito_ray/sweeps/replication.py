@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 FINALISTS = 4
 """At most so many trials are run again."""
@@ -54,7 +54,7 @@ def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
     squares = sum(float(np.var(runs)) * len(runs) for runs in sound.values())
     found = {}
     for name, runs in sound.items():
-        half = student.ppf((1 + COVERAGE) / 2, freedom) * np.sqrt(squares / freedom / len(runs))
+        half = stdtrit(freedom, (1 + COVERAGE) / 2) * np.sqrt(squares / freedom / len(runs))
         mean = float(np.mean(runs))
         found[name] = Interval(mean, mean - float(half), mean + float(half), len(runs))
     return found

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
 takes the newest one whose hashes hold; a torn or altered one is named and passed over. Training waits only for a copy
-in memory: a thread hashes, writes and uploads it. A full disk costs that checkpoint, not the run.
+in memory: a thread hashes and writes it, and another one uploads it. A full disk costs that checkpoint, not the run.
 """
 
 import copy
@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 from cogito_ray.training.guards import Seen
 from cogito_ray.training.retention import CheckpointsSpec, Standing, kept
 from cogito_ray.training.rows import NONE_READ
-from cogito_ray.training.upload import Remote
+from cogito_ray.training.upload import Remote, Uploads
 
 log = logging.getLogger(__name__)
 MANIFEST, WEIGHTS, OPTIMIZER, STATE = "manifest.json", "model.safetensors", "optimizer.pt", "state.json"
@@ -134,6 +134,7 @@ class Checkpoints:
         """`origin`: where the run branches off; it is read while there is no checkpoint of its own."""
         self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
         self._remote = Remote(spec.upload, run_digest) if spec.upload else None
+        self._uploads = Uploads(self._remote, note, last=MANIFEST) if self._remote else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
         self._last: tuple[Snapshot, float | None] | None = None
@@ -142,20 +143,30 @@ class Checkpoints:
     def save(self, state: State, module: nn.Module, optimizer: Optimizer, score: float | None = None) -> Path:
         """Write the state, in place of an earlier one of the same step, then drop what need not stay."""
         self.settle()
-        return self._write(Snapshot.of(state, module, optimizer), score)
+        folder = self._write(Snapshot.of(state, module, optimizer), score)
+        self.settle()
+        return folder
 
     def save_soon(self, snapshot: Snapshot, score: float | None = None) -> None:
         """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
-        self.settle()
+        self.wait_written()
         self._last = snapshot, score
         self._writing = self._thread.submit(self._write, snapshot, score)
 
     def insist(self) -> None:
         """Write the last checkpoint again if it could not be written. Raises OSError if it still cannot."""
-        if not self.settle() and self._last is not None:
+        if not self.wait_written() and self._last is not None:
             self._write(*self._last)
+        self.settle()
 
     def settle(self) -> bool:
+        """Wait for what is being written and uploaded; whether the last checkpoint was written."""
+        written = self.wait_written()
+        if self._uploads is not None:
+            self._uploads.settle()
+        return written
+
+    def wait_written(self) -> bool:
         """Wait for what is being written; whether the last checkpoint was."""
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -219,24 +230,14 @@ class Checkpoints:
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        self._drop()
-        self._upload(final)
-        return final
-
-    def _drop(self) -> None:
         standing = {_standing(folder): folder for folder in self._newest_first() if (folder / STATE).is_file()}
-        stay = kept(list(standing), self.spec)
-        for one in standing.keys() - set(stay):
-            shutil.rmtree(standing[one])
-
-    def _upload(self, folder: Path) -> None:
-        if self._remote is None:
-            return
-        try:
-            self._remote.put(folder, last=MANIFEST)
-            self._remote.keep({each.name for each in self._newest_first()})
-        except OSError as fault:
-            self._note(f"checkpoint not uploaded, it stays in {folder}: {fault}")
+        stay = {standing[one] for one in kept(list(standing), self.spec)}
+        if self._uploads is not None:
+            self._uploads.send(final, keep=stay)
+        on_its_way = self._uploads.under_way if self._uploads else None
+        for folder in set(standing.values()) - stay - {on_its_way}:
+            shutil.rmtree(folder)
+        return final
 
     def _fetch(self) -> None:
         """Bring what is newer elsewhere than here. A filesystem that cannot be reached matters if nothing is here."""

@@ -302,7 +302,7 @@ class _Keeper:
         if not verdict.diverged or rollbacks >= policy.times or self.checkpoints is None:
             tried = {"rollbacks": rollbacks} if rollbacks else {}
             raise RunDied(verdict.cause, step, verdict.numbers | tried)
-        self.checkpoints.settle()
+        self.checkpoints.wait_written()
         self.trainer.accelerator.wait_for_everyone()    # the first worker has written the newest
         found = self.checkpoints.load()
         if found is None:
@@ -317,7 +317,7 @@ class _Keeper:
         if self.checkpoints is None:
             return
         self.trainer.watch.enter(Stage.CHECKPOINT)
-        self.checkpoints.settle()                       # one copy of the run's state in memory is enough
+        self.checkpoints.wait_written()                 # one copy of the run's state in memory is enough
         snapshot = self.trainer.parallel.snapshot(state)
         if snapshot is not None:
             self.checkpoints.save_soon(snapshot, score)

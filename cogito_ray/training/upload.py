@@ -3,8 +3,11 @@
 A checkpoint there is whole once the file that is sent last has arrived.
 """
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 CHUNK = 16 * 2**20
@@ -63,3 +66,53 @@ class Remote:
 
         found: list[Any] = self._root[0].get_file_info(FileSelector(path, allow_not_found=True))
         return found
+
+
+class Uploads:
+    """Sends folders in a thread of its own, the newest first, so that a slow or unreachable filesystem costs copies,
+    never training. What fails is tried again with the next one. `note` is told, once, until it works again."""
+
+    def __init__(self, remote: Remote, note: Callable[[str], None], *, last: str):
+        self._remote, self._note, self._last = remote, note, last
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._task: Future[None] | None = None
+        self._lock = Lock()
+        self._keep, self._owed = set[Path](), set[Path]()
+        self._failed = False
+        self.under_way: Path | None = None
+        """Must not be deleted now."""
+
+    def send(self, folder: Path, *, keep: set[Path]) -> None:
+        """Soon, with all that is still owed of what is to be kept; then all else is deleted there."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+        with self._lock:
+            self._keep, self._owed = keep, (self._owed | {folder}) & keep
+        if self._task is None or self._task.running() or self._task.done():  # else one is about to begin
+            self._task = self._thread.submit(self._send)
+
+    def settle(self) -> None:
+        """Wait until all is sent that can be."""
+        if self._task is not None:
+            self._task.result()
+
+    def _send(self) -> None:
+        try:
+            while folder := self._next():
+                self._remote.put(folder, last=self._last)
+            self._remote.keep({folder.name for folder in self._keep})
+            self._failed = False
+        except OSError as fault:
+            if not self._failed:
+                self._note(f"checkpoint not uploaded, it stays in {self.under_way}: {fault}")
+            self._failed = True
+            with self._lock:
+                self._owed |= {folder for folder in self._keep if folder == self.under_way}
+        finally:
+            self.under_way = None
+
+    def _next(self) -> Path | None:
+        with self._lock:
+            self.under_way = max(self._owed, default=None)
+            self._owed -= {self.under_way}
+            return self.under_way

@@ -1,16 +1,18 @@
 """One Ray instance for all tests of this folder: starting one takes seconds."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
 import ray
 
-import cogito_ray.runtime  # noqa: F401  (sets what Ray reads from the environment)
+from cogito_ray.runtime.cluster import NOTICES_OF_NODES
 
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
+    os.environ.setdefault(NOTICES_OF_NODES, "0")
     ray.init(
         "local",  # whatever else runs on this machine, or was left there
         num_cpus=4,

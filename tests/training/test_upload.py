@@ -1,6 +1,7 @@
 """Copies of checkpoints on a filesystem opened by URL."""
 
 import shutil
+from threading import Event
 
 import fsspec
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from cogito_ray.training.checkpoint import Checkpoints, Snapshot, State
 from cogito_ray.training.retention import CheckpointsSpec
+from cogito_ray.training.upload import Remote
 
 
 def trained(weight):
@@ -68,6 +70,48 @@ def test_a_place_that_cannot_be_reached_is_told_and_costs_no_training(tmp_path):
     assert here.settle()
     assert here.resume(*trained(0)) == State(1)
     assert told[0].startswith("checkpoint not uploaded, it stays in ")
+
+
+def test_a_slow_place_holds_up_no_checkpoint_and_gets_the_newest(tmp_path, monkeypatch):
+    begun, may_arrive, put, sent = Event(), Event(), Remote.put, []
+
+    def slowly(remote, folder, *, last):
+        begun.set()
+        assert may_arrive.wait(20)
+        sent.append(folder.name)
+        put(remote, folder, last=last)
+
+    monkeypatch.setattr(Remote, "put", slowly)
+    here = checkpoints(tmp_path / "here", f"file://{tmp_path}/away")
+    here.save_soon(Snapshot.of(State(1), *trained(1)))
+    assert begun.wait(20)
+    for step in (2, 3, 4):
+        here.save_soon(Snapshot.of(State(step), *trained(step)))
+    assert here.wait_written()
+    assert not sent
+    assert names(tmp_path / "here") == [1, 3, 4]  # what is on its way stays, whatever else is kept
+    may_arrive.set()
+    assert here.settle()
+    assert sent == ["step-00000001", "step-00000004", "step-00000003"]
+    assert names(tmp_path / "away" / "abc") == [3, 4]
+    here.save(State(5), *trained(5))
+    assert (names(tmp_path / "here"), names(tmp_path / "away" / "abc")) == ([4, 5], [4, 5])
+
+
+def names(folder):
+    return sorted(int(each.name.removeprefix("step-")) for each in folder.iterdir())
+
+
+def test_the_same_trouble_is_told_once(tmp_path):
+    (tmp_path / "away").write_text("not a folder")
+    told = []
+    here = checkpoints(tmp_path / "here", f"file://{tmp_path}/away", told)
+    for step in (1, 2, 3):
+        here.save(State(step), *trained(step))
+    assert len(told) == 1
+    (tmp_path / "away").unlink()
+    here.save(State(4), *trained(4))
+    assert names(tmp_path / "away" / "abc") == [3, 4]  # what could not be sent before comes after
 
 
 def test_an_unknown_kind_of_place_is_refused_before_training(tmp_path):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from ordeal import (
+    AGAIN,
     CONTROLLER,
     DATA_TASK,
     PATIENCE_S,
@@ -45,7 +46,10 @@ def same(one, other):
 
 @pytest.mark.quick
 @pytest.mark.timeout(900)
-def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_process(base, bare, storage):
+def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_process(
+    base, bare, storage, record_property
+):
+    record_property("fault", "a worker, then driver and Ray instance are killed")
     drill = Drill(base, "quick", storage)
     ordeal = Ordeal(drill)
 
@@ -58,6 +62,8 @@ def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_
     same(ordeal.finish(), bare)
     assert len(drill.record().openings) == 2
     assert [note for note in drill.trial().notes if "resumed at step" in note]
+    record_property("outcome", AGAIN)
+    record_property("lost", ordeal.lost_s)
 
 
 @pytest.mark.chaos

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -22,13 +24,16 @@ from ordeal import (
     pauses,
     wait_until,
 )
+from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 from safetensors.torch import load_file
 
 from cogito_ray.evaluation.trained import WEIGHTS, newest
 from cogito_ray.records.ledger import NAME, LedgerFault
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.cluster import NOTICES_OF_NODES
 from cogito_ray.runtime.drill import Drill, Result
 from cogito_ray.runtime.verify import OTHER_ORDER
 from cogito_ray.sweeps.files import dump
@@ -82,6 +87,22 @@ def replaces_a_node(cluster):
     return strike
 
 
+def announces_and_kills_a_node(cluster):
+    """Notice that the node of a worker will be taken away; it is once a checkpoint stands. Another one joins."""
+
+    def strike(driver, drill):
+        raylet = find(WORKER).parent()
+        [node] = [each for each in cluster.worker_nodes if each.all_processes["raylet"][0].process.pid == raylet.pid]
+        away, deadline = autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, (time.time_ns() + 120 * 10**9) // 10**6
+        accepted, why = GcsClient(address=cluster.address).drain_node(node.node_id, away, "the spot market", deadline)
+        assert accepted, why
+        wait_until(lambda: any(drill.checkpoints.glob("step-*")))
+        raylet.kill()
+        cluster.add_node(num_cpus=2)
+
+    return strike
+
+
 def kills_the_head(cluster):
     """SIGKILL for all that runs on the head but the driver."""
 
@@ -108,6 +129,19 @@ def test_a_run_struck_on_several_nodes_ends_as_if_nothing_had_happened(befall, b
     result = befall(fault, FAULTS[fault](nodes), seed, RAY_ADDRESS=nodes.address)
     assert result.rows == bare.rows
     assert result.distance(bare) == 0
+
+
+@pytest.mark.parametrize("seed", TRIES)
+def test_a_run_whose_node_is_announced_to_go_loses_no_reported_step(befall, base, bare, nodes, storage, tmp_path, seed):
+    rare = base.training.model_copy(update={"checkpoint_every": base.training.steps})
+    fault = Fault(announces_and_kills_a_node(nodes), changed=SPREAD | {"training": rare.model_dump()})
+    quick = {NOTICES_OF_NODES: "1", "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.2", "RAY_ADDRESS": nodes.address}
+    result = befall("a node with a worker is announced to go, and goes", fault, seed, **quick)
+    assert result.rows == bare.rows
+    assert result.distance(bare) == 0
+    [trial] = read(storage / tmp_path.name / NAME).trials.values()
+    [resumed] = (found for note in trial.notes if (found := re.search(r"resumed at step (\d+)", note)))
+    assert 0 < int(resumed[1]) < base.training.steps
 
 
 @pytest.mark.parametrize("seed", TRIES)
