@@ -34,6 +34,7 @@ from cogito_ray.objectives.masking import MlmSpec
 from cogito_ray.objectives.view import View
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.prepare import prepare_with, serially
+from cogito_ray.text.shards import Side
 from cogito_ray.text.spec import DataSpec
 
 TOKENS = 16_384
@@ -138,7 +139,7 @@ def quality(options: argparse.Namespace) -> None:
         print(f"{length:>12} {len(asked):>5}  {told[0]:<30} {told[1]}", flush=True)
 
 
-def _rows(corpus: Corpus, length: int, side: str) -> Tensor:
+def _rows(corpus: Corpus, length: int, side: Side) -> Tensor:
     """(R, length): neighbouring rows of each source, joined."""
     joined = []
     for source in corpus.sources:

@@ -82,6 +82,8 @@ class RaysAsha:
     """Ray's scheduler as one of our policies. It ranks by one metric."""
 
     waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
 
     def __init__(self) -> None:
         self.scheduler: Any = AsyncHyperBandScheduler(  # which is given stand-ins for Ray's own trials

@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +43,7 @@ from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.loop import Facts, Report, fit
 
 CPU = torch.device("cpu")
+Part = TypeVar("Part")
 Step = Callable[[TotalLoss, Tensor, View, Vocabulary], Tensor]
 
 
@@ -92,19 +93,20 @@ class Cost:
 
 
 def ours(total: TotalLoss, ids: Tensor, view: View, vocabulary: Vocabulary) -> Tensor:
-    return total(view).total
+    loss: Tensor = total(view).total
+    return loss
 
 
 def dense(total: TotalLoss, ids: Tensor, view: View, vocabulary: Vocabulary) -> Tensor:
     hidden, labels = _every_position(total, ids, view, vocabulary)
-    logits = total.model.head.logits(hidden).float()                    # (B, N, V)
+    logits = _there(total.model.head).logits(hidden).float()                    # (B, N, V)
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=view.label_smoothing)
 
 
 def sparse(total: TotalLoss, ids: Tensor, view: View, vocabulary: Vocabulary) -> Tensor:
     hidden, labels = _every_position(total, ids, view, vocabulary)
     asked = labels >= 0
-    logits = total.model.head.logits(hidden[asked]).float()             # (targets, V)
+    logits = _there(total.model.head).logits(hidden[asked]).float()             # (targets, V)
     return F.cross_entropy(logits, labels[asked], label_smoothing=view.label_smoothing)
 
 
@@ -116,7 +118,13 @@ def _every_position(total: TotalLoss, ids: Tensor, view: View, vocabulary: Vocab
     labels = torch.full_like(ids, -100).scatter(1, view.target_positions, view.targets)
     queries = torch.where(labels >= 0, vocabulary.mask_id, ids)
     concepts = total.model.encoder(shown, places, visible)
-    return total.model.decoder(concepts, places, queries, view.noise), labels
+    return _there(total.model.decoder)(concepts, places, queries, view.noise), labels
+
+
+def _there(part: Part | None) -> Part:
+    if part is None:
+        raise ValueError("what is measured here has a decoder and a head")
+    return part
 
 
 VARIANTS: dict[str, Step] = {"ours": ours, "dense": dense, "sparse": sparse}
@@ -135,7 +143,7 @@ def cost(settings: Settings) -> Cost:
     ids = torch.randint(3, settings.vocabulary, (settings.batch, settings.length), device=device)
     if settings.compile:
         total.model.encoder.compile()
-        total.model.decoder.compile()
+        _there(total.model.decoder).compile()
 
     def step() -> None:
         view = corrupt(ids, words, torch.Generator().manual_seed(0))
@@ -147,7 +155,7 @@ def cost(settings: Settings) -> Cost:
 
     step()
     peak = _peak_mib(step, device)
-    with FlopCounterMode(display=False) as flops, Largest() as largest:
+    with FlopCounterMode(display=False) as flops, Largest() as largest:  # type: ignore[no-untyped-call]
         step()
     seconds = min(_seconds(step, device) for _ in range(settings.steps))
     tokens, targets = ids.numel(), corrupt(ids, words, torch.Generator()).targets.numel()
@@ -210,7 +218,7 @@ def encode_rate(settings: Settings, transformer: bool) -> tuple[float, float, in
     ids = torch.randint(3, settings.vocabulary, (settings.batch, settings.length), device=device)
     model, _ = settings.run_parts
     net: nn.Module = ModelSpec.model_validate(model).build(settings.words, settings.length).encoder
-    seen = (ids, torch.arange(settings.length, device=device).expand_as(ids), ids >= 0)
+    seen: tuple[Tensor, ...] = (ids, torch.arange(settings.length, device=device).expand_as(ids), ids >= 0)
     size = _size(net, "embedding")
     if transformer:
         net, size = _bert(settings, size)

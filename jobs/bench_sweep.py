@@ -149,7 +149,7 @@ def naive(of: SweepSpec, folder: Path) -> Outcomes:
             train_loop_config=config,
             scaling_config=ray.train.ScalingConfig(num_workers=1),
             run_config=ray.train.RunConfig(
-                name=name, storage_path=str(folder / "train"), callbacks=[TuneReportCallback()]
+                name=name, storage_path=str(folder / "train"), callbacks=[TuneReportCallback()]  # type: ignore[list-item]
             ),
         ).fit()
 
@@ -173,7 +173,7 @@ def practice(of: SweepSpec, folder: Path) -> Outcomes:
 def swept(trial: Callable[..., None], of: SweepSpec, folder: Path, *, reuse: bool) -> Outcomes:
     from ray import tune
 
-    results = tune.Tuner(
+    results: Any = tune.Tuner(
         tune.with_resources(trial, {"CPU": 1}),
         param_space={"run": tune.grid_search([run.model_dump(mode="json") for run in runs(of)])},
         tune_config=tune.TuneConfig(max_concurrent_trials=CORES, reuse_actors=reuse),

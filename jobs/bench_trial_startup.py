@@ -45,7 +45,7 @@ class Seeds(Searcher):
 
     def __init__(self, run: RunSpec, name: str):
         super().__init__()
-        self.run, self.name, self.asked = run, name, []
+        self.run, self.name, self.asked = run, name, list[float]()
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         run = self.run.model_copy(update={"seed": len(self.asked)})
