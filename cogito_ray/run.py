@@ -1,7 +1,7 @@
 """A run: the whole of what one trial needs, validated before anything is spent on it."""
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -18,6 +18,7 @@ from cogito_ray.training.retention import CheckpointsSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
 from cogito_ray.training.start_from import StartFromSpec
 
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-_./A-Za-z0-9]*[A-Za-z0-9])?$")]
 SHARDED = {"shards"}
 MAPS_SHARDS = {"mapped": True, "streamed": False}
 
@@ -123,6 +124,9 @@ class RunSpec(Spec):
     with the cluster's spare CPUs, a little slower; where data.keep is text, it tokenises as well."""
     gpus_per_worker: NonNegativeFloat = 0.0
     """GPUs reserved for each worker; a fraction lets one-worker trials share a GPU."""
+    labels: dict[Label, Label] = Field(default={}, exclude_if=lambda labels: not labels)
+    """Labels of the machines that may hold workers, where not all are alike: {gpu: a5000} = those whose Ray was started
+    with `--labels gpu=a5000`. {} = all machines."""
 
     def digest(self) -> str:
         """As of every Spec; but what its checkpoints are asked besides makes it no other run."""

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,18 +64,36 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
 
 def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
     """How many of the largest of these runs the cluster holds at once, at most `asked`; NoRoom if fewer than that."""
-    total = ray.cluster_resources()
-    have = {"CPU": total.get("CPU", 0.0) - SPARE_CPUS, "GPU": total.get("GPU", 0.0)}
+    placed = defaultdict[frozenset[tuple[str, str]], list[RunSpec]](list)
+    for run in runs:
+        placed[frozenset(run.labels.items())].append(run)
+    return min(_fits(together, dict(labels), asked) for labels, together in placed.items())
+
+
+def _fits(runs: Sequence[RunSpec], labels: dict[str, str], asked: int | None) -> int:
+    have = _room(labels)
     shapes = {(run.sizes[0] * run.cpus_per_worker, run.sizes[0] * run.gpus_per_worker) for run in runs}
     need = {"CPU": max(cpus for cpus, _ in shapes), "GPU": max(gpus for _, gpus in shapes)}
     fits = min(int(have[name] / amount + 1e-9) for name, amount in need.items() if amount)
     if fits < (wanted := asked or 1):
         sums = ", ".join(f"{wanted * need[name]:g} {name} of {max(have[name], 0):g}" for name in need)
+        named = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        where = f" on machines labelled {named}" if labels else ""
         raise NoRoom(
-            f"{wanted} trial(s) at once need {sums} ({SPARE_CPUS} CPU is kept for drivers and data): lower "
+            f"{wanted} trial(s) at once need {sums}{where} ({SPARE_CPUS} CPU is kept for drivers and data): lower "
             "concurrency, workers, cpus_per_worker or gpus_per_worker, or join a larger cluster"
         )
     return wanted if asked else fits
+
+
+def _room(labels: dict[str, str]) -> dict[str, float]:
+    """CPUs and GPUs for trials, of all machines with these labels."""
+    total = ray.cluster_resources()
+    have = {"CPU": total.get("CPU", 0.0) - SPARE_CPUS, "GPU": total.get("GPU", 0.0)}
+    if not labels:
+        return have
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and labels.items() <= node["Labels"].items()]
+    return {name: min(amount, sum(node.get(name, 0.0) for node in nodes)) for name, amount in have.items()}
 
 
 def left_behind(*, patience_s: float = 20.0) -> list[str]:

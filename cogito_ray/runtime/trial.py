@@ -41,8 +41,11 @@ def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
 def resources(config: dict[str, Any]) -> PlacementGroupFactory:
     """What Tune reserves for the process that runs `trial`; a trainer's workers are reserved by Train."""
     run = RunSpec.model_validate(config["run"])
-    own = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker} if run.sizes[-1] == 1 else {"CPU": DRIVER_CPUS}
-    return PlacementGroupFactory([{name: amount for name, amount in own.items() if amount}])
+    if run.sizes[-1] > 1:
+        return PlacementGroupFactory([{"CPU": DRIVER_CPUS}])
+    own = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
+    where: dict[str, Any] = {"bundle_label_selector": [run.labels]} if run.labels else {}
+    return PlacementGroupFactory([{name: amount for name, amount in own.items() if amount}], **where)
 
 
 def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
@@ -63,10 +66,11 @@ def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
 
 def _scaling(run: RunSpec) -> ray.train.ScalingConfig:
     each = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
-    fixed = ray.train.ScalingConfig(
+    fixed = ray.train.ScalingConfig(  # type: ignore[call-arg]
         num_workers=run.sizes[0],
         use_gpu=run.gpus_per_worker > 0,
         resources_per_worker={name: amount for name, amount in each.items() if amount},
+        label_selector=run.labels or None,
     )
     if not isinstance(run.workers, ElasticSpec):
         return fixed

@@ -26,6 +26,26 @@ def test_as_many_of_the_largest_as_there_is_room_for_beside_the_spare_cpu(cluste
     assert concurrency([sized()], asked=3) == 3
 
 
+@pytest.fixture
+def two_kinds_of_machines(cluster_of, monkeypatch):
+    """One with 8 old GPUs, two with 2 new ones each, and one of these that is gone."""
+    cluster_of(CPU=16.0, GPU=12.0)
+    old = {"Alive": True, "Labels": {"gpu": "old", "room": "1"}, "Resources": {"CPU": 8.0, "GPU": 8.0}}
+    new = {"Alive": True, "Labels": {"gpu": "new", "room": "1"}, "Resources": {"CPU": 4.0, "GPU": 2.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [old, new, new, new | {"Alive": False}])
+
+
+@pytest.mark.usefixtures("two_kinds_of_machines")
+def test_only_machines_with_all_labels_of_a_run_count():
+    of_new, of_old = ({"gpus_per_worker": 1.0, "labels": {"gpu": kind}} for kind in ("new", "old"))
+    assert concurrency([sized(**of_new)], asked=None) == 4
+    assert concurrency([sized(**of_old)], asked=None) == 8
+    assert concurrency([sized(**of_old), sized(**of_new)], asked=None) == 4
+    assert concurrency([sized(labels={"room": "1"})], asked=None) == 15  # the spare CPU is kept
+    with pytest.raises(NoRoom, match="need 1 CPU of 0, 0 GPU of 0 on machines labelled gpu=new, room=2 "):
+        concurrency([sized(labels={"gpu": "new", "room": "2"})], asked=None)
+
+
 @pytest.mark.parametrize(
     ("settings", "asked", "said"),
     [

@@ -144,6 +144,19 @@ def test_a_run_whose_node_is_announced_to_go_loses_no_reported_step(befall, base
     assert 0 < int(resumed[1]) < base.training.steps
 
 
+def test_workers_are_placed_on_machines_with_the_labels_of_the_run(base, nodes, storage):
+    fast = nodes.add_node(num_cpus=2, labels={"kind": "fast"}).all_processes["raylet"][0].process.pid
+    placed = []
+    of_fast, of_slow = (
+        Ordeal(Drill(base.model_copy(update={"labels": {"kind": kind}}), kind, storage), {"RAY_ADDRESS": nodes.address})
+        for kind in ("fast", "slow")
+    )
+    assert of_fast.suffer(lambda driver, drill: placed.append(find(WORKER).ppid()), at=10) == 0
+    assert placed == [fast]
+    with pytest.raises(AssertionError, match="0 GPU of 0 on machines labelled kind=slow"):
+        of_slow.finish()
+
+
 @pytest.mark.parametrize("seed", TRIES)
 def test_an_elastic_run_goes_on_with_a_node_less(befall, bare, nodes, seed):
     changed = SPREAD | {"workers": {"min": 1, "max": 2, "check_every_s": 5}}
