@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from cogito_ray.evaluation.asked import AbsoluteFolder, LabelledSpec
+from cogito_ray.evaluation.labelled_spec import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.words import WordsSpec
 from cogito_ray.losses.total import LossSpec
 from cogito_ray.nn.model import ModelSpec

@@ -20,7 +20,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.long_texts": set(),
-    "evaluation.asked": {"spec", "evaluation.tasks", "evaluation.long_texts"},
+    "evaluation.labelled_spec": {"spec", "evaluation.tasks", "evaluation.long_texts"},
     "evaluation.words": {"spec", "text.vocabulary", "analysis"},
     "evaluation.trained": MODEL | {"run", "text", "evaluation", "records"},
     "training.optimizer": {"spec", "training.schedule"},
@@ -31,7 +31,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.checkpoint": {f"training.{part}" for part in ("guards", "retention", "rows", "upload")},
     "training.start_from": {"spec", "nn", "training.checkpoint"},
     "run": MODEL
-    | {"evaluation.asked", "evaluation.words", "text.spec"}
+    | {"evaluation.labelled_spec", "evaluation.words", "text.spec"}
     | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "retention", "start_from")},
     "evaluation": MODEL | {"run", "text", "analysis"},
     "training": MODEL | {"run", "evaluation", "analysis"},

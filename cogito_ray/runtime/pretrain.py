@@ -14,8 +14,8 @@ from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.beside import PLACE, Beside, ask_rest, panel_of
 from cogito_ray.runtime.cluster import cluster, concurrency
+from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.runtime.home import Home, closing, refuse_missing
-from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
 from cogito_ray.runtime.outcome import metrics_of
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.trial import trainer

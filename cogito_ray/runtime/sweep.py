@@ -14,8 +14,8 @@ from cogito_ray.records.record import Record, read
 from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
+from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.runtime.home import Home, closing, refuse_missing
-from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.runtime.replicate import Listed, further_runs

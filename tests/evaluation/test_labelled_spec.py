@@ -4,7 +4,7 @@ import pytest
 from corpora import tiny_run
 from pydantic import ValidationError
 
-from cogito_ray.evaluation.asked import LabelledSpec
+from cogito_ray.evaluation.labelled_spec import LabelledSpec
 from cogito_ray.evaluation.tasks import DEFAULT
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import explain

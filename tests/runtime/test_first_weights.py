@@ -4,7 +4,7 @@ import pytest
 from checkpoints import save, untrained
 
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.origin import refuse_misfits, refuse_torn
+from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.text.prepare import prepare_with, serially
 from cogito_ray.training.checkpoint import BadCheckpoint
 
