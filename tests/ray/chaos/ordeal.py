@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -95,7 +96,13 @@ class Ordeal:
 
 
 def bare_result(run: RunSpec, storage: Path) -> Result:
-    """What the run comes to in this process: no Ray, nothing that could be struck."""
+    """What the run comes to in this process: no Ray, nothing that could be struck. It is trained once."""
+    return _bare_result(run.model_dump_json(), storage)
+
+
+@cache
+def _bare_result(run_json: str, storage: Path) -> Result:
+    run = RunSpec.model_validate_json(run_json)
     drill, told = Drill(run, f"bare-{run.digest()}", storage), []
     train(Job(run, storage, drill.home.folder), told.append, Place())
     return Result(drill.weights(), told[-1].rows, told[-1].step)
