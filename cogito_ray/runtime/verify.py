@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -66,9 +67,9 @@ class Course:
         return drill
 
     def moments(self) -> list[int]:
-        """Reported steps at which to interrupt, ascending, none of them the last."""
+        """Reported steps at which to interrupt, ascending; a quarter of the run is left to strike in."""
         every = self.run.training.report_every
-        reports = range(every, self.run.training.steps, every)
+        reports = range(every, self.run.training.steps * 3 // 4 + 1, every)
         if len(reports) < self.times:
             raise ValueError(
                 f"{self.run.training.steps} steps leave {len(reports)} reports to interrupt the run at, fewer than "
@@ -165,9 +166,10 @@ def _steps(moments: list[int]) -> str:
 @contextmanager
 def _killing(drill: Drill, moments: list[int]) -> Iterator[None]:
     """While this lasts, one worker of the run dies at each of these steps. Raises NoSuchStep if it outran them."""
-    over = Event()
+    over, killers = Event(), {node["NodeID"]: _killer_on(node["NodeID"]) for node in ray.nodes() if node["Alive"]}
+    ray.get([killer.ready.remote() for killer in killers.values()])     # a process takes seconds to start
     with ThreadPoolExecutor(1) as pool:
-        killer = pool.submit(_kill_at, drill, moments, over)
+        killer = pool.submit(_kill_at, drill, moments, over, killers)
         try:
             yield
         finally:
@@ -175,15 +177,15 @@ def _killing(drill: Drill, moments: list[int]) -> Iterator[None]:
         killer.result()
 
 
-def _kill_at(drill: Drill, moments: list[int], over: Event) -> None:
+def _kill_at(drill: Drill, moments: list[int], over: Event, killers: dict[str, Any]) -> None:
     for step in moments:
         drill.wait_for(step, seconds=PATIENCE_S, alive=lambda: not over.is_set())
-        while not _killed_a_worker():
+        while not _killed_a_worker(killers):
             if over.wait(0.1):
                 raise NoSuchStep(f"the run was over before a worker could be killed at step {step}; give more --steps")
 
 
-def _killed_a_worker() -> bool:
+def _killed_a_worker(killers: dict[str, Any]) -> bool:
     """SIGKILL for the first worker that Train has under way for this driver; False if there is none."""
     context = ray.get_runtime_context()
     for actor in list_actors(
@@ -192,12 +194,21 @@ def _killed_a_worker() -> bool:
         detail=True,
     ):
         if actor.node_id is not None and actor.pid is not None:
-            there = NodeAffinitySchedulingStrategy(actor.node_id, soft=False)
-            ray.get(_sigkill.options(scheduling_strategy=there).remote(actor.pid))
+            killer = killers.get(actor.node_id) or _killer_on(actor.node_id)    # the machine may have joined since
+            ray.get(killer.kill.remote(actor.pid))
             return True
     return False
 
 
 @ray.remote(num_cpus=0)
-def _sigkill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
+class _Killer:
+    def ready(self) -> None:
+        """Its process is there."""
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _killer_on(node: str) -> Any:
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return _Killer.options(scheduling_strategy=there).remote()  # type: ignore[attr-defined]
