@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import worker
 from ray._private.state import actors
 from ray.util import placement_group_table
 
@@ -44,6 +45,7 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    worker.print_to_stdstream = _print_to_stderr
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(address="auto", runtime_env={"env_vars": QUIET}, **quiet)
@@ -60,6 +62,14 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+_print_to_stdstream = worker.print_to_stdstream
+
+
+def _print_to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
+    """Ray prints what befell other processes to stdout, where the result of a command stands."""
+    _print_to_stdstream(data | {"is_err": True}, ignore_prefix)
 
 
 def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:

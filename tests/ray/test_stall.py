@@ -6,20 +6,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
-import pyarrow as pa
 import pytest
-from corpora import tiny_run
-from pyarrow import parquet
+from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.pretrain import pretrain
+from cogito_ray.text.corpus import index_of
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("ray_cluster"), pytest.mark.chaos]
 
 
 def run_spec(folder, **changed):
-    tree = tiny_run(folder)
+    tree = prepared_run(folder)
     return RunSpec.model_validate(tree | changed | {"training": tree["training"] | changed.get("training", {})})
 
 
@@ -51,18 +50,16 @@ def test_a_run_with_a_suspended_worker_starts_again_and_tells_why(tmp_path):
 
 
 def block_reading(file, ledger):
-    """Once the run is begun, and `file` was found to be sound, whoever opens it waits for ever."""
+    """Once the run is begun, whoever opens the file waits for ever."""
     wait_for(ledger, b'"trial_started"')
     os.mkfifo(file.with_name("pipe"))
     file.with_name("pipe").replace(file)
 
 
 def test_a_run_that_always_stands_still_fails_with_that_cause(tmp_path):
-    grades = {"sentence1": ["one"] * 4, "sentence2": ["two"] * 4, "label": [0.0, 1.0, 2.0, 3.0]}
-    parquet.write_table(pa.table(grades), tmp_path / "validation.parquet")
-    spec = run_spec(tmp_path, training={"stall_s": 15}, evaluation={"rows": 16, "stsb": str(tmp_path)})
+    spec = run_spec(tmp_path, training={"stall_s": 15})
     with ThreadPoolExecutor() as pool:
-        blocking = pool.submit(block_reading, tmp_path / "validation.parquet", tmp_path / "stuck" / NAME)
+        blocking = pool.submit(block_reading, index_of(spec.data, tmp_path), tmp_path / "stuck" / NAME)
         [trial] = pretrain(spec, "stuck", tmp_path).trials.values()
         blocking.result()
     assert trial.status == "failed"

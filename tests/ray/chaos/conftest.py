@@ -1,6 +1,7 @@
 """The run that all faults befall, what it comes to undisturbed, and the table at the end.
 
-Seconds lost: from the strike until the run was further than when it was struck.
+Seconds lost: the longest time, from the strike on, in which no step further was reported; with a command that was given
+again, if there was one.
 """
 
 import shutil

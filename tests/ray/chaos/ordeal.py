@@ -45,11 +45,12 @@ class Ordeal:
 
     drill: Drill
     environment: dict[str, str] = field(default_factory=dict)
-    struck_at: float = 0.0
+    heard_at: float = 0.0
+    """When the run was last seen to be further than before; at first, when it was struck."""
     reached: int = 0
-    """Step reported when it was struck."""
-    lost_s: float | None = None
-    """From the strike until the run was further than that."""
+    """Step reported then."""
+    lost_s: float = 0.0
+    """The longest time without a step further, from the strike on."""
 
     def suffer(self, strike: Strike, *, at: int) -> int:
         """Give the command, strike when step `at` is reported, wait for the end: its exit status."""
@@ -58,9 +59,8 @@ class Ordeal:
                 self.drill.wait_for(at, seconds=PATIENCE_S, alive=lambda: driver.poll() is None)
             except NoSuchStep as early:
                 raise AssertionError(self.said()) from early
-            self.struck_at = time.monotonic()
+            self.heard_at, self.reached = time.monotonic(), self._step()
             strike(driver, self.drill)
-            self.reached = self._step()
             return self._end_of(driver)
 
     def finish(self) -> Result:
@@ -71,12 +71,14 @@ class Ordeal:
         return self.drill.result()
 
     def _end_of(self, driver: Driver) -> int:
-        while driver.poll() is None and self.lost_s is None:
-            if self._step() > self.reached:
-                self.lost_s = time.monotonic() - self.struck_at
-            assert time.monotonic() < self.struck_at + 2 * PATIENCE_S, self.said()
-            time.sleep(0.02)
-        return driver.wait(PATIENCE_S)
+        while driver.poll() is None:
+            now, step = time.monotonic(), self._step()
+            if step > self.reached:
+                self.lost_s = max(self.lost_s, now - self.heard_at)
+                self.heard_at, self.reached = now, step
+            assert now < self.heard_at + PATIENCE_S, self.said()
+            time.sleep(0.1)
+        return driver.returncode
 
     def _step(self) -> int:
         trial = self.drill.trial()
