@@ -1,6 +1,6 @@
 """Tokens per second into one and two workers, by every way to read the same text, beside two yardsticks.
 
-    python jobs/bench_stream.py [--path FOLDER] [--tokenizer FOLDER] [--length 512] [--storage /tmp/cogito-ray-stream]
+    python jobs/bench_stream.py [--path FOLDER] [--tokenizer FOLDER] [--length 512] [--ways bare text]
 
 FOLDER holds Parquet files with a column `text` (default: documentation that every Python installation has). "mapped"
 and "streamed" read token shards, by memory map and by Ray Data; "text" tokenises while it reads, by Ray Data; "bare" is
@@ -181,31 +181,34 @@ def measured(way: Callable[[Task], Iterator[Indices]], task: Task, world: int) -
     )
 
 
-def rates(task: Task, few: int) -> None:
+WAYS: dict[str, Callable[[Task], Iterator[Any]]] = {
+    way.__name__: way for way in (bare, datasets, text, streamed, mapped)
+}
+FROM_SHARDS = {"streamed", "mapped"}
+
+
+def rates(task: Task, names: list[str], few: int) -> None:
     """The table of tokens/s. `few`: tokens read where they must be made first."""
-    ways: list[tuple[Callable[[Task], Iterator[Any]], int]] = [
-        (bare, few), (datasets, few), (text, few), (streamed, task.tokens), (mapped, task.tokens),
-    ]
     print(f"{'way':10} {'workers':>7} {'tokens/s':>14} {'x bare':>8} {'first batch s':>13} {'peak MiB a worker':>17}")
     for world in (1, 2):
         yardstick = 0.0
-        for way, tokens in ways:
-            seen = measured(way, replace(task, tokens=tokens), world)
+        for name in names:
+            seen = measured(WAYS[name], replace(task, tokens=task.tokens if name in FROM_SHARDS else few), world)
             rate = seen.tokens / seen.seconds
             yardstick = yardstick or rate
-            print(f"{way.__name__:10} {world:7} {rate:14,.0f} {rate / yardstick:8.2f} {seen.first_s:13.2f} "
+            print(f"{name:10} {world:7} {rate:14,.0f} {rate / yardstick:8.2f} {seen.first_s:13.2f} "
                   f"{seen.peak_mib:17.0f}", flush=True)
 
 
-def waits(run: RunSpec, task: Task) -> None:
+def waits(run: RunSpec, task: Task, names: list[str]) -> None:
     training = run.training.model_copy(update={"steps": 60, "report_every": 20})
     evaluation = run.evaluation.model_copy(update={"rows": 16, "words": None})
     run = run.model_copy(update={"training": training, "evaluation": evaluation, "data": task.data})
-    for way in (mapped, streamed, text):
+    for name in names:
         worker = Worker.remote(1)  # type: ignore[attr-defined]
-        share = ray.get(worker.train.remote(way, run, task))
+        share = ray.get(worker.train.remote(WAYS[name], run, task))
         ray.kill(worker)
-        print(f"debug model, {way.__name__:9} waits for data {share:6.2%} of the time", flush=True)
+        print(f"debug model, {name:9} waits for data {share:6.2%} of the time", flush=True)
 
 
 def main() -> None:
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=200_000_000, help="read from shards")
     parser.add_argument("--few-tokens", type=int, default=16_000_000, help="read where they are made from text")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="the first one is the yardstick")
     parser.add_argument("--storage", type=Path, default=Path("/tmp/cogito-ray-stream"))
     asked = parser.parse_args()
     files = {"kind": "files", "path": asked.path}
@@ -229,8 +233,8 @@ def main() -> None:
     with cluster():
         for keep in ("tokens", "text"):
             prepare(data.model_copy(update={"keep": keep}), storage)
-        rates(task, asked.few_tokens)
-        waits(load_run(RUN), task)
+        rates(task, asked.ways, asked.few_tokens)
+        waits(load_run(RUN), task, [name for name in asked.ways if name not in ("bare", "datasets")])
 
 
 if __name__ == "__main__":

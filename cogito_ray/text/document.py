@@ -6,6 +6,8 @@ from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 SMALLEST_PART, LARGEST_PART = 4 * 2**20, 128 * 2**20  # bytes of text
+SOON_READ = 3 * 2**19
+"""Bytes of text in a part that training waits for: tokenised within seconds by one core."""
 PARTS = 64
 """Parts a source is cut into when its size allows: enough to keep a cluster busy, few enough to name each."""
 

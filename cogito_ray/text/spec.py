@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cogito_ray.spec import Spec
-from cogito_ray.text.document import LARGEST_PART, SMALLEST_PART
+from cogito_ray.text.document import LARGEST_PART, SOON_READ
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
 
@@ -30,7 +30,7 @@ class Keeping:
 
 KEEPING = {
     "tokens": Keeping(rows=True, largest_part=LARGEST_PART, suffix=""),
-    "text": Keeping(rows=False, largest_part=SMALLEST_PART, suffix="-text"),
+    "text": Keeping(rows=False, largest_part=SOON_READ, suffix="-text"),
 }
 SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 

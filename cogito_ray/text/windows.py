@@ -2,21 +2,23 @@
 
 The order of `text.plan` may ask for any row next; a row of text that was not tokenised before is reached only by way of
 the whole part it stands in. Here an epoch of a source visits its parts in a permutation of their own, WINDOW at a time,
-and permutes the rows of those. It is as much a pure function of seed and position; what it takes to know is how many
-rows each part holds. Sources are mixed as in `text.plan`.
+and permutes the rows of those. The first windows of a run are smaller, because training waits for them: one part, two,
+four, and so on. It is as much a pure function of seed and position; what it takes to know is how many rows each part
+holds. Sources are mixed as in `text.plan`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from heapq import merge
+from itertools import pairwise
 
 import numpy as np
 
 from cogito_ray.text.plan import BLOCK, Indices, RowPlan, permuted
 
-WINDOW = 4
-"""Parts whose rows are shuffled together: some millions of tokens, and what must be read before the first batch."""
+WINDOW = 16
+"""Parts whose rows are shuffled together: some millions of tokens."""
 PARTS_KEY, ROWS_KEY = 1, 2
 
 
@@ -86,7 +88,9 @@ def _epoch(plan: WindowPlan, source: int, epoch: int) -> tuple[Window, ...]:
     filled = np.flatnonzero(sizes)
     parts = filled[permuted(np.arange(len(filled)), len(filled), (*key, PARTS_KEY))]
     windows, first = [], epoch * plan.mixture.rows[source]
-    for number, chosen in enumerate(parts[place : place + WINDOW] for place in range(0, len(parts), WINDOW)):
+    places = [min(2**number - 1, WINDOW - 1) for number in range(WINDOW.bit_length())] if epoch == 0 else [0]
+    places += range(places.pop(), len(parts) + WINDOW, WINDOW)
+    for number, chosen in enumerate(parts[place:stop] for place, stop in pairwise(places) if place < len(parts)):
         rows = int(sizes[chosen].sum())
         windows.append(Window(source, first, rows, tuple(map(int, chosen)), (*key, ROWS_KEY, number)))
         first += rows

@@ -59,6 +59,20 @@ def test_pieces_of_any_size_hold_every_document_once(tmp_path: Path, ending: str
     assert read([Part((piece,)) for piece in FORMATS[ending](listed, "text", target)]) == values
 
 
+def test_a_large_row_group_is_cut_at_rows_which_keep_their_places(tmp_path: Path) -> None:
+    values = [f"text {number}" for number in range(5000)]
+    write_parquet(tmp_path / "a.parquet", pa.array(values), groups=4000)
+    [listed] = list_files(str(tmp_path / "a.parquet"))
+    size = sum(piece.size for piece in FORMATS[".parquet"](listed, "text", 0))
+    pieces = FORMATS[".parquet"](listed, "text", size // 10)
+    found = [list(piece.read()) for piece in pieces]
+    assert [(each.place.rsplit("row ", 1)[1], each.value) for few in found for each in few] == [
+        (str(number), value) for number, value in enumerate(values)
+    ]
+    assert all(400 < len(few) < 600 for few in found)
+    assert sum(piece.size for piece in pieces) == pytest.approx(size, rel=0.01)
+
+
 @pytest.mark.parametrize("url", ["file://{}", "simplecache::file://{}", "{}/*.jsonl", "{}/a.jsonl"])
 def test_any_way_to_name_files_reads_the_same(tmp_path: Path, url: str) -> None:
     (tmp_path / "a.jsonl").write_bytes(json_lines(["one", "two"]))

@@ -1,10 +1,12 @@
 """The order in which text is read: like the order of kept rows, but no row is far from the others of its part."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from cogito_ray.text.plan import BLOCK, RowPlan
-from cogito_ray.text.windows import WINDOW, WindowPlan
+from cogito_ray.text.windows import WindowPlan
 
 PARTS = ((30, 0, 41, 7, 100, 23, 55, 60, 1, 90), (20, 35, 35))
 PLAN = WindowPlan(RowPlan(tuple(map(sum, PARTS)), (3.0, 1.0), seed=7), PARTS)
@@ -40,7 +42,16 @@ def test_rows_are_shuffled_within_a_window_of_parts() -> None:
         inside = drawn[window.first : window.end]
         assert set(part_of[inside]) == set(window.parts)
         assert (np.diff(inside) < 0).any()
-    assert {len(window.parts) for window in windows[:-1]} == {WINDOW}
+
+
+def test_the_first_windows_grow_and_those_of_later_epochs_have_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cogito_ray.text.windows.WINDOW", 4)
+    plan = WindowPlan(PLAN.mixture, PARTS)
+    rows = sum(PARTS[0])
+    first, second = (list(plan.windows(0, epoch * rows, (epoch + 1) * rows)) for epoch in (0, 1))
+    assert [len(window.parts) for window in first] == [1, 2, 4, 2]
+    assert [len(window.parts) for window in second] == [4, 4, 1]
+    assert all(before.end == after.first for before, after in pairwise([*first, *second]))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 3000), (1234, 2600), (999, 1001)])

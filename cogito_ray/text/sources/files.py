@@ -1,9 +1,11 @@
 """Documents in Parquet, JSON Lines or plain text files, on any file system that pyarrow or fsspec reaches."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Literal
 
@@ -64,7 +66,7 @@ class FilesSpec(Spec):
 
 
 def parts_of_files(files: Sequence[File], column: str, largest: int) -> list[Part]:
-    """The files cut at row groups or lines, and small ones joined."""
+    """The files cut at rows or lines, and small ones joined."""
     target = target_size(sum(file.size for file in files), largest)
     with ThreadPoolExecutor(OPENERS) as pool:
         pieces = pool.map(lambda file: FORMATS[_ending(file)](file, column, target), files)
@@ -77,16 +79,23 @@ class ParquetPiece:
     column: str
     groups: tuple[int, ...]
     first_row: int
+    """Of these groups, in the file."""
     size: int
+    rows: tuple[int, int] | None = None
+    """The rows [start, stop) of these groups alone; None = all."""
 
     def read(self) -> Iterator[Found | Bad]:
         row = self.first_row
+        start, stop = (row + bound for bound in self.rows) if self.rows else (row, sys.maxsize)
         try:
             with self.file.open() as stream:
                 batches = pq.ParquetFile(stream).iter_batches(1024, row_groups=self.groups, columns=[self.column])
                 for batch in batches:
-                    yield from _values(batch.column(0), self.file.path, row)
+                    mine = batch.column(0)[max(start - row, 0) : stop - row]
+                    yield from _values(mine, self.file.path, max(start, row))
                     row += len(batch)
+                    if row >= stop:
+                        return
         except (OSError, pa.ArrowException) as error:
             yield Bad(f"{self.file.path}:row {row}", f"unreadable from here: {error}", whole_file=True)
 
@@ -144,7 +153,7 @@ class UnreadablePiece:
 
 
 def parquet_pieces(file: File, column: str, target: int) -> list[Piece]:
-    """One piece per run of row groups of about `target` bytes."""
+    """One piece per run of row groups of about `target` bytes; of a group that is much larger, several."""
     try:
         with file.open() as stream:
             parquet = pq.ParquetFile(stream)
@@ -159,9 +168,19 @@ def parquet_pieces(file: File, column: str, target: int) -> list[Piece]:
         size += _column_bytes(parquet.metadata.row_group(group), column)
         row += parquet.metadata.row_group(group).num_rows
         if size >= target or group == parquet.num_row_groups - 1:
-            pieces.append(ParquetPiece(file, column, tuple(groups), first_row, size))
+            whole = ParquetPiece(file, column, tuple(groups), first_row, size)
+            pieces += _cut(whole, row - first_row, into=size // target if target else 1)
             groups, size, first_row = [], 0, row
     return pieces
+
+
+def _cut(whole: ParquetPiece, rows: int, *, into: int) -> list[ParquetPiece]:
+    """`rows`: how many it has."""
+    count = min(into, rows)
+    if count < 2:
+        return [whole]
+    stops = [rows * number // count for number in range(count + 1)]
+    return [replace(whole, size=whole.size // count, rows=bounds) for bounds in pairwise(stops)]
 
 
 def _json_pieces(file: File, column: str, target: int) -> list[Piece]:
