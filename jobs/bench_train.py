@@ -3,9 +3,9 @@
     python jobs/bench_train.py [--steps 200] [--repeats 2] [--storage /tmp/cogito-ray-train]
 
 The debug model, one thread a worker. "bare" is the same `fit` in a process that never heard of Ray; under Ray Train it
-runs in its workers and reports to it. Seconds per step are those between the first report and the last, evaluation and
-reporting included; of several repeats the fastest counts, because other processes can only slow one down. Checkpoints
-are of models of several sizes: the stall is what training waits for, the rest is written while it goes on.
+runs in its workers and reports to it. Seconds per step are those between one report and the next, evaluation and
+reporting included; the fastest counts, because other processes can only slow one down, and the median stands beside it.
+Checkpoints are of models of several sizes: the stall is what training waits for, the rest is written while it goes on.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import ray.train
@@ -36,8 +38,8 @@ PARAMETERS = {"1 M": 1_000_000, "38 M": 38_000_000}
 SAVES = 3
 
 
-def seconds_per_step(job: worker.Job, place: worker.Place, forward: Callable[[dict[str, float]], None]) -> float:
-    """Between the first report and the last, as this worker sees it."""
+def seconds_per_step(job: worker.Job, place: worker.Place, forward: Callable[[dict[str, float]], None]) -> list[float]:
+    """Between each report and the next, as this worker sees it."""
     told: list[tuple[int, float]] = []
 
     def tell(report: Report) -> None:
@@ -45,21 +47,20 @@ def seconds_per_step(job: worker.Job, place: worker.Place, forward: Callable[[di
         told.append((report.step, time.perf_counter()))
 
     worker.train(job, tell, place)
-    (first, began), (last, ended) = told[0], told[-1]
-    return (ended - began) / (last - first)
+    return [(ended - began) / (last - first) for (first, began), (last, ended) in pairwise(told)]
 
 
-def bare(job: worker.Job) -> float:
+def bare(job: worker.Job) -> list[float]:
     with ProcessPoolExecutor(1, get_context("spawn")) as apart:
         return apart.submit(_bare, job).result()
 
 
-def _bare(job: worker.Job) -> float:
+def _bare(job: worker.Job) -> list[float]:
     return seconds_per_step(job, worker.Place(), lambda metrics: None)
 
 
-def under_ray(job: worker.Job) -> float:
-    """As the first worker measures it."""
+def under_ray(job: worker.Job) -> list[float]:
+    """As the first worker measures them."""
     found = job.folder / "seconds.json"
     TorchTrainer(
         _worker,
@@ -67,7 +68,8 @@ def under_ray(job: worker.Job) -> float:
         scaling_config=ray.train.ScalingConfig(num_workers=job.run.sizes[0], resources_per_worker={"CPU": 1}),
         run_config=ray.train.RunConfig(name=f"bench-{time.time_ns()}", storage_path=str(job.folder / "ray")),
     ).fit()
-    return float(json.loads(found.read_text()))
+    seconds: list[float] = json.loads(found.read_text())
+    return seconds
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -81,18 +83,18 @@ def _worker(config: dict[str, Any]) -> None:
 def steps(run: RunSpec, storage: Path, repeats: int) -> None:
     """The table of training steps."""
     pair = run.model_copy(update={"workers": 2})
-    ways: dict[str, tuple[Callable[[worker.Job], float], RunSpec]] = {
+    ways: dict[str, tuple[Callable[[worker.Job], list[float]], RunSpec]] = {
         "bare process": (bare, run), "Ray Train, 1 worker": (under_ray, run), "Ray Train, 2 workers": (under_ray, pair),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats):
         for name, (way, of) in ways.items():        # in turn, so that a busy minute is everybody's
             with tempfile.TemporaryDirectory(dir=storage, prefix=f"{repeat}-") as folder:
-                found[name].append(way(worker.Job(of, storage, Path(folder))))
-    yardstick = min(found["bare process"])
+                found[name] += way(worker.Job(of, storage, Path(folder)))
+    yardstick, middle = min(found["bare process"]), median(found["bare process"])
     for name, seconds in found.items():
-        each = ", ".join(f"{1000 * one:.2f}" for one in seconds)
-        print(f"{name:22} {1000 * min(seconds):8.2f} ms a step ({each}), {min(seconds) / yardstick:6.3f} x bare")
+        print(f"{name:22} {1000 * min(seconds):8.2f} ms a step (median {1000 * median(seconds):8.2f}), "
+              f"{min(seconds) / yardstick:6.3f} x bare (medians {median(seconds) / middle:6.3f} x)")
     alone, together = (min(found[name]) for name in ("Ray Train, 1 worker", "Ray Train, 2 workers"))
     print(f"2 workers do {alone / together:.2f} x the steps of 1")
 
