@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cogito_ray.text.prepare import prepare_with, serially
 from cogito_ray.text.spec import DataSpec
 
 STEMS = ("con", "to", "mo", "ra", "del", "in")
@@ -51,6 +52,13 @@ def tiny_run(folder: Path) -> dict[str, object]:
         "training": {"steps": 6, "batch": 8, "report_every": 2, "checkpoint_every": 2},
         "evaluation": {"rows": 16},
     }
+
+
+def prepared_run(folder: Path, storage: Path | None = None) -> dict[str, object]:
+    """The same, its text prepared in `storage` (None: `folder`) by this process: under Ray that takes seconds."""
+    tree = tiny_run(folder)
+    prepare_with(serially, DataSpec.model_validate(tree["data"]), storage or folder)
+    return tree
 
 
 def unread_run(**training: object) -> dict[str, object]:

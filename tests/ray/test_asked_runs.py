@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 from pyarrow import parquet
 
 from cogito_ray.cli import main
@@ -35,7 +35,7 @@ def write_data(data: Path) -> None:
 
 def test_checkpoints_are_asked_while_a_run_trains_and_never_again(tmp_path, monkeypatch, capsys):
     write_data(tmp_path / "data")
-    tree = tiny_run(tmp_path)
+    tree = prepared_run(tmp_path)
     tree["training"] |= {"steps": STEPS, "report_every": 20, "checkpoint_every": 40}
     asked = {"tasks": ["sick-relatedness", "rte"], "data": str(tmp_path / "data")}
     run = RunSpec.model_validate(tree | {"evaluation": {"rows": 16, "labelled": asked}})

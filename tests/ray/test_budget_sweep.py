@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, TrialEnded, TrialLeft, TrialStarted, events
 from cogito_ray.records.spending import spent
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def sweep_spec(folder, **budget):
-    run = tiny_run(folder)
+    run = prepared_run(folder)
     run["training"] |= {"steps": 300, "report_every": 20, "checkpoint_every": 300}
     return SweepSpec.model_validate(
         {
@@ -48,7 +48,8 @@ def test_a_spent_budget_ends_trials_at_their_next_report_and_a_larger_one_finish
     assert not same.is_complete
     assert spent(same).cpu_hours == spent(cut).cpu_hours
 
-    done = run_sweep(sweep_spec(tmp_path / "again", wall="1h").model_copy(update={"run": spec.run}), tmp_path)
+    larger = spec.model_dump(mode="json") | {"budget": {"trials": 4, "wall": "1h"}}
+    done = run_sweep(SweepSpec.model_validate(larger), tmp_path)
     assert done.is_complete
     assert [trial.status for trial in done.trials.values()] == ["completed"] * 4
     told = events(ledger)

@@ -2,18 +2,18 @@
 
 import pytest
 import torch
-from corpora import tiny_run
+from corpora import prepared_run
 from safetensors.torch import load_file
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.pretrain import pretrain
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.chaos]
 ABSURD = {"learning_rate": 1e30, "clip": 1e30}
 
 
 def two_workers(folder, **training):
-    tree = tiny_run(folder)
+    tree = prepared_run(folder)
     return RunSpec.model_validate(tree | {"workers": 2, "training": tree["training"] | {"steps": 6} | training})
 
 
@@ -24,7 +24,6 @@ def test_a_run_of_two_workers_that_diverges_ends_by_name(tmp_path):
     assert trial.reports == {}                                      # nobody hears of a report that convicts
 
 
-@pytest.mark.chaos
 def test_two_workers_go_back_together(tmp_path):
     back = {"kind": "rollback", "times": 1, "factor": 1e-32}
     pretrain(two_workers(tmp_path, optimizer=ABSURD, on_divergence=back), "back", tmp_path)

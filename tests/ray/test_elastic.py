@@ -6,7 +6,7 @@ import time
 import pytest
 import ray
 import torch
-from corpora import tiny_run
+from corpora import prepared_run
 from safetensors.torch import load_file
 
 from cogito_ray.records.ledger import NAME
@@ -18,7 +18,7 @@ STEPS = 600
 
 
 def run_spec(folder, workers):
-    tree = tiny_run(folder)
+    tree = prepared_run(folder)
     tree["training"] |= {"steps": STEPS, "micro_batch": 4, "report_every": 20, "checkpoint_every": 20}
     tree["training"]["guards"] = {"collapse": None}
     return RunSpec.model_validate(tree | {"workers": workers})

@@ -1,7 +1,7 @@
 """A sweep whose trials pause at rungs, under Ray: nothing is trained twice, and everybody ends once."""
 
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, Reported, TrialEnded, TrialLeft, events
 from cogito_ray.runtime.sweep import run_sweep
@@ -14,7 +14,7 @@ def test_trials_that_pause_are_promoted_from_their_checkpoint_or_end_as_stopped(
     sweep = SweepSpec.model_validate(
         {
             "name": "pausing",
-            "run": tiny_run(tmp_path),
+            "run": prepared_run(tmp_path, tmp_path / "runs"),
             "space": {"training.optimizer.learning_rate": {"choice": [1e-5, 1e-4, 1e-3, 1e-2]}},
             "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
             "search": {"sampler": "grid"},

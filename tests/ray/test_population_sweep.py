@@ -1,7 +1,7 @@
 """A population under Ray: copies go on where their parents stood, and every place of it is filled to the last step."""
 
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, Reported, TrialEnded, events
 from cogito_ray.runtime.sweep import run_sweep
@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def test_copies_go_on_from_their_parents_checkpoints_in_the_places_of_those_stopped(tmp_path):
-    run = tiny_run(tmp_path)
+    run = prepared_run(tmp_path, tmp_path / "runs")
     run["training"]["checkpoints"] = {"keep": 1, "milestone_every": 2}
     sweep = SweepSpec.model_validate(
         {

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from corpora import tiny_run
+from corpora import prepared_run
 from safetensors.torch import load_file
 
 from cogito_ray.records.ledger import NAME
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
 def run_spec(folder, **changed):
-    tree = tiny_run(folder)
+    tree = prepared_run(folder)
     tree["training"]["micro_batch"] = 4
     return RunSpec.model_validate(tree | changed)
 

@@ -1,7 +1,7 @@
 """Winners trained again at full size under real Ray: own records, nothing twice, a certificate."""
 
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
 from cogito_ray.runtime.home import closing
@@ -32,7 +32,7 @@ def test_the_winner_is_trained_at_full_size_once_and_the_sweep_says_so(tmp_path)
     spec = SweepSpec.model_validate(
         {
             "name": "tiny",
-            "run": tiny_run(tmp_path),
+            "run": prepared_run(tmp_path),
             "space": {"objective.rate": {"choice": [0.3, 0.6]}},
             "search": {"sampler": "grid"},
             "goals": [{"metric": NATS, "mode": "min"}],

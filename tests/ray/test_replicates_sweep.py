@@ -2,7 +2,7 @@
 
 import optuna
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 def test_finalists_run_again_under_other_seeds_and_more_seeds_add_to_them(tmp_path):
     tree = {
         "name": "tiny",
-        "run": tiny_run(tmp_path),
+        "run": prepared_run(tmp_path),
         "space": {"objective.rate": {"choice": [0.3, 0.5, 0.7]}},
         "search": {"sampler": "grid"},
         "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 import psutil
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -27,13 +27,17 @@ from cogito_ray.sweeps.spec import SweepSpec
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 
 
-def sweep_spec(folder, **changed):
-    """A sweep of tiny runs over a made-up corpus in `folder`."""
-    run = tiny_run(folder)
-    run["training"]["steps"] = 12
+def tiny_run(folder, **training):
+    """A run of 12 steps over a made-up corpus in `folder`."""
+    run = prepared_run(folder)
+    return run | {"training": run["training"] | {"steps": 12} | training}
+
+
+def sweep_spec(folder, run=None, **changed):
+    """A sweep of this run, or of a tiny one."""
     tree = {
         "name": "tiny",
-        "run": run,
+        "run": run or tiny_run(folder),
         "space": {
             "objective.rate": {"uniform": [0.3, 0.7]},
             "training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-2]},
@@ -127,11 +131,10 @@ def test_a_grid_is_walked_once_and_no_further(tmp_path):
 
 
 def test_a_trial_that_diverges_fails_alone_and_by_name(tmp_path):
-    run = sweep_spec(tmp_path).run | {"training": {"steps": 4, "batch": 8, "report_every": 2}}
     optimizer = {"preset": {"sound": {"learning_rate": 1e-3}, "wild": {"learning_rate": 1e30, "clip": 1e30}}}
     spec = sweep_spec(
-        tmp_path / "again",
-        run=run,
+        tmp_path,
+        run=tiny_run(tmp_path, steps=4),
         space={"training.optimizer": optimizer},
         search={"sampler": "grid"},
         early_stopping={"kind": "none"},
@@ -147,8 +150,8 @@ def test_a_trial_that_diverges_fails_alone_and_by_name(tmp_path):
 
 
 def test_trials_of_two_workers_run_inside_a_sweep(tmp_path):
-    run = sweep_spec(tmp_path).run | {"workers": 2}
-    spec = sweep_spec(tmp_path / "again", run=run, budget={"trials": 1}, concurrency=1)
+    run = tiny_run(tmp_path) | {"workers": 2}
+    spec = sweep_spec(tmp_path, run, budget={"trials": 1}, concurrency=1)
     [trial] = run_sweep(spec, tmp_path).trials.values()
     assert trial.status == "completed"
     assert [step for step, _ in trial.curve("eval/reconstruction_nats")] == [2, 4, 6, 8, 10, 12]
@@ -156,9 +159,9 @@ def test_trials_of_two_workers_run_inside_a_sweep(tmp_path):
 
 
 def test_more_workers_than_the_cluster_holds_are_refused_before_anything_starts(tmp_path):
-    run = sweep_spec(tmp_path).run | {"workers": 4}
+    run = tiny_run(tmp_path) | {"workers": 4}
     with pytest.raises(NoRoom, match="2 trial\\(s\\) at once need 8 CPU of 3"):
-        run_sweep(sweep_spec(tmp_path / "again", run=run), tmp_path)
+        run_sweep(sweep_spec(tmp_path, run), tmp_path)
     assert not (tmp_path / "tiny" / "trials").exists()
 
 
@@ -172,9 +175,8 @@ def wait_for(condition, seconds):
 @pytest.mark.timeout(600)
 def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
     """The sweep runs in a Ray instance of its own; driver and instance are killed together, then it is run again."""
-    spec = sweep_spec(tmp_path)
-    slow = spec.run | {"training": spec.run["training"] | {"steps": 200, "report_every": 20, "checkpoint_every": 20}}
-    spec = sweep_spec(tmp_path / "again", run=slow, early_stopping={"kind": "none"}, budget={"trials": 3})
+    slow = tiny_run(tmp_path, steps=200, report_every=20, checkpoint_every=20)
+    spec = sweep_spec(tmp_path, slow, early_stopping={"kind": "none"}, budget={"trials": 3})
     (tmp_path / "sweep.yaml").write_text(dump(spec.model_dump(mode="json")))
     arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
     command = [sys.executable, "-m", "cogito_ray.cli", *arguments]
@@ -199,11 +201,9 @@ def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
 
 def one_trial(folder, **training):
     """A sweep of a single trial."""
-    spec = sweep_spec(folder)
-    run = spec.run | {"training": spec.run["training"] | training}
     only = {"space": {"seed": {"choice": [3]}}, "search": {"sampler": "grid"}, "budget": {"trials": 1}}
     only["early_stopping"] = {"kind": "none"}
-    return sweep_spec(folder / "again", run=run, **only)
+    return sweep_spec(folder, tiny_run(folder, **training), **only)
 
 
 def kill_first_trial(ledger):
