@@ -145,9 +145,10 @@ def _asked(units: Sequence[Unit]) -> Iterator[tuple[Unit, Evaluated | str]]:
 
 
 def shape(run: RunSpec, have: Mapping[str, float]) -> RunSpec:
-    """What one worker of the run needs; no GPU where `have` holds too little of one: scores do not depend on it."""
+    """What one worker of the run needs, on any machine: scores do not depend on it. No GPU where `have` has too little
+    of one."""
     gpus = run.gpus_per_worker if have.get("GPU", 0.0) >= run.gpus_per_worker else 0.0
-    return run.model_copy(update={"workers": 1, "gpus_per_worker": gpus})
+    return run.model_copy(update={"workers": 1, "gpus_per_worker": gpus, "labels": {}})
 
 
 def start(unit: Unit, needs: RunSpec) -> Any:

@@ -184,10 +184,11 @@ def test_a_checkpoint_without_a_manifest_is_not_asked(written):
     ],
 )
 def test_tasks_start_only_in_what_training_leaves(nodes: list[dict[str, float]], gpus: list[float], tmp_path):
-    run = RunSpec.model_validate(tiny_run(tmp_path) | {"cpus_per_worker": 2.0, "gpus_per_worker": 0.5, "workers": 2})
+    shape = {"cpus_per_worker": 2.0, "gpus_per_worker": 0.5, "workers": 2, "labels": {"gpu": "new"}}
+    run = RunSpec.model_validate(tiny_run(tmp_path) | shape)
     taken = list(iter(lambda: room(run, nodes), None))
-    assert [(needs.sizes[-1], needs.cpus_per_worker, needs.gpus_per_worker) for needs in taken] == [
-        (1, 2.0, share) for share in gpus
+    assert [(needs.sizes[-1], needs.cpus_per_worker, needs.gpus_per_worker, needs.labels) for needs in taken] == [
+        (1, 2.0, share, {}) for share in gpus
     ]
 
 
