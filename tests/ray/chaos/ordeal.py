@@ -45,7 +45,7 @@ class Ordeal:
 
     drill: Drill
     environment: dict[str, str] = field(default_factory=dict)
-    heard_at: float = 0.0
+    heard_at: float = field(default_factory=time.monotonic)
     """When the run was last seen to be further than before; at first, when it was struck."""
     reached: int = 0
     """Step reported then."""
