@@ -43,9 +43,14 @@ def resources(config: dict[str, Any]) -> PlacementGroupFactory:
     run = RunSpec.model_validate(config["run"])
     if run.sizes[-1] > 1:
         return PlacementGroupFactory([{"CPU": DRIVER_CPUS}])
-    own = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
     where: dict[str, Any] = {"bundle_label_selector": [run.labels]} if run.labels else {}
-    return PlacementGroupFactory([{name: amount for name, amount in own.items() if amount}], **where)
+    return PlacementGroupFactory([_each(run)], **where)
+
+
+def _each(run: RunSpec) -> dict[str, float]:
+    """What one worker reserves."""
+    amounts = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
+    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
@@ -65,11 +70,10 @@ def trainer(job: worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
 
 
 def _scaling(run: RunSpec) -> ray.train.ScalingConfig:
-    each = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
     fixed = ray.train.ScalingConfig(  # type: ignore[call-arg]
         num_workers=run.sizes[0],
         use_gpu=run.gpus_per_worker > 0,
-        resources_per_worker={name: amount for name, amount in each.items() if amount},
+        resources_per_worker=_each(run),
         label_selector=run.labels or None,
     )
     if not isinstance(run.workers, ElasticSpec):
