@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cogito_ray.commands.app import AsJson, app, err, out
+from cogito_ray.files import atomic_write_text
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.files import SweepFault, load_either
 from cogito_ray.sweeps.schema import run_schema, sweep_schema
@@ -24,7 +25,7 @@ def check(
     if schema is not None:
         schema.mkdir(parents=True, exist_ok=True)
         for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
-            (schema / f"{name}.schema.json").write_text(json.dumps(content, indent=1) + "\n")
+            atomic_write_text(schema / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
     verdicts = [_verdict(file) for file in files]
     if as_json:
         print(json.dumps(verdicts))

@@ -8,6 +8,7 @@ import typer
 
 from cogito_ray.commands import screen
 from cogito_ray.commands.app import out
+from cogito_ray.files import atomic_write_text
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.files import dump
@@ -25,7 +26,7 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
     notebook.write(folder.parent)
     winner = ranking.winner
     if winner is not None:
-        (folder / WINNER).write_text(dump(record.trials[winner.trial].spec))
+        atomic_write_text(folder / WINNER, dump(record.trials[winner.trial].spec))
     if as_json:
         state = record.closing.cause if record.closing else "failed"
         rows = [asdict(row) for row in ranking.rows]

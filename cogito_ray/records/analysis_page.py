@@ -8,8 +8,9 @@ from typing import Any
 
 from cogito_ray.analysis.findings import Analysis, Reader
 from cogito_ray.analysis.targets import TARGETS, Conclusion, Finding, Target
+from cogito_ray.files import atomic_write_text
 from cogito_ray.records import analysis_charts as charts
-from cogito_ray.records.html import chart, environment, write_whole
+from cogito_ray.records.html import chart, environment
 from cogito_ray.records.ranking import figures
 
 PAGE, DATA = "analysis.html", "analysis.json"
@@ -22,7 +23,7 @@ def write(analyses: Sequence[Analysis], folder: Path) -> tuple[Path, Path]:
         raise ValueError(f"an analysis shows one checkpoint or two side by side, got {len(analyses)}")
     folder.mkdir(parents=True, exist_ok=True)
     told = json.dumps([_rounded(asdict(analysis)) for analysis in analyses], allow_nan=False)
-    return write_whole(folder / PAGE, render(analyses)), write_whole(folder / DATA, told + "\n")
+    return atomic_write_text(folder / PAGE, render(analyses)), atomic_write_text(folder / DATA, told + "\n")
 
 
 def render(analyses: Sequence[Analysis]) -> str:

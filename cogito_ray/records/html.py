@@ -1,6 +1,5 @@
-"""What all pages share: templates, figures that need nothing else, files that are whole or not there."""
+"""What all pages share: templates, figures that need nothing else."""
 
-import os
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -25,10 +24,3 @@ def chart(figure: go.Figure | None, name: str) -> Markup:
         return Markup("")
     config = {"responsive": True, "displaylogo": False, "modeBarButtons": [["toImage"]]}  # others reach for the network
     return Markup(figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"chart-{name}", config=config))
-
-
-def write_whole(file: Path, content: str) -> Path:
-    """The file at once, never a part of it."""
-    unfinished = file.parent / f".{file.name}.{os.getpid()}"
-    unfinished.write_text(content, encoding="utf-8")
-    return unfinished.replace(file)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from cogito_ray.files import naming, open_to_append
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.certificate import Certificate
@@ -254,7 +255,7 @@ class Ledger:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = open_to_append(self.path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as held:
@@ -280,9 +281,10 @@ class Ledger:
         self.close()
 
     def _write(self, line: bytes) -> None:
-        while line:
-            line = line[os.write(self._file, line) :]
-        os.fsync(self._file)
+        with naming(self.path):
+            while line:
+                line = line[os.write(self._file, line) :]
+            os.fsync(self._file)
 
     def _end_torn_line(self) -> None:
         size = os.fstat(self._file).st_size

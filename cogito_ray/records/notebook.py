@@ -4,7 +4,6 @@ What was asked, what came out, what it cost, and which other entries its numbers
 """
 
 import math
-import os
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cogito_ray.files import atomic_write_text
 from cogito_ray.records.ledger import NAME, LedgerFault
 from cogito_ray.records.ranking import Ranking, rank
 from cogito_ray.records.record import Record, Trial, read
@@ -38,11 +38,7 @@ class Entry:
 
 def write(storage: Path | str) -> Path:
     """Make `<storage>/notebook.md` anew."""
-    storage = Path(storage)
-    page = storage / FILE
-    unfinished = storage / f".{FILE}.{os.getpid()}"
-    unfinished.write_text(render(storage), encoding="utf-8")
-    return unfinished.replace(page)
+    return atomic_write_text(Path(storage) / FILE, render(Path(storage)))
 
 
 def render(storage: Path) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from cogito_ray.files import atomic_write_text
 from cogito_ray.records.charts import curves, front, importance_bars, parallel
 from cogito_ray.records.evaluations import scored
-from cogito_ray.records.html import chart, environment, write_whole
+from cogito_ray.records.html import chart, environment
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME, Status
 from cogito_ray.records.ranking import Ranking, Row, figures, rank
@@ -25,7 +26,7 @@ FILE = "report.html"
 def write(folder: Path | str) -> Path:
     """Make `<folder>/report.html` from `<folder>/ledger.jsonl`. Raises LedgerFault, or OSError if there is none."""
     folder = Path(folder)
-    return write_whole(folder / FILE, render(read(folder / NAME), folder))
+    return atomic_write_text(folder / FILE, render(read(folder / NAME), folder))
 
 
 def render(record: Record, folder: Path) -> str:

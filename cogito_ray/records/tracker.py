@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cogito_ray.files import atomic_write_text
 from cogito_ray.records.ledger import NAME, Status
 from cogito_ray.records.record import Record, Trial, read
 
@@ -28,7 +29,7 @@ def publish(folder: Path, project: str) -> Record:
         if (due := len(trial.reports) + (trial.end is not None)) > known.get(trial.id, 0):
             _send(record, trial, folder, project, after=known.get(trial.id, 0))
             known[trial.id] = due
-            note.write_text(json.dumps(sent, indent=1))
+            atomic_write_text(note, json.dumps(sent, indent=1))
     return record
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from cogito_ray.files import atomic_write_text
 from cogito_ray.records.record import Record
 from cogito_ray.records.spending import spent
 from cogito_ray.runtime.pruner import Pruner
@@ -53,7 +54,7 @@ class Treasurer(Callback):
             self.gone = gone
             self._end()
             self._leave.parent.mkdir(parents=True, exist_ok=True)
-            self._leave.write_text(gone)
+            atomic_write_text(self._leave, gone)
 
     def _settle(self, trial: Trial) -> None:
         """What a trial that runs no longer has spent is spent."""

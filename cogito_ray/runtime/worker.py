@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cogito_ray.evaluation.rung import scores_of
+from cogito_ray.files import open_to_append
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.data import StreamReader, TextReader
 from cogito_ray.text.collocations import with_collocations
@@ -101,7 +102,7 @@ def stalls(folder: Path) -> list[str]:
 
 def _last_words(path: Path, said: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with open(open_to_append(path), "a") as file:
         file.write(said + "\n")
 
 

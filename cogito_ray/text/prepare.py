@@ -1,6 +1,5 @@
 """What is prepared, in which order, and what is reused; who runs the tasks is the caller's business (see runtime)."""
 
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from cogito_ray.files import atomic_write
 from cogito_ray.spec import digest
 from cogito_ray.text.build import EXAMPLES, Recipe, build_part, sample
 from cogito_ray.text.corpus import Corpus, shard_folder, tokenizer_folder, write_index
@@ -185,9 +185,8 @@ def _finish(recipe: Recipe, identity: dict[str, object], built: Sequence[tuple[C
     """Writes the counts, then the manifest, then the note that all shards were seen whole."""
     records = [record for record, _ in built]
     counts_file = recipe.folder / COUNTS
-    with (draft := counts_file.with_suffix(f".{os.getpid()}.draft")).open("wb") as stream:
+    with atomic_write(counts_file) as stream:
         np.save(stream, np.sum([counts for _, counts in built], axis=0))  # (2, V)
-    draft.rename(counts_file)
     manifest = Manifest(
         documents={side: sum(record.documents[side] for record in records) for side in SIDES},
         tokens={side: sum(record.tokens[side] for record in records) for side in SIDES},

@@ -4,7 +4,6 @@ Preparation left behind how the text is cut into parts and how many rows each ho
 by tokenising the parts of one window per source, and who tokenises them, and how many at a time, changes nothing.
 """
 
-import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cogito_ray.files import atomic_write
 from cogito_ray.text.build import Recipe, train_rows
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.document import Part
@@ -111,10 +111,8 @@ def regrouped(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
 def write_cut(recipe: Recipe, parts: Sequence[Part]) -> None:
     """How the text is cut and packed, for those who read it again."""
     recipe.folder.mkdir(parents=True, exist_ok=True)
-    file = recipe.folder / PARTS
-    draft = file.with_suffix(f".{os.getpid()}.draft")
-    draft.write_bytes(pickle.dumps((recipe, list(parts))))
-    draft.rename(file)
+    with atomic_write(recipe.folder / PARTS) as stream:
+        stream.write(pickle.dumps((recipe, list(parts))))
 
 
 def _read_cut(folder: Path, tokenizer: Path) -> tuple[Recipe, Sequence[Part]]:

@@ -7,7 +7,6 @@ gives (R, N) without copying. `manifest.json`, written last, names every shard w
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from cogito_ray.files import atomic_write, atomic_write_text
 from cogito_ray.text.pack import Ids
 from cogito_ray.text.plan import Indices
 
@@ -108,23 +108,23 @@ def write_shard(file: Path, rows: Ids) -> Shard:
         pa.binary(width), count, [None, pa.py_buffer(np.ascontiguousarray(rows))]
     )
     schema = pa.schema([pa.field("ids", pa.binary(width), nullable=False)])
-    draft = file.with_suffix(f".{os.getpid()}.draft")
-    pq.write_table(
-        pa.table([values], schema=schema),
-        draft,
-        row_group_size=count,
-        write_batch_size=count,
-        data_page_size=ONE_PAGE,
-        max_rows_per_page=ONE_PAGE,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=False,
-        store_schema=False,
-    )
-    shard = Shard(file=file.name, rows=count, size=draft.stat().st_size, sha256=file_sha256(draft))
-    map_shard(draft, rows.shape[1], rows.dtype)
-    draft.rename(file)
-    return shard
+    with atomic_write(file) as stream:
+        pq.write_table(
+            pa.table([values], schema=schema),
+            stream,
+            row_group_size=count,
+            write_batch_size=count,
+            data_page_size=ONE_PAGE,
+            max_rows_per_page=ONE_PAGE,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=False,
+        )
+        stream.flush()
+        draft = Path(stream.name)
+        map_shard(draft, rows.shape[1], rows.dtype)
+        return Shard(file=file.name, rows=count, size=draft.stat().st_size, sha256=file_sha256(draft))
 
 
 def map_shard(file: Path, length: int, dtype: np.dtype[np.unsignedinteger]) -> Ids:
@@ -243,7 +243,4 @@ class Verified:
 
 
 def write_json(file: Path, content: object) -> None:
-    """Readers see the old file or the new one, never half of one."""
-    draft = file.with_suffix(f".{os.getpid()}.draft")
-    draft.write_text(json.dumps(content, indent=1))
-    draft.rename(file)
+    atomic_write_text(file, json.dumps(content, indent=1))

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from cogito_ray.files import atomic_write_text
 from cogito_ray.spec import Spec
 from cogito_ray.text.shards import write_json
 from cogito_ray.text.vocabulary import Vocabulary
@@ -53,7 +54,7 @@ class TextTokenizer:
     def save(self, folder: Path) -> None:
         """Writes tokenizer.json, and vocabulary.json last."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(str(folder / FILE))
+        atomic_write_text(folder / FILE, self.tokenizer.to_str(pretty=True))
         write_json(folder / FACTS, self._facts())
 
     def _facts(self) -> dict[str, int | tuple[int, ...]]:

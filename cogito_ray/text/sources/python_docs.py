@@ -4,7 +4,6 @@ Source files are read, never imported. A document is what one file, topic or pac
 """
 
 import importlib.metadata
-import os
 import platform
 import re
 import sysconfig
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import PositiveFloat
 
+from cogito_ray.files import atomic_write
 from cogito_ray.spec import Spec, digest
 from cogito_ray.text.document import LARGEST_PART, Part, parts_of
 from cogito_ray.text.sources.files import parquet_pieces
@@ -58,9 +58,8 @@ class PythonDocsSpec(Spec):
         """Writes the documents to one Parquet file under `scratch`; takes seconds."""
         scratch.mkdir(parents=True, exist_ok=True)
         documents = pa.table({"text": list(_documents(GATHER[self.part]()))})
-        draft = self._file(scratch).with_suffix(f".{os.getpid()}.draft")
-        pq.write_table(documents, draft, row_group_size=ROW_GROUP)
-        draft.rename(self._file(scratch))
+        with atomic_write(self._file(scratch)) as stream:
+            pq.write_table(documents, stream, row_group_size=ROW_GROUP)
 
     def parts(self, scratch: Path, largest: int = LARGEST_PART) -> list[Part]:
         """How independent tasks share the gathered documents."""
