@@ -16,6 +16,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "analysis": set(),
     "text": {"spec", "files"},
     "text.vocabulary": set(),
+    "text.digests": {"spec"},
     "nn": {"spec", "text.vocabulary"},
     "objectives": {"spec", "text.vocabulary"},
     "losses": MODEL,
@@ -29,15 +30,16 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.guards": {"spec", "training.schedule"},
     "training.retention": {"spec"},
     "training.upload": set(),
-    "training.checkpoint": {f"training.{part}" for part in ("guards", "retention", "rows", "upload")},
+    "training.checkpoint": {"text.digests"}
+    | {f"training.{part}" for part in ("guards", "retention", "rows", "upload")},
     "training.start_from": {"spec", "nn", "training.checkpoint"},
     "run": MODEL
     | {"evaluation.labelled_spec", "evaluation.words", "text.spec"}
     | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "retention", "start_from")},
     "evaluation": MODEL | {"run", "text", "analysis"},
-    "training": MODEL | {"run", "evaluation", "analysis"},
+    "training": MODEL | {"run", "evaluation", "analysis", "text.digests"},
     "sweeps": {"spec", "run", "text.spec"},
-    "records": {"spec", "files", "run", "sweeps", "analysis"},
+    "records": {"spec", "files", "run", "sweeps", "analysis", "text.digests"},
     "runtime": MODEL | {"files", "run", "text", "analysis", "evaluation", "training", "sweeps", "records"},
     "commands.screen": {"records", "sweeps", "evaluation"},
     "commands": MODEL | {"files", "run", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"},

@@ -18,6 +18,7 @@ from cogito_ray.spec import Spec
 from cogito_ray.sweeps.certificate import Certificate
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.paths import Tree
+from cogito_ray.text.digests import DataDigests
 
 NAME = "ledger.jsonl"
 """The ledger's file in a sweep's folder."""
@@ -34,6 +35,8 @@ class SweepOpened(Spec):
     sweep: str
     """Digest of the SweepSpec."""
     provenance: Provenance
+    data: dict[str, DataDigests] = {}
+    """Of every corpus that trials read, by its `corpus_key`."""
 
 
 class TrialStarted(Spec):
@@ -50,6 +53,8 @@ class TrialStarted(Spec):
     """The RunSpec."""
     replicates: str | None = None
     """The trial that is run again here with another seed, to see how far its values move."""
+    data: DataDigests | None = None
+    """What it reads; None in a ledger that does not say."""
 
 
 class Reported(Spec):

@@ -29,6 +29,7 @@ from cogito_ray.records.ledger import (
 from cogito_ray.sweeps.domains import Domain, Sample
 from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.paths import Tree, get
+from cogito_ray.text.digests import DataDigests
 
 _SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
 _GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(tuple[GoalSpec, ...])
@@ -46,6 +47,8 @@ class Trial:
     started: float
     replicates: str | None = None
     """The trial of which this is a further run."""
+    data: DataDigests | None = None
+    """What it read; None in a record that does not say."""
     reports: dict[int, Reported] = field(default_factory=dict)
     end: TrialEnded | None = None
     left: TrialLeft | None = None
@@ -168,6 +171,11 @@ class Record:
         return self.openings[-1]
 
     @property
+    def data(self) -> dict[str, DataDigests]:
+        """What was read of every corpus, by its `corpus_key`."""
+        return {key: read for opening in self.openings for key, read in opening.data.items()}
+
+    @property
     def goals(self) -> tuple[GoalSpec, ...]:
         """What the sweep ranks by."""
         return _GOALS.validate_python(self.opened.spec.get("goals"))
@@ -226,7 +234,7 @@ def _start(record: Record, event: TrialStarted) -> None:
     """A trial that starts again goes on where it was: its reports stay, its end is open."""
     trial = record.known(event.trial)
     if trial is None:
-        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at, event.replicates)
+        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.data)
         (record.trials if event.replicates is None else record.replicates)[event.trial] = trial
     trial.began, trial.earlier = event.at, trial.seconds
     trial.end = trial.left = None

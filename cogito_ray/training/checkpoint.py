@@ -25,6 +25,7 @@ from safetensors.torch import save as packed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.training.guards import Seen
 from cogito_ray.training.retention import CheckpointsSpec, Standing, kept
 from cogito_ray.training.rows import NONE_READ
@@ -52,6 +53,21 @@ class State:
     """Names the rows read so far (see `training.rows`)."""
     origin: str = ""
     """Names the weights it started from (see `training.start_from`); empty where all were random."""
+    data: DataDigests | None = None
+    """What it reads; None for rows of no prepared corpus."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What the state.json of a checkpoint says."""
+        told = json.loads((folder / STATE).read_text())
+        return cls(
+            step=int(told["step"]),
+            rollbacks=int(told["rollbacks"]),
+            seen=tuple(Seen(**report) for report in told["seen"]),
+            rows=str(told["rows"]),
+            origin=str(told["origin"]),
+            data=DataDigests(**data) if (data := told.get("data")) else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -85,12 +101,9 @@ class Snapshot:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """What a checkpoint holds, weights under all their names."""
-        state = json.loads((folder / STATE).read_text())
-        seen = tuple(Seen(**report) for report in state["seen"])
         weights = named_weights(folder / WEIGHTS)
         optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
-        stood = State(int(state["step"]), int(state["rollbacks"]), seen, str(state["rows"]), str(state["origin"]))
-        return cls(stood, weights, {}, optimizer)
+        return cls(State.read(folder), weights, {}, optimizer)
 
     def load(self, module: nn.Module, optimizer: Optimizer) -> None:
         """Into a module and an optimizer that have exactly these weights."""

@@ -15,6 +15,7 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold
 from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.text.digests import DataDigests
 
 NATS = "eval/reconstruction_nats"
 SPEC = {"goals": [{"metric": NATS, "mode": "min"}], "space": {"model.width": {"choice": [8, 16]}}}
@@ -44,6 +45,13 @@ def test_a_trial_has_its_curve_and_its_last_value():
     assert trial.last(NATS) == 4.5
     assert (trial.status, trial.step, trial.steps, trial.seconds) == ("completed", 100, 100, 100.0)
     assert (record.goals, list(record.axes)) == ((GoalSpec(metric=NATS, mode="min"),), ["model.width"])
+
+
+def test_data_of_trials_and_corpora_are_named_however_often_a_sweep_is_taken_up_again():
+    read = DataDigests("t", {"docs": "r"})
+    opened = OPENED.model_copy(update={"data": {"corpus": read}})
+    record = fold([opened, started("a").model_copy(update={"data": read}), OPENED])
+    assert (record.data, record.trials["a"].data) == ({"corpus": read}, read)
 
 
 def test_a_trial_taken_up_again_is_one_trial_with_each_step_once():

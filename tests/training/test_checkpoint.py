@@ -1,10 +1,12 @@
 import resource
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, Snapshot, State, bytes_of, verify
 from cogito_ray.training.guards import Seen
 from cogito_ray.training.retention import BestSpec, CheckpointsSpec
@@ -30,6 +32,7 @@ def checkpoints(tmp_path):
 def test_resuming_restores_weights_optimizer_and_state_exactly(checkpoints):
     module, optimizer = trained(steps=3)
     state = State(3, rollbacks=1, seen=(Seen(2, {"loss/total": 0.1}), Seen(3, {"loss/total": 1 / 3})), rows="1f" * 16)
+    state = replace(state, data=DataDigests("0a" * 6, {"docs": "1b" * 6}))
     checkpoints.save(state, module, optimizer)
     other, other_optimizer = trained(steps=0, seed=1)
     assert checkpoints.resume(other, other_optimizer) == state
