@@ -1,10 +1,9 @@
 """The truth about a sweep: one JSON line per event, appended and on disk before anyone acts on it, never rewritten.
 
-A process killed in the middle of a line leaves a torn one; opening the ledger again ends that line and says so in the
+A process killed in the middle of a line leaves a torn one; whoever appends next ends that line first and says so in the
 next. Readers pass over a torn line only there: anywhere else it is damage, and an error.
 """
 
-import fcntl
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cogito_ray.files import naming, open_to_append
+from cogito_ray.records.locks import hold
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.certificate import Certificate
@@ -22,6 +22,8 @@ from cogito_ray.text.digests import DataDigests
 
 NAME = "ledger.jsonl"
 """The ledger's file in a sweep's folder."""
+PATIENCE_S = 300.0
+"""For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
 
 
 class SweepOpened(Spec):
@@ -251,27 +253,25 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class LedgerFault(ValueError):
-    """A ledger that cannot be read, or that another process is writing."""
+    """A ledger that cannot be read."""
 
 
 class Ledger:
-    """The one writer of a ledger's file; a second one is refused while it lives."""
+    """Appends to a ledger's file, as other processes may do meanwhile: every event is written under a lock of its own.
+
+    That a run or sweep has one driver is not settled here.
+    """
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open_to_append(self.path)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
-            os.close(self._file)
-            raise LedgerFault(f"{self.path}: another process is writing it; wait for that sweep, or end it") from held
-        self._end_torn_line()
+        self._append(b"")
         _sync_folder(self.path.parent)
 
     def append(self, event: Event) -> None:
         """Write one event; it is on disk when this returns."""
-        self._write(event.model_dump_json().encode() + b"\n")
+        self._append(event.model_dump_json().encode() + b"\n")
 
     def events(self) -> list[Event]:
         return events(self.path)
@@ -285,16 +285,18 @@ class Ledger:
     def __exit__(self, *reason: object) -> None:
         self.close()
 
-    def _write(self, line: bytes) -> None:
-        with naming(self.path):
+    def _append(self, line: bytes) -> None:
+        """After the end of a torn line, whoever left it."""
+        with naming(self.path), hold(self.path, patience_s=PATIENCE_S):
+            if self._is_torn():
+                line = b"\n" + TornLine().model_dump_json().encode() + b"\n" + line
             while line:
                 line = line[os.write(self._file, line) :]
             os.fsync(self._file)
 
-    def _end_torn_line(self) -> None:
+    def _is_torn(self) -> bool:
         size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            self._write(b"\n" + TornLine().model_dump_json().encode() + b"\n")
+        return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
 
 def events(path: Path | str) -> list[Event]:

@@ -6,7 +6,6 @@ What a ledger already tells is never computed again, so an interrupted command g
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -104,13 +103,12 @@ def answers_to(units: Sequence[Unit], listener: Callable[[Progress], None] = lam
     left = [unit for unit in units if unit.key not in known]
     faults = []
     if left:
-        with ExitStack() as stack:
-            ledgers = {path: stack.enter_context(Ledger(path)) for path in {unit.checkpoint.ledger for unit in left}}
-            stack.enter_context(cluster())
+        with cluster():
             for number, (unit, answer) in enumerate(_asked(left), start=1):
                 fault = answer if isinstance(answer, str) else None
                 if isinstance(answer, Evaluated):
-                    ledgers[unit.checkpoint.ledger].append(answer)
+                    with Ledger(unit.checkpoint.ledger) as ledger:
+                        ledger.append(answer)
                     known[unit.key] = answer
                 else:
                     faults.append(f"{unit}: {fault}")

@@ -1,13 +1,17 @@
 """The folder of one sweep or one run: what was done there, and whether it is still the same one."""
 
+import os
 import socket
 import time
-from collections.abc import Iterable
+from _thread import interrupt_main
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cogito_ray.evaluation.zero_shot import read_stsb
 from cogito_ray.records.ledger import COMPLETE, NAME, SweepClosed, SweepOpened
+from cogito_ray.records.locks import Busy, hold
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
@@ -15,6 +19,9 @@ from cogito_ray.spec import digest
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.paths import Tree
 from cogito_ray.text.spec import DataSpec
+
+DRIVER = "driver.lock"
+"""File of a sweep or run that its driver locks, and in which it says who it is."""
 
 
 class OtherSettings(ValueError):
@@ -51,6 +58,21 @@ class Home:
             )
         return record
 
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """Be the only driver of what is done here. Raises Busy, with who it is, while there is another one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / DRIVER
+        with ExitStack() as held:
+            try:
+                held.enter_context(hold(lock, lost=interrupt_main))
+            except Busy as busy:
+                raise Busy(
+                    f"{self.folder} has a driver already ({_said(lock)}); wait until it ends, or end it"
+                ) from busy
+            _say(lock, f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            yield
+
     def _may_change(self, place: str) -> bool:
         return any(f"{place}.".startswith(f"{path}.") for path in self.elastic)
 
@@ -58,6 +80,17 @@ class Home:
         """The event that starts, or takes up again, what is to be done here."""
         provenance = collect(host=socket.gethostname())
         return SweepOpened(at=time.time(), spec=self.spec, sweep=digest(self.spec), provenance=provenance)
+
+
+def _say(lock: Path, who: str) -> None:
+    """Into the file itself, for the lock is its inode's; never through a link that somebody put there."""
+    file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(file, "w") as opened:
+        opened.write(who + "\n")
+
+
+def _said(lock: Path) -> str:
+    return (lock.read_text(errors="replace").strip() if lock.exists() else "") or f"it holds {lock}"
 
 
 def closing(cause: str = COMPLETE) -> SweepClosed:

@@ -9,11 +9,12 @@ from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from cogito_ray.records.ledger import Ledger, Reported, Status, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import COMPLETE, Ledger, Reported, Status, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.beside import PLACE, Beside, ask_rest, panel_of
 from cogito_ray.runtime.cluster import cluster, concurrency
+from cogito_ray.runtime.evaluate import Panel
 from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.outcome import metrics_of
@@ -47,29 +48,38 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     panel = panel_of(run)
     if before is None:
         refuse_torn([run])
+    with home.driving(), cluster(dashboard=True):
+        return _trained(Job(run, storage, home.folder), home, panel, listener)
+
+
+def _trained(job: Job, home: Home, panel: Panel | None, listener: Listener) -> Record:
+    """As its only driver. What was done so far is read again: another driver may just have ended."""
+    run, before = job.run, home.recorded()
+    if before is not None and before.is_complete:
+        return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
-    with cluster(dashboard=True):
-        concurrency([run], asked=1)
-        prepare(run.data, storage, listener)
-        if before is None:
-            refuse_misfits([run], storage)
-        with Ledger(home.ledger) as ledger:
-            ledger.append(home.opening())
-            spec = run.model_dump(mode="json")
-            ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
-        beside = Beside(run, home.ledger, panel) if panel else None
-        try:
-            failure = _fit(Job(run, storage, home.folder), home, _Teller(run, home.ledger, done, beside))
-        except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
-            with Ledger(home.ledger) as ledger:
-                ledger.append(closing("interrupted"))
-            return read(home.ledger)
-        _end(home, run, failure)
-        if panel and not failure:
-            ask_rest(run, home.ledger, panel)
-    if not failure:
-        with Ledger(home.ledger) as ledger:
-            ledger.append(closing())
+    concurrency([run], asked=1)
+    prepare(run.data, job.storage, listener)
+    if before is None:
+        refuse_misfits([run], job.storage)
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+        spec = run.model_dump(mode="json")
+        ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
+    beside = Beside(run, home.ledger, panel) if panel else None
+    try:
+        failure = _fit(job, home, _Teller(run, home.ledger, done, beside))
+    except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
+        return _closed(home, "interrupted")
+    _end(home, run, failure)
+    if panel and not failure:
+        ask_rest(run, home.ledger, panel)
+    return read(home.ledger) if failure else _closed(home, COMPLETE)
+
+
+def _closed(home: Home, cause: str) -> Record:
+    with Ledger(home.ledger) as ledger:
+        ledger.append(closing(cause))
     return read(home.ledger)
 
 

@@ -30,13 +30,15 @@ def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None
     """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became."""
     storage = storage.absolute()
     home = home_of(sweep, storage)
-    for due in planned(sweep, storage):
-        told = read(home.ledger).promoted.get(due.run.digest())
-        if told is None or not told.complete:
-            _train(due, sweep, storage, listener)
-    for goal, found in certificates(read(home.ledger)).items():
-        with Ledger(home.ledger) as ledger:
-            ledger.append(PromotionCertified.of(goal, found))
+    planned(sweep, storage)    # refused before its folder is touched
+    with home.driving():
+        for due in planned(sweep, storage):
+            told = read(home.ledger).promoted.get(due.run.digest())
+            if told is None or not told.complete:
+                _train(due, sweep, storage, listener)
+        for goal, found in certificates(read(home.ledger)).items():
+            with Ledger(home.ledger) as ledger:
+                ledger.append(PromotionCertified.of(goal, found))
     return read(home.ledger)
 
 

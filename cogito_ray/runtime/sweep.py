@@ -56,6 +56,18 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     refuse_missing(sweep.corpora(), runs)
     if before is None:
         refuse_torn(runs)
+    with home.driving():
+        record = _driven(sweep, home, listener)
+    shutil.rmtree(home.folder / TUNE, ignore_errors=True)
+    return record
+
+
+def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
+    """As its only driver. What was done so far is read again: another driver may just have ended."""
+    storage, before = home.folder.parent, home.recorded()
+    if before is not None and before.is_complete and not _asks_more(sweep, before):
+        return before
+    runs = [sweep.trial(corner) for corner in sweep.corners()]
     with Ledger(home.ledger) as ledger:
         if before is not None and (gone := sweep.budget.gone(spent(before))):
             ledger.append(home.opening())
@@ -75,7 +87,6 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
             ledger.append(closing(cause))
             if held := left_behind():
                 raise RuntimeError(f"the sweep is over, but Ray still holds {', '.join(held)}; `ray stop` frees it")
-    shutil.rmtree(home.folder / TUNE, ignore_errors=True)
     return read(home.ledger)
 
 

@@ -15,8 +15,9 @@ from cogito_ray.cli import main
 from cogito_ray.evaluation.labelled import protocols_of, questions
 from cogito_ray.evaluation.tasks import tasks_of
 from cogito_ray.evaluation.trained import Checkpoint, Trained, newest_of_each
-from cogito_ray.records.ledger import Evaluated, Ledger, LedgerFault, events
+from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
 from cogito_ray.runtime import evaluate as at_scale
+from cogito_ray.runtime.home import Home
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 QUICK = "{epochs: 1, rows: 20}"
@@ -154,8 +155,17 @@ def test_a_missing_file_or_an_unfit_head_ends_the_command_before_anything_is_com
     assert evaluated(storage) == []
 
 
-def test_a_ledger_that_a_sweep_is_writing_is_left_alone(storage, evaluate):
+def test_a_sweep_may_be_asked_while_its_driver_lives_and_writes(storage):
     found = [Checkpoint.at(folder) for folder in newest_of_each(storage / "sweep")]
     asked = questions(tasks_of(["sick-entailment"]), protocols_of(["probe"]))
-    with Ledger(storage / "sweep" / "ledger.jsonl"), pytest.raises(LedgerFault, match="another process is writing it"):
-        at_scale.evaluate(found, asked, storage / "labelled")
+    trial = found[0].run.digest()
+    home = Home(storage / "sweep", {})
+    with home.driving(), Ledger(home.ledger) as ledger:
+        driver = iter(range(100))
+        at_scale.evaluate(
+            found,
+            asked,
+            storage / "labelled",
+            lambda _: ledger.append(Noted(trial=trial, step=next(driver), note="went on")),
+        )
+    assert len(evaluated(storage)) == next(driver) == 2

@@ -1,5 +1,6 @@
 """The ledger: nothing that was appended is lost, a torn line is passed over, damage is not."""
 
+import errno
 import math
 import os
 import signal
@@ -107,10 +108,52 @@ def test_a_line_that_the_system_takes_in_pieces_is_written_whole(tmp_path, monke
     assert events(tmp_path / "ledger.jsonl") == [OPENED]
 
 
-def test_a_second_writer_is_refused(tmp_path):
-    with Ledger(tmp_path / "ledger.jsonl"), pytest.raises(LedgerFault, match="another process is writing it"):
-        Ledger(tmp_path / "ledger.jsonl")
-    Ledger(tmp_path / "ledger.jsonl").close()
+def test_writers_side_by_side_lose_nothing_of_each_other(tmp_path):
+    code = (
+        "import sys; from cogito_ray.records.ledger import Ledger, SweepClosed\n"
+        "with Ledger(sys.argv[1]) as ledger:\n"
+        "    for n in range(50): ledger.append(SweepClosed(at=n, cause='x' * 9000))"
+    )
+    path, mine = tmp_path / "ledger.jsonl", 0
+    with Ledger(path) as ledger:
+        ledger.append(OPENED)
+        other = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        while other.poll() is None:
+            ledger.append(STARTED)
+            mine += 1
+            assert events(path)[0] == OPENED    # whatever is half written just now
+    told = events(path)
+    assert [event.at for event in told if isinstance(event, SweepClosed)] == list(range(50))
+    assert (told.count(STARTED), len(told)) == (mine, mine + 51)
+
+
+def test_a_line_that_another_writer_left_torn_does_not_damage_the_next_one(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append(OPENED)
+        with path.open("ab") as other:
+            other.write(REPORTED.model_dump_json().encode()[:30])
+        ledger.append(STARTED)
+        ledger.append(ENDED)
+    assert events(path) == [OPENED, TornLine(), STARTED, ENDED]
+
+
+def test_an_event_for_which_there_was_no_room_does_not_damage_the_next_one(tmp_path, monkeypatch):
+    path, write = tmp_path / "ledger.jsonl", os.write
+
+    def full(file, line):
+        if len(line) < 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, line[:20])
+
+    with Ledger(path) as ledger:
+        ledger.append(OPENED)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", full)
+            with pytest.raises(OSError, match="No space left"):
+                ledger.append(STARTED)
+        ledger.append(ENDED)
+    assert events(path) == [OPENED, TornLine(), ENDED]
 
 
 def test_a_killed_writer_loses_nothing_it_had_appended(tmp_path):

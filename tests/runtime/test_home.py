@@ -1,11 +1,18 @@
 """The folder of a sweep: still the same one or refused, and all that is missing is found before anything is spent."""
 
+import os
+
 import pytest
 from corpora import tiny_run
 
-from cogito_ray.records.ledger import NAME, Ledger
+from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialStarted
+from cogito_ray.records.locks import Busy
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.home import Home, OtherSettings, refuse_missing
+from cogito_ray.runtime import pretrain
+from cogito_ray.runtime.home import Home, OtherSettings, closing, refuse_missing
+from cogito_ray.runtime.promote import promote
+from cogito_ray.runtime.sweep import home_of as home_of_sweep
+from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 
 GOALS = [{"metric": "eval/reconstruction_nats", "mode": "min"}]
@@ -64,3 +71,35 @@ def test_all_that_runs_lack_is_told_at_once_and_once(tmp_path):
     data, stsb = str(refused.value).splitlines()
     assert data.startswith("data.sources.first.path: ")
     assert stsb.startswith(f"evaluation.stsb: {tmp_path / 'stsb' / 'validation.parquet'} is missing")
+
+
+def test_a_second_driver_is_refused_with_the_name_of_the_first_and_others_may_write_meanwhile(home_of):
+    home = home_of()
+    with home.driving():
+        with pytest.raises(Busy, match=rf"tiny has a driver already \(process {os.getpid()} on "), home.driving():
+            pass
+        with Ledger(home.ledger) as ledger:
+            ledger.append(home.opening())
+    with home.driving():
+        pass
+
+
+def test_train_sweep_and_promote_are_refused_while_another_one_drives(tmp_path):
+    tree = tiny_run(tmp_path)
+    run = RunSpec.model_validate(tree)
+    with pretrain.home_of(run, "alone", tmp_path).driving(), pytest.raises(Busy, match="alone has a driver already"):
+        pretrain.pretrain(run, "alone", tmp_path)
+    named = {"name": "tiny", "run": tree, "space": {"seed": {"choice": [0]}}, "goals": GOALS, "budget": {"trials": 1}}
+    spec = SweepSpec.model_validate(named | {"promote": {"with": {"training.steps": 50}}})
+    home = home_of_sweep(spec, tmp_path)
+    with home.driving(), pytest.raises(Busy, match="tiny has a driver already"):
+        run_sweep(spec, tmp_path)
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+        one = {"trial": (done := spec.trial({"seed": 0})).digest()}
+        ledger.append(TrialStarted(at=0.0, number=0, sample={"seed": 0}, spec=done.model_dump(mode="json"), **one))
+        ledger.append(Reported(step=6, seconds=1.0, metrics={GOALS[0]["metric"]: 2.0}, **one))
+        ledger.append(TrialEnded(at=1.0, status="completed", step=6, **one))
+        ledger.append(closing())
+    with home.driving(), pytest.raises(Busy, match="tiny has a driver already"):
+        promote(spec, tmp_path)
