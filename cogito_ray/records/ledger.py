@@ -4,6 +4,7 @@ A process killed in the middle of a line leaves a torn one; whoever appends next
 next. Readers pass over a torn line only there: anywhere else it is damage, and an error.
 """
 
+import json
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +25,8 @@ NAME = "ledger.jsonl"
 """The ledger's file in a sweep's folder."""
 PATIENCE_S = 300.0
 """For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
+FORMAT = 2
+"""Of what is written here: one more whenever there is a new event, or a field that this could not read."""
 
 
 class SweepOpened(Spec):
@@ -39,6 +42,70 @@ class SweepOpened(Spec):
     provenance: Provenance
     data: dict[str, DataDigests] = {}
     """Of every corpus that trials read, by its `corpus_key`."""
+    format: int = 1
+    """Of the ledger from here on: see FORMAT. Version 0.1 did not say."""
+
+
+class EarlierTrial(Spec):
+    """One trial of an earlier sweep, as far as a sampler can learn from it."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    folder: str
+    """Of that sweep."""
+    sample: Sample
+    completed: bool
+    """Or stopped."""
+    metrics: dict[str, float]
+    """The last that were heard of."""
+    curve: tuple[tuple[int, float], ...]
+    """(step, value) of the first goal's metric."""
+
+
+class WarmStarted(Spec):
+    """What the sampler knew before the first proposal, from the sweeps in `search.warm_start` as they were then."""
+
+    event: Literal["warm_started"] = "warm_started"
+    at: float
+    trials: tuple[EarlierTrial, ...]
+
+
+class TrialProposed(Spec):
+    """The search has settled on a further trial. On disk before anybody may start it."""
+
+    event: Literal["trial_proposed"] = "trial_proposed"
+    at: float
+    trial: str
+    """Digest of the RunSpec: the trial's name."""
+    number: int
+    """Order of proposal, from 0."""
+    sample: Sample
+    spec: Tree
+    """The RunSpec; of a copy, with the trial and step at which it branches off."""
+    copy_number: int | None = None
+    """Which copy of a population it is; None for a trial of its own."""
+
+
+class SampleRejected(Spec):
+    """The sampler drew a point that is no run, or one that there is already; it was told so, and draws again."""
+
+    event: Literal["sample_rejected"] = "sample_rejected"
+    at: float
+    sample: Sample
+    cause: str
+
+
+class CellExhausted(Spec):
+    """No run is left that has these values of the crossed axes: the search goes on without them."""
+
+    event: Literal["cell_exhausted"] = "cell_exhausted"
+    at: float
+    cell: Sample
+    """Empty where no axis is crossed: then the whole space is exhausted."""
+    cause: str
+    """What was found instead of a further run."""
+    whole: bool
+    """Has every point there been tried? Not so where a sampler draws numbers that cannot be listed."""
 
 
 class TrialStarted(Spec):
@@ -245,8 +312,9 @@ class TornLine(Spec):
 
 
 Event = Annotated[
-    SweepOpened | TrialStarted | Reported | TrialEnded | TrialLeft | GateJudged | Promoted | PromotionCertified
-    | SweepClosed | Evaluated | Noted | CheckpointsPruned | TornLine,
+    SweepOpened | WarmStarted | TrialProposed | SampleRejected | CellExhausted | TrialStarted | Reported | TrialEnded
+    | TrialLeft | GateJudged | Promoted | PromotionCertified | SweepClosed | Evaluated | Noted | CheckpointsPruned
+    | TornLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -300,17 +368,21 @@ class Ledger:
 
 
 def events(path: Path | str) -> list[Event]:
-    """Every event of a ledger's file, in order. Raises LedgerFault where a line is damaged."""
+    """Every event of a ledger's file, in order. Raises LedgerFault where a line is damaged or of a newer version."""
     found: list[Event] = []
     doubtful: tuple[int, str] | None = None
     for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
         try:
             event = _EVENT.validate_json(line) if line else None
         except ValidationError as error:
+            if _is_newer(line, error):
+                raise _newer(path, number) from error
             doubtful = doubtful or (number, error.errors(include_url=False)[0]["msg"])
             continue
         if event is None:
             continue
+        if isinstance(event, SweepOpened) and event.format > FORMAT:
+            raise _newer(path, number)
         if doubtful and not isinstance(event, TornLine):
             break
         doubtful = None
@@ -318,6 +390,23 @@ def events(path: Path | str) -> list[Event]:
     else:
         return found
     raise LedgerFault(f"{path}: line {doubtful[0]} is damaged ({doubtful[1]}); restore the file or move it away")
+
+
+def _is_newer(line: bytes, error: ValidationError) -> bool:
+    """Is the line whole, but says what only a later version can know?"""
+    kinds = {fault["type"] for fault in error.errors(include_url=False, include_input=False)}
+    if kinds <= {"extra_forbidden", "union_tag_invalid"}:
+        return True
+    told = None if "json_invalid" in kinds else json.loads(line)
+    said = told.get("format") if isinstance(told, dict) else None
+    return isinstance(said, int) and said > FORMAT
+
+
+def _newer(path: Path | str, number: int) -> LedgerFault:
+    return LedgerFault(
+        f"{path}: line {number} was written by a newer version of cogito-ray than this one, which reads ledgers up to "
+        f"format {FORMAT}; upgrade it"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from cogito_ray.records.ledger import (
     COMPLETE,
+    CellExhausted,
     CheckpointsPruned,
     Evaluated,
     Event,
@@ -17,13 +18,16 @@ from cogito_ray.records.ledger import (
     Promoted,
     PromotionCertified,
     Reported,
+    SampleRejected,
     Status,
     SweepClosed,
     SweepOpened,
     TornLine,
     TrialEnded,
     TrialLeft,
+    TrialProposed,
     TrialStarted,
+    WarmStarted,
     events,
 )
 from cogito_ray.sweeps.domains import Domain, Sample
@@ -134,6 +138,10 @@ class Record:
     """Further runs of some of them with other seeds, by name."""
     reports: list[Reported] = field(default_factory=list)
     """Of what the search tried, in the order they came: what an early-stopping policy is fed again to go on."""
+    rejected: list[SampleRejected] = field(default_factory=list)
+    """Points that the sampler drew, and that are no runs or repeat one."""
+    exhausted: list[CellExhausted] = field(default_factory=list)
+    """Parts of the space in which nothing was left to run."""
     gates: list[GateJudged] = field(default_factory=list)
     """Verdicts, one per gate, once the sweep has ended."""
     promoted: dict[str, Promoted] = field(default_factory=dict)
@@ -223,7 +231,11 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 _go_on(record, event)
             case Evaluated():
                 record.evaluations.append(event)
-            case TornLine() | CheckpointsPruned():
+            case SampleRejected():
+                record.rejected.append(event)
+            case CellExhausted():
+                record.exhausted.append(event)
+            case TornLine() | CheckpointsPruned() | WarmStarted() | TrialProposed():
                 pass
     if not record.openings:
         raise LedgerFault(f"{path}: no sweep was opened in it; is it a sweep's ledger?")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cogito_ray.evaluation.zero_shot import read_stsb
-from cogito_ray.records.ledger import COMPLETE, NAME, SweepClosed, SweepOpened
+from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, SweepClosed, SweepOpened
 from cogito_ray.records.locks import Busy, hold
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, read
@@ -79,7 +79,9 @@ class Home:
     def opening(self) -> SweepOpened:
         """The event that starts, or takes up again, what is to be done here."""
         provenance = collect(host=socket.gethostname())
-        return SweepOpened(at=time.time(), spec=self.spec, sweep=digest(self.spec), provenance=provenance)
+        return SweepOpened(
+            at=time.time(), spec=self.spec, sweep=digest(self.spec), provenance=provenance, format=FORMAT
+        )
 
 
 def _say(lock: Path, who: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from cogito_ray.records.ledger import (
+    FORMAT,
     Ledger,
     LedgerFault,
     Reported,
@@ -89,6 +90,24 @@ def test_damage_in_the_middle_is_named_and_not_passed_over(tmp_path):
     lines[2] = lines[2][:20] + lines[2][25:]
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(LedgerFault, match=r"ledger\.jsonl: line 3 is damaged"):
+        events(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event":"trial_teleported","at":3.0}',
+        REPORTED.model_dump_json()[:-1] + ',"colour":"red"}',
+        OPENED.model_copy(update={"format": FORMAT + 1}).model_dump_json(),
+        OPENED.model_dump_json()[:-1].replace('"format":1', f'"format":{FORMAT + 1},"at":"noon"') + "}",
+    ],
+    ids=["event", "field", "format", "format and another type"],
+)
+def test_what_a_newer_version_wrote_is_not_called_damage(tmp_path, line):
+    path = tmp_path / "ledger.jsonl"
+    opened, started, ended = (event.model_dump_json() for event in (OPENED, STARTED, ENDED))
+    path.write_text("\n".join([opened, started, line, ended]) + "\n")
+    with pytest.raises(LedgerFault, match=r"line 3 was written by a newer version .* upgrade"):
         events(path)
 
 
