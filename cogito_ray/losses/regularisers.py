@@ -6,11 +6,12 @@ every layer (their mean). Cosines and distances are between the concepts of one 
 
 from typing import Annotated, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from cogito_ray.losses.tree import spanning_edges
+from cogito_ray.losses.tree import spanning_tree
 from cogito_ray.spec import Spec
 
 Layers = Literal["last", "every"]
@@ -119,8 +120,10 @@ class NearestNeighbourSpec(Spec):
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
-        gaps = _off_diagonal(_distances(concepts))                              # (B, C * (C - 1))
-        return -gaps.reshape(len(gaps), concepts.shape[1], -1).amin(dim=-1).mean()
+        unit = F.normalize(concepts, dim=-1)
+        itself = torch.eye(concepts.shape[1], dtype=torch.bool, device=concepts.device)
+        nearest = _squared_distances(unit).masked_fill(itself, torch.inf).argmin(dim=-1)            # (B, C)
+        return -(unit - _picked(unit, nearest)).norm(dim=-1).mean()
 
 
 class MstSpec(Spec):
@@ -132,7 +135,9 @@ class MstSpec(Spec):
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
-        return -spanning_edges(_distances(concepts)).mean()
+        unit = F.normalize(concepts, dim=-1)
+        source, target = spanning_tree(_squared_distances(unit))                        # (B, C - 1) each
+        return -(_picked(unit, source) - _picked(unit, target)).norm(dim=-1).mean()
 
 
 RegulariserSpec = Annotated[
@@ -155,10 +160,21 @@ def _cosines(concepts: Tensor) -> Tensor:
     return unit @ unit.mT
 
 
-def _distances(concepts: Tensor) -> Tensor:
-    """(B, C, D) -> (B, C, C), between concepts scaled to length 1."""
-    squares = 2 - 2 * _cosines(concepts)
-    return squares.clamp_min(1e-12).sqrt()                                      # sqrt has no slope at 0
+@torch.no_grad()
+def _squared_distances(unit: Tensor) -> Tensor:
+    """unit (B, C, D) -> (B, C, C), taken in float64: which concepts are neighbours. No gradient; the few distances that
+    are asked for are taken anew, from differences.
+
+    Both matter where concepts collapse: 2 - 2 cosine in float32 cannot tell apart what is nearer than about 3e-4.
+    """
+    rows = unit.double()
+    squares = rows.square().sum(dim=-1)                                         # (B, C), 1 but for rounding
+    return (squares[:, :, None] + squares[:, None] - 2 * rows @ rows.mT).clamp_min(0.0).float()
+
+
+def _picked(unit: Tensor, index: Tensor) -> Tensor:
+    """unit (B, C, D), index (B, n) -> (B, n, D)."""
+    return unit.gather(1, index[..., None].expand(-1, -1, unit.shape[-1]))
 
 
 def _kernel(concepts: Tensor, sharpness: float) -> Tensor:

@@ -4,18 +4,11 @@ import torch
 from torch import Tensor
 
 
-def spanning_edges(gaps: Tensor) -> Tensor:
-    """gaps (B, C, C) symmetric -> (B, C - 1) edge lengths, in the order in which Prim adds them from node 0.
-
-    The choice of edges has no gradient; the lengths do. All texts grow together: C - 1 steps whatever B is, no waiting
-    on the device.
+@torch.no_grad()
+def spanning_tree(gaps: Tensor) -> tuple[Tensor, Tensor]:
+    """gaps (B, C, C) symmetric -> the two ends of each edge (B, C - 1), in the order in which Prim adds them from
+    node 0. All texts grow together: C - 1 steps whatever B is, no waiting on the device.
     """
-    source, target = _prim(gaps.detach())                                       # (B, C - 1) each
-    rows = torch.arange(len(gaps), device=gaps.device)[:, None]                 # (B, 1)
-    return gaps[rows, source, target]
-
-
-def _prim(gaps: Tensor) -> tuple[Tensor, Tensor]:
     nearest = gaps[:, 0].clone()                                                # (B, C) gap to the tree; inf inside it
     nearest[:, 0] = torch.inf
     link = torch.zeros_like(nearest, dtype=torch.long)                          # (B, C) tree node that is nearest

@@ -55,6 +55,22 @@ def test_equal_concepts_have_a_finite_gradient(regulariser: RegulariserSpec):
     assert torch.isfinite(concepts.grad).all()
 
 
+@every_kind
+@pytest.mark.parametrize("apart", [1e-2, 1e-3, 3e-4, 1e-4])
+def test_near_collapse_the_gradient_of_float32_points_where_that_of_float64_does(
+    regulariser: RegulariserSpec, apart: float
+):
+    generator = torch.Generator().manual_seed(0)
+    concepts = torch.randn(8, 1, 64, generator=generator) + apart * torch.randn(8, 12, 64, generator=generator)
+
+    def gradient(dtype: torch.dtype) -> torch.Tensor:
+        given = concepts.detach().to(dtype, copy=True).requires_grad_()
+        regulariser(given).backward()
+        return given.grad.double().flatten()
+
+    assert torch.cosine_similarity(gradient(torch.float32), gradient(torch.float64), dim=0) > 0.99
+
+
 def test_orthogonal_concepts_cost_nothing():
     concepts = 3 * torch.eye(8)[None]
     assert OrthogonalitySpec()(concepts) == 0
