@@ -68,7 +68,9 @@ def first_share(rows: Tensor) -> float:
 def intrinsic_dimension(rows: Tensor) -> float:
     """TwoNN (doi:10.1038/s41598-017-11873-y) of rows (n, D): dimension of the surface they lie on, however it is bent.
 
-    From each distinct row's distances to its two nearest others; ValueError where fewer than 10 rows are distinct.
+    From each distinct row's distances to its two nearest others; ValueError where fewer than 10 rows are distinct. At
+    most what m distinct rows of D numbers can span, m - 1 or D: that is its value for rows all equally far apart, for
+    which the ratios alone would say infinity.
     """
     points = rows.detach().double().unique(dim=0)                           # (m, D)
     if len(points) < 10:
@@ -80,7 +82,8 @@ def intrinsic_dimension(rows: Tensor) -> float:
     below = torch.arange(len(ratios), dtype=torch.float64, device=ratios.device) / len(ratios)
     kept = slice(0, int(KEPT * len(ratios)))
     ratios, above = ratios[kept], -(1 - below[kept]).log()
-    return float((ratios @ above) / (ratios @ ratios))                      # a line through the origin
+    most, spread = min(len(points) - 1, points.shape[1]), float(ratios @ ratios)
+    return min(float(ratios @ above) / spread, most) if spread else float(most)     # a line through the origin
 
 
 def _variances(rows: Tensor) -> Tensor:

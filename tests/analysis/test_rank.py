@@ -39,6 +39,17 @@ def test_the_batched_form_is_the_single_one_per_text(batched, single):
     assert batched(concepts).tolist() == pytest.approx([single(text) for text in concepts])
 
 
+@pytest.mark.parametrize(("count", "width"), [(128, 512), (16, 128), (64, 16)])
+def test_ranks_are_those_of_the_singular_values(count, width):
+    generator = torch.Generator().manual_seed(0)
+    skewed = torch.randn(2, count, width, generator=generator) * 0.9 ** torch.arange(width)
+    singular = torch.linalg.svdvals(skewed.double())
+    share = singular / singular.sum(dim=-1, keepdim=True)
+    entropy = torch.special.entr(share).sum(dim=-1)
+    torch.testing.assert_close(effective_ranks(skewed), entropy.exp(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(nuclear_ranks(skewed), singular.sum(dim=-1) / singular[:, 0], rtol=1e-6, atol=0)
+
+
 def test_nan_is_an_error_that_counts_it():
     rows = torch.ones(3, 4)
     rows[1, 2], rows[0, 0] = math.nan, math.inf

@@ -97,5 +97,16 @@ def test_equal_rows_count_once_in_the_intrinsic_dimension():
         intrinsic_dimension(torch.ones(30, 4))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 7.0])
+def test_the_intrinsic_dimension_of_rows_all_equally_far_apart_is_what_they_span(scale: float):
+    assert intrinsic_dimension(scale * torch.eye(12)) == 11
+    assert intrinsic_dimension(scale * torch.eye(12, 40)) == 11
+
+
+def test_no_rows_have_more_dimensions_than_they_could_span():
+    almost = torch.eye(12) + 1e-6 * normal(12, 12)
+    assert 1 < intrinsic_dimension(almost) <= 11
+
+
 def test_the_mean_of_cosines_of_random_concepts_is_near_zero():
     assert float(pairwise_cosines(normal(4, 16, 256)).mean()) == pytest.approx(0, abs=3 / math.sqrt(480 * 256))
