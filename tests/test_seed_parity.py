@@ -119,3 +119,24 @@ def test_a_folder_without_weights_says_so(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"):
         seed_checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["sep_token_id", "concept_position_type"])
+def test_a_setting_that_is_null_is_one_that_is_not_there(setting: str, tmp_path: Path):
+    weights, inputs, outputs = recorded("weighted_mlm")
+    (tmp_path / "config.json").write_text(json.dumps(INDEX["weighted_mlm"]["config"] | {setting: None}))
+    save_file(weights, tmp_path / "model.safetensors")
+    concepts = seed_checkpoint.load(tmp_path).encoder(*text(inputs))
+    torch.testing.assert_close(concepts, outputs["concepts"], rtol=1e-5, atol=1e-5)
+
+
+def test_a_decoder_that_is_null_is_asked_for():
+    config = INDEX["tsdae_posonly"]["config"] | {"decoder_posonly": None}
+    with pytest.raises(ValueError, match="pass decoder='position' or 'perceiver'"):
+        seed_checkpoint.convert(config, recorded("tsdae_posonly")[0])
+
+
+def test_tokens_that_a_checkpoint_must_name_are_named_together():
+    config = INDEX["weighted_mlm"]["config"] | {"pad_token_id": None, "mask_token_id": None}
+    with pytest.raises(ValueError, match=r"config\.json says no pad_token_id and no mask_token_id"):
+        seed_checkpoint.convert(config, recorded("weighted_mlm")[0])

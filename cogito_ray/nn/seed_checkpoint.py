@@ -119,8 +119,13 @@ class _Keys:
 
 
 def _vocabulary(config: Config) -> Vocabulary:
-    pad, mask = int(config["pad_token_id"]), int(config["mask_token_id"])
-    separator = int(config.get("sep_token_id", pad))
+    """A tokenizer without a separator (null, or not named) ends texts with padding."""
+    needed = ("pad_token_id", "mask_token_id")
+    if unset := [name for name in needed if config.get(name) is None]:
+        raise ValueError(f"config.json says no {' and no '.join(unset)}: write the id of that token there")
+    pad, mask = (int(config[name]) for name in needed)
+    named = config.get("sep_token_id")
+    separator = pad if named is None else int(named)
     return Vocabulary(config["vocab_size"], pad, mask, separator, tuple(sorted({pad, mask, separator})))
 
 
@@ -133,7 +138,7 @@ def _spec(config: Config, keys: _Keys, decoder: str | None) -> ModelSpec:
         "concepts": config["concept_num"],
         "expansion": config["intermediate_size"] / config["hidden_size"],
         "embedding": {"scaled": False, "positions": {"kind": "learned"}},
-        "start": {"kind": _START[config.get("concept_position_type", "none")]},
+        "start": {"kind": _START[config.get("concept_position_type") or "none"]},
         "encoder": {
             "block": {"kind": "bixt" if keys.any("token_concept_attn") else "cross", "token_norm": False},
             "tokens": {"kind": "projected" if keys.any("encoder.token_projection") else "raw"},
@@ -156,7 +161,7 @@ def _decoder_kind(config: Config, keys: _Keys, asked: str | None) -> dict[str, A
         return {"kind": "diffusion", "depth": config["decoder_layers"], "own_tokens": True} | own
     if not keys.any("decoder_cross_attn"):
         return None
-    if "decoder_posonly" in config:
+    if config.get("decoder_posonly") is not None:
         asked = "position" if config["decoder_posonly"] else "perceiver"
     if keys.any("decoder_input_projection"):
         asked = "perceiver"
