@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from pydantic import PositiveInt
@@ -59,15 +59,18 @@ class Encoder(nn.Module):
             raise ValueError(f"only a tied encoder can be iterated; this one has {len(self.blocks)} blocks of its own")
         self.depth = times
 
-    def forward(self, ids: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
-        """ids, positions, visible (B, K) -> concepts (B, C, D)."""
-        *_, concepts = self._steps(ids, positions, visible)
-        return self.norm(concepts)
+    def forward(
+        self, ids: Tensor, positions: Tensor, visible: Tensor, layers: Literal["last", "every"] = "last"
+    ) -> Tensor | list[Tensor]:
+        """ids, positions, visible (B, K) -> concepts (B, C, D); with layers "every", what `every_layer` says."""
+        *earlier, concepts = self._steps(ids, positions, visible)
+        concepts = self.norm(concepts)
+        return [*earlier, concepts] if layers == "every" else concepts
 
     def every_layer(self, ids: Tensor, positions: Tensor, visible: Tensor) -> list[Tensor]:
         """-> (B, C, D) after each applied block; the last one is normed, equal to `forward`'s."""
-        *earlier, concepts = self._steps(ids, positions, visible)
-        return [*earlier, self.norm(concepts)]
+        layers: list[Tensor] = self(ids, positions, visible, "every")   # the module is called: it may be compiled
+        return layers
 
     @torch.no_grad()
     def readings(self, ids: Tensor, positions: Tensor, visible: Tensor) -> tuple[Tokens, list[Tensor]]:

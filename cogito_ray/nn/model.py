@@ -1,6 +1,6 @@
 """The whole model: an encoder, an optional decoder with its vocabulary head."""
 
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
@@ -93,6 +93,12 @@ class ConceptModel(nn.Module):
             self.head = spec.head.build(embedding.token, spec.width, log_unigram)
             for reading in self.decoder.reads():
                 spec.start.align(reading)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Encoder and decoder, in place, by torch.compile with these arguments: names of weights stay what they are."""
+        for part in (self.encoder, self.decoder):
+            if isinstance(part, nn.Module):
+                part.compile(*args, **kwargs)
 
     def resize(self, length: int) -> None:
         """Serve rows of `length` tokens from now on: positions are squeezed into the trained range."""

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from cogito_ray.losses.total import TotalLoss
@@ -128,7 +128,7 @@ class _Trainer:
         self.micro_batches = run.micro_batches(self.accelerator.num_processes)
         self.total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
         if run.training.compile:
-            _compile(self.total.model)
+            self.total.model.compile()
         if begin is not None:
             watch.note(Start.read(begin).load(self.total))
         self.parallel = PARALLEL[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
@@ -329,13 +329,6 @@ def _watched(run: RunSpec) -> Watched:
     bound = sum(weights.get(term, 1.0) * floor for term, floor in floors.items())
     bound = -math.inf if run.loss.weighting.scales_without_limit else bound
     return Watched(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
-
-
-def _compile(model: ConceptModel) -> None:
-    """In place: names of weights stay what they are."""
-    for part in (model.encoder, model.decoder):
-        if isinstance(part, nn.Module):
-            part.compile()
 
 
 def _accelerator(run: RunSpec) -> Accelerator:
