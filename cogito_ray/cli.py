@@ -19,6 +19,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     verify,
 )
 from cogito_ray.commands.app import app, err
+from cogito_ray.files import explain_os_error
 from cogito_ray.spec import explain
 
 
@@ -27,10 +28,13 @@ def main() -> None:
     try:
         app()
     except ValidationError as fault:
-        err.print("\n".join(explain(fault)), markup=False)
+        err.print("\n".join(explain(fault)))
         sys.exit(2)
-    except (ValueError, FileNotFoundError) as fault:
-        err.print(str(fault), markup=False)
+    except OSError as fault:
+        err.print(explain_os_error(fault))
+        sys.exit(2)
+    except ValueError as fault:
+        err.print(str(fault))
         sys.exit(2)
 
 

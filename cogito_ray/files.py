@@ -4,12 +4,36 @@ The draft's name is random and must be new, so that nobody can have put a link t
 itself is replaced, not followed. Modes follow the umask.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+WAYS_OUT = {
+    errno.ENOENT: "look whether the path is right",
+    errno.ENOTDIR: "a part of this path is a file; give a folder",
+    errno.EEXIST: "this is no folder; give another path, or move it away",
+    errno.EISDIR: "this is a folder where a file is wanted; give another path, or move it away",
+    errno.ELOOP: "this is a symbolic link, through which nothing is written; put the file itself there",
+    errno.EACCES: "ask its owner for permission, or give another folder",
+    errno.EPERM: "ask its owner for permission, or give another folder",
+    errno.EROFS: "give a folder on another filesystem",
+    errno.ENOSPC: "free some space there, then give the same command again",
+    errno.EDQUOT: "free some of your quota there, then give the same command again",
+    errno.EFBIG: "no file may grow so large there; give a folder on another filesystem, or raise `ulimit -f`",
+}
+"""What helps against an error of the system."""
+
+
+def explain_os_error(fault: OSError) -> str:
+    """Its place, what is wrong there, and a way out, as far as they are known."""
+    if fault.errno is None or fault.filename is None:
+        return str(fault)
+    way_out = f"; {WAYS_OUT[fault.errno]}" if fault.errno in WAYS_OUT else ""
+    return f"{fault.filename}: {fault.strerror}{way_out}"
 
 
 @contextmanager

@@ -1,12 +1,30 @@
 """The command line as a user meets it, without Ray."""
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from cogito_ray.cli import main
+from cogito_ray.commands.app import err
+from cogito_ray.commands.conclusion import conclude
+from cogito_ray.commands.watch import watching
+from cogito_ray.files import WAYS_OUT
+from cogito_ray.records.ledger import (
+    COMPLETE,
+    NAME,
+    Ledger,
+    Reported,
+    SweepClosed,
+    SweepOpened,
+    TrialEnded,
+    TrialStarted,
+)
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.record import read
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
@@ -121,3 +139,121 @@ def test_every_command_shows_an_example(cogito_ray):
         status, said, _ = cogito_ray(command, "--help")
         assert status == 0
         assert f"Example: cogito-ray {command} " in said
+
+
+SAMPLE = {"objective": "[/low]"}
+SPACE = {"objective": {"choice": ["[/low]", "other"]}}
+
+
+def opened(folder):
+    """A ledger in `folder` of a complete sweep of one trial."""
+    spec = {"name": folder.name, "goals": [{"metric": "loss/total", "mode": "min"}], "space": SPACE}
+    origin = Provenance(commit=None, dirty=False, versions={}, host="h")
+    with Ledger(folder / NAME) as ledger:
+        ledger.append(SweepOpened(at=0, spec=spec, sweep="s", provenance=origin))
+        ledger.append(TrialStarted(at=0, trial="t", number=0, sample=SAMPLE, spec=SAMPLE))
+        ledger.append(Reported(trial="t", step=1, seconds=1, metrics={"loss/total": 1.0}))
+        ledger.append(TrialEnded(at=1, trial="t", status="completed", step=1))
+        ledger.append(SweepClosed(at=1, cause=COMPLETE))
+    return folder
+
+
+def a_file_for_a_folder(tmp_path):
+    (file := tmp_path / "file").write_text("")
+    return ["report", file], f"{file}/ledger.jsonl: Not a directory", "give a folder"
+
+
+def a_file_for_schemas(tmp_path):
+    (file := tmp_path / "file").write_text("")
+    return ["check", DEBUG, "--schema", file], f"{file}: File exists", "give another path"
+
+
+def a_file_for_the_storage(tmp_path):
+    (file := tmp_path / "file").write_text("")
+    return ["sweep", QUICKSTART, "--storage", file], f"{file}/", "give a folder"
+
+
+def a_folder_for_the_ledger(tmp_path):
+    (ledger := tmp_path / NAME).mkdir()
+    return ["report", tmp_path], f"{ledger}: Is a directory", "give another path"
+
+
+def a_link_that_leads_to_itself(tmp_path):
+    (ledger := tmp_path / NAME).symlink_to(NAME)
+    return ["report", tmp_path], f"{ledger}: Too many levels of symbolic links", "link"
+
+
+ODD = [a_file_for_a_folder, a_file_for_schemas, a_file_for_the_storage, a_folder_for_the_ledger]
+ODD += [a_link_that_leads_to_itself]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_path_that_cannot_be_used_is_told_with_its_place_and_a_way_out(cogito_ray, tmp_path, odd):
+    arguments, place, way_out = odd(tmp_path)
+    status, _, complaints = cogito_ray(*arguments)
+    assert (status, len(complaints.splitlines())) == (2, 1)
+    assert complaints.startswith(place)
+    assert way_out in complaints
+
+
+@pytest.fixture
+def as_nobody():
+    """Without the rights of root, whom no mode keeps out."""
+    before = os.geteuid()
+    os.seteuid(65534 if before == 0 else before)
+    yield
+    os.seteuid(before)
+
+
+def test_a_ledger_that_may_not_be_read_is_told_with_a_way_out(cogito_ray, tmp_path, request):
+    ledger = opened(tmp_path) / NAME
+    ledger.chmod(0)
+    request.getfixturevalue("as_nobody")
+    status, _, complaints = cogito_ray("report", tmp_path)
+    assert (status, complaints) == (2, f"{ledger}: Permission denied; {WAYS_OUT[errno.EACCES]}\n")
+
+
+def test_a_page_for_which_there_is_no_room_is_told_and_leaves_nothing_behind(cogito_ray, tmp_path, request):
+    opened(tmp_path)
+    request.getfixturevalue("little_room")
+    status, _, complaints = cogito_ray("report", tmp_path)
+    assert (status, complaints.split(":")[0]) == (2, str(tmp_path / "report.html"))
+    assert [file.name for file in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_finished_sweep_stays_finished_where_the_notebook_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "notebook.md").mkdir()
+    conclude(read(opened(tmp_path / "sweep") / NAME), tmp_path / "sweep", again=True, as_json=False)
+    said = capsys.readouterr()
+    assert "Winner: trial t" in said.out
+    assert (tmp_path / "sweep" / "winner.yaml").exists()
+    assert said.err.startswith(f"the notebook was not written: {tmp_path}/notebook.md: Is a directory")
+
+
+@pytest.mark.parametrize("name", ["[/low]", "lr[low]", "[bold]", ":smile:", "[link=http://h]x[/link]"])
+def test_names_are_shown_as_they_are(tmp_path, capsys, name):
+    """In tables, in lines, on both streams."""
+    folder = opened(tmp_path / "sweep")
+    ledger = folder / NAME
+    ledger.write_text(ledger.read_text().replace('"[/low]"', json.dumps(name)))
+    conclude(read(ledger), folder, again=True, as_json=False)
+    table, said = capsys.readouterr().out.split("Winner:")
+    assert name in table
+    assert f"objective: {name}" in said
+    err.print(name)
+    assert capsys.readouterr().err == f"{name}\n"
+
+
+def fail_after_writing(ledger, content):
+    with watching(ledger, quiet=False):
+        ledger.write_text(content)
+        raise OSError(errno.ENOSPC, "full")
+
+
+def test_trials_that_ended_are_told_before_the_fault_that_ends_the_command(tmp_path, capsys):
+    ledger = opened(tmp_path) / NAME
+    whole = ledger.read_text()
+    ledger.write_text("".join(whole.splitlines(keepends=True)[:3]))
+    with pytest.raises(OSError, match="full"):
+        fail_after_writing(ledger, whole)
+    assert "trial t completed at step 1" in capsys.readouterr().out

@@ -1,23 +1,11 @@
 """Files are whole or not there, also on a full disk and in a folder that others can write to."""
 
-import resource
-import signal
 from pathlib import Path
 
 import pytest
 
 from cogito_ray.files import atomic_write, atomic_write_text, open_to_append
 from cogito_ray.records.ledger import Ledger, SweepClosed
-
-
-@pytest.fixture
-def little_room():
-    """The system refuses to let a file grow past 64 bytes, as a full disk does."""
-    limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limit[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 def names(folder: Path) -> set[str]:

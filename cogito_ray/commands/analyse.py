@@ -55,7 +55,7 @@ def analyse(
         return
     for analysis in analyses:
         out.print(_table(analysis))
-    out.print(f"Page: {page}\nData: {data}", markup=False)
+    out.print(f"Page: {page}\nData: {data}")
 
 
 COLOURS = {Verdict.PASS: "green", Verdict.POOR: "yellow", Verdict.CRITICAL: "red"}

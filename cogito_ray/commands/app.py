@@ -26,7 +26,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 RUNS = Path("runs")
 PIPED = None if sys.stdout.isatty() else 160
 """Columns where no terminal says how many it has."""
-out, err = (Console(stderr=where, highlight=False, soft_wrap=True, width=PIPED) for where in (False, True))
+out, err = (
+    Console(stderr=where, markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPED)
+    for where in (False, True)
+)
+"""Show everything as it is: names may hold brackets."""
 
 
 def sweep_in(file: Path) -> SweepSpec:

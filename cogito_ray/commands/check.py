@@ -31,7 +31,7 @@ def check(
         print(json.dumps(verdicts))
     else:
         for verdict in verdicts:
-            (err if verdict["faults"] else out).print(verdict["text"], markup=False)
+            (err if verdict["faults"] else out).print(verdict["text"])
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(2)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from cogito_ray.commands import screen
-from cogito_ray.commands.app import out
-from cogito_ray.files import atomic_write_text
+from cogito_ray.commands.app import err, out
+from cogito_ray.files import atomic_write_text, explain_os_error
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.files import dump
@@ -23,7 +23,10 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
     from cogito_ray.records.report import write
 
     page, ranking = write(folder), rank(record)
-    notebook.write(folder.parent)
+    try:
+        notebook.write(folder.parent)
+    except OSError as fault:  # all users of a storage share this page: what was done here is none the worse
+        err.print(f"the notebook was not written: {explain_os_error(fault)}")
     winner = ranking.winner
     if winner is not None:
         atomic_write_text(folder / WINNER, dump(record.trials[winner.trial].spec))
@@ -35,9 +38,9 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
         print(json.dumps(told | best | {"trials": rows}))
     else:
         if again:
-            out.print(f"{folder} is complete: nothing was left to do.", markup=False)
+            out.print(f"{folder} is complete: nothing was left to do.")
         out.print(screen.final(record))
-        out.print(f"Report: {page}\nNext:   {_advice(record, folder)}", markup=False)
+        out.print(f"Report: {page}\nNext:   {_advice(record, folder)}")
     if not ranking.best or not record.is_complete:
         raise typer.Exit(1)
 

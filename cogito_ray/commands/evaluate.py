@@ -52,7 +52,7 @@ def evaluate(
 
     def tell(told: Progress) -> None:
         if not as_json:
-            out.print(f"{told.done} of {told.total}: {told.unit}", markup=False)
+            out.print(f"{told.done} of {told.total}: {told.unit}")
 
     answers = ask(found, asked, data and data.absolute(), tell)
     rows = scored(answers.known.values())
@@ -61,10 +61,10 @@ def evaluate(
         print(json.dumps(counts | {"faults": answers.faults, "results": [asdict(row) for row in rows]}))
     else:
         if not answers.computed and not answers.faults:
-            out.print(f"nothing to do: all {len(answers.known)} answers are in the ledgers", markup=False)
+            out.print(f"nothing to do: all {len(answers.known)} answers are in the ledgers")
         out.print(screen.scores(rows))
     for fault in answers.faults:
-        err.print(fault, markup=False)
+        err.print(fault)
     if answers.faults:
         raise typer.Exit(1)
 

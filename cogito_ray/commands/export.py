@@ -18,4 +18,4 @@ def export(
 
     trained = Trained.open(checkpoint)
     trained.export(folder)
-    out.print(f"{folder}: run {trained.run.digest()} at step {trained.step}", markup=False)
+    out.print(f"{folder}: run {trained.run.digest()} at step {trained.step}")

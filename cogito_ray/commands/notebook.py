@@ -10,4 +10,4 @@ def notebook(storage: Storage = RUNS) -> None:
 
     if not storage.is_dir():
         raise FileNotFoundError(f"{storage}: no such folder; --storage names the one that sweeps were run in")
-    out.print(str(write(storage)), markup=False)
+    out.print(str(write(storage)))

@@ -26,9 +26,9 @@ def promote(
     due = planned(spec, storage)
     if not as_json:
         for one in due:
-            out.print(f"trial {one.number} -> full run {one.run.digest()}", markup=False)
+            out.print(f"trial {one.number} -> full run {one.run.digest()}")
             for change in one.changes:
-                out.print(f"  {change}", markup=False)
+                out.print(f"  {change}")
     if dry_run:
         if as_json:
             print(json.dumps([{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]))
@@ -37,7 +37,7 @@ def promote(
     page = write(storage / spec.name)
     _conclude(record, as_json=as_json)
     if not as_json:  # which is one object, for scripts
-        out.print(f"Report: {page}", markup=False)
+        out.print(f"Report: {page}")
     if not all(told.complete for told in record.promoted.values()):
         raise typer.Exit(1)
 
@@ -53,6 +53,6 @@ def _conclude(record: Record, *, as_json: bool) -> None:
         number = record.trials[told.trial].number
         values = ", ".join(f"{goal.metric} {figures(told.metrics.get(goal.metric))}" for goal in record.goals)
         became = values if told.complete else told.cause
-        out.print(f"trial {number} at full size: {became} ({told.folder})", markup=False)
+        out.print(f"trial {number} at full size: {became} ({told.folder})")
     for found in record.certified.values():
-        out.print(f"Proxy against full runs, {found.goal}: {found.verdict}", markup=False)
+        out.print(f"Proxy against full runs, {found.goal}: {found.verdict}")

@@ -24,4 +24,4 @@ def publish(
     while follow and not record.is_complete:
         time.sleep(POLL_S)
         record = tracker.publish(folder, project)
-    out.print(f"{len(record.trials)} trials of {folder} are in project {project}", markup=False)
+    out.print(f"{len(record.trials)} trials of {folder} are in project {project}")

@@ -13,4 +13,4 @@ def report(folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show
     """Write report.html from a sweep's ledger; works while the sweep runs, too."""
     from cogito_ray.records.report import write
 
-    out.print(str(write(folder)), markup=False)
+    out.print(str(write(folder)))

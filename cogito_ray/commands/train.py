@@ -33,5 +33,5 @@ def train(
         record = pretrain(run, name or file.stem, storage, stage.tell)
     if not as_json:
         for note in (note for trial in record.trials.values() for note in trial.notes):
-            out.print(note, markup=False)
+            out.print(note)
     conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)

@@ -52,7 +52,7 @@ def verify(
         print(json.dumps({"check": what, "run": run.digest(), "holds": holds, "trainings": told}))
     else:
         out.print(_table(compared))
-        out.print(f"{what} {'holds' if holds else 'DOES NOT HOLD'} for {file}", markup=False, style="bold")
+        out.print(f"{what} {'holds' if holds else 'DOES NOT HOLD'} for {file}", style="bold")
     if not holds:
         raise typer.Exit(1)
 

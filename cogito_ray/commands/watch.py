@@ -39,9 +39,11 @@ def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
         over = threading.Event()
         teller = threading.Thread(target=_tell_ends, args=(ledger, stage, over), daemon=True)
         teller.start()
-        yield stage
-        over.set()
-        teller.join()
+        try:
+            yield stage
+        finally:  # also before a fault is told: what ended until then is not passed over
+            over.set()
+            teller.join()
 
 
 def _tell_ends(ledger: Path, stage: Stage, over: threading.Event) -> None:
@@ -50,11 +52,11 @@ def _tell_ends(ledger: Path, stage: Stage, over: threading.Event) -> None:
         last = over.wait(1.0)
         ends = _ends(_known(ledger))
         if stage.text != said and not ends:
-            out.print(said := stage.text, markup=False)
+            out.print(said := stage.text)
         for trial, line in ends.items():
             if trial not in told:
                 told.add(trial)
-                out.print(line, markup=False)
+                out.print(line)
         if last:
             return
 
@@ -67,8 +69,8 @@ def _ends(record: Record | None) -> dict[str, str]:
 
 
 def _known(ledger: Path) -> Record | None:
-    """The record so far; None while there is none to read yet."""
+    """The record so far; None while there is none that can be read."""
     try:
         return read(ledger)
-    except (FileNotFoundError, LedgerFault):
+    except (OSError, LedgerFault):
         return None

@@ -3,16 +3,19 @@
 What was asked, what came out, what it cost, and which other entries its numbers may be set beside.
 """
 
+import html
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from cogito_ray.files import atomic_write_text
-from cogito_ray.records.ledger import NAME, LedgerFault
+from cogito_ray.files import atomic_write_text, explain_os_error
+from cogito_ray.records.ledger import NAME
 from cogito_ray.records.ranking import Ranking, rank
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.records.report import day, duration, headline, span
@@ -32,6 +35,7 @@ class Entry:
     name: str
     record: Record
     ranking: Ranking
+    axes: tuple[str, ...]
     yardstick: Hashable
     """Equal for entries whose numbers may be compared; None for one without a best trial."""
 
@@ -43,20 +47,26 @@ def write(storage: Path | str) -> Path:
 
 def render(storage: Path) -> str:
     """The page. A ledger that cannot be read is an entry that says so."""
-    entries, damaged = [], []
+    entries, unreadable = [], []
     for ledger in sorted(storage.glob(f"*/{NAME}")):
         try:
             entries.append(_entry(ledger))
-        except LedgerFault as fault:
-            damaged.append(f"## {ledger.parent.name}\n\nCannot be read: {fault}")
+        except OSError as fault:
+            unreadable.append(_unreadable(ledger, explain_os_error(fault)))
+        except ValueError as fault:  # damaged, or of another version
+            unreadable.append(_unreadable(ledger, str(fault)))
     entries.sort(key=lambda entry: entry.record.openings[0].at, reverse=True)
-    return "\n\n".join([OPENING, *damaged, *(_told(entry, entries) for entry in entries)]) + "\n"
+    return "\n\n".join([OPENING, *unreadable, *(_told(entry, entries) for entry in entries)]) + "\n"
+
+
+def _unreadable(ledger: Path, fault: str) -> str:
+    return f"## {escaped(ledger.parent.name)}\n\nCannot be read: {escaped(fault)}"
 
 
 def _entry(ledger: Path) -> Entry:
     record = read(ledger)
     ranking = rank(record)
-    return Entry(ledger.parent.name, record, ranking, _yardstick(record, ranking))
+    return Entry(ledger.parent.name, record, ranking, tuple(record.axes), _yardstick(record, ranking))
 
 
 def _yardstick(record: Record, ranking: Ranking) -> Hashable:
@@ -77,21 +87,23 @@ def _told(entry: Entry, entries: list[Entry]) -> str:
     counts = Counter(row.status for row in ranking.rows)
     origin = record.opened.provenance
     alike = [
-        f"[{other.name}](#{other.name.lower()})"
+        f"[{escaped(other.name)}](#{_anchor(other.name)})"
         for other in entries
         if other is not entry and other.yardstick is not None and other.yardstick == entry.yardstick
     ]
     commit = f"{(origin.commit or 'no commit')[:12]}{' with changes' if origin.dirty else ''}"
     facts = [
-        f"{day(record.openings[0].at)}, {duration(span(record))} on {origin.host}, {commit}",
-        f"varied: {', '.join(f'`{path}`' for path in record.axes)}" if record.axes else "a single run",
+        f"{day(record.openings[0].at)}, {duration(span(record))} on {escaped(origin.host)}, {escaped(commit)}",
+        f"varied: {', '.join(map(_code, entry.axes))}" if entry.axes else "a single run",
         f"{len(ranking.rows)} trials: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
         *_best(entry),
-        *(f"{'holds' if gate.holds else 'does not hold'}: {gate.condition}; {gate.then}" for gate in record.gates),
+        *(f"{'holds' if gate.holds else 'does not hold'}: {escaped(f'{gate.condition}; {gate.then}')}"
+          for gate in record.gates),
         f"may be compared with {', '.join(alike)}" if alike else "may be compared with no other entry",
-        f"[report]({entry.name}/report.html)",
-    ]
-    said = [f"## {entry.name}", str(record.opened.spec.get("question", "")), f"**{_outcome(record, ranking)}**"]
+        f"[report]({quote(entry.name)}/report.html)",
+    ]  # fmt: skip
+    question = escaped(str(record.opened.spec.get("question", "")))
+    said = [f"## {escaped(entry.name)}", question, f"**{escaped(_outcome(record, ranking))}**"]
     return "\n\n".join([*filter(None, said), "\n".join(f"- {fact}" for fact in facts)])
 
 
@@ -103,7 +115,7 @@ def _outcome(record: Record, ranking: Ranking) -> str:
 def _best(entry: Entry) -> list[str]:
     return [
         f"trial {row.number} read {_tokens(entry.record.trials[row.trial])}"
-        + "".join(f", `{path}` {value}" for path, value in row.settings.items())
+        + "".join(f", {_code(path)} {escaped(value)}" for path, value in row.settings.items())
         for row in entry.ranking.best
     ]
 
@@ -112,3 +124,22 @@ def _tokens(trial: Trial) -> str:
     """What was spent on it: two recipes compare at equal spending only."""
     sizes = [size for path in ("training.batch", "data.length") if isinstance(size := get(trial.spec, path), int)]
     return f"{math.prod([trial.step, *sizes]):,} tokens"
+
+
+def escaped(text: str) -> str:
+    """What a user wrote, on one line, as Markdown that shows it and means nothing else."""
+    line = html.escape(" ".join(text.split()), quote=False)
+    marked = re.sub(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w))", r"\\\1", line)
+    return re.sub(r"^(\d*)([-+=#.)])", r"\1\\\2", marked)                       # begins no heading, list or line
+
+
+def _code(text: str) -> str:
+    """As code, within more backticks than it holds in a row."""
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    padding = " " if "`" in text else ""
+    return f"{fence}{padding}{' '.join(text.split())}{padding}{fence}"
+
+
+def _anchor(heading: str) -> str:
+    """Where a heading can be found on its page."""
+    return quote(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"))

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from cogito_ray.records.ledger import (
     COMPLETE,
@@ -36,7 +37,7 @@ from cogito_ray.sweeps.paths import Tree, get
 from cogito_ray.text.digests import DataDigests
 
 _SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
-_GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(tuple[GoalSpec, ...])
+_GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(Annotated[tuple[GoalSpec, ...], Field(min_length=1)])
 _BOUNDS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
@@ -214,6 +215,10 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 record.spans.append((event.at, event.at))
                 record.closing = None
                 record.gates.clear()
+            case TornLine() | CheckpointsPruned() | WarmStarted() | TrialProposed():
+                pass
+            case _ if not record.openings:
+                break
             case GateJudged():
                 record.gates.append(event)
             case Promoted():
@@ -235,10 +240,8 @@ def fold(told: Iterable[Event], path: str = "ledger") -> Record:
                 record.rejected.append(event)
             case CellExhausted():
                 record.exhausted.append(event)
-            case TornLine() | CheckpointsPruned() | WarmStarted() | TrialProposed():
-                pass
     if not record.openings:
-        raise LedgerFault(f"{path}: no sweep was opened in it; is it a sweep's ledger?")
+        raise LedgerFault(f"{path}: no sweep was opened in it, or its first line was lost; is it a sweep's ledger?")
     return record
 
 

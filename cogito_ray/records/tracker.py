@@ -17,7 +17,7 @@ SENT = "published.json"
 
 
 class NoTracker(ValueError):
-    """The tracker's library is not installed."""
+    """The tracker's library is not installed, or the tracker takes nothing from here."""
 
 
 def publish(folder: Path, project: str) -> Record:
@@ -36,17 +36,22 @@ def publish(folder: Path, project: str) -> Record:
 def _send(record: Record, trial: Trial, folder: Path, project: str, *, after: int) -> None:
     """The trial's reports from number `after` on, and how it ended, if it has."""
     name, wandb = str(record.opened.spec.get("name", folder.name)), _wandb()
-    run = wandb.init(
-        project=project,
-        group=name,
-        id=trial.id,
-        name=f"{name}-{trial.number}",
-        config={"sample": trial.sample, "run": trial.spec},
-        dir=folder,
-        resume="allow",
-        reinit="create_new",
-        settings={"console": "off", "silent": True, "x_disable_stats": True},
-    )
+    try:
+        run = wandb.init(
+            project=project,
+            group=name,
+            id=trial.id,
+            name=f"{name}-{trial.number}",
+            config={"sample": trial.sample, "run": trial.spec},
+            dir=folder,
+            resume="allow",
+            reinit="create_new",
+            settings={"console": "off", "silent": True, "x_disable_stats": True},
+        )
+    except wandb.Error as fault:
+        raise NoTracker(
+            f"wandb: {fault} Or set WANDB_API_KEY; with WANDB_MODE=offline, files for `wandb sync` are written instead"
+        ) from fault
     run.define_metric("*", step_metric="step")  # a run that went back reports steps again, which wandb's own would drop
     for step, report in sorted(trial.reports.items())[after:]:
         run.log({"step": step} | report.metrics)

@@ -5,11 +5,12 @@ import struct
 import time
 
 import pytest
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record as Message
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.tracker import publish
+from cogito_ray.records.tracker import NoTracker, publish
 
 
 @pytest.fixture
@@ -66,3 +67,13 @@ def test_another_project_gets_everything(ledger, tmp_path):
     publish(tmp_path, "one")
     publish(tmp_path, "two")
     assert sorted(sent(tmp_path, 4)) == [(10, 0.1), (10, 0.1), (20, 0.05), (20, 0.05)]
+
+
+def test_without_a_key_publishing_says_how_to_get_one(ledger, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    wandb.teardown()  # it reads the environment once a process
+    with pytest.raises(NoTracker, match=r"No API key configured.*WANDB_API_KEY.*WANDB_MODE=offline"):
+        publish(tmp_path, "p")
+    assert not (tmp_path / "published.json").exists()
