@@ -59,15 +59,17 @@ def ended(row: Row) -> str:
 def scores(rows: Sequence[Scored]) -> RenderableType:
     """Scores with their intervals; those that use no concepts are baselines, and dim."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("trial", "step", "task", "protocol", "vectors", "metric"):
+    settings = ["settings"] if any(row.variant for row in rows) else []
+    for name in ("trial", "step", "task", "protocol", *settings, "vectors", "metric"):
         table.add_column(name)
-    for name in ("score", "95 % interval", "seeds", "examples"):
+    for name in ("score", "95 % interval", "seeds", "examples", "truncated"):
         table.add_column(name, justify="right")
     for row in rows:
-        asked = (row.trial[:8], str(row.step), row.task, row.protocol, row.vectors, row.metric)
+        variant = [row.variant for _ in settings]
+        asked = (row.trial[:8], str(row.step), row.task, row.protocol, *variant, row.vectors, row.metric)
         value, interval = f"{row.value:.3f}", f"{row.low:.3f} to {row.high:.3f}"
-        style = "dim" if row.baseline else None
-        table.add_row(*asked, value, interval, str(row.seeds), f"{row.examples:,}", style=style)
+        counts = (str(row.seeds), f"{row.examples:,}", row.truncation)
+        table.add_row(*asked, value, interval, *counts, style="dim" if row.baseline else None)
     return table
 
 

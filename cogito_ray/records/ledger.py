@@ -292,6 +292,8 @@ class Evaluated(Spec):
     seed: int
     examples: int
     """Scored ones."""
+    truncated: int | None = None
+    """Of these, how many held a text that is longer than what is read of it; None where this was not counted."""
     seconds: float
     scores: tuple[TaskScore, ...]
 
