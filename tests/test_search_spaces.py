@@ -14,7 +14,8 @@ from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.start import StartSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.sweeps.files import load
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.files import diff, load
 from cogito_ray.sweeps.schema import sweep_schema
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
@@ -56,7 +57,7 @@ def test_one_grid_holds_every_objective_with_every_decoder_that_fits_it():
 def test_a_grid_says_what_it_takes_as_a_proxy_and_in_full(file):
     comment = " ".join(line.removeprefix("#").strip() for line in file.read_text().split("name: ")[0].splitlines())
     assert re.search(r"Proxy: .*(core|GPU).* a trial", comment)
-    assert load(file).promote.scaled["training.steps"] >= 10_000
+    assert load(file).promote.overrides["training.steps"] >= 10_000
 
 
 def test_concept_losses_are_weighed_in_every_way_that_has_a_lower_bound():
@@ -71,9 +72,21 @@ def test_concept_losses_are_weighed_in_every_way_that_has_a_lower_bound():
     assert terms == {("none", "fixed"), *product(named, ["fixed", "capped"]), *scaled}
 
 
-def test_the_dimension_inversion_pairs_stand_in_the_grid_at_a_quarter():
+def test_the_dimension_inversion_pairs_stand_in_the_grid_at_a_quarter_and_whole_at_full_size():
     pairs = {(512, 512), (128, 512), (64, 512), (32, 512), (64, 1024), (32, 1024)}
     assert pairs <= {(4 * run.model.token_width, 4 * run.model.width) for run in runs("dimension_inversion")}
+    assert pairs <= {(run.model.token_width, run.model.width) for run in full_runs("dimension_inversion")}
+
+
+def test_concept_counts_keep_their_share_of_the_tokens_at_full_size():
+    assert {(run.data.length, run.model.concepts) for run in full_runs("concept_counts")} == {
+        (512, count) for count in (16, 32, 64, 128, 256)
+    }
+
+
+def test_texts_reach_the_lengths_that_their_file_promises_at_full_size():
+    full = {(run.data.length, run.model.concepts) for run in full_runs("start_length_objective")}
+    assert full == {(128, 32), (256, 64), (512, 128)}
 
 
 def test_recursion_sets_one_block_k_times_beside_k_blocks():
@@ -113,6 +126,16 @@ def runs(name):
     """Every run of a shipped grid."""
     sweep = load(FOLDER / f"{name}.yaml")
     return [sweep.trial(cell) for cell in sweep.cells()]
+
+
+def full_runs(name):
+    """What `promote` would make of every trial of a shipped grid; in nothing undeclared does it differ."""
+    sweep = load(FOLDER / f"{name}.yaml")
+    found = [RunSpec.model_validate(sweep.full_trees(cell)[0]) for cell in sweep.cells()]
+    for cell, run in zip(sweep.cells(), found, strict=True):
+        changes = diff(sweep.trial(cell).model_dump(mode="json"), run.model_dump(mode="json"))
+        assert sweep.promote.undeclared(changes, sweep) == []
+    return found
 
 
 def members_of(union):

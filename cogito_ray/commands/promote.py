@@ -10,7 +10,7 @@ from cogito_ray.records.ranking import figures
 from cogito_ray.records.record import Record
 
 
-@app.command(epilog="Example: cogito-ray promote search_spaces/quickstart.yaml --dry-run")
+@app.command(epilog="Example: cogito-ray promote search_spaces/dimension_inversion.yaml --dry-run")
 def promote(
     file: File,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how full runs differ; start nothing.")] = False,

@@ -10,7 +10,7 @@ from cogito_ray.records.record import Record
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.certificate import Certificate, certify
 from cogito_ray.sweeps.files import diff
-from cogito_ray.sweeps.promotion import PromoteSpec
+from cogito_ray.sweeps.spec import SweepSpec
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,21 @@ class Promotion:
     """How it differs from that trial: `place: old -> new` each."""
 
 
-def promotions(promote: PromoteSpec, record: Record) -> list[Promotion]:
+def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
     """Of the best trials, best first. ValueError where there are none, or where more would differ than is declared."""
-    ranked = [row for row in rank(record).rows if row.rank is not None][: promote.top]
+    assert sweep.promote is not None
+    ranked = [row for row in rank(record).rows if row.rank is not None][: sweep.promote.top]
     if not ranked:
         raise ValueError("no trial of this sweep has a rank, so there is none to promote; run it to its end first")
     found = []
     for row in ranked:
         trial = record.trials[row.trial]
-        for tree in promote.trees(trial.spec):
+        for tree in sweep.full_trees(trial.sample):
             run = RunSpec.model_validate(tree)
             changes = diff(trial.spec, run.model_dump(mode="json"))
-            if undeclared := promote.undeclared(changes):
+            if undeclared := sweep.promote.undeclared(changes, sweep):
                 raise ValueError(
-                    f"promote: a full run would differ from trial {row.number} in what promote.with does not declare: "
+                    f"promote: a full run would differ from trial {row.number} in what promote does not declare: "
                     f"{'; '.join(undeclared)}. Declare it there, or run the sweep again with this version"
                 )
             found.append(Promotion(row.trial, row.number, run, tuple(changes)))

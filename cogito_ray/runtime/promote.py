@@ -23,7 +23,7 @@ def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:
         raise ValueError("the file does not say what to promote: add promote: {top: 2, with: {training.steps: 50000}}")
     if record is None or record.closing is None:
         raise ValueError(f"{storage / sweep.name}: the sweep has not ended; run it first: cogito-ray sweep FILE")
-    return promotions(sweep.promote, record)
+    return promotions(sweep, record)
 
 
 def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:

@@ -2,77 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from copy import deepcopy
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Self
 
-from pydantic import ConfigDict, Field, JsonValue, PositiveInt, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec, explain
-from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, near, overlap, put
+from cogito_ray.sweeps.domains import reads
+from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, near, overlap
 from cogito_ray.sweeps.replication import other_seeds
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.spec import SweepSpec
 
-SEED = "seed"
+SEED, BRANCH = "seed", "branch"
 
 
 class PromoteSpec(Spec):
-    """`cogito-ray promote` trains the best trials again at full size. A sweep does not start such runs by itself."""
+    """`cogito-ray promote` trains the best trials again at full size. A sweep does not start such runs by itself.
+
+    A full run is the trial's point of the space over the changed base run: shares of a number that grows grow with it.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     top: PositiveInt = 1
     """Trials, from the best down."""
-    scaled: Annotated[dict[str, JsonValue], Field(alias="with", min_length=1, examples=[{"training.steps": 50000}])]
-    """What a full run has instead, by dotted path. In nothing else may it differ from its trial."""
+    overrides: dict[str, JsonValue] = Field(default={}, alias="with", examples=[{"training.steps": 50000}])
+    """What a full run has instead, by dotted path."""
+    scale: dict[str, PositiveFloat] = Field(default={}, examples=[{"model.width": 4}])
+    """How many times a trial's number a full run has, by dotted path, also where the sweep searches over it."""
     seeds: PositiveInt = 1
     """Full runs of each, the trial's own seed first."""
 
-    def trees(self, trial: Tree) -> list[Tree]:
-        """The full runs of a trial, one per seed."""
-        seed = get(trial, SEED)
-        own = seed if isinstance(seed, int) else 0
-        found = []
-        for used in [own, *other_seeds(own, self.seeds - 1)]:
-            tree = deepcopy(trial) | {SEED: used}
-            for path, value in self.scaled.items():
-                put(tree, path, value)
-            found.append(tree)
-        return found
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.overrides and not self.scale:
+            raise ValueError("a full run would be its trial again; say what it has instead: with: {training.steps: N}")
+        return self
 
-    def undeclared(self, changes: list[str]) -> list[str]:
-        """Those of the lines `place: old -> new` that are not declared as scaled."""
-        declared = [*self.scaled, SEED]
+    def seeded(self, tree: Tree) -> list[Tree]:
+        """A full run under every seed."""
+        own = tree.get(SEED)
+        first = own if isinstance(own, int) else 0
+        return [tree | {SEED: seed} for seed in (first, *other_seeds(first, self.seeds - 1))]
+
+    def undeclared(self, changes: Iterable[str], sweep: SweepSpec) -> list[str]:
+        """Those of the lines `place: old -> new` that neither are declared nor follow from what is."""
+        declared = [*self.overrides, *self.scale, SEED, BRANCH]     # a full run is no copy that branches off
+        for path in sweep.order():
+            if any(overlap(read, other) for read in reads(sweep.space[path]) for other in declared):
+                declared.append(path)
         return [line for line in changes if not any(overlap(line.partition(":")[0], path) for path in declared)]
 
     def faults(self, sweep: SweepSpec) -> Iterator[str]:
         """What is wrong with promoting from this sweep, whose corners are all valid runs."""
-        unknown = [path for path in self.scaled if not kinds_at(RunSpec, path)]
-        for path in unknown:
-            known = near(RunSpec, path)
-            yield f"promote.with.{path}: there is no such setting in a run; did you mean {' or '.join(known) or '?'}"
-        for path in self.scaled:
-            if searched := [axis for axis in sweep.space if overlap(axis, path)]:
-                yield (
-                    f"promote.with.{path}: the sweep searches over {', '.join(searched)}; "
-                    "a full run would lose what it found, so leave it out"
-                )
-            if path == SEED:
-                yield "promote.with.seed: say how many seeds with promote.seeds"
-        if not unknown:
-            yield from self._corner_faults([sweep.tree(corner) for corner in sweep.corners()])
+        found = [*self._unknown(), *self._lost(sweep), *self._unscalable(sweep)]
+        yield from found or self._corner_faults(sweep)
 
-    def _corner_faults(self, trees: list[Tree]) -> Iterator[str]:
-        for path, value in self.scaled.items():
+    def _unknown(self) -> Iterator[str]:
+        for place, path in [*(("with", path) for path in self.overrides), *(("scale", path) for path in self.scale)]:
+            if not kinds_at(RunSpec, path):
+                known = " or ".join(near(RunSpec, path)) or "?"
+                yield f"promote.{place}.{path}: there is no such setting in a run; did you mean {known}"
+            if path == SEED:
+                yield f"promote.{place}.seed: say how many seeds with promote.seeds"
+
+    def _lost(self, sweep: SweepSpec) -> Iterator[str]:
+        for path in self.overrides:
+            if searched := [axis for axis in sweep.space if f"{path}.".startswith(f"{axis}.")]:
+                yield (
+                    f"promote.with.{path}: the sweep searches over {', '.join(searched)}, and a full run keeps what it "
+                    "found; leave it out, or multiply it under promote.scale"
+                )
+
+    def _unscalable(self, sweep: SweepSpec) -> Iterator[str]:
+        for path, factor in self.scale.items():
+            place, kinds = f"promote.scale.{path}", kinds_at(RunSpec, path)
+            if kinds and not {int, float} & kinds:
+                yield f"{place}: is no number of a run; set it under promote.with"
+            if factor == 1:
+                yield f"{place}: 1 times a number is that number; leave it out"
+            if given := [other for other in self.overrides if overlap(other, path)]:
+                yield f"{place}: promote.with.{given[0]} sets it already; keep one"
+            if path in sweep.space and (read := reads(sweep.space[path])):
+                yield f"{place}: is a share of {read[0]} and grows with it; leave it out"
+
+    def _corner_faults(self, sweep: SweepSpec) -> Iterator[str]:
+        corners = list(sweep.corners())
+        trees = [sweep.tree(corner) for corner in corners]
+        for path, value in self.overrides.items():
             if all((get(tree, path) or default_at(RunSpec, path)) == value for tree in trees):
                 yield f"promote.with.{path}: every trial has {value!r} there already; leave it out"
-        for tree in trees:
+        for corner in corners:
             try:
-                RunSpec.model_validate(self.trees(tree)[0])
+                RunSpec.model_validate(sweep.full_trees(corner)[0])
             except ValidationError as error:
-                yield from (f"promote.with: a full run would be none: {line}" for line in explain(error))
+                yield from (f"promote: a full run would be none: {line}" for line in explain(error))
             except ValueError as error:
-                yield f"promote.with: a full run would be none: {error}"
+                yield f"promote: a full run would be none: {error}"

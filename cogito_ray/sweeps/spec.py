@@ -122,16 +122,30 @@ class SweepSpec(Spec):
 
     def tree(self, sample: Sample) -> Tree:
         """`run` with the sample's values written into it, wide paths before the narrow ones inside them."""
+        return self._over(copy.deepcopy(self.run), sample, {})
+
+    def full_trees(self, sample: Sample) -> list[Tree]:
+        """The full runs that `promote` makes of a trial, one per seed: its sample over the changed base run."""
+        assert self.promote is not None
+        base = copy.deepcopy(self.run)
+        for path in sorted(self.promote.overrides, key=lambda path: path.count(".")):
+            _write(base, path, self.promote.overrides[path])
+        return self.promote.seeded(self._over(base, sample, self.promote.scale))
+
+    def _over(self, tree: Tree, sample: Sample, scale: Mapping[str, float]) -> Tree:
+        """The sample's values written into `tree`, and these numbers multiplied before a ratio reads them."""
         if odd := sorted(set(sample) ^ set(self.axes(sample))):
             raise ValueError(f"a sample names every axis that varies there and no other; look at {', '.join(odd)}")
-        tree = copy.deepcopy(self.run)
-        for path in (path for path in self.order() if path in sample):
-            domain = self.space[path]
-            value = setting(domain, sample[path], partial(_number_at, tree))
-            for part in above(path):
-                if get(tree, part) is None and (default := default_at(RunSpec, part)) is not None:
-                    put(tree, part, default)  # else the part would hold this one setting alone, without its kind
-            put(tree, path, round(value) if reads(domain) and _whole(path) and isinstance(value, float) else value)
+        axes = [path for path in self.order() if path in sample]
+        last = {number: next((axis for axis in reversed(axes) if overlap(axis, number)), None) for number in scale}
+        for axis in (None, *axes):    # None: first the numbers that no axis sets
+            if axis is not None:
+                domain = self.space[axis]
+                value = setting(domain, sample[axis], partial(_number_at, tree))
+                _write(tree, axis, _rounded(axis, value) if reads(domain) else value)
+            for number, factor in scale.items():
+                if last[number] == axis:
+                    _write(tree, number, _rounded(number, factor * _number_at(tree, number, "promote multiplies")))
         return tree
 
     def axes(self, sample: Sample) -> list[str]:
@@ -239,15 +253,23 @@ def corpus_key(data: DataSpec) -> str:
     return digest(tree)
 
 
-def _number_at(tree: Tree, path: str) -> float:
+def _write(tree: Tree, path: str, value: JsonValue) -> None:
+    """Set `path` to a copy of `value`, and what it lies in to its default: else that would hold this setting alone."""
+    for part in above(path):
+        if get(tree, part) is None and (default := default_at(RunSpec, part)) is not None:
+            put(tree, part, default)
+    put(tree, path, copy.deepcopy(value))    # a preset is written into by the axes inside it
+
+
+def _number_at(tree: Tree, path: str, asks: str = "a ratio is of") -> float:
     found: JsonValue = get(tree, path)
     found = default_at(RunSpec, path) if found is None else found
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise ValueError(f"a ratio is of {path}, which is {found!r}; set a number there under run, or let it vary")
+        raise ValueError(f"{asks} {path}, which is {found!r}; set a number there under run, or let it vary")
     return found
 
 
-def _whole(path: str) -> bool:
-    """Is the setting at `path` a whole number?"""
+def _rounded(path: str, value: JsonValue) -> JsonValue:
+    """A computed number, whole where the setting at `path` is one."""
     kinds = kinds_at(RunSpec, path)
-    return int in kinds and float not in kinds
+    return round(value) if isinstance(value, float) and int in kinds and float not in kinds else value

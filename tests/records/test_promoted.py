@@ -18,31 +18,33 @@ from cogito_ray.records.promoted import certificates, promotions
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold, read
 from cogito_ray.records.report import write
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.promotion import PromoteSpec
+from cogito_ray.sweeps.spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
-PROMOTE = PromoteSpec.model_validate({"top": 2, "with": {"training.steps": 5000}, "seeds": 2})
-
-
-def run(concepts):
-    return RunSpec.model_validate(
-        {
+SWEEP = SweepSpec.model_validate(
+    {
+        "name": "tiny",
+        "run": {
             "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": 32},
-            "model": {"width": 64, "heads": 4, "concepts": concepts, "decoder": {"kind": "position"}},
+            "model": {"width": 64, "heads": 4, "decoder": {"kind": "position"}},
             "objective": {"kind": "tsdae"},
-        }
-    ).model_dump(mode="json")
+        },
+        "space": {"model.concepts": {"randint": [4, 30]}},
+        "goals": [{"metric": NATS, "mode": "min"}],
+        "promote": {"top": 2, "with": {"training.steps": 5000}, "seeds": 2},
+        "budget": {"trials": 6},
+    }
+)
 
 
 def story(values, full=(), status="completed"):
     """Trials with these values, and full runs (number of the trial, value)."""
     origin = Provenance(commit=None, dirty=False, versions={}, host="here")
-    spec = {"name": "tiny", "goals": [{"metric": NATS, "mode": "min"}], "space": {"seed": {"choice": [0]}}}
-    told = [SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin)]
+    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=origin)]
     for number, value in enumerate(values):
-        name, tree = f"t{number}", run(4 + 2 * number)
-        told.append(TrialStarted(at=0.0, trial=name, number=number, sample={"seed": 0}, spec=tree))
+        name, sample = f"t{number}", {"model.concepts": 4 + 2 * number}
+        tree = SWEEP.trial(sample).model_dump(mode="json")
+        told.append(TrialStarted(at=0.0, trial=name, number=number, sample=sample, spec=tree))
         told.append(Reported(trial=name, step=1000, seconds=1.0, metrics={NATS: value}))
         told.append(TrialEnded(at=1.0, trial=name, status=status, step=1000))
     told.append(SweepClosed(at=2.0, cause="complete"))
@@ -57,7 +59,7 @@ def story(values, full=(), status="completed"):
 
 
 def test_the_best_trials_are_due_each_under_every_seed():
-    due = promotions(PROMOTE, fold(story([5.0, 4.0, 6.0])))
+    due = promotions(SWEEP, fold(story([5.0, 4.0, 6.0])))
     assert [one.number for one in due] == [1, 1, 0, 0]
     assert {one.run.training.steps for one in due} == {5000}
     assert due[0].changes == ("training.steps: 1000 -> 5000",)
@@ -67,13 +69,13 @@ def test_the_best_trials_are_due_each_under_every_seed():
 def test_a_setting_that_has_come_since_the_sweep_ran_is_no_silent_difference():
     told = story([5.0])
     del told[1].spec["training"]["guards"]
-    with pytest.raises(ValueError, match=r"promote\.with does not declare: training\.guards"):
-        promotions(PROMOTE, fold(told))
+    with pytest.raises(ValueError, match=r"promote does not declare: training\.guards"):
+        promotions(SWEEP, fold(told))
 
 
 def test_without_a_ranked_trial_there_is_none_to_promote():
     with pytest.raises(ValueError, match="no trial of this sweep has a rank"):
-        promotions(PROMOTE, fold(story([5.0], status="stopped")))
+        promotions(SWEEP, fold(story([5.0], status="stopped")))
 
 
 def test_the_proxy_is_certified_by_means_over_seeds():

@@ -73,6 +73,17 @@ def test_an_axis_inside_a_preset_is_written_after_it_in_whatever_order_they_stan
     assert spec.trial({"model.decoder": "plain", "model.decoder.depth": 5}).model.decoder.depth == 5
 
 
+def test_an_axis_inside_a_preset_leaves_the_preset_as_it_was_written_for_other_trials():
+    space = {
+        "objective": {"preset": {"often": {"kind": "tsdae", "rate": 0.6}}},
+        "objective.rate": {"choice": [0.3, 0.9], "when": {"model.concepts": 8}},
+        "model.concepts": {"choice": [8, 16]},
+    }
+    spec = sweep(space=space)
+    assert spec.trial({"objective": "often", "objective.rate": 0.3, "model.concepts": 8}).objective.rate == 0.3
+    assert spec.trial({"objective": "often", "model.concepts": 16}).objective.rate == 0.6
+
+
 def test_a_ratio_follows_a_varying_width_and_is_rounded_where_a_whole_number_is_wanted():
     space = {
         "model.token_width": {"ratio": {"of": "model.width", "choice": [0.26]}},
