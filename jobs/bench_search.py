@@ -1,6 +1,7 @@
 """How little of a grid a search needs: hypervolume found against steps spent, on made-up learning curves.
 
-    python jobs/bench_search.py --seeds 20
+    python jobs/bench_search.py --seeds 20            searches against each other and the grid
+    python jobs/bench_search.py --seeds 20 --modes    successive halving that stops against one that pauses
 
 Every search runs with the project's own searcher and policies; only training is replaced by curves. Each seed draws
 another landscape over the same 144-point grid: nats to minimise, rank to maximise, and they fight, for the pressure
@@ -10,6 +11,11 @@ reaches; steps as a share of what the whole grid takes. It is told twice: of wha
 luckiest of 144 draws of noise on its side, and of what the same trials are truly worth.
 
 Ray's ASHA is ray.tune.schedulers.AsyncHyperBandScheduler itself, fed with the same reports.
+
+`--modes` gives both modes the same rungs, and tells the regret in the first goal, in nats without noise: how far the
+completed trial that measured best lies above the grid's best point. With two goals it is the share of the grid's
+hypervolume that is missing. Pausing is told twice: with as many trials, and with as many more of them as take about the
+steps that stopping took.
 """
 
 import argparse
@@ -102,13 +108,16 @@ class RaysAsha:
         return None
 
 
-STOP = {"kind": "pareto_asha", "first_rung": FIRST_RUNG, "eta": ETA}
+HALVING = {"kind": "pareto_asha", "first_rung": FIRST_RUNG, "eta": ETA}
 SEARCHES: dict[str, dict[str, Any]] = {
     "random": {"search": {"sampler": "random"}},
     "tpe": {"search": {"sampler": "tpe"}},
     "ray's asha": {"search": {"sampler": "random"}, "goals": GOALS[:1]},
-    "ours, stopping": {"search": {"sampler": "tpe"}, "early_stopping": STOP | {"first_rung": 3 * FIRST_RUNG}},
-    "ours": {"search": {"sampler": "tpe"}, "early_stopping": STOP | {"mode": "pause"}},
+    "ours, stopping": {
+        "search": {"sampler": "tpe"},
+        "early_stopping": HALVING | {"mode": "stop", "first_rung": 3 * FIRST_RUNG},
+    },
+    "ours": {"search": {"sampler": "tpe"}, "early_stopping": HALVING},
 }
 COMPARED = ["random", "tpe", "ray's asha", "ours"]
 POLICIES = {"ray's asha": RaysAsha}
@@ -186,14 +195,17 @@ def sweep(seed: int, **changed: Any) -> SweepSpec:
     return SweepSpec.model_validate(tree | changed)
 
 
+def every_point() -> list[Sample]:
+    return [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
+
+
 def costs(metrics: list[dict[str, float]]) -> np.ndarray[Any, Any]:
     return np.array([[told[NATS], -told[RANK]] for told in metrics]).reshape(-1, 2)
 
 
 def share_curve(landscape: Landscape, ended: list[Ended]) -> Callable[[float], float]:
     """Share of the grid's steps -> share of the grid's hypervolume that completed trials had reached by then."""
-    points: list[Sample] = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*AXES.values())]
-    grid = costs([landscape(point, STEPS) for point in points])
+    grid = costs([landscape(point, STEPS) for point in every_point()])
     front = grid[[not ((grid <= row).all(1) & (grid < row).any(1)).any() for row in grid]]
     worst = list(front.max(axis=0) + 0.1 * np.ptp(front, axis=0))
     whole, total = hypervolume(grid, worst), len(grid) * STEPS
@@ -229,12 +241,75 @@ def found(family: Family, name: str, seed: int) -> Found:
     return Found(share(0.1), share(LIMIT), truly(LIMIT), next(reached, math.inf))
 
 
+@dataclass(frozen=True)
+class Halved:
+    """What successive halving in one mode came to."""
+
+    regret: float
+    steps: float
+    """Taken, in whole trials."""
+
+
+KINDS = {1: "asha", 2: "pareto_asha"}
+"""By the number of goals."""
+MODES = ("stop", "pause", "pause, as many steps")
+
+
+def halved(family: Family, seed: int, goals: int, sampler: str, trials: int) -> list[Halved]:
+    """One for each of MODES."""
+    stop, pause = (_halved(family, seed, mode, goals, sampler, trials) for mode in MODES[:2])
+    return [stop, pause, _halved(family, seed, "pause", goals, sampler, round(trials * stop.steps / pause.steps))]
+
+
+def _halved(family: Family, seed: int, mode: str, goals: int, sampler: str, trials: int) -> Halved:
+    stopping = {"kind": KINDS[goals], "first_rung": FIRST_RUNG, "eta": ETA, "mode": mode}
+    spec = sweep(
+        seed, goals=GOALS[:goals], early_stopping=stopping, search={"sampler": sampler}, budget={"trials": trials}
+    )
+    landscape, truth = Landscape(family, seed), Landscape(replace(family, noise=0.0), seed)
+    ended = simulate(spec, landscape, workers=WORKERS, limit=POINTS * STEPS)
+    regret = regret_in_nats if goals == 1 else missing_hypervolume
+    return Halved(regret(truth, ended), sum(trial.step for trial in ended) / STEPS)
+
+
+def regret_in_nats(truth: Landscape, ended: list[Ended]) -> float:
+    chosen = min((trial for trial in ended if trial.completed), key=lambda trial: trial.metrics[NATS])
+    return truth(chosen.sample, STEPS)[NATS] - min(truth(point, STEPS)[NATS] for point in every_point())
+
+
+def missing_hypervolume(truth: Landscape, ended: list[Ended]) -> float:
+    told = [replace(trial, metrics=truth(trial.sample, trial.step)) for trial in ended]
+    return 1 - share_curve(truth, told)(math.inf)
+
+
+def compare_modes(seeds: range) -> None:
+    print(f"mean of {len(seeds)} seeds (standard error); steps in whole trials")
+    print(f"{'curves':9} goals sampler trials {'mode':20} {'regret':>14} {'steps':>6}")
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        cases = itertools.product(FAMILIES, KINDS, ("random", "tpe"), (12, 36))
+        jobs = {
+            (family, goals, sampler, trials): [
+                pool.submit(halved, FAMILIES[family], seed, goals, sampler, trials) for seed in seeds
+            ]
+            for family, goals, sampler, trials in cases
+        }
+        for (family, goals, sampler, trials), several in jobs.items():
+            for mode, told in zip(MODES, zip(*(job.result() for job in several), strict=True), strict=True):
+                regrets = [one.regret for one in told]
+                regret = f"{statistics.fmean(regrets):.3f} ({statistics.stdev(regrets) / math.sqrt(len(told)):.3f})"
+                steps = statistics.fmean(one.steps for one in told)
+                print(f"{family:9} {goals:5} {sampler:7} {trials:6} {mode:20} {regret:>14} {steps:6.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=COMPARED)
+    parser.add_argument("--modes", action="store_true")
     asked = parser.parse_args()
+    if asked.modes:
+        return compare_modes(range(FIRST_SEED, FIRST_SEED + asked.seeds))
     print(f"median of {asked.seeds} seeds; shares of the grid's hypervolume (lowest seed) and of its steps")
     print(f"{'curves':9} {'search':14}   at 10 %        at 25 %  truly at 25 %  reaches 95 % at  within 25 %  truly")
     seeds = range(FIRST_SEED, FIRST_SEED + asked.seeds)

@@ -1,5 +1,7 @@
 """What each trial's checkpoints are still good for, told from the ledger."""
 
+import sys
+
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
@@ -10,6 +12,14 @@ ENDED: dict[Status, Worth] = {
     Status.STOPPED: Worth.STOPPED,
     Status.COMPLETED: Worth.BEATEN,
 }
+
+
+def step_passed(record: Record, members: int) -> int:
+    """The last step that every trial under way has done; 0 while one of so many `members`, copies not counted, has not
+    started."""
+    if sum(trial.branch is None for trial in record.trials.values()) < members:
+        return 0
+    return min((trial.step for trial in record.trials.values() if trial.end is None), default=sys.maxsize)
 
 
 def standings(record: Record) -> dict[str, Standing]:

@@ -1,7 +1,7 @@
 """Copies that a population asks for, as trials of the study: whom each branches off, and with which settings, once."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -28,6 +28,13 @@ class Copier:
         """Those to be made still. `told`: every trial of the study that was handed out."""
         made = {trial.user_attrs.get("copy") for trial in told} | self._given_up
         return [copy for copy in self._policy.copies if copy.number not in made]
+
+    def sources(self, told: Sequence[FrozenTrial], started: Container[str]) -> set[tuple[str, int]]:
+        """Checkpoints (trial, step) from which the copies go on that have not `started`, made or not."""
+        named = {trial.user_attrs["trial"]: trial for trial in told}
+        due = {(parent, copy.step) for copy in self.due(told) if (parent := self._parent(copy, named)) is not None}
+        fresh = (trial.user_attrs.get("branch") for name, trial in named.items() if name not in started)
+        return due | {(branch["run"], branch["step"]) for branch in fresh if branch}
 
     def next(self, told: Sequence[FrozenTrial]) -> FrozenTrial | None:
         """A copy whose parent has left its checkpoint, if any: a trial for the study that runs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.records.ledger import CheckpointsPruned, Ledger
-from cogito_ray.records.record import read
+from cogito_ray.records.record import Record, read
 from cogito_ray.records.standing import standings
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.worker import CHECKPOINTS
@@ -25,7 +25,7 @@ class Pruner:
         ledger: Ledger,
         trials: Path,
         quota: float | None,
-        sources: Callable[[], Collection[tuple[str, int]]] = tuple,
+        sources: Callable[[Record], Collection[tuple[str, int]]] = lambda record: (),
     ):
         """`trials`: folder of one folder a trial. `quota`: bytes; None = no limit. `sources`: see `quota.pruned`."""
         self._ledger, self._trials, self._quota, self._sources = ledger, trials, quota, sources
@@ -39,8 +39,10 @@ class Pruner:
         record = read(self._ledger.path)
         known = standings(record)
         stored = [one for one in self._stored() if one.trial in known]
-        branches = {trial.branch for trial in record.trials.values() if trial.branch and trial.end is None}
-        gone = pruned(stored, known, self._quota, sources=branches.union(self._sources()))
+        own = {one.trial for one in stored}
+        copies = (trial for trial in record.trials.values() if trial.end is None and trial.id not in own)
+        branches = {trial.branch for trial in copies if trial.branch}      # whose first checkpoint is still another's
+        gone = pruned(stored, known, self._quota, sources=branches.union(self._sources(record)))
         self.bytes = sum(one.size for one in stored) - sum(one.size for one in gone)
         for trial, group in groupby(gone, key=lambda one: one.trial):
             ones = list(group)
@@ -65,14 +67,18 @@ def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], storage: Path, *, 
     """
     if (quota := sweep.budget.disk_bytes) is None:
         return
+    runs = list(runs)
     unlike = {(run.model.digest(), run.data.digest()): run for run in runs}
     largest = max(_checkpoint_bytes(run, storage) for run in unlike.values())
-    needed = least(largest, at_once=at_once, trials=sweep.budget.trials)
+    trials, steps = sweep.budget.trials, max(run.training.steps for run in runs)
+    held = sweep.early_stopping.held(steps, trials=trials, at_once=at_once)
+    needed = least(largest, at_once=at_once, trials=trials, held=held)
     if needed > quota:
+        others = f", and {held} for trials that wait or are to be copied," if held else ""
         raise ValueError(
             f"budget.disk: {sweep.budget.disk} is too little: a checkpoint takes up to {largest:,} bytes, and one of "
-            f"each of {at_once} trials at once and of the best one {needed:,}; write {ceil(needed / 1e6)}MB or more, "
-            "or lower concurrency"
+            f"each of {at_once} trials at once and of the best one{others} {needed:,}; write {ceil(needed / 1e6)}MB or "
+            f"more, or lower {'budget.trials' if held else 'concurrency'}"
         )
 
 

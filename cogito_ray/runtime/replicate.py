@@ -43,6 +43,10 @@ class Listed(Searcher):
     def exhausted(self) -> bool:
         return not self._left
 
+    def sources(self, record: Record) -> set[tuple[str, int]]:
+        """Nothing is copied."""
+        return set()
+
     def end(self) -> None:
         """Hand out nothing more, though something may be left."""
         self._over = True

@@ -1,6 +1,6 @@
 """Early stopping inside Tune: our pure policies, fed with what trials report and with what the ledger remembers."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -19,7 +19,6 @@ class NoStopping(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self.causes: dict[str, str] = {}
         """Of no stop."""
-        self.sources: tuple[()] = ()
 
 
 class EarlyStopping(FIFOScheduler):
@@ -34,11 +33,6 @@ class EarlyStopping(FIFOScheduler):
         self._policy, self._leave = policy, leave
         self.causes = {name: verdict.cause for name, verdict in policy.waiting.items()}
         """Why each trial that does not go on does not, by its name."""
-
-    @property
-    def sources(self) -> Collection[tuple[str, int]]:
-        """Checkpoints (trial, step) from which copies of trials may have to go on."""
-        return self._policy.sources
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         name, step, metrics = trial.config["trial"], result["step"], metrics_of(result)

@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.record import Record
 from cogito_ray.records.record import Trial as Recorded
+from cogito_ray.records.standing import step_passed
 from cogito_ray.run import BranchSpec, RunSpec
 from cogito_ray.runtime.copier import Copier, sample_of
 from cogito_ray.runtime.outcome import Left, Outcome, metrics_of, outcome
@@ -87,6 +88,12 @@ class OptunaSearcher(Searcher):
         told = self._handed_out()
         had = self._dry or len(_members(told)) >= self._sweep.budget.trials
         return had and not self._again and not self._waiting and not self._copier.due(told)
+
+    def sources(self, record: Record) -> set[tuple[str, int]]:
+        """Checkpoints (trial, step) from which copies are to go on, or may have to once others come to that step."""
+        due = self._copier.sources(self._handed_out(), record.trials)
+        passed = min([step_passed(record, self._sweep.budget.trials), *(step for _, step in due)])
+        return due | {(name, step) for name, step in self._policy.sources if step > passed}
 
     def end(self) -> None:
         """Hand out nothing more, though something may be left."""

@@ -130,7 +130,7 @@ class _Stages:
     def _tune(self, record: Record, searcher: OptunaSearcher | Listed, scheduler: EarlyStopping | NoStopping) -> str:
         leave = self.home.folder / TRIALS / LEAVE
         leave.unlink(missing_ok=True)
-        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, lambda: scheduler.sources)
+        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, searcher.sources)
         treasurer = Treasurer(self.sweep.budget, record, leave, searcher.end, pruner)
         scribe = Scribe(self.ledger, record, scheduler.causes, lambda: treasurer.gone)
         config = TuneConfig(

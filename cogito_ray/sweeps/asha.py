@@ -5,8 +5,8 @@ best 1/eta of those recorded there so far, itself included; each goal after the 
 is ASHA (arXiv:1810.05934); with several, trials are compared by front and then by spread (multi-objective ASHA,
 arXiv:2106.12639). One that breaks a constraint comes after all that do not.
 
-stop: the others are over, and the first at a rung always passes. pause: they wait, and go on once enough worse ones
-have come that they are among the best 1/eta; nothing is given up because it came early.
+pause: the others wait, and go on once enough worse ones have come that they are among the best 1/eta. stop: they are
+over, and the first at a rung always passes, so that who came first may take the steps of who is better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,9 @@ class AshaSpec(Spec):
     """Steps after which a trial may be stopped for the first time."""
     eta: int = Field(3, ge=2)
     """One in `eta` trials passes a rung; the next rung stands at `eta` times its steps."""
-    mode: Literal["stop", "pause"] = "stop"
-    """What becomes of the others: stop is simple; pause spends the same steps on better trials, but keeps a checkpoint
-    of each until the sweep ends."""
+    mode: Literal["stop", "pause"] = "pause"
+    """What becomes of the others. pause: they wait with a checkpoint, and go on once enough worse ones have come. stop:
+    they are over, and no checkpoint is kept for them, but whoever comes first at a rung passes, however bad."""
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Steps at which trials of `steps` steps are compared, ascending."""
@@ -64,6 +64,10 @@ class AshaSpec(Spec):
             f"early_stopping.first_rung: {self.first_rung} is not before the last step ({shortest}) of every trial, "
             f"so that some are never compared; make it less than {shortest}, or use kind: none"
         ]
+
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """One of each trial that waits: all may that do not run."""
+        return max(0, trials - at_once - 1) if self.mode == "pause" else 0
 
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Halving | Pausing":
         """A fresh policy for trials of `steps` steps."""

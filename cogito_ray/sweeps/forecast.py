@@ -125,7 +125,9 @@ class Forecast:
     def needed_bytes(self) -> int:
         """Of checkpoints, at any time: what `budget.disk` must hold."""
         largest = max(self.cheapest.measured.checkpoint_bytes, self.dearest.measured.checkpoint_bytes)
-        return least(largest, at_once=self.at_once, trials=self.sweep.budget.trials)
+        trials, steps = self.sweep.budget.trials, self.dearest.run.training.steps
+        held = self.sweep.early_stopping.held(steps, trials=trials, at_once=self.at_once)
+        return least(largest, at_once=self.at_once, trials=trials, held=held)
 
     @property
     def memory_bytes(self) -> float:
@@ -153,15 +155,28 @@ class Forecast:
 
 def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
     """The share of all steps that is left to be done when trials come one after the other, in random order of merit."""
-    policy, done = sweep.policy(), 0
+    policy, done = sweep.policy(), dict[str, int]()
     stops = [*sweep.early_stopping.rungs(steps), steps]
     merits = np.random.default_rng(seed).random((sweep.budget.trials, len(sweep.goals)))
     held = {metric: Bound.parse(text).number for metric, text in sweep.constraints.items()}
-    for number, drawn in enumerate(merits):
-        metrics = held | {goal.metric: float(value) for goal, value in zip(sweep.goals, drawn, strict=True)}
-        verdicts = ((step, policy.report(str(number), step, metrics)) for step in stops)
-        done += next((step for step, verdict in verdicts if not verdict.keep), steps)
-    return done / (steps * sweep.budget.trials)
+
+    def go_on(trial: str) -> None:
+        drawn = zip(sweep.goals, merits[int(trial)], strict=True)
+        metrics = held | {goal.metric: float(value) for goal, value in drawn}
+        for step in (step for step in stops if step > done.get(trial, 0)):
+            done[trial] = step
+            if not policy.report(trial, step, metrics).keep:
+                return
+
+    def promote(*, idle: bool) -> None:
+        while trial := policy.promoted(idle=idle):
+            go_on(trial)
+
+    for number in range(len(merits)):
+        go_on(str(number))
+        promote(idle=False)
+    promote(idle=True)
+    return sum(done.values()) / (steps * sweep.budget.trials)
 
 
 def grid_points(sweep: SweepSpec) -> int:

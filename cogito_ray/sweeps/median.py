@@ -42,6 +42,10 @@ class MedianSpec(Spec):
             f"make it less than {shortest}, or use kind: none"
         ]
 
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """What is stopped is over."""
+        return 0
+
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Median":
         """A fresh policy."""
         return Median(self.first_step, self.least, aim)

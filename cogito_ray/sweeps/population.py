@@ -71,6 +71,12 @@ class PopulationSpec(Spec):
         }
         return [fault for fault, holds in found.items() if holds]
 
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """The best quantile of every comparison that is not over: of one, if all train side by side and in step; of
+        all, if some only start when others have ended."""
+        comparisons = 1 if trials <= at_once else (steps - 1) // self.every
+        return comparisons * math.ceil((trials + 1) * self.quantile)
+
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> Population:
         """A fresh policy for trials of `steps` steps."""
         return Population(self, steps, aim, seed)
@@ -119,15 +125,13 @@ class Population:
 
     @property
     def sources(self) -> set[tuple[str, int]]:
-        """Checkpoints (trial, step) of who is, or with the next comparison may be, among those to be copied."""
-        decided = {(copy.parents[0], copy.step) for copy in self.copies}
-        best = {
+        """Checkpoints (trial, step) of who may, with the next comparison at that step, be among those to be copied."""
+        return {
             (name, step)
             for step, told in self._told.items()
             for name in _ordered(told)[: math.ceil((len(told) + 1) * self.spec.quantile)]
             if told[name].copied
         }
-        return decided | best
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """A trial's metrics after `step` steps; it is judged once at each multiple of `every` before the last step."""

@@ -65,7 +65,7 @@ def pruned(
     return found
 
 
-def least(checkpoint: int, *, at_once: int, trials: int) -> int:
-    """Bytes that a quota must hold where each checkpoint takes so many: the newest one of every trial under way, and
-    that of the best one so far."""
-    return checkpoint * min(at_once + 1, trials)
+def least(checkpoint: int, *, at_once: int, trials: int, held: int) -> int:
+    """Bytes that a quota must hold where each checkpoint takes so many: the newest one of every trial under way, that
+    of the best one so far, and those `held` for trials that wait or are to be copied."""
+    return checkpoint * (min(at_once + 1, trials) + held)

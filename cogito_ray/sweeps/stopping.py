@@ -34,7 +34,8 @@ class Policy(Protocol):
 
     @property
     def sources(self) -> Collection[tuple[str, int]]:
-        """Checkpoints (trial, step) from which such copies may have to go on."""
+        """Checkpoints (trial, step) from which copies may have to go on that are not decided yet, if others still come
+        to that step."""
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """May the trial go on, having measured this after `step` steps? A step told twice gets the same answer."""
@@ -54,6 +55,10 @@ class NoStoppingSpec(Spec):
 
     def faults(self, sweep: SweepSpec, runs: Sequence[RunSpec]) -> list[str]:
         return []
+
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """Checkpoints that must stay at a time, besides those of the trials under way and of the best one."""
+        return 0
 
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> NoStopping:
         return NoStopping()

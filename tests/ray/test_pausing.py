@@ -18,7 +18,7 @@ def test_trials_that_pause_are_promoted_from_their_checkpoint_or_end_as_stopped(
             "space": {"training.optimizer.learning_rate": {"choice": [1e-5, 1e-4, 1e-3, 1e-2]}},
             "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
             "search": {"sampler": "grid"},
-            "early_stopping": {"kind": "asha", "first_rung": 2, "eta": 2, "mode": "pause"},
+            "early_stopping": {"kind": "asha", "first_rung": 2, "eta": 2},
             "budget": {"trials": 4},
             "concurrency": 2,
         }

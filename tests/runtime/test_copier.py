@@ -1,5 +1,7 @@
 """Copies of a population: made once each by the searcher, by a real study, from trials that can be copied."""
 
+import random
+
 import pytest
 from corpora import unread_run
 from optuna.storages import InMemoryStorage, JournalStorage
@@ -209,3 +211,37 @@ def test_ranking_and_report_say_who_is_a_copy_and_no_step_counts_as_spared(tmp_p
     assert {row.trial: row.copied for row in ranking.rows if row.copied} == {made["trial"]: (0, EVERY)}
     assert saved(ranking) == (0, 2 * STEPS)
     assert f"copy of 0 at {EVERY}" in render(record, tmp_path)
+
+
+def test_a_population_in_step_holds_no_more_checkpoints_than_it_says_and_none_that_nobody_will_copy():
+    """Sixteen trials side by side, nineteen comparisons: copies by the dozen, and never many checkpoints held."""
+    every = 5
+    run = unread_run(steps=STEPS, report_every=every, batch=8, checkpoints={"milestone_every": every})
+    spec = sweep(run=run, early_stopping={"kind": "population", "every": every}, budget={"trials": 16})
+    played, draw = Played(spec), random.Random(0)
+    under = {number: played.start(number) for number in range(16)}
+    started, held = set(under), []
+    for step in range(every, STEPS, every):
+        for number, config in sorted(under.items()):
+            if not played.report(number, config, draw.random(), step):
+                del under[number]
+        held.append(played.search.sources(fold(played.events)))
+        for number in range(len(started), len(started) + 16 - len(under)):
+            under[number] = played.start(number)
+            started.add(number)
+            assert (under[number]["run"]["branch"]["run"], step) in held[-1]
+    promised = spec.early_stopping.held(STEPS, trials=16, at_once=16)
+    assert len(started) > 60
+    assert max(len(sources) for sources in held) <= promised
+    assert len(played.search.sources(fold(played.events))) == 0        # all have passed the last comparison
+
+
+def test_while_a_trial_has_not_come_to_a_step_the_best_there_stay():
+    played = Played()
+    good, bad = played.start(0), played.start(1)
+    assert played.report(0, good, 1.0)
+    assert played.search.sources(fold(played.events)) == {(good["trial"], EVERY)}
+    assert not played.report(1, bad, 2.0)
+    made = played.start(2)
+    played.events.pop()                                                 # handed out, but not in the ledger yet
+    assert played.search.sources(fold(played.events)) == {(made["run"]["branch"]["run"], EVERY)}

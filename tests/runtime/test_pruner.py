@@ -65,8 +65,13 @@ def test_what_a_copy_goes_on_from_or_may_have_to_stays(tmp_path):
     with sweep(tmp_path, [("stopped", 6.0), ("stopped", 7.0), ("completed", 4.0)]) as ledger:
         spec = {"training": {"steps": 20}, "branch": {"run": "t0", "step": 10}}
         ledger.append(TrialStarted(at=0.0, trial="copy", number=3, sample={}, spec=spec))
-        Pruner(ledger, tmp_path / "trials", 0, lambda: {("t1", 10)}).look()
+        Pruner(ledger, tmp_path / "trials", 0, lambda record: {("t1", 10)}).look()
         assert there(tmp_path) == {("t0", 10), ("t1", 10), ("t2", 20)}
+        checkpoint = tmp_path / "trials" / "copy" / "checkpoints" / "step-00000020"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "model.safetensors").write_bytes(b"x" * 100)
+        Pruner(ledger, tmp_path / "trials", 0).look()
+        assert there(tmp_path) == {("t2", 20), ("copy", 20)}           # now it goes on from its own
         ledger.append(TrialEnded(at=1.0, trial="copy", status="failed", step=10))
         Pruner(ledger, tmp_path / "trials", 0).look()
     assert there(tmp_path) == {("t2", 20)}
@@ -120,8 +125,9 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
         "goals": [{"metric": NATS, "mode": "min"}],
     }
 
-    def cramped(disk, at_once):
-        spec = SweepSpec.model_validate(tree | {"budget": {"trials": 9} | ({"disk": disk} if disk else {})})
+    def cramped(disk, at_once, **changed):
+        budget = {"trials": 9} | ({"disk": disk} if disk else {})
+        spec = SweepSpec.model_validate(tree | {"budget": budget} | changed)
         refuse_cramped(spec, [spec.trial(corner) for corner in spec.corners()], storage, at_once=at_once)
 
     with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
@@ -132,3 +138,8 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
     with pytest.raises(ValueError, match="2 trials at once"):
         cramped(f"{needed / 1000}kB", at_once=2)
     cramped(None, at_once=99)
+    halving = {"kind": "asha", "first_rung": 1}
+    cramped(f"{needed / 1000}kB", at_once=1, early_stopping=halving | {"mode": "stop"})
+    with pytest.raises(ValueError, match=r"and 7 for trials that wait .* or lower budget\.trials"):
+        cramped(f"{needed / 1000}kB", at_once=1, early_stopping=halving)
+    cramped(f"{4.5 * needed / 1000}kB", at_once=1, early_stopping=halving)

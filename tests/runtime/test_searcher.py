@@ -329,7 +329,7 @@ def test_trials_that_came_to_nothing_or_are_no_runs_any_more_teach_nothing(tmp_p
         searcher(sweep(name="next", search={"warm_start": [str(tmp_path)]}))
 
 
-PAUSE = {"kind": "pareto_asha", "first_rung": 50, "eta": 2, "mode": "pause"}
+PAUSE = {"kind": "pareto_asha", "first_rung": 50, "eta": 2}
 
 
 def pausing(trials, storage=None, record=None):

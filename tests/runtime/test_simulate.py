@@ -33,7 +33,8 @@ def test_without_early_stopping_every_point_of_a_grid_takes_all_its_steps():
 
 
 def test_early_stopping_spends_less_and_still_completes_the_best():
-    ended = simulate(sweep(early_stopping={"kind": "asha", "first_rung": 10}), falling, workers=2, limit=10**9)
+    stopping = {"kind": "asha", "first_rung": 10, "mode": "stop"}
+    ended = simulate(sweep(early_stopping=stopping), falling, workers=2, limit=10**9)
     assert len(ended) == len(RATES)
     assert RATES[0] in [trial.sample["objective.rate"] for trial in ended if trial.completed]
     assert ended[-1].spent == sum(trial.step for trial in ended) < 0.7 * 90 * len(RATES)
@@ -50,7 +51,7 @@ def test_a_simulation_repeats_itself():
 
 
 def test_pausing_completes_the_best_and_spends_no_step_twice():
-    stopping = {"kind": "asha", "first_rung": 10, "mode": "pause"}
+    stopping = {"kind": "asha", "first_rung": 10}
     ended = simulate(sweep(early_stopping=stopping), falling, workers=2, limit=10**9)
     assert sorted(trial.sample["objective.rate"] for trial in ended) == RATES
     assert RATES[0] in [trial.sample["objective.rate"] for trial in ended if trial.completed]

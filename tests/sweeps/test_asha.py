@@ -42,19 +42,19 @@ def test_the_first_at_a_rung_passes_and_the_second_only_if_it_is_no_worse():
 def test_with_one_goal_both_kinds_decide_alike():
     draw = random.Random(0)
     reports = [(f"t{draw.randrange(40)}", draw.choice((50, 150, 450)), told(draw.random())) for _ in range(400)]
-    one, many = (kind(first_rung=50).policy(1000, AIM) for kind in (AshaSpec, ParetoAshaSpec))
+    one, many = (kind(first_rung=50, mode="stop").policy(1000, AIM) for kind in (AshaSpec, ParetoAshaSpec))
     assert [one.report(*report) for report in reports] == [many.report(*report) for report in reports]
 
 
 def test_a_late_report_counts_for_the_highest_rung_it_reached():
-    policy = AshaSpec(first_rung=50).policy(300, AIM)
+    policy = AshaSpec(first_rung=50, mode="stop").policy(300, AIM)
     assert policy.report("late", 160, told(1.0)).rung == 150
     assert policy.report("other", 60, told(9.0)).keep
 
 
 def test_about_one_in_eta_of_identically_distributed_trials_passes():
     draw = random.Random(1)
-    policy = AshaSpec(first_rung=1, eta=4).policy(4, AIM)
+    policy = AshaSpec(first_rung=1, eta=4, mode="stop").policy(4, AIM)
     passed = sum(policy.report(f"t{n}", 1, told(draw.random())).keep for n in range(800))
     assert abs(passed / 800 - 1 / 4) < 0.06  # four standard errors of a proportion
 
@@ -86,7 +86,7 @@ def test_an_infeasible_trial_passes_only_among_infeasible_ones():
 
 def pausing(goals=1, **changed):
     aim = Aim.of((GoalSpec(metric="nats", mode="min"), GoalSpec(metric="rank", mode="max"))[:goals], {})
-    return ParetoAshaSpec(first_rung=10, mode="pause", **changed).policy(90, aim)
+    return ParetoAshaSpec(first_rung=10, **changed).policy(90, aim)
 
 
 def test_a_paused_trial_goes_on_once_enough_worse_ones_have_come():
@@ -139,7 +139,7 @@ def test_every_further_goal_has_a_place_among_the_promoted():
 def test_pausing_completes_the_best_of_all_where_stopping_lost_it_for_being_measured_once():
     """Every trial but the first is worse at the rung than those before, so that stopping keeps too few."""
     values = {f"t{n}": value for n, value in enumerate([5.0, 6.0, 4.9, 4.95, 7.0, 8.0, 9.0, 9.5, 9.9])}
-    stop = ParetoAshaSpec(first_rung=10).policy(90, AIM)
+    stop = ParetoAshaSpec(first_rung=10, mode="stop").policy(90, AIM)
     kept = {name for name, value in values.items() if stop.report(name, 10, told(value)).keep}
     pause = pausing()
     went = {name for name, value in values.items() if pause.report(name, 10, told(value)).keep}

@@ -1,8 +1,11 @@
 """Which checkpoints go when they are too many bytes."""
 
 import pytest
+from pydantic import TypeAdapter
 
+from cogito_ray.sweeps.population import PopulationSpec
 from cogito_ray.sweeps.quota import Standing, Stored, Worth, least, pruned
+from cogito_ray.sweeps.stopping import StoppingSpec
 
 STANDING = {
     "failed": Standing(Worth.FAILED),
@@ -48,5 +51,26 @@ def test_what_a_resume_or_the_winner_needs_stays_whatever_the_quota(quota):
 
 
 def test_a_quota_must_hold_the_newest_of_each_trial_under_way_and_of_the_best_one():
-    assert least(10, at_once=3, trials=9) == 40
-    assert least(10, at_once=3, trials=2) == 20
+    assert least(10, at_once=3, trials=9, held=0) == 40
+    assert least(10, at_once=3, trials=2, held=0) == 20
+
+
+@pytest.mark.parametrize(
+    ("written", "held"),
+    [
+        ({"kind": "none"}, 0),
+        ({"kind": "median", "first_step": 10}, 0),
+        ({"kind": "asha", "first_rung": 10, "mode": "stop"}, 0),
+        ({"kind": "asha", "first_rung": 10}, 5),
+        ({"kind": "hyperband", "first_rung": 10}, 5),
+        ({"kind": "population", "every": 10}, 9 * 3),
+    ],
+)
+def test_a_quota_must_hold_one_of_each_trial_that_waits_or_may_be_copied(written, held):
+    stopping = TypeAdapter(StoppingSpec).validate_python(written)
+    assert stopping.held(100, trials=8, at_once=2) == held
+    assert least(10, at_once=2, trials=8, held=held) == 10 * (3 + held)
+
+
+def test_a_population_that_trains_side_by_side_holds_the_best_of_one_comparison():
+    assert PopulationSpec(every=10).held(100, trials=8, at_once=8) == 3

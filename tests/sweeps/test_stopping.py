@@ -15,14 +15,14 @@ FIRST = 10
 ONE = (GoalSpec(metric="nats", mode="min"),)
 TWO = (*ONE, GoalSpec(metric="rank", mode="max"))
 KINDS = [
-    pytest.param({"kind": "asha", "first_rung": FIRST}, ONE, id="asha"),
+    pytest.param({"kind": "asha", "first_rung": FIRST, "mode": "stop"}, ONE, id="asha"),
     pytest.param({"kind": "median", "first_step": FIRST, "least": 2}, ONE, id="median"),
-    pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, ONE, id="pareto_asha with one goal"),
-    pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, TWO, id="pareto_asha"),
-    pytest.param({"kind": "hyperband", "first_rung": FIRST}, ONE, id="hyperband"),
-    pytest.param({"kind": "hyperband", "first_rung": FIRST, "mode": "pause"}, ONE, id="hyperband, pausing"),
-    pytest.param({"kind": "asha", "first_rung": FIRST, "mode": "pause"}, ONE, id="asha, pausing"),
-    pytest.param({"kind": "pareto_asha", "first_rung": FIRST, "mode": "pause"}, TWO, id="pareto_asha, pausing"),
+    pytest.param({"kind": "pareto_asha", "first_rung": FIRST, "mode": "stop"}, ONE, id="pareto_asha with one goal"),
+    pytest.param({"kind": "pareto_asha", "first_rung": FIRST, "mode": "stop"}, TWO, id="pareto_asha"),
+    pytest.param({"kind": "hyperband", "first_rung": FIRST, "mode": "stop"}, ONE, id="hyperband"),
+    pytest.param({"kind": "hyperband", "first_rung": FIRST}, ONE, id="hyperband, pausing"),
+    pytest.param({"kind": "asha", "first_rung": FIRST}, ONE, id="asha, pausing"),
+    pytest.param({"kind": "pareto_asha", "first_rung": FIRST}, TWO, id="pareto_asha, pausing"),
     pytest.param({"kind": "population", "every": FIRST}, ONE, id="population"),
     pytest.param({"kind": "population", "every": FIRST}, TWO, id="population with two goals"),
 ]
