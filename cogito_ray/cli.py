@@ -20,7 +20,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
 )
 from cogito_ray.commands.app import app, err
 from cogito_ray.files import explain_os_error
-from cogito_ray.spec import explain
+from cogito_ray.sweeps.explain import explain
 
 
 def main() -> None:

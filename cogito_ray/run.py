@@ -163,12 +163,12 @@ class RunSpec(Spec):
         faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
         faults += self._shard_faults()
         if faults:
-            raise ValueError("; ".join(faults))
+            raise ValueError("\n".join(faults))
         return self
 
     def _training_faults(self) -> list[str]:
         if self.model.decoder is None and self.loss.contrast is None:
-            return ["nothing trains the encoder: set model.decoder, loss.contrast, or both"]
+            return ["model.decoder: nothing trains the encoder; set it, loss.contrast, or both"]
         guards = self.training.guards.faults(
             terms=len(self.terms()),
             rebuilds=self.model.decoder is not None,
@@ -180,7 +180,8 @@ class RunSpec(Spec):
         decoder = self.model.decoder
         if decoder is None:
             return []
-        corruptions = {"objective": self.objective, "evaluation.reference": self.reference}
+        corruptions = {"objective": self.objective}
+        corruptions |= {"evaluation.reference": self.reference} if self.evaluation.reference else {}
         return [
             f"model.decoder '{decoder.kind}' reads {sorted(missing)}, which {place} '{corruption.kind}' does not give"
             for place, corruption in corruptions.items()

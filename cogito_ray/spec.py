@@ -1,16 +1,54 @@
 """The base of every validated setting: frozen, closed to unknown keys, named by a digest of its content."""
 
+import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+SECRET = r"pass|pwd|secret|token|cred|sig|key"
+IN_URL = re.compile(
+    rf"://[^/?#\s:@]*:([^/\s@]+)@|https?://([^/\s@]+)@|[?&][^=&\s]*(?:{SECRET})[^=&\s]*=([^&\s]+)", re.IGNORECASE
+)
+"""A password, or what is as good as one, in a URL."""
+FROM_ENVIRONMENT = re.compile(r"\$\{\w+\}")
+
+
+def _exact(schema: Any, *, outermost: bool = False) -> Any:
+    """The schema, down to the next Spec, with nothing but numbers for a number, and true or false for a bool."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_exact(part) for part in schema)
+    if not isinstance(schema, dict) or (schema.get("type") == "model" and not outermost):
+        return schema
+    kept = {key: part if key in ("metadata", "config") else _exact(part, outermost=outermost and key == "schema")
+            for key, part in schema.items()}  # fmt: skip
+    if kept.get("type") in ("bool", "float"):
+        return kept | {"strict": True}
+    return core_schema.no_info_before_validator_function(_number, kept) if kept.get("type") == "int" else kept
+
+
+def _number(given: object) -> object:
+    if isinstance(given, bool | str):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return given
 
 
 class Spec(BaseModel):
-    """A setting a user may write in YAML. Unknown keys are errors; instances never change."""
+    """A setting a user may write in YAML. Unknown keys are errors; instances never change.
+
+    Values are taken as they are written: true is no 1, and "8" no 8; 8.0 and 1e3 are whole numbers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        return schema if cls.model_config.get("ser_json_inf_nan") == "strings" else _exact(schema, outermost=True)
 
     def digest(self) -> str:
         """Twelve hex digits that name this content: equal settings, equal digest, on any machine."""
@@ -23,14 +61,33 @@ def digest(content: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def explain(error: ValidationError, root: str = "") -> list[str]:
-    """One line per fault: its dotted place under `root`, what is wrong there, and the value that was given."""
-    return list(_lines(error, root))
+def nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
+    """Those that `name` may have meant, best first: misspelt, without its underscores, or by their initials."""
+    folded = {_folded(one): one for one in known}
+    close = difflib.get_close_matches(_folded(name), folded, n=most, cutoff=0.7)
+    initials = [one for one in known if len(name) > 1 and "".join(re.findall(r"(?:^|[_/-])(.)", one)) == name.lower()]
+    return list(dict.fromkeys([*(folded[one] for one in close), *initials]))[:most]
 
 
-def _lines(error: ValidationError, root: str) -> Iterator[str]:
-    for fault in error.errors(include_url=False):
-        place = ".".join(str(part) for part in (root, *fault["loc"]) if part != "")
-        message = fault["msg"].removeprefix("Value error, ")
-        given = "" if fault["type"] in ("missing", "value_error") else f"; got {fault['input']!r}"
-        yield f"{place}: {message}{given}" if place else message
+def did_you_mean(meant: Sequence[str], known: Sequence[str]) -> str:
+    """A way out: what was meant, else all that is known."""
+    return f"did you mean {' or '.join(meant)}?" if meant else f"write one of {', '.join(known)}"
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[_\-. ]", "", name).lower()
+
+
+def without_secrets(text: str) -> str:
+    """`text`; ValueError if a URL in it holds a password, for settings stand in ledgers and reports."""
+    found = [match[match.lastindex or 0] for match in IN_URL.finditer(text)] if "://" in text else []
+    if not all(map(FROM_ENVIRONMENT.fullmatch, found)):
+        raise ValueError(
+            "holds a password or key, which would stand in the ledger and the report; leave it out and set it in the "
+            "environment (AWS_ACCESS_KEY_ID, ...), or write ${NAME} in search.storage"
+        )
+    return text
+
+
+Url = Annotated[str, AfterValidator(without_secrets)]
+"""A path or URL, with no secret in it."""

@@ -177,7 +177,7 @@ REFUSALS = [
         {"model": {"decoder": {"kind": "perceiver"}}, "objective": {"kind": "tsdae"}},
         r"model\.decoder 'perceiver' reads \['ids'\], which objective 'tsdae' does not give",
     ),
-    ({"model": {"decoder": None}}, "nothing trains the encoder: set model.decoder, loss.contrast, or both"),
+    ({"model": {"decoder": None}}, "model.decoder: nothing trains the encoder; set it, loss.contrast, or both"),
     (
         {"loss": {"regularisers": [{"kind": "mst"}], "weighting": {"kind": "kendall_gal"}}},
         r"loss\.weighting 'kendall_gal' would drive \['mst'\] to minus infinity",

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from cogito_ray.evaluation.long_texts import LONG_TASKS
 from cogito_ray.evaluation.tasks import DEFAULT, TASKS
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, did_you_mean, nearest
 
 
 def _absolute(folder: str) -> str:
@@ -18,7 +18,8 @@ def _absolute(folder: str) -> str:
 
 def _known(name: str) -> str:
     if name not in TASKS and name not in LONG_TASKS:
-        raise ValueError(f"no task is called {name}; there are {', '.join([*TASKS, *LONG_TASKS])}")
+        known = [*TASKS, *LONG_TASKS]
+        raise ValueError(f"no task is called {name}; {did_you_mean(nearest(name, known), known)}")
     return name
 
 

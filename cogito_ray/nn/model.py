@@ -35,7 +35,7 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def _widths_fit(self) -> Self:
         if faults := [*self._head_faults(), *self._position_faults()]:
-            raise ValueError("; ".join(faults))
+            raise ValueError("\n".join(faults))
         return self
 
     def _head_faults(self) -> list[str]:

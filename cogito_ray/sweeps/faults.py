@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from graphlib import CycleError
 from itertools import combinations
@@ -12,9 +13,9 @@ from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import explain
 from cogito_ray.sweeps.domains import CATEGORICAL, Preset, Sample, Scalar, contains, reads
-from cogito_ray.sweeps.paths import kinds_at, near, overlap
+from cogito_ray.sweeps.explain import explain
+from cogito_ray.sweeps.paths import Tree, kinds_at, near, overlap
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.spec import SweepSpec
@@ -200,10 +201,11 @@ def _corner_faults(sweep: SweepSpec) -> list[str]:
     corners, runs = list(sweep.corners()), []
     seen: dict[str, set[int]] = {}
     for number, corner in enumerate(corners):
+        tree: Tree = {}
         try:
-            runs.append(sweep.trial(corner))
+            runs.append(RunSpec.model_validate(tree := sweep.tree(corner)))
         except ValidationError as error:
-            for line in explain(error):
+            for line in explain(error, tree, RunSpec):
                 seen.setdefault(line, set()).add(number)
         except ValueError as error:
             seen.setdefault(str(error), set()).add(number)
@@ -239,7 +241,8 @@ def _blamed(fault: str, where: set[int], corners: list[Sample], sweep: SweepSpec
 def _line(fault: str, held: Sample, sweep: SweepSpec) -> str:
     """`fault` under the place of the settings that bring it about."""
     if not held:
-        return f"run.{fault}" if fault.split(":")[0].split(".")[0] in RunSpec.model_fields else f"run: {fault}"
+        first = re.split(r"[:. ]", fault)[0]
+        return f"run.{fault}" if first in RunSpec.model_fields or first in sweep.run else f"run: {fault}"
     for path in held:
         fault = fault.removeprefix(f"{path}.").removeprefix(f"{path}: ")
     return f"{' with '.join(_place(path, value, sweep) for path, value in held.items())}: {fault}"

@@ -1,27 +1,26 @@
-"""YAML in and out: sweeps and runs from files, faults with their lines, differences as dotted lines.
-
-Scalars are read as in YAML 1.2 (1e-3 is a number, `on` a word), and a key that stands twice is an error.
-"""
+"""YAML in and out: sweeps and runs from files, faults with their lines, differences as dotted lines."""
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 from pydantic import JsonValue, ValidationError
-from yaml.nodes import MappingNode, Node, SequenceNode
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec, explain
-from cogito_ray.sweeps.domains import KEYS
+from cogito_ray.spec import Spec
+from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.yaml_text import LARGEST, NotSettings, Settings, parse
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
 """For parts that no sweep can do without, while others are looked at."""
+ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
 
 
 class SweepFault(ValueError):
@@ -33,20 +32,67 @@ class SweepFault(ValueError):
         super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in faults)]))
 
 
+@dataclass(frozen=True)
+class Document:
+    """What a file says, read once, and the line of each place in it."""
+
+    file: Path
+    settings: Settings
+
+    @classmethod
+    def read(cls, file: Path) -> "Document":
+        """Raises SweepFault where there are no settings in it."""
+        try:
+            with file.open("rb") as stream:
+                return cls(file, parse(stream.read(LARGEST + 1)))
+        except OSError as error:
+            raise SweepFault(file, [f"cannot be read: {error.strerror}"]) from error
+        except NotSettings as error:
+            raise SweepFault(file, error.faults) from None
+
+    def sweep(self) -> SweepSpec:
+        """Raises SweepFault."""
+        return self._validated(SweepSpec)
+
+    def run(self) -> RunSpec:
+        """Raises SweepFault."""
+        return self._validated(RunSpec)
+
+    def either(self) -> SweepSpec | RunSpec:
+        """A sweep if it has any part that no run has. Raises SweepFault."""
+        return self.sweep() if ONLY_OF_SWEEPS & self.settings.tree.keys() else self.run()
+
+    def refused(self, faults: Iterable[str]) -> SweepFault:
+        """What is wrong with it, `place: fault` each, with its line."""
+        return SweepFault(self.file, [self._with_line(fault) for fault in dict.fromkeys(faults)])
+
+    def _validated(self, kind: type[AnySpec]) -> AnySpec:
+        tree = self.settings.tree
+        try:
+            return kind.model_validate(tree)
+        except ValidationError as error:
+            faulty = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+            further = _further(tree, faulty) if faulty and kind is SweepSpec else []
+            raise self.refused([*explain(error, tree, kind), *further]) from None
+
+    def _with_line(self, fault: str) -> str:
+        line = self.settings.line(re.split(r"[:= ]", fault, maxsplit=1)[0])
+        return fault if line is None else f"{fault} (line {line})"
+
+
 def load(path: Path | str) -> SweepSpec:
     """The sweep that a YAML file says. Raises SweepFault."""
-    return _load(Path(path), SweepSpec, further=_further)
+    return Document.read(Path(path)).sweep()
 
 
 def load_run(path: Path | str) -> RunSpec:
     """The run that a YAML file says. Raises SweepFault."""
-    return _load(Path(path), RunSpec)
+    return Document.read(Path(path)).run()
 
 
 def load_either(path: Path | str) -> SweepSpec | RunSpec:
-    """The sweep, or the single run, that a YAML file says: a sweep has a `space`. Raises SweepFault."""
-    tree, _ = _read(Path(path))
-    return load(path) if "space" in tree else load_run(path)
+    """The sweep, or the single run, that a YAML file says. Raises SweepFault."""
+    return Document.read(Path(path)).either()
 
 
 def dump(tree: JsonValue) -> str:
@@ -78,95 +124,15 @@ def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
     return lines
 
 
-def _load(
-    file: Path, kind: type[AnySpec], further: Callable[[Tree, set[str]], list[str]] = lambda tree, faulty: []
-) -> AnySpec:
-    """`further`: what else is wrong with a tree of which these parts are faulty in themselves."""
-    tree, lines = _read(file)
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        faulty = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
-        told = [*explain(error), *(further(tree, faulty) if faulty else [])]
-        found = [_untagged(line) for fault in told for line in fault.splitlines()]
-        raise SweepFault(file, [_with_line(fault, lines) for fault in dict.fromkeys(found)]) from error
-
-
 def _further(tree: Tree, faulty: set[str]) -> list[str]:
     """What would be told of a sweep next, once its faulty parts were mended: here they are left out."""
-    rest = {name: part for name, part in tree.items() if name not in faulty}
+    rest = STAND_INS | {name: part for name, part in tree.items() if name not in faulty}
     try:
-        SweepSpec.model_validate(STAND_INS | rest)
+        SweepSpec.model_validate(rest)
     except ValidationError as error:
         depend = faulty | ({"budget"} if "search" in faulty else set())  # a grid says how many trials there are
-        lines = [line for fault in explain(error) for line in fault.splitlines()]
-        return [line for line in lines if re.split(r"[:.]", line, maxsplit=1)[0] not in depend]
+        return [line for line in explain(error, rest, SweepSpec) if re.split(r"[:.]", line)[0] not in depend]
     return []
-
-
-def _read(file: Path) -> tuple[Tree, dict[str, int]]:
-    """The tree a file holds, and the line of each dotted place in it."""
-    try:
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise SweepFault(file, [f"cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise SweepFault(file, [f"is not UTF-8: {error.reason} at byte {error.start}"]) from error
-    except yaml.MarkedYAMLError as error:
-        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-        raise SweepFault(file, [f"is not YAML: {error.problem}{line}"]) from error
-    if not isinstance(root, MappingNode):
-        raise SweepFault(file, ["holds no mapping of settings; see search_spaces/quickstart.yaml for one"])
-    if repeats := list(_repeats(root, ())):
-        raise SweepFault(file, repeats)
-    tree: Tree = _Loader("").construct_document(root)
-    return tree, dict(_lines(root, ()))
-
-
-def _repeats(node: Node, place: tuple[str, ...]) -> Iterator[str]:
-    first: dict[str, int] = {}
-    for key, line, child in _children(node):
-        where = (*place, key)
-        if key in first:
-            yield f"{'.'.join(where)}: stands twice, at lines {first[key]} and {line}; keep one"
-        first.setdefault(key, line)
-        yield from _repeats(child, where)
-
-
-def _lines(node: Node, place: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    for key, line, child in _children(node):
-        yield ".".join((*place, key)), line
-        yield from _lines(child, (*place, key))
-
-
-def _children(node: Node) -> list[tuple[str, int, Node]]:
-    """Name, line and node of each entry."""
-    if isinstance(node, MappingNode):
-        return [(str(key.value), key.start_mark.line + 1, value) for key, value in node.value]
-    if isinstance(node, SequenceNode):
-        return [(str(index), value.start_mark.line + 1, value) for index, value in enumerate(node.value)]
-    return []
-
-
-def _untagged(fault: str) -> str:
-    """Without the name by which pydantic tells a domain apart, where the domain's own key follows it."""
-    fault = re.sub(rf"\.({'|'.join(KEYS)})\.(?=\1\b|step\b)", ".", fault)
-    return re.sub(r"(?<=\.ratio)\.(choice|uniform)\.(?=of\b)", ".", fault)
-
-
-def _with_line(fault: str, lines: dict[str, int]) -> str:
-    place = re.split(r"[:=]", fault, maxsplit=1)[0]
-    while place:
-        if place in lines:
-            return f"{fault} (line {lines[place]})"
-        place = place.rpartition(".")[0]
-    return fault
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain scalars by the core schema of YAML 1.2."""
-
-    yaml_implicit_resolvers = {}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -174,14 +140,3 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: object) -> bool:
         return True
-
-
-_CORE = {
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    "int": (r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
-    "merge": (r"<<", ["<"]),
-}
-for _kind, (_pattern, _starts) in _CORE.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_pattern})$"), _starts)

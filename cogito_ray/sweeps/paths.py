@@ -5,21 +5,50 @@
 
 import difflib
 import types
-from collections.abc import Iterator
-from typing import Annotated, Literal, NoReturn, Union, get_args, get_origin
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Literal, NoReturn, TypeAlias, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
+from cogito_ray.spec import nearest
+
 Tree = dict[str, JsonValue]
+Keys: TypeAlias = tuple[str | int, ...]
+"""A path, key by key: the keys of a mapping may have dots in them."""
 
 
 def kinds_at(root: type[BaseModel], path: str) -> set[type]:
     """The types that may stand at `path`, over all members of unions on the way; empty if there is no such path."""
+    return {_class_of(option) for option in options_at(root, path.split("."))}
+
+
+def options_at(root: type[BaseModel], keys: Iterable[str | int], given: JsonValue = None) -> list[object]:
+    """The annotations that may stand there; of unions on the way, those members alone whose kind `given` has."""
     options: list[object] = [root]
-    for key in path.split("."):
-        options = [flat for option in options for found in _step(option, key) for flat in _flatten(found)]
-    return {_class_of(option) for option in options}
+    for key in keys:
+        found = [inner for option in options for inner in _step(option, str(key))]
+        given = _inside(given, key)
+        options = [flat for inner in found for flat in _flatten(inner) if _may_be(flat, given)]
+    return options
+
+
+def fields_at(root: type[BaseModel], keys: Iterable[str | int], given: JsonValue = None) -> list[str]:
+    """Names of the settings that there are at this place, of what `given` has there where that tells."""
+    models = [option for option in options_at(root, keys, given) if _is_model(option)]
+    named = [field.alias or name for model in models for name, field in model.model_fields.items()]
+    return list(dict.fromkeys(named))
+
+
+def kinds_of(options: Iterable[object]) -> list[str]:
+    """The kinds among these annotations."""
+    models = (option for option in options if _is_model(option) and "kind" in option.model_fields)
+    return [str(model.model_fields["kind"].default) for model in models]
+
+
+def same_name(root: type[BaseModel], name: str) -> list[str]:
+    """Up to three paths of settings that are called so, wherever they are."""
+    return [path for path in dict.fromkeys(every_path(root)) if path.rpartition(".")[2] == name][:3]
 
 
 def default_at(root: type[BaseModel], path: str) -> JsonValue:
@@ -41,9 +70,20 @@ def default_at(root: type[BaseModel], path: str) -> JsonValue:
 def near(root: type[BaseModel], path: str) -> list[str]:
     """Up to three paths that `path` may have meant, best first."""
     known = sorted(set(every_path(root)))
-    leaf = path.rsplit(".", 1)[-1]
-    same_leaf = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == leaf]
-    return [*dict.fromkeys([*same_leaf, *difflib.get_close_matches(path, known, n=3, cutoff=0.7)])][:3]
+    leaf = path.rpartition(".")[2]
+    repaired = [fixed for fixed in _repaired(root, path.split(".")) if fixed != path and kinds_at(root, fixed)]
+    same_leaf = [candidate for candidate in known if candidate.rpartition(".")[2] == leaf]
+    return [*dict.fromkeys([*repaired, *same_leaf, *difflib.get_close_matches(path, known, n=3, cutoff=0.7)])][:3]
+
+
+def _repaired(root: type[BaseModel], keys: Sequence[str]) -> Iterator[str]:
+    """`keys` with each that nothing reads replaced by what is nearest to it there."""
+    done: list[str] = []
+    for key in keys:
+        if not options_at(root, [*done, key]):
+            key = next(iter(nearest(key, fields_at(root, done), 1)), key)
+        done.append(key)
+    yield ".".join(done)
 
 
 def every_path(root: type[BaseModel], stem: str = "") -> Iterator[str]:
@@ -104,12 +144,27 @@ def _step(option: object, key: str) -> Iterator[object]:
     """The annotations one key further down."""
     origin, arguments = get_origin(option), get_args(option)
     if isinstance(option, type) and issubclass(option, BaseModel):
-        if key in option.model_fields:
-            yield option.model_fields[key].annotation
+        yield from (field.annotation for name, field in option.model_fields.items() if key == (field.alias or name))
     elif origin is dict:
         yield arguments[1]
     elif origin in (tuple, list) and key.isdigit():
         yield arguments[0]
+
+
+def _inside(given: JsonValue, key: str | int) -> JsonValue:
+    if isinstance(given, dict):
+        return given.get(str(key))
+    return given[int(key)] if isinstance(given, list) and str(key).isdigit() and int(key) < len(given) else None
+
+
+def _may_be(option: object, given: JsonValue) -> bool:
+    """Is `given` of the kind that `option` is, as far as both say one?"""
+    kind = given.get("kind") if isinstance(given, dict) else None
+    return kind is None or not _is_model(option) or kinds_of([option]) in ([], [kind])
+
+
+def _is_model(option: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(option, type) and issubclass(option, BaseModel)
 
 
 def _flatten(annotation: object) -> Iterator[object]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec, explain
+from cogito_ray.spec import Spec
 from cogito_ray.sweeps.domains import reads
+from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, near, overlap
 from cogito_ray.sweeps.replication import other_seeds
 
@@ -96,9 +97,10 @@ class PromoteSpec(Spec):
             if all((get(tree, path) or default_at(RunSpec, path)) == value for tree in trees):
                 yield f"promote.with.{path}: every trial has {value!r} there already; leave it out"
         for corner in corners:
+            full: Tree = {}
             try:
-                RunSpec.model_validate(sweep.full_trees(corner)[0])
+                RunSpec.model_validate(full := sweep.full_trees(corner)[0])
             except ValidationError as error:
-                yield from (f"promote: a full run would be none: {line}" for line in explain(error))
+                yield from (f"promote: a full run would be none: {line}" for line in explain(error, full, RunSpec))
             except ValueError as error:
                 yield f"promote: a full run would be none: {error}"

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from cogito_ray.evaluation.labelled_spec import LabelledSpec
 from cogito_ray.evaluation.tasks import DEFAULT
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import explain
+from cogito_ray.sweeps.explain import explain
 
 
 def test_what_is_asked_by_default_is_what_the_evaluate_command_asks():
@@ -19,10 +19,10 @@ def test_what_is_no_task_no_protocol_or_no_whole_path_is_refused_at_its_place():
     tree = {"tasks": ["stsb", "mrcp"], "protocols": ["probe", "magic"], "data": "data"}
     with pytest.raises(ValidationError) as error:
         LabelledSpec.model_validate(tree)
-    task, protocol, data = explain(error.value, "evaluation.labelled")
-    assert task.startswith("evaluation.labelled.tasks.1: no task is called mrcp; there are mrpc, qqp,")
-    assert protocol.startswith("evaluation.labelled.protocols.1: ")
-    assert data.startswith("evaluation.labelled.data: 'data' is relative, but workers start in folders of their own")
+    task, protocol, data = explain(error.value, tree, LabelledSpec)
+    assert task == "tasks.1: no task is called mrcp; did you mean mrpc?"
+    assert protocol == "protocols.1: write one of zero-shot, probe, fine-tune; got 'magic'"
+    assert data.startswith("data: 'data' is relative, but workers start in folders of their own")
 
 
 def test_what_its_checkpoints_are_asked_makes_a_run_no_other_run(tmp_path):

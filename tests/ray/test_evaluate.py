@@ -151,7 +151,7 @@ def test_a_missing_file_or_an_unfit_head_ends_the_command_before_anything_is_com
     assert "glue/rte/train.parquet is missing" in error
     status, out, error = evaluate("--tasks", "sick-entailment", "--protocol", "fine-tune", "--fine-tune", "{heat: 1}")
     assert (status, out) == (2, "")
-    assert "heat: Extra inputs are not permitted" in error
+    assert "heat: there is no such setting here" in error
     assert evaluated(storage) == []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cogito_ray.spec import explain
+from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.explore import explored, movable
 from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.paths import put

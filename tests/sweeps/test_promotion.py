@@ -5,7 +5,7 @@ from corpora import unread_run
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import explain
+from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.spec import SweepSpec
 

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from pydantic import ValidationError
 
-from cogito_ray.spec import explain
+from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import put
 from cogito_ray.sweeps.spec import SweepSpec, corpus_key
 
@@ -161,8 +161,8 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
             {"space": {"model.heads": {"choice": [4, 5]}}},
             "space.model.heads=5: model: width 64 is not divisible by 5 heads",
         ),
-        ({"run__model__decoder": None}, "run: nothing trains the encoder: set model.decoder, loss.contrast, or both"),
-        ({"run__training__steps": 0}, "run.training.steps: Input should be greater than 0; got 0"),
+        ({"run__model__decoder": None}, "run.model.decoder: nothing trains the encoder; set it, loss.contrast"),
+        ({"run__training__steps": 0}, "run.training.steps: should be greater than 0; got 0"),
         (
             {"space": {"training.steps": {"uniform": [50, 90]}}},
             "space.training.steps: a whole number is wanted here; use randint or choice",
