@@ -199,6 +199,11 @@ def _probed(vectorize: Callable[[Sequence[str]], Floats], asked: Choices) -> dic
     about = np.repeat(asked.about, count)                                   # (Q * options,)
     options, documents = vectorize(_flat(asked)), vectorize(asked.documents)[about]
     pairs = np.concatenate([options, documents, np.abs(options - documents), options * documents], axis=1)
+    if len(asked.documents) < 2:
+        raise ValueError(
+            "choice-probe learns from other documents than the one it is asked about, but the file holds only one; "
+            "put more there, or read the answers of choice"
+        )
     right = (np.tile(np.arange(count), len(asked.right)) == np.repeat(asked.right, count)).astype(np.float64)
     told = np.zeros(len(pairs))
     for fold in range(FOLDS):

@@ -9,14 +9,16 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
 LETTERS = "ABCD"
-OPTIONS = re.compile(r"(?s)(.*?)\n\s*\(A\)(.*?)\n\s*\(B\)(.*?)\n\s*\(C\)(.*?)\n\s*\(D\)([^\n]*)\n*(.*)")
-"""A question, its four options, and what follows them."""
+OPTIONS = re.compile(r"(?s)(.*?)\n\s*\(A\)(.*?)\n\s*\(B\)(.*?)\n\s*\(C\)(.*?)\n\s*\(D\)(.*?)(?:\n\n+(.*))?")
+"""A question, its four options, and, after an empty line, what follows them."""
+LETTER = re.compile(r"(?s)\(([A-D])\)(.*)|([A-D])\.?")
+"""An answer that begins with its option's letter in brackets, or is a letter."""
 VERDICTS = ("Entailment", "Contradiction", "Not mentioned")
 
 
@@ -28,6 +30,9 @@ class Asked:
     question: str
     """Empty where a summary is wanted."""
     answer: str
+    """Empty where the collection keeps it secret."""
+    row: int = 0
+    """Of the file, from 1."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,25 @@ class Layout:
 
 def _l_eval(row: Row, asks: bool) -> Iterator[Asked]:
     for question, answer in zip(row["instructions"], row["outputs"], strict=True):
-        yield Asked(row["input"], question if asks else "", answer)
+        yield Asked(row["input"], question if asks else "", answer or "")
 
 
 def _long_bench(row: Row, asks: bool) -> Iterator[Asked]:
-    yield Asked(row["context"], row["input"] if asks else "", row["answers"][0])
+    answer, *_ = row["answers"] or [""]
+    yield Asked(row["context"], row["input"] if asks else "", answer)
 
 
 def _scrolls(row: Row, asks: bool) -> Iterator[Asked]:
-    """The question stands before the document, an empty line between them; options belong to the question."""
+    """The question stands before the document, an empty line between them; options belong to the question. Their
+    right one is given by its text, without its letter."""
+    answer = row["output"] or ""
     if not asks:
-        yield Asked(row["input"], "", row["output"])
-    elif options := OPTIONS.fullmatch(row["input"]):
-        yield Asked(options[6], row["input"][: options.start(6)].rstrip(), row["output"])
+        yield Asked(row["input"], "", answer)
+    elif (options := OPTIONS.fullmatch(row["input"])) and options[6]:
+        yield Asked(options[6], row["input"][: options.start(6)].rstrip(), answer)
     else:
         question, _, document = row["input"].partition("\n\n")
-        yield Asked(document, question, row["output"])
+        yield Asked(document, question, answer)
 
 
 LAYOUTS = (
@@ -89,32 +97,75 @@ class Choices:
 
 
 def queries_of_answers(asked: Sequence[Asked]) -> Queries:
-    """A summary looks for what it sums up."""
+    """A summary looks for what it sums up. ValueError names a row without one."""
+    if faults := [one for one in asked if not one.answer.strip()]:
+        raise _fault(faults, "holds no summary")
     documents, numbers = _distinct(asked)
     return Queries(documents, [one.answer for one in asked], numbers)
 
 
 def queries_of_questions(asked: Sequence[Asked]) -> Queries:
-    """A question, without its options, looks for what can answer it."""
-    documents, numbers = _distinct(asked)
+    """A question, without its options, looks for what can answer it. One that several people answered is asked once;
+    ValueError names a row without one."""
     texts = [options[1] if (options := OPTIONS.fullmatch(one.question)) else one.question for one in asked]
-    return Queries(documents, [text.strip() for text in texts], numbers)
+    if faults := [one for one, text in zip(asked, texts, strict=True) if not text.strip()]:
+        raise _fault(faults, "holds no question")
+    documents, numbers = _distinct(asked)
+    once = list(dict.fromkeys((text.strip(), number) for text, number in zip(texts, numbers, strict=True)))
+    return Queries(documents, [text for text, _ in once], [number for _, number in once])
 
 
 def choices_of_options(asked: Sequence[Asked]) -> Choices:
-    """Four options a question; questions that are not laid out so, or whose answer names none of them, are left out."""
-    told = [(one, OPTIONS.fullmatch(one.question), re.match(r"\(?([A-D])\)?", one.answer.strip())) for one in asked]
-    whole = [(one, options, letter) for one, options, letter in told if options and letter]
-    documents, about = _distinct([one for one, _, _ in whole])
-    texts = [[f"{each[1].strip()} {each[number].strip()}" for number in range(2, 6)] for _, each, _ in whole]
-    return Choices(documents, about, texts, [LETTERS.index(letter[1]) for _, _, letter in whole])
+    """Four options a question. ValueError names a row that is not laid out so, or whose answer is none of them."""
+    found = [(one, OPTIONS.fullmatch(one.question)) for one in asked]
+    if faults := [one for one, options in found if options is None]:
+        raise _fault(faults, "does not hold a question with the options (A), (B), (C) and (D), a line each")
+    options = [[each[number].strip() for number in range(2, 6)] for _, each in found if each]
+    stems = [each[1].strip() for _, each in found if each]
+    right = [_right(each, one.answer) for one, each in zip(asked, options, strict=True)]
+    if faults := [one for one, number in zip(asked, right, strict=True) if number is None]:
+        raise _fault(faults, "has an answer that is none of its options")
+    texts = [[f"{stem} {option}" for option in each] for stem, each in zip(stems, options, strict=True)]
+    return _choices(asked, texts, [number for number in right if number is not None])
 
 
 def choices_of_verdicts(asked: Sequence[Asked]) -> Choices:
-    """A hypothesis follows from its document, contradicts it, or neither."""
-    documents, about = _distinct(asked)
+    """A hypothesis follows from its document, contradicts it, or neither. ValueError names a row of another answer."""
+    if faults := [one for one in asked if one.answer.strip() not in VERDICTS]:
+        raise _fault(faults, f"has an answer that is none of {', '.join(VERDICTS)}")
     texts = [[f"{one.question.strip()} {verdict}" for verdict in VERDICTS] for one in asked]
-    return Choices(documents, about, texts, [VERDICTS.index(one.answer.strip()) for one in asked])
+    return _choices(asked, texts, [VERDICTS.index(one.answer.strip()) for one in asked])
+
+
+def _choices(asked: Sequence[Asked], options: Sequence[list[str]], right: Sequence[int]) -> Choices:
+    """Each once, however many people answered it alike."""
+    documents, about = _distinct(asked)
+    once = list(dict.fromkeys(zip(about, map(tuple, options), right, strict=True)))
+    return Choices(
+        documents=documents,
+        about=[number for number, _, _ in once],
+        options=[list(each) for _, each, _ in once],
+        right=[answer for _, _, answer in once],
+    )
+
+
+def _right(options: Sequence[str], answer: str) -> int | None:
+    """The number of the option that an answer gives: by its text, by its letter, or by a letter that agrees with the
+    text behind it. Of options with one text, the first. None where it gives none."""
+    texts, said = [" ".join(option.split()) for option in options], " ".join(answer.split())
+    if said in texts:
+        return texts.index(said)
+    if (found := LETTER.fullmatch(said)) is None:
+        return None
+    number = LETTERS.index(found[1] or found[3])
+    return number if (found[2] or "").strip() in ("", texts[number]) else None
+
+
+def _fault(rows: Sequence[Asked], what: str) -> ValueError:
+    """The first of the rows that are at fault, and how many they are."""
+    first = rows[0]
+    more = f", and {len(rows) - 1} more do" if len(rows) > 1 else ""
+    return ValueError(f"row {first.row} {what}{more}; question {first.question[:200]!r}, answer {first.answer[:80]!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +188,18 @@ class LongTask:
         return there[0]
 
     def read(self, data: Path | None) -> Queries | Choices:
-        """ValueError where the columns are those of no collection, or no row can be asked."""
-        file = self.file(data)
-        asked = [one for row in _rows(file) for one in _layout(file, row).read(row, self.asks)]
-        put = self.puts(asked)
-        if not put.right:
-            raise ValueError(f"{file}: none of {len(asked)} rows can be asked as {self.name}")
-        return put
+        """ValueError, with the file and the row, where columns are those of no collection or a row cannot be asked."""
+        file, asked = self.file(data), list[Asked]()
+        try:
+            for number, row in enumerate(_rows(file), start=1):
+                asked += [replace(one, row=number) for one in _layout(row).read(row, self.asks)]
+            if not asked:
+                raise ValueError("holds no rows")
+            if faults := [one for one in asked if not one.document.strip()]:
+                raise _fault(faults, "holds no document")
+            return self.puts(asked)
+        except ValueError as fault:
+            raise ValueError(f"{file}: {fault}; task {self.name} cannot be asked of it") from fault
 
     def digest(self, data: Path | None) -> str:
         """Hash of the file."""
@@ -171,21 +227,32 @@ LONG_TASKS = {
 }  # fmt: skip
 
 
-def _layout(file: Path, row: Row) -> Layout:
+def _layout(row: Row) -> Layout:
     found = next((layout for layout in LAYOUTS if layout.columns <= row.keys()), None)
     if found is None:
         known = "; ".join(f"{layout.name}: {', '.join(sorted(layout.columns))}" for layout in LAYOUTS)
-        raise ValueError(f"{file} has columns {sorted(row)}, which are those of no collection ({known})")
+        raise ValueError(f"has columns {sorted(row)}, which are those of no collection ({known})")
     return found
 
 
 def _rows(file: Path) -> Iterable[Row]:
     if file.suffix == ".jsonl":
-        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
+        with file.open(encoding="utf-8", newline="\n") as lines:  # what else ends a line may stand in a text
+            return [_parsed(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     from pyarrow import parquet
 
     table: list[Row] = parquet.read_table(file).to_pylist()
     return table
+
+
+def _parsed(number: int, line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as fault:
+        raise ValueError(f"line {number} is no JSON ({fault})") from fault
+    if not isinstance(row, dict):
+        raise ValueError(f"line {number} is no JSON object")
+    return row
 
 
 def _distinct(asked: Sequence[Asked]) -> tuple[list[str], list[int]]:

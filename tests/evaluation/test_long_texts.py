@@ -4,6 +4,7 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,17 +70,141 @@ def test_a_question_is_asked_without_its_options_and_an_option_with_its_question
     assert (choices.right, choices.about) == ([0, 1, 2], [0, 1, 2])
 
 
-def test_questions_without_four_options_or_without_a_letter_are_no_choices():
-    asked = [Asked("d", QUESTION, "(C) moment"), Asked("d", "Who?", "(A) she"), Asked("e", QUESTION, "none of them")]
-    choices = choices_of_options(asked)
-    assert (choices.documents, choices.about, choices.right) == (["d"], [0], [2])
+REAL = Path(__file__).parent / "real"
+NUMBERS = {letter: number for number, letter in enumerate("ABCD")}
 
 
-def test_a_file_of_which_nothing_can_be_asked_is_an_error(data):
-    lines(data / "longbench" / "quality.jsonl", [{"context": "d", "input": "Who?", "answers": ["she"]}])
-    (data / "long" / "quality.parquet").unlink()
-    with pytest.raises(ValueError, match="none of 1 rows can be asked as quality"):
-        LONG_TASKS["quality"].read(data)
+def real(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (REAL / f"{name}.jsonl").read_text().splitlines()]
+
+
+def as_l_eval(data: Path, name: str) -> None:
+    """The file as L-Eval has it, in Parquet."""
+    parquet.write_table(pa.Table.from_pylist(real(name)), data / "long" / f"{name}.parquet")
+
+
+def as_scrolls(data: Path, name: str) -> None:
+    """The same questions as SCROLLS has them: options stand with the question, the answer is the right one's text."""
+    rows = [
+        {"input": f"{question}\n\n\n{row['input']}", "output": answer.partition(") ")[2]}
+        for row in real("quality")
+        for question, answer in zip(row["instructions"], row["outputs"], strict=True)
+    ]
+    lines(data / "scrolls" / name / "validation.jsonl", rows)
+
+
+@pytest.fixture
+def no_data(tmp_path) -> Path:
+    (tmp_path / "long").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("layout", [as_l_eval, as_scrolls])
+def test_real_questions_are_labelled_as_their_authors_did_in_either_layout(no_data, layout):
+    layout(no_data, "quality")
+    choices = LONG_TASKS["quality"].read(no_data)
+    answers = [answer for row in real("quality") for answer in row["outputs"]]
+    assert choices.right == [NUMBERS[answer[1]] for answer in answers]
+    assert len(set(choices.right)) > 1
+    for options, right, answer in zip(choices.options, choices.right, answers, strict=True):
+        assert options[right].endswith(answer[4:].strip())
+    assert (len(choices.documents), choices.about) == (2, [0, 0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("layout", [as_l_eval, as_scrolls])
+def test_real_questions_look_for_their_documents_without_their_options(no_data, layout):
+    layout(no_data, "quality")
+    queries = LONG_TASKS["quality-retrieval"].read(no_data)
+    assert queries.texts[0] == "Why did the Tr'en leave Korvin's door unlocked and a weapon nearby?"
+    assert not any("(A)" in text or "\n" in text for text in queries.texts)
+    assert [document[:20] for document in queries.documents] == [row["input"][:20] for row in real("quality")]
+
+
+def test_a_real_question_that_two_people_answered_is_asked_once(no_data):
+    as_l_eval(no_data, "scientific_qa")
+    told = [question for row in real("scientific_qa") for question in row["instructions"]]
+    assert len(told) == len(set(told)) + 1
+    assert LONG_TASKS["qasper-retrieval"].read(no_data).texts == list(dict.fromkeys(told))
+
+
+BY_TEXT = [("govreport-retrieval", "gov_report_summ"), ("nq-retrieval", "natural_question")]
+
+
+@pytest.mark.parametrize(("task", "name"), BY_TEXT)
+def test_real_summaries_and_questions_look_for_the_document_they_are_about(no_data, task, name):
+    as_l_eval(no_data, name)
+    queries = LONG_TASKS[task].read(no_data)
+    texts = "outputs" if task == "govreport-retrieval" else "instructions"
+    about = {text: number for number, row in enumerate(real(name)) for text in row[texts]}
+    assert [about[text] for text in queries.texts] == queries.right
+    assert set(queries.right) == {0, 1}
+
+
+@pytest.mark.parametrize("answer", ["(C) moment", "(C)", "C", "C.", "moment", "  moment\n"])
+def test_an_option_is_named_by_its_text_or_its_letter(answer):
+    assert choices_of_options([Asked("d", QUESTION, answer)]).right == [2]
+
+
+ODD = {
+    "text": ("A man", "is none of its options"),
+    "of another option": ("(A) token", "is none of its options"),
+    "secret": ("", "is none of its options"),
+}
+
+
+@pytest.mark.parametrize(("answer", "fault"), ODD.values(), ids=ODD)
+def test_an_answer_that_names_no_option_is_an_error_that_names_its_row(no_data, answer, fault):
+    rows = [{"context": "d", "input": QUESTION, "answers": [each]} for each in ("token", answer, answer)]
+    lines(no_data / "longbench" / "quality.jsonl", rows)
+    with pytest.raises(ValueError, match=rf"quality\.jsonl: row 2 has an answer that {fault}, and 1 more do"):
+        LONG_TASKS["quality"].read(no_data)
+
+
+def test_a_row_that_holds_no_choice_is_an_error_that_names_it(no_data):
+    lines(no_data / "longbench" / "quality.jsonl", [{"context": "d", "input": "Who?", "answers": ["she"]}])
+    with pytest.raises(ValueError, match=r"row 1 does not hold a question with the options .*'Who\?'"):
+        LONG_TASKS["quality"].read(no_data)
+
+
+SECRET = {
+    "govreport-retrieval": ("gov_report", {"context": "d", "input": "", "answers": []}, "row 1 holds no summary"),
+    "qasper-retrieval": ("qasper", {"context": "d", "input": " ", "answers": ["a"]}, "row 1 holds no question"),
+    "contract-nli": ("contract_nli", {"input": "A word comes.\n\nd", "output": None}, "row 1 has an answer that"),
+    "nq-retrieval": ("nq", {"input": "who?", "output": "x"}, "row 1 holds no document"),
+}
+
+
+@pytest.mark.parametrize(("task", "file", "row", "fault"), [(task, *rest) for task, rest in SECRET.items()])
+def test_what_a_row_lacks_is_told_with_file_and_row(no_data, task, file, row, fault):
+    lines(no_data / "longbench" / f"{file}.jsonl", [row])
+    with pytest.raises(ValueError, match=rf"{file}\.jsonl: {fault}.* task {task} cannot be asked of it"):
+        LONG_TASKS[task].read(no_data)
+
+
+def test_a_line_ends_at_its_newline_whatever_else_the_text_holds(no_data):
+    """U+2028, U+0085 and a carriage return may stand in JSON as they are, or escaped."""
+    document = "one\u2028two\x85three\x0bfour"
+    file = no_data / "longbench" / "nq.jsonl"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"context": document, "input": "who?", "answers": ["x"]}, ensure_ascii=False) + "\n")
+    assert LONG_TASKS["nq-retrieval"].read(no_data).documents == [document]
+
+
+@pytest.mark.parametrize(("line", "fault"), [('{"a": ', "line 2 is no JSON "), ("[1]", "line 2 is no JSON object")])
+def test_a_line_that_is_no_row_is_named(no_data, line, fault):
+    lines(no_data / "longbench" / "nq.jsonl", [{"context": "d", "input": "who?", "answers": ["x"]}])
+    with (no_data / "longbench" / "nq.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(ValueError, match=rf"nq\.jsonl: {fault}"):
+        LONG_TASKS["nq-retrieval"].read(no_data)
+
+
+def test_a_probe_of_one_document_is_refused_with_the_reason(reader, no_data):
+    lines(no_data / "longbench" / "quality.jsonl", [{"context": "d", "input": QUESTION, "answers": ["B"]}])
+    choice, probe = long_questions([LONG_TASKS["quality"]])
+    assert choice.ask(reader, no_data)[-1].vectors == "chance"
+    with pytest.raises(ValueError, match=r"learns from other documents .* holds only one; put more there"):
+        probe.ask(reader, no_data)
 
 
 def test_a_document_of_two_questions_is_one(data):
