@@ -30,9 +30,10 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.guards": {"spec", "training.schedule"},
     "training.retention": {"spec"},
     "training.upload": set(),
+    "training.manifest": set(),
     "training.checkpoint": {"text.digests"}
-    | {f"training.{part}" for part in ("guards", "retention", "rows", "upload")},
-    "training.start_from": {"spec", "nn", "training.checkpoint"},
+    | {f"training.{part}" for part in ("guards", "manifest", "retention", "rows", "upload")},
+    "training.start_from": {"spec", "nn", "training.checkpoint", "training.manifest"},
     "run": MODEL
     | {"evaluation.labelled_spec", "evaluation.words", "text.spec"}
     | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "retention", "start_from")},

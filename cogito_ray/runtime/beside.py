@@ -24,7 +24,7 @@ from cogito_ray.run import RunSpec
 from cogito_ray.runtime.cluster import SPARE_CPUS, NoRoom
 from cogito_ray.runtime.evaluate import Panel, Unit, answers_in, answers_to, misfits, result, shape, start
 from cogito_ray.runtime.worker import CHECKPOINTS
-from cogito_ray.training.checkpoint import MANIFEST, STATE, WEIGHTS
+from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS
 
 PLACE = "evaluation.labelled"
 HELD = ".asked-"

@@ -1,25 +1,26 @@
 """Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
 
 A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
-takes the newest one whose hashes hold; a torn or altered one is named and passed over. Training waits only for a copy
-in memory: a thread hashes and writes it, and another one uploads it. A full disk costs that checkpoint, not the run.
+takes the newest one whose hashes hold; a torn or altered one is named and passed over. Which one that is, a run's first
+worker says, and all others read just that. Training waits only for a copy in memory: a thread hashes and writes it, and
+another one uploads it. A full disk costs that checkpoint, not the run.
 """
 
 import copy
-import hashlib
 import io
 import json
 import logging
-import os
 import shutil
-import tempfile
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import safe_open
 from safetensors.torch import save as packed
 from torch import Tensor, nn
@@ -27,17 +28,26 @@ from torch.optim import Optimizer
 
 from cogito_ray.text.digests import DataDigests
 from cogito_ray.training.guards import Seen
+from cogito_ray.training.manifest import (
+    MANIFEST,
+    OPTIMIZER,
+    STATE,
+    WEIGHTS,
+    BadCheckpoint,
+    seal,
+    seen_within,
+    sha256,
+    verify,
+)
 from cogito_ray.training.retention import CheckpointsSpec, Standing, kept
 from cogito_ray.training.rows import NONE_READ
 from cogito_ray.training.upload import Remote, Uploads
 
 log = logging.getLogger(__name__)
-MANIFEST, WEIGHTS, OPTIMIZER, STATE = "manifest.json", "model.safetensors", "optimizer.pt", "state.json"
 PARTIAL = ".partial-"
-
-
-class BadCheckpoint(ValueError):
-    """A checkpoint that cannot be used: torn, altered, or of another run."""
+SHARED_WITHIN_S = 5.0
+"""After so long, a folder in which a worker does not find the first worker's checkpoint is taken for a disk of its own,
+and an uploaded copy is read."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +65,18 @@ class State:
     """Names the weights it started from (see `training.start_from`); empty where all were random."""
     data: DataDigests | None = None
     """What it reads; None for rows of no prepared corpus."""
+    score: float | None = None
+    """Of the metric by which the best checkpoints are chosen, if that was measured at this step."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """What the state.json of a checkpoint says."""
-        told = json.loads((folder / STATE).read_text())
-        return cls(
-            step=int(told["step"]),
-            rollbacks=int(told["rollbacks"]),
-            seen=tuple(Seen(**report) for report in told["seen"]),
-            rows=str(told["rows"]),
-            origin=str(told["origin"]),
-            data=DataDigests(**data) if (data := told.get("data")) else None,
-        )
+        """That of a checkpoint. BadCheckpoint where it is none of this version's."""
+        tree = _stored(folder)
+        try:
+            return TypeAdapter(cls).validate_python(tree)
+        except ValidationError as fault:
+            lines = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
+            raise BadCheckpoint(f"{folder / STATE}: {lines}; it was written by another version") from fault
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,8 @@ class Snapshot:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """What a checkpoint holds, weights under all their names."""
-        weights = named_weights(folder / WEIGHTS)
         optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
-        return cls(State.read(folder), weights, {}, optimizer)
+        return cls(State.read(folder), named_weights(folder / WEIGHTS), {}, optimizer)
 
     def load(self, module: nn.Module, optimizer: Optimizer) -> None:
         """Into a module and an optimizer that have exactly these weights."""
@@ -118,18 +126,34 @@ def bytes_of(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Origin:
-    """A checkpoint of another run, whose state a run takes over whole."""
+    """A checkpoint of another run, whose state a run takes over whole. Guards begin anew: losses of other settings are
+    not what they look back on."""
 
     folder: Path
     run: str
     """Digest of the other run."""
 
-    def read(self) -> Snapshot:
-        """Guards begin anew: losses of other settings are not what they look back on. BadCheckpoint unless whole."""
-        verify(self.folder)
-        _refuse_another_run(self.folder, self.run)
-        found = Snapshot.read(self.folder)
-        return replace(found, state=replace(found.state, seen=()))
+
+@dataclass(frozen=True)
+class Choice:
+    """The one checkpoint that all workers of a run go on from."""
+
+    step: int | None
+    """Of this run; None: the one of the run it branches off."""
+    manifest: str
+    """SHA-256 of its manifest, which names the content of every file."""
+
+    def read(self, folder: Path) -> Snapshot:
+        """Of `folder`, which holds it whole."""
+        found = Snapshot.read(folder)
+        return replace(found, state=replace(found.state, seen=())) if self.step is None else found
+
+    def read_whole(self, folder: Path) -> Snapshot:
+        """BadCheckpoint unless `folder` holds this very checkpoint, whole."""
+        verify(folder)
+        if (found := sha256(folder / MANIFEST)) != self.manifest:
+            raise BadCheckpoint(f"{folder / MANIFEST}: of another one (sha256 {found[:12]}, not {self.manifest[:12]})")
+        return self.read(folder)
 
 
 class Checkpoints:
@@ -145,31 +169,32 @@ class Checkpoints:
         origin: Origin | None = None,
     ):
         """`origin`: where the run branches off; it is read while there is no checkpoint of its own."""
+        self._chosen: Choice | None = None
         self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
         self._remote = Remote(spec.upload, run_digest) if spec.upload else None
         self._uploads = Uploads(self._remote, note, last=MANIFEST) if self._remote else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
-        self._last: tuple[Snapshot, float | None] | None = None
+        self._last: Snapshot | None = None
         self._trouble = ""
 
-    def save(self, state: State, module: nn.Module, optimizer: Optimizer, score: float | None = None) -> Path:
+    def save(self, state: State, module: nn.Module, optimizer: Optimizer) -> Path:
         """Write the state, in place of an earlier one of the same step, then drop what need not stay."""
         self.settle()
-        folder = self._write(Snapshot.of(state, module, optimizer), score)
+        folder = self._write(Snapshot.of(state, module, optimizer))
         self.settle()
         return folder
 
-    def save_soon(self, snapshot: Snapshot, score: float | None = None) -> None:
+    def save_soon(self, snapshot: Snapshot) -> None:
         """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
         self.wait_written()
-        self._last = snapshot, score
-        self._writing = self._thread.submit(self._write, snapshot, score)
+        self._last = snapshot
+        self._writing = self._thread.submit(self._write, snapshot)
 
     def insist(self) -> None:
         """Write the last checkpoint again if it could not be written. Raises OSError if it still cannot."""
         if not self.wait_written() and self._last is not None:
-            self._write(*self._last)
+            self._write(self._last)
         self.settle()
 
     def settle(self) -> bool:
@@ -192,34 +217,85 @@ class Checkpoints:
                 self._trouble, self._last = "", None
         return not self._trouble
 
-    def newest(self) -> Path | None:
-        """The newest whole checkpoint, if any, from wherever it is; warns of newer, bad ones."""
+    def choose(self) -> Choice | None:
+        """Asked of the first worker: the newest whole checkpoint, from wherever it is, else the origin, else none.
+
+        Notes newer, bad ones, and deletes what processes that were killed left half-written. BadCheckpoint where the
+        checkpoint belongs to another run, or the origin is not whole.
+        """
         self.settle()
+        for partial in self.folder.glob(f"{PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
         self._fetch()
-        for folder in self._newest_first():
+        folder = next(filter(self._is_whole, self._newest_first()), None)
+        if folder is not None:
+            _refuse_another_run(folder, self.run_digest)
+            self._chosen = Choice(State.read(folder).step, sha256(folder / MANIFEST))
+        elif self._origin is not None:
+            verify(self._origin.folder)
+            _refuse_another_run(self._origin.folder, self._origin.run)
+            self._chosen = Choice(None, sha256(self._origin.folder / MANIFEST))
+        return self._chosen
+
+    def read(self, choice: Choice, *, within_s: float = 0.0) -> Snapshot:
+        """What the first worker chose. Where it is not seen, it is waited for so many seconds.
+
+        BadCheckpoint after that, saying what is seen instead.
+        """
+        folder = self._place(choice)
+        if choice == self._chosen:                      # its hashes were asked when it was chosen
+            return choice.read(folder)
+        began, alone_after_s = time.monotonic(), min(SHARED_WITHIN_S, within_s / 2)
+
+        def look() -> Snapshot:
             try:
-                verify(folder)
-            except BadCheckpoint as fault:
-                log.warning("checkpoint passed over: %s", fault)
-            else:
-                return folder
-        return None
+                return choice.read_whole(folder)
+            except (BadCheckpoint, OSError):
+                if choice.step is None or self._remote is None or time.monotonic() - began < alone_after_s:
+                    raise
+                return self._read_copy(choice, folder.name, self._remote)
+
+        try:
+            return seen_within(look, within_s)
+        except (BadCheckpoint, OSError) as fault:
+            raise BadCheckpoint(
+                f"{folder}: the run goes on from this checkpoint, which the first worker sees, but this one does not, "
+                f"after {within_s:g} s: {fault}. Give all workers one folder that each of them sees, or set "
+                "training.checkpoints.upload"
+            ) from fault
 
     def resume(self, module: nn.Module, optimizer: Optimizer) -> State | None:
-        """Load the newest whole checkpoint and return its state (None: there is none); warn of newer, bad ones."""
-        found = self.load()
-        if found is None:
+        """As the only worker: load what is chosen and return its state (None: there is none)."""
+        choice = self.choose()
+        if choice is None:
             return None
+        found = self.read(choice)
         found.load(module, optimizer)
         return found.state
 
-    def load(self) -> Snapshot | None:
-        """What the newest whole checkpoint holds, else the origin's. BadCheckpoint if it belongs to another run."""
-        folder = self.newest()
-        if folder is None:
-            return self._origin.read() if self._origin else None
-        _refuse_another_run(folder, self.run_digest)
-        return Snapshot.read(folder)
+    def _is_whole(self, folder: Path) -> bool:
+        try:
+            verify(folder)
+        except BadCheckpoint as fault:
+            self._note(f"checkpoint passed over: {fault}")
+            return False
+        return True
+
+    def _place(self, choice: Choice) -> Path:
+        """Where this worker has to look for it: the same folder on another machine's disk, for what one can know."""
+        if choice.step is not None:
+            return folder_of(self.folder, choice.step)
+        assert self._origin is not None
+        return self._origin.folder
+
+    def _read_copy(self, choice: Choice, name: str, remote: Remote) -> Snapshot:
+        """The choice from where it was uploaded to. BadCheckpoint or OSError while it has not arrived there."""
+        partial = self._partial(name)
+        try:
+            remote.get(name, partial)
+            return choice.read_whole(partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _tell(self, trouble: str) -> None:
         """Once for each trouble, however often it comes."""
@@ -227,30 +303,40 @@ class Checkpoints:
             self._note(trouble)
         self._trouble = trouble
 
-    def _write(self, snapshot: Snapshot, score: float | None) -> Path:
-        step = snapshot.state.step
-        final, partial = folder_of(self.folder, step), self.folder / f"{PARTIAL}{step:08d}"
+    def _write(self, snapshot: Snapshot) -> Path:
+        final = folder_of(self.folder, snapshot.state.step)
+        partial = self._partial(final.name)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
             (partial / WEIGHTS).write_bytes(packed(dict(snapshot.weights), dict(snapshot.shared) or None))
             (partial / OPTIMIZER).write_bytes(_pickled(snapshot.optimizer))
-            state = {"run": self.run_digest, "score": score} | asdict(snapshot.state)
-            (partial / STATE).write_text(json.dumps(state))
-            _seal(partial)
+            (partial / STATE).write_text(json.dumps({"run": self.run_digest} | asdict(snapshot.state)))
+            seal(partial)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        standing = {_standing(folder): folder for folder in self._newest_first() if (folder / STATE).is_file()}
+        self._written(final)
+        return final
+
+    def _written(self, final: Path) -> None:
+        """Send the newest checkpoint away, and delete what need not stay."""
+        standing = {_standing(folder): folder for folder in self._newest_first() if _is_readable(folder)}
         stay = {standing[one] for one in kept(list(standing), self.spec)}
         if self._uploads is not None:
             self._uploads.send(final, keep=stay)
         on_its_way = self._uploads.under_way if self._uploads else None
         for folder in set(standing.values()) - stay - {on_its_way}:
-            shutil.rmtree(folder)
-        return final
+            try:
+                shutil.rmtree(folder)
+            except OSError as fault:
+                self._note(f"{folder} need not stay, but cannot be deleted: {fault}")
+
+    def _partial(self, name: str) -> Path:
+        """A new folder for what is not whole yet. No other process has it, not even one that was given up for dead."""
+        partial = self.folder / f"{PARTIAL}{name}-{uuid4().hex[:8]}"
+        partial.mkdir(parents=True)
+        return partial
 
     def _fetch(self) -> None:
         """Bring what is newer elsewhere than here. A filesystem that cannot be reached matters if nothing is here."""
@@ -266,13 +352,13 @@ class Checkpoints:
             self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
 
     def _bring(self, remote: Remote, name: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.folder))
-        remote.get(name, partial)
+        partial = self._partial(name)
         try:
+            remote.get(name, partial)
             partial.rename(self.folder / name)
-        except OSError:  # another worker was faster
-            shutil.rmtree(partial)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
@@ -284,7 +370,7 @@ def folder_of(checkpoints: Path, step: int) -> Path:
 
 
 def _refuse_another_run(folder: Path, expected: str) -> None:
-    run = json.loads((folder / STATE).read_text())["run"]
+    run = _stored(folder).get("run")
     if run != expected:
         raise BadCheckpoint(
             f"{folder} belongs to run {run}, not {expected}: "
@@ -292,18 +378,15 @@ def _refuse_another_run(folder: Path, expected: str) -> None:
         )
 
 
-def verify(folder: Path) -> None:
-    """Raise BadCheckpoint, naming the file, unless every file of the checkpoint is there and has its recorded hash."""
+def _stored(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's state.json says. BadCheckpoint where it is torn."""
     try:
-        hashes: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except (FileNotFoundError, json.JSONDecodeError) as missing:
-        raise BadCheckpoint(f"{folder / MANIFEST}: missing or torn, so the checkpoint was not finished") from missing
-    for name, expected in hashes.items():
-        path = folder / name
-        if not path.is_file():
-            raise BadCheckpoint(f"{path}: missing")
-        if (found := sha256(path)) != expected:
-            raise BadCheckpoint(f"{path}: altered (sha256 {found[:12]}, the manifest says {expected[:12]})")
+        tree = json.loads((folder / STATE).read_bytes())
+    except (ValueError, FileNotFoundError) as fault:
+        raise BadCheckpoint(f"{folder / STATE}: missing or torn ({fault})") from fault
+    if not isinstance(tree, dict):
+        raise BadCheckpoint(f"{folder / STATE}: torn (it holds no settings)")
+    return tree
 
 
 def named_weights(file: Path) -> dict[str, Tensor]:
@@ -314,15 +397,18 @@ def named_weights(file: Path) -> dict[str, Tensor]:
     return weights | {name: weights[kept] for name, kept in shared.items() if kept in weights}
 
 
-def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_readable(folder: Path) -> bool:
+    """What is damaged takes no place among those that stay, nor is it deleted: it may be looked into."""
+    try:
+        State.read(folder)
+    except BadCheckpoint:
+        return False
+    return True
 
 
 def _standing(folder: Path) -> Standing:
-    state = json.loads((folder / STATE).read_text())
-    return Standing(state["step"], sum(file.stat().st_size for file in folder.iterdir()), state["score"])
+    state = State.read(folder)
+    return Standing(state.step, sum(file.stat().st_size for file in folder.iterdir()), state.score)
 
 
 def _copied(tree: Any) -> Any:
@@ -339,12 +425,3 @@ def _pickled(tree: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(tree, buffer)
     return buffer.getvalue()
-
-
-def _seal(folder: Path) -> None:
-    """Write the manifest of hashes, and everything to disk, before the folder gets its final name."""
-    hashes = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-    (folder / MANIFEST).write_text(json.dumps(hashes, indent=1))
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())

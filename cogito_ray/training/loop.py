@@ -21,10 +21,12 @@ from torch.nn.utils import get_total_norm
 
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
-from cogito_ray.run import RunSpec
+from cogito_ray.run import RunSpec, TrainingSpec
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.checkpoint import BadCheckpoint, Checkpoints, State
+from cogito_ray.training.agreement import Agreement
+from cogito_ray.training.checkpoint import Checkpoints, Choice, Snapshot, State
 from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
+from cogito_ray.training.manifest import BadCheckpoint, seen_within
 from cogito_ray.training.meter import Meter
 from cogito_ray.training.parallel import PARALLEL
 from cogito_ray.training.rows import NONE_READ, added, hash_of
@@ -32,6 +34,9 @@ from cogito_ray.training.start_from import Start, StartFromSpec, origin
 from cogito_ray.training.watchdog import Stage, Watch
 
 log = logging.getLogger(__name__)
+SEEN_WITHIN_S = 90.0
+"""A worker waits so long for files that the first one sees, but no longer than half of what its watchdog grants: NFS
+clients believe for up to 60 s (acdirmax, nfs(5)) that what they did not find is not there."""
 
 Feed = Callable[[int], Iterator[Tensor]]
 """Steps done -> this worker's micro-batches from there on, each (micro_batch, N) int64 clean token ids."""
@@ -96,10 +101,15 @@ def fit(
     what is being done.
     """
     watch = watch or Watch()
-    fresh = run.branch is None and (checkpoints is None or checkpoints.newest() is None)
-    begin = run.start_from if fresh else None
-    trainer = _Trainer(run, facts, watch, begin=begin)
-    keeper = _Keeper(trainer, checkpoints)
+    accelerator, agreement = _accelerator(run), Agreement(watch)
+    chosen = agreement.first_decides(checkpoints.choose) if checkpoints else None
+    total = _model(run, facts)
+    if chosen is None and run.branch is None and run.start_from is not None:
+        began_from = _first_weights(total, run.start_from, agreement, watch, _patience_s(run.training))
+    else:
+        began_from = agreement.first_decides(lambda: origin(run.start_from))
+    trainer = _Trainer(run, facts.vocabulary, total, accelerator, watch)
+    keeper = _Keeper(trainer, checkpoints, agreement, chosen, State(origin=began_from))
     with keeper:
         while keeper.state.step < run.training.steps:
             for step in trainer.steps(keeper.state, feed):
@@ -120,17 +130,12 @@ def fit(
 class _Trainer:
     """The state of one worker's training: model, losses, optimizer, device."""
 
-    def __init__(self, run: RunSpec, facts: Facts, watch: Watch, *, begin: StartFromSpec | None):
-        torch.manual_seed(run.seed)
-        self.run, self.vocabulary, self.watch = run, facts.vocabulary, watch
-        self.accelerator = _accelerator(run)
-        self.leads = self.accelerator.is_main_process
-        self.micro_batches = run.micro_batches(self.accelerator.num_processes)
-        self.total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
-        if run.training.compile:
-            self.total.model.compile()
-        if begin is not None:
-            watch.note(Start.read(begin).load(self.total))
+    def __init__(
+        self, run: RunSpec, vocabulary: Vocabulary, total: TotalLoss, accelerator: Accelerator, watch: Watch
+    ):
+        self.run, self.vocabulary, self.total, self.accelerator, self.watch = run, vocabulary, total, accelerator, watch
+        self.leads = accelerator.is_main_process
+        self.micro_batches = run.micro_batches(accelerator.num_processes)
         self.parallel = PARALLEL[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
         self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
         self.guards = Guards(run.training.guards, _watched(run))
@@ -213,9 +218,16 @@ class _Trainer:
 class _Keeper:
     """Where a run stands: what its newest checkpoint says, and when the next one is due."""
 
-    def __init__(self, trainer: _Trainer, checkpoints: Checkpoints | None):
-        self.trainer, self.checkpoints = trainer, checkpoints
-        self.state = State(origin=origin(trainer.run.start_from))
+    def __init__(
+        self,
+        trainer: _Trainer,
+        checkpoints: Checkpoints | None,
+        agreement: Agreement,
+        chosen: Choice | None,
+        state: State,
+    ):
+        self.trainer, self.checkpoints, self.agreement, self.chosen = trainer, checkpoints, agreement, chosen
+        self.state = state
         self.training = trainer.run.training
         if checkpoints is None and self.training.on_divergence.times:
             raise ValueError(
@@ -226,20 +238,25 @@ class _Keeper:
             raise ValueError("branch: the run goes on from a checkpoint, but fit was given no folder of any")
 
     def __enter__(self) -> None:
-        """Load the newest checkpoint. A run that may go back starts with one, so that there always is one."""
-        if self.checkpoints is None:
-            return
-        found = self.checkpoints.load()
-        if found is not None:
+        """Load what the first worker chose. A run that may go back starts with a checkpoint, so that there is one."""
+        if self.chosen is not None:
+            found = self._read(self.chosen)
             self._refuse_another_origin(found.state)
             self.trainer.parallel.adopt(found)
             self.state = found.state
             if found.state.step:
                 self.trainer.watch.note(f"resumed at step {found.state.step}")
-        elif self.trainer.run.branch is not None:
+        elif self.checkpoints is not None and self.trainer.run.branch is not None:
             raise BadCheckpoint(f"{self.checkpoints.folder} has no checkpoint, nor was one told to branch off from")
         elif self.training.on_divergence.times:
             self._save(self.state)
+
+    def _read(self, chosen: Choice) -> Snapshot:
+        """On all workers, or on none."""
+        assert self.checkpoints is not None
+        self.trainer.watch.enter(Stage.CHECKPOINT)
+        read, patience = self.checkpoints.read, _patience_s(self.training)
+        return self.agreement.all_do(lambda: read(chosen, within_s=patience))
 
     def _refuse_another_origin(self, found: State) -> None:
         """A source that is gone is no longer needed; one that was changed makes this another run."""
@@ -262,16 +279,15 @@ class _Keeper:
         """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
         last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
         due = due or self.training.checkpoints.is_milestone(step)
-        score = self._score(metrics)
         if last or (due and not self._suspects()):
-            self._save(self._now(step), score)
+            self._save(self._now(step, metrics))
 
     def obey(self, wanted: Wanted, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint of `step` if one is wanted, unless it may be the beginning of a divergence."""
         if wanted is Wanted.NOTHING:
             return
         if step > self.state.step and not self._suspects():
-            self._save(self._now(step), self._score(metrics))
+            self._save(self._now(step, metrics))
         if self.checkpoints is not None and self.trainer.leads:
             self.checkpoints.settle()
         if wanted is Wanted.LEAVE:
@@ -279,13 +295,12 @@ class _Keeper:
 
     def _suspects(self) -> bool:
         """May this be the beginning of a divergence? The first worker knows, and tells the others."""
-        [suspected] = broadcast_object_list([self.trainer.guards.suspect_divergence()])
-        return bool(suspected)
+        return self.agreement.first_decides(self.trainer.guards.suspect_divergence)
 
     def _score(self, metrics: dict[str, float]) -> float | None:
         """What the best checkpoints are chosen by. ValueError if no such thing is measured."""
         best = self.training.checkpoints.best
-        if best is None or not self.trainer.leads:
+        if best is None:
             return None
         if best.metric not in metrics:
             raise ValueError(
@@ -293,8 +308,10 @@ class _Keeper:
             )
         return metrics[best.metric]
 
-    def _now(self, step: int) -> State:
-        return replace(self.state, step=step, seen=self.trainer.guards.seen, rows=self.trainer.rows)
+    def _now(self, step: int, metrics: dict[str, float]) -> State:
+        score = self.agreement.first_decides(lambda: self._score(metrics))
+        guards = self.trainer.guards
+        return replace(self.state, step=step, seen=guards.seen, rows=self.trainer.rows, score=score)
 
     def go_back(self, step: int, verdict: Verdict) -> None:
         """To the newest checkpoint, with a smaller learning rate. Raises RunDied where that would not help."""
@@ -302,17 +319,15 @@ class _Keeper:
         if not verdict.diverged or rollbacks >= policy.times or self.checkpoints is None:
             tried = {"rollbacks": rollbacks} if rollbacks else {}
             raise RunDied(verdict.cause, step, verdict.numbers | tried)
-        self.checkpoints.wait_written()
-        self.trainer.accelerator.wait_for_everyone()    # the first worker has written the newest
-        found = self.checkpoints.load()
-        if found is None:
+        chosen = self.agreement.first_decides(self.checkpoints.choose)
+        if chosen is None:
             raise RunDied(verdict.cause, step, verdict.numbers | {"checkpoints": 0})
+        found = self._read(chosen)                      # all have, before it is written anew
         self.trainer.parallel.adopt(found)
         log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.state.step, policy.factor)
-        self.trainer.accelerator.wait_for_everyone()    # all have read it before it is written anew
         self._save(replace(found.state, rollbacks=rollbacks + 1))
 
-    def _save(self, state: State, score: float | None = None) -> None:
+    def _save(self, state: State) -> None:
         self.state = state
         if self.checkpoints is None:
             return
@@ -320,7 +335,30 @@ class _Keeper:
         self.checkpoints.wait_written()                 # one copy of the run's state in memory is enough
         snapshot = self.trainer.parallel.snapshot(state)
         if snapshot is not None:
-            self.checkpoints.save_soon(snapshot, score)
+            self.checkpoints.save_soon(snapshot)
+
+
+def _model(run: RunSpec, facts: Facts) -> TotalLoss:
+    torch.manual_seed(run.seed)
+    total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
+    if run.training.compile:
+        total.model.compile()
+    return total
+
+
+def _first_weights(total: TotalLoss, spec: StartFromSpec, agreement: Agreement, watch: Watch, patience_s: float) -> str:
+    """Load them on every worker; their name."""
+    name = agreement.first_decides(spec.origin)
+
+    def load() -> str:
+        return seen_within(lambda: Start.read(spec, expected=name), patience_s).load(total)
+
+    watch.note(agreement.all_do(load))
+    return name
+
+
+def _patience_s(training: TrainingSpec) -> float:
+    return SEEN_WITHIN_S if training.stall_s is None else min(SEEN_WITHIN_S, training.stall_s / 2)
 
 
 def _watched(run: RunSpec) -> Watched:

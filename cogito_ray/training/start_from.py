@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from cogito_ray.nn import seed_checkpoint
 from cogito_ray.nn.heads import Classifier, PairClassifier
 from cogito_ray.spec import Spec
-from cogito_ray.training.checkpoint import WEIGHTS, named_weights, sha256, verify
+from cogito_ray.training.checkpoint import named_weights
+from cogito_ray.training.manifest import WEIGHTS, BadCheckpoint, sha256, verify
 
 PREFIXES = {"encoder": ("model.encoder.",), "decoder": ("model.decoder.", "model.head.")}
 BLOCK = re.compile(r"model\.encoder\.blocks\.(\d+)\.(.*)")
 Weights = Mapping[str, Tensor]
+NAME_LENGTH = 16
+"""Hex digits of a SHA-256 that name weights."""
 
 
 class _Start(Spec):
@@ -54,8 +57,11 @@ class FromCheckpointSpec(_Start):
     def file(self) -> Path:
         return Path(self.folder) / WEIGHTS
 
+    def origin(self) -> str:
+        """Names its weights. BadCheckpoint unless they are whole."""
+        return verify(self.file.parent, [WEIGHTS])[WEIGHTS][:NAME_LENGTH]
+
     def read(self) -> Weights:
-        verify(self.file.parent)
         return named_weights(self.file)
 
 
@@ -69,6 +75,10 @@ class FromSeedSpec(_Start):
     @property
     def file(self) -> Path:
         return seed_checkpoint.weights_file(Path(self.folder))
+
+    def origin(self) -> str:
+        """Names its weights. FileNotFoundError where there are none."""
+        return sha256(self.file)[:NAME_LENGTH]
 
     def read(self) -> Weights:
         loaded = seed_checkpoint.load(self.folder, self.reads)
@@ -85,11 +95,16 @@ class Start:
 
     spec: FromCheckpointSpec | FromSeedSpec
     weights: Weights
+    origin: str
+    """Names them."""
 
     @classmethod
-    def read(cls, spec: FromCheckpointSpec | FromSeedSpec) -> "Start":
-        """Raises ValueError, naming the file, where there is no whole checkpoint."""
-        return cls(spec, spec.read())
+    def read(cls, spec: FromCheckpointSpec | FromSeedSpec, *, expected: str | None = None) -> "Start":
+        """Raises ValueError, naming the file, where there is no whole checkpoint, or not the one of this name."""
+        found = spec.origin()
+        if expected not in (None, found):
+            raise BadCheckpoint(f"{spec.file}: this worker sees weights {found}, but the first one has {expected}")
+        return cls(spec, spec.read(), found)
 
     def faults(self, module: nn.Module) -> list[str]:
         """What keeps the weights from being loaded into `module`, a TotalLoss; one message each."""
@@ -119,7 +134,7 @@ class Start:
         unused = sorted(name for name in self.weights if not name.startswith(self.spec.prefixes))
         known = sum(p.numel() for p in {id(p): p for p in wanted.values()}.values())
         return (
-            f"started from {self.spec.folder} (sha256 {origin(self.spec)}): loaded {' and '.join(self.spec.parts)}, "
+            f"started from {self.spec.folder} (sha256 {self.origin}): loaded {' and '.join(self.spec.parts)}, "
             f"{len(loaded)} tensors of {known} numbers{_tied(self.spec.tie)}; at random: {_listed(fresh)}; "
             f"not taken: {_listed(unused)}"
         )
@@ -161,7 +176,10 @@ class Start:
 def origin(spec: FromCheckpointSpec | FromSeedSpec | None) -> str:
     """Sixteen hex digits of the SHA-256 of the weights that a run starts from; none where it starts at random, or where
     they are gone."""
-    return sha256(spec.file)[:16] if spec and spec.file.is_file() else ""
+    try:
+        return sha256(spec.file)[:NAME_LENGTH] if spec else ""
+    except (FileNotFoundError, ValueError):
+        return ""
 
 
 def _parameters(module: nn.Module, prefixes: tuple[str, ...]) -> dict[str, nn.Parameter]:

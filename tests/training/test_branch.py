@@ -111,9 +111,10 @@ def test_every_milestone_leaves_a_checkpoint_however_the_run_was_interrupted(tmp
 def test_a_copy_is_not_judged_by_losses_that_other_settings_gave(tmp_path):
     parent = spec()
     train(parent, tmp_path / "parent")
-    _, origin = copied(parent, tmp_path / "parent")
+    settings, origin = copied(parent, tmp_path / "parent")
     assert json.loads((origin.folder / STATE).read_text())["seen"]
-    assert origin.read().state.seen == ()
+    own = Checkpoints(tmp_path / "copy", settings.digest(), origin=origin)
+    assert own.read(own.choose()).state.seen == ()
 
 
 def test_settings_that_are_not_used_leave_a_runs_name_what_it_was():

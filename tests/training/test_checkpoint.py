@@ -154,7 +154,7 @@ def test_weights_shared_by_two_names_are_stored_once_and_come_back_shared(checkp
 def test_the_best_stays_though_it_is_old(tmp_path):
     best = Checkpoints(tmp_path, "abc", CheckpointsSpec(keep=1, best=BestSpec(metric="m")))
     for step, score in ((1, 2.0), (2, 1.0), (3, 3.0), (4, 4.0)):
-        best.save(State(step), *trained(steps=1), score=score)
+        best.save(State(step, score=score), *trained(steps=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000004"]
 
 

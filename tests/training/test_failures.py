@@ -6,7 +6,7 @@ import torch
 from kinds import LENGTH, VOCABULARY, run
 
 from cogito_ray.evaluation.held_out import HeldOut
-from cogito_ray.training.checkpoint import Checkpoints
+from cogito_ray.training.checkpoint import Checkpoints, State
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.loop import Facts, fit
 
@@ -61,7 +61,7 @@ def train(settings, *, folder=None, stop_at_report=None):
         feed=feed,
         evaluate=lambda model: held_out(model) | NATS,
         tell=tell,
-        checkpoints=Checkpoints(folder, settings.digest()) if folder else None,
+        checkpoints=Checkpoints(folder, settings.digest(), settings.training.checkpoints) if folder else None,
     )
     return model.state_dict(), seen
 
@@ -198,3 +198,11 @@ def test_checkpoints_are_written_at_reports_only(tmp_path):
 def test_a_rollback_without_a_place_for_checkpoints_is_refused():
     with pytest.raises(ValueError, match="on_divergence 'rollback' goes back to checkpoints"):
         train(spec(**TAMED))
+
+
+def test_the_best_checkpoint_stays_the_best_when_a_run_has_gone_back_to_it(tmp_path):
+    worst = {"keep": 1, "best": {"metric": "loss/reconstruction", "mode": "max"}}    # so that an early one is the best
+    _, seen = train(spec(**WILD, **TAMED, checkpoints=worst), folder=tmp_path)
+    assert saved(tmp_path) == [20, 60]                              # it went back to step 20
+    first = next(metrics["loss/reconstruction"] for step, metrics in seen if step == 20)
+    assert State.read(tmp_path / "step-00000020").score == first

@@ -1,7 +1,11 @@
 """Two workers that share every weight take the steps of two that hold a copy each, and resume as they do."""
 
 import os
+import shutil
+import time
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 import torch
@@ -12,19 +16,23 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from cogito_ray.evaluation.held_out import HeldOut
-from cogito_ray.training.checkpoint import Checkpoints
+from cogito_ray.training.agreement import WorkerFailed
+from cogito_ray.training.checkpoint import Checkpoints, State
 from cogito_ray.training.loop import Facts, RunLeft, Wanted, fit
+from cogito_ray.training.manifest import sha256
 
 STEPS = 4
+SLOW_S = 0.4
 
 
-def spec(parallel):
-    training = {"steps": STEPS, "batch": 8, "micro_batch": 2, "report_every": 2, "checkpoint_every": 2}
-    return run(objective={"kind": "tsdae"}, training=training | {"parallel": parallel}, workers=2)
+def spec(parallel, *, start_from=None, upload=None, **training):
+    steps = {"steps": STEPS, "batch": 8, "micro_batch": 2, "report_every": 2, "checkpoint_every": 2}
+    steps |= {"parallel": parallel, "checkpoints": {"upload": upload}} | training
+    return run(objective={"kind": "tsdae"}, training=steps, workers=2, start_from=start_from)
 
 
-def train(rank, folder, parallel, leave_at):
-    settings, told = spec(parallel), []
+def train(rank, folder, settings, leave_at=None):
+    told = []
 
     def feed(done):
         for step in range(done, STEPS):
@@ -37,23 +45,93 @@ def train(rank, folder, parallel, leave_at):
         feed=feed,
         evaluate=HeldOut(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
         tell=told.append,
-        checkpoints=Checkpoints(folder, "abc"),
+        checkpoints=Checkpoints(folder, "abc", settings.training.checkpoints),
         wanted=lambda: Wanted.LEAVE if told[-1].step == leave_at else Wanted.NOTHING,
     )
     return told
 
 
+def leave(rank, folder, settings):
+    """After two steps."""
+    with pytest.raises(RunLeft):
+        train(rank, folder, settings, leave_at=2)
+
+
+@contextmanager
+def slow_disk(rank):
+    """The first worker's."""
+    sync = os.fsync
+
+    def slowly(file):
+        time.sleep(SLOW_S / 4)
+        sync(file)
+
+    os.fsync = slowly if rank == 0 else sync
+    yield
+    os.fsync = sync
+
+
+@contextmanager
+def late_view(rank, folder):
+    """Another machine's view of the first worker's folder, in which things appear later."""
+
+    def show():
+        for path in (folder / "0").iterdir():
+            shutil.copytree(path, folder / "1" / f".{path.name}")
+            (folder / "1" / f".{path.name}").rename(folder / "1" / path.name)
+
+    late = Timer(SLOW_S, show)
+    if rank == 1:
+        shutil.rmtree(folder / "1", ignore_errors=True)
+        late.start()
+    yield
+    if rank == 1:
+        late.join()
+
+
+def resumed(rank, folder, kind):
+    """What is told of runs that were left after two steps and resumed: how -> reports, or what went wrong."""
+    told = {}
+    with slow_disk(rank):
+        leave(rank, folder / f"slow-{kind}", spec(kind))
+        told[f"slow-{kind}"] = train(rank, folder / f"slow-{kind}", spec(kind))
+    late, own = folder / f"late-{kind}", str(rank)
+    leave(rank, late / own, spec(kind))
+    with late_view(rank, late):
+        told[f"late-{kind}/0"] = train(rank, late / own, spec(kind))
+    away = spec(kind, stall_s=4 * SLOW_S, upload=f"file://{folder}/away-{kind}")
+    with slow_disk(rank):
+        leave(rank, folder / f"apart-{kind}" / own, away)
+        told[f"apart-{kind}/0"] = train(rank, folder / f"apart-{kind}" / own, away)
+    return told
+
+
+def refused(rank, folder, kind):
+    """Two runs whose second worker never sees what the first one sees: a checkpoint, and weights to start from."""
+    own = folder / f"never-{kind}" / str(rank)
+    leave(rank, own, spec(kind))
+    other = {"kind": "checkpoint", "folder": f"{folder}/{kind}/step-{STEPS - 2 * rank:08d}", "parts": ["encoder"]}
+    for what, folder_of_run, start_from in (("never", own, None), ("start", folder / f"start-{kind}", other)):
+        began = time.monotonic()
+        with pytest.raises(WorkerFailed) as failed:
+            train(rank, folder_of_run, spec(kind, stall_s=2 * SLOW_S, start_from=start_from))
+        (folder / f"{what}-{kind}-{rank}").write_text(f"{time.monotonic() - began}\n{failed.value}")
+
+
 def worker(rank, folder):
-    """Replicas; shards; shards that are interrupted after two steps and resume."""
+    """Replicas, shards, and both resumed in all the ways."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    told = {kind: train(rank, folder / kind, kind, None) for kind in ("replicas", "shards")}
-    try:
-        train(rank, folder / "resumed", "shards", leave_at=2)
-    except RunLeft:
-        told["resumed"] = train(rank, folder / "resumed", "shards", None)
+    told = {kind: train(rank, folder / kind, spec(kind)) for kind in ("replicas", "shards")}
+    for kind in ("replicas", "shards"):
+        told |= resumed(rank, folder, kind)
+        refused(rank, folder, kind)
+    absurd = {"optimizer": {"learning_rate": 1e30, "clip": 1e30}}
+    back = {"on_divergence": {"kind": "rollback", "times": 1, "factor": 1e-32}}
+    with slow_disk(rank):
+        told["back"] = train(rank, folder / "back", spec("replicas", **absurd, **back))
     if rank == 0:
         plain = {kind: [(r.step, r.rows, r.metrics) for r in reports] for kind, reports in told.items()}
         torch.save(plain, folder / "told")
@@ -72,8 +150,48 @@ def weights(folder: Path):
     return load_file(folder / f"step-{STEPS:08d}" / "model.safetensors")
 
 
-@pytest.mark.parametrize("kind", ["shards", "resumed"])
-def test_shards_end_with_the_weights_and_rows_of_replicas(trained, kind):
+RESUMED = [f"{how}-{kind}" for how in ("slow", "late", "apart") for kind in ("replicas", "shards")]
+
+
+def test_shards_end_with_the_weights_and_rows_of_replicas(trained):
+    assert_ends_like_replicas(trained, "shards")
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_all_workers_resume_from_the_checkpoint_that_the_first_one_chose_however_late_they_see_it(trained, kind):
+    """The first one's disk is slow; the other sees its folder late; the other has a disk of its own, and a copy."""
+    assert_ends_like_replicas(trained, kind if kind.startswith("slow") else f"{kind}/0")
+    assert [step for step, _, _ in trained[1][kind if kind.startswith("slow") else f"{kind}/0"]] == [STEPS]
+
+
+@pytest.mark.parametrize("kind", ["replicas", "shards"])
+def test_a_checkpoint_that_one_worker_never_sees_ends_all_of_them_with_its_name_and_a_way_out(trained, kind):
+    folder, _ = trained
+    for rank in (0, 1):
+        seconds, said = (folder / f"never-{kind}-{rank}").read_text().split("\n")
+        assert said.startswith(f"worker 1 of 2: {folder}/never-{kind}/1/step-00000002: the run goes on from this")
+        assert "does not, after 0.4 s: " in said
+        assert "manifest.json: missing" in said
+        assert "Give all workers one folder that each of them sees, or set training.checkpoints.upload" in said
+        assert float(seconds) < 10                                  # it waits one SLOW_S
+
+
+@pytest.mark.parametrize("kind", ["replicas", "shards"])
+def test_weights_to_start_from_that_one_worker_sees_otherwise_end_all_of_them(trained, kind):
+    folder, _ = trained
+    said = {(folder / f"start-{kind}-{rank}").read_text().split("\n")[1] for rank in (0, 1)}
+    first, second = (sha256(folder / kind / f"step-{step:08d}" / "model.safetensors")[:16] for step in (4, 2))
+    file = folder / kind / "step-00000002" / "model.safetensors"
+    assert said == {f"worker 1 of 2: {file}: this worker sees weights {second}, but the first one has {first}"}
+
+
+def test_all_workers_go_back_to_the_same_checkpoint(trained):
+    folder, told = trained
+    assert [step for step, _, _ in told["back"]] == [2, STEPS]
+    assert State.read(folder / "back" / f"step-{STEPS:08d}").rollbacks == 1
+
+
+def assert_ends_like_replicas(trained, kind):
     folder, told = trained
     expected = weights(folder / "replicas")
     for name, found in weights(folder / kind).items():

@@ -116,4 +116,4 @@ def test_the_same_trouble_is_told_once(tmp_path):
 
 def test_an_unknown_kind_of_place_is_refused_before_training(tmp_path):
     with pytest.raises(ValueError, match="nowhere://"):
-        checkpoints(tmp_path, "nowhere://bucket").newest()
+        checkpoints(tmp_path, "nowhere://bucket").choose()
