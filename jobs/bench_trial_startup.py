@@ -22,8 +22,9 @@ from ray.tune.search import Searcher
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime import worker
-from cogito_ray.runtime.cluster import DRIVER_CPUS, cluster
+from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.prepare import prepare
+from cogito_ray.runtime.room import DRIVER_CPUS
 from cogito_ray.runtime.trial import resources, trainer, trial
 from cogito_ray.sweeps.files import load_run
 

@@ -21,8 +21,8 @@ from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.cluster import SPARE_CPUS, NoRoom
 from cogito_ray.runtime.evaluate import Panel, Unit, answers_in, answers_to, misfits, result, shape, start
+from cogito_ray.runtime.room import SPARE_CPUS, NoRoom
 from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS
 

@@ -1,37 +1,30 @@
-"""The Ray cluster of one command: joined or started, checked for room, and checked for what was left behind."""
+"""The Ray cluster of one command: joined or started, asked for room, and for what a driver left behind."""
 
 import logging
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray._private import worker
-from ray._private.state import actors
+from ray._private.state import actors, available_resources_per_node
 from ray.util import placement_group_table
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime import QUIET
+from cogito_ray.runtime.room import SPARE_CPUS, Machine, Shape, refusal, room
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local instance. Token rows are memory-mapped from shards, so the object store holds little."""
-DRIVER_CPUS = 0.01
-"""Reserved for a process that only waits for its workers (Ray refuses 0)."""
 NOTICES_OF_NODES = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """A process a trainer, which hears that a machine will be taken away."""
-SPARE_CPUS = 1
-"""Never given to trials: drivers and data tasks need room, or everything waits for everything, without a word."""
-
+PATIENCE_S = 20.0
+"""For Ray to give back what has ended."""
 ACTORS = frozenset({"ImplicitFunc", "RayTrainWorker"})
 """Classes of the actors in which trials and workers live. Not Ray Train's controller, which dies with the process that
 started it, and not sooner where that is ours: its handler of interrupts holds on to it."""
-
-
-class NoRoom(ValueError):
-    """The cluster cannot hold what was asked of it."""
 
 
 @contextmanager
@@ -72,42 +65,49 @@ def _print_to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
     _print_to_stdstream(data | {"is_err": True}, ignore_prefix)
 
 
-def concurrency(runs: Iterable[RunSpec], *, asked: int | None) -> int:
-    """How many of the largest of these runs the cluster holds at once, at most `asked`; NoRoom if fewer than that."""
-    placed = defaultdict[frozenset[tuple[str, str]], list[RunSpec]](list)
-    for run in runs:
-        placed[frozenset(run.labels.items())].append(run)
-    return min(_fits(together, dict(labels), asked) for labels, together in placed.items())
+def concurrency(runs: Iterable[RunSpec], *, asked: int | None, in_sweep: bool = True) -> int:
+    """How many of these runs the cluster holds at once beside what others do there, at most `asked`; NoRoom if fewer.
+
+    What an earlier run of ours is about to give back is waited for.
+    """
+    shapes, deadline = {Shape.of(run, in_sweep=in_sweep) for run in runs}, time.monotonic() + PATIENCE_S
+    most = room(_machines(), shapes)
+    if most < (asked or 1):
+        raise refusal(_machines(), shapes, asked or 1)
+    while (fits := room(_free(), shapes)) < (asked or most) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if fits < (asked or 1):
+        raise refusal(_free(), shapes, asked or 1)
+    return asked or fits
 
 
-def _fits(runs: Sequence[RunSpec], labels: dict[str, str], asked: int | None) -> int:
-    have = _room(labels)
-    shapes = {(run.sizes[0] * run.cpus_per_worker, run.sizes[0] * run.gpus_per_worker) for run in runs}
-    need = {"CPU": max(cpus for cpus, _ in shapes), "GPU": max(gpus for _, gpus in shapes)}
-    fits = min(int(have[name] / amount + 1e-9) for name, amount in need.items() if amount)
-    if fits < (wanted := asked or 1):
-        sums = ", ".join(f"{wanted * need[name]:g} {name} of {max(have[name], 0):g}" for name in need)
-        named = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        where = f" on machines labelled {named}" if labels else ""
-        raise NoRoom(
-            f"{wanted} trial(s) at once need {sums}{where} ({SPARE_CPUS} CPU is kept for drivers and data): lower "
-            "concurrency, workers, cpus_per_worker or gpus_per_worker, or join a larger cluster"
-        )
-    return wanted if asked else fits
+def capacity(runs: Iterable[RunSpec]) -> int:
+    """How many of these the cluster would hold at once if nobody else used it; NoRoom if none."""
+    shapes, machines = {Shape.of(run, in_sweep=False) for run in runs}, _machines()
+    if not (fits := room(machines, shapes)):
+        raise refusal(machines, shapes, 1)
+    return fits
 
 
-def _room(labels: dict[str, str]) -> dict[str, float]:
-    """CPUs and GPUs for trials, of all machines with these labels."""
-    total = ray.cluster_resources()
-    have = {"CPU": total.get("CPU", 0.0) - SPARE_CPUS, "GPU": total.get("GPU", 0.0)}
-    if not labels:
-        return have
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and labels.items() <= node["Labels"].items()]
-    return {name: min(amount, sum(node.get(name, 0.0) for node in nodes)) for name, amount in have.items()}
+def _machines() -> list[Machine]:
+    return [_machine(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
-def left_behind(*, patience_s: float = 20.0) -> list[str]:
-    """Placement groups, actors of ours and resources that are still held although nothing should, after a while."""
+def _free() -> list[Machine]:
+    """What nobody has reserved just now."""
+    free = available_resources_per_node()
+    return [_machine(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
+
+
+def _machine(node: dict[str, Any], amounts: dict[str, float]) -> Machine:
+    return Machine(amounts.get("CPU", 0.0), amounts.get("GPU", 0.0), frozenset(node["Labels"].items()))
+
+
+def left_behind(*, patience_s: float = PATIENCE_S) -> list[str]:
+    """Placement groups and actors that this driver's job still holds although it should not, after a while.
+
+    Other jobs of the cluster are none of its business.
+    """
     deadline = time.monotonic() + patience_s
     while (held := _held()) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -115,11 +115,14 @@ def left_behind(*, patience_s: float = 20.0) -> list[str]:
 
 
 def _held() -> list[str]:
-    held = [f"placement group {key}" for key, group in placement_group_table().items() if group["state"] != "REMOVED"]
-    held += [f"actor {key} ({name})" for key, name in _living() if name in ACTORS]
-    total, free = ray.cluster_resources(), ray.available_resources()
-    taken = {name: total[name] - free.get(name, 0.0) for name in ("CPU", "GPU") if name in total}
-    return held + [f"{amount:g} {name}" for name, amount in taken.items() if amount > 1e-6]
+    groups = placement_group_table().items()
+    held = [f"placement group {key}" for key, group in groups if group["state"] != "REMOVED" and _is_ours(key)]
+    return held + [f"actor {key} ({name})" for key, name in _living() if name in ACTORS]
+
+
+def _is_ours(placement_group: str) -> bool:
+    """An id of Ray's ends in that of the job that made it."""
+    return placement_group.endswith(ray.get_runtime_context().get_job_id())
 
 
 def _living() -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from cogito_ray.evaluation.long_answers import AnyQuestion
 from cogito_ray.evaluation.trained import Checkpoint, Trained
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.cluster import cluster, concurrency
+from cogito_ray.runtime.cluster import capacity, cluster
 from cogito_ray.spec import digest
 
 
@@ -135,7 +135,7 @@ def _asked(units: Sequence[Unit]) -> Iterator[tuple[Unit, Evaluated | str]]:
     runs = {unit.checkpoint.run.digest(): unit.checkpoint.run for unit in units}
     shapes = {name: shape(run, ray.cluster_resources()) for name, run in runs.items()}
     while waiting or running:
-        while waiting and len(running) < concurrency(shapes.values(), asked=None):
+        while waiting and len(running) < capacity(shapes.values()):
             unit = waiting.popleft()
             running[start(unit, shapes[unit.checkpoint.run.digest()])] = unit
         [done], _ = ray.wait(list(running))

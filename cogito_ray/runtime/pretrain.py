@@ -58,7 +58,7 @@ def _trained(job: Job, home: Home, panel: Panel | None, listener: Listener) -> R
     if before is not None and before.is_complete:
         return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
-    concurrency([run], asked=1)
+    concurrency([run], asked=1, in_sweep=False)
     prepare(run.data, job.storage, listener)
     if before is None:
         refuse_misfits([run], job.storage)

@@ -86,7 +86,10 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
                 ledger.append(verdict)
             ledger.append(closing(cause))
             if held := left_behind():
-                raise RuntimeError(f"the sweep is over, but Ray still holds {', '.join(held)}; `ray stop` frees it")
+                raise RuntimeError(
+                    f"{home.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which Ray "
+                    "frees when this process ends; give the same command again for table and report"
+                )
     return read(home.ledger)
 
 

@@ -14,8 +14,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from cogito_ray.run import ElasticSpec, RunSpec
 from cogito_ray.runtime import worker
-from cogito_ray.runtime.cluster import DRIVER_CPUS
 from cogito_ray.runtime.outcome import death, leave, progress
+from cogito_ray.runtime.room import DRIVER_CPUS
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.loop import Report, RunLeft
 

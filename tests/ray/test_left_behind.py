@@ -1,10 +1,16 @@
 """What a sweep must not leave behind is named: actors as well as placement groups."""
 
+import subprocess
+import sys
+
 import pytest
 import ray
+from kinds import run
 from ray.util import placement_group, remove_placement_group
 
+from cogito_ray.runtime import cluster
 from cogito_ray.runtime.cluster import left_behind
+from cogito_ray.runtime.room import NoRoom
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("ray_cluster")]
 
@@ -33,3 +39,34 @@ def test_a_placement_group_is_named_until_it_is_gone():
     assert f"placement group {group.id.hex()}" in held
     remove_placement_group(group)
     assert left_behind(patience_s=10) == []
+
+
+OTHER_JOB = """
+import sys, time, ray
+from ray.util import placement_group
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+ray.get(placement_group([{"CPU": 2}]).ready())
+print("holds", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other_job():
+    """Another driver on this cluster, that holds two of its four CPUs."""
+    here = ray.get_runtime_context().gcs_address
+    job = subprocess.Popen([sys.executable, "-c", OTHER_JOB, here], stdout=subprocess.PIPE, text=True)
+    assert job.stdout.readline() == "holds\n"
+    yield
+    job.kill()
+    job.wait()
+
+
+@pytest.mark.usefixtures("other_job")
+def test_what_another_job_holds_is_not_ours_to_give_back_nor_to_use(monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE_S", 0.5)
+    assert cluster.left_behind(patience_s=0) == []
+    assert cluster.capacity([run()]) == 3
+    assert cluster.concurrency([run()], asked=None) == 1
+    with pytest.raises(NoRoom, match=r"which is 1 x \(2 CPU, 0 GPU\)"):
+        cluster.concurrency([run()], asked=2)

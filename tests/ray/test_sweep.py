@@ -17,8 +17,9 @@ from optuna.trial import TrialState
 
 from cogito_ray.records.ledger import NAME, TrialEnded, TrialStarted, events
 from cogito_ray.records.record import read
-from cogito_ray.runtime.cluster import NoRoom, left_behind
+from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.home import OtherSettings
+from cogito_ray.runtime.room import NoRoom
 from cogito_ray.runtime.sweep import run_sweep
 from cogito_ray.sweeps.budget import BudgetSpec
 from cogito_ray.sweeps.files import dump
@@ -160,7 +161,7 @@ def test_trials_of_two_workers_run_inside_a_sweep(tmp_path):
 
 def test_more_workers_than_the_cluster_holds_are_refused_before_anything_starts(tmp_path):
     run = tiny_run(tmp_path) | {"workers": 4}
-    with pytest.raises(NoRoom, match="2 trial\\(s\\) at once need 8 CPU of 3"):
+    with pytest.raises(NoRoom, match=r"2 trial\(s\) at once, each of 4 workers with 1 CPU, 0 GPU: 0 would fit"):
         run_sweep(sweep_spec(tmp_path, run), tmp_path)
     assert not (tmp_path / "tiny" / "trials").exists()
 
