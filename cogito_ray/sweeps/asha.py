@@ -3,7 +3,9 @@
 Rungs stand at first_rung * eta^k steps, below the last step. A trial that reaches a rung goes on if it is among the
 best 1/eta of those recorded there so far, itself included; each goal after the first adds a place. With one goal this
 is ASHA (arXiv:1810.05934); with several, trials are compared by front and then by spread (multi-objective ASHA,
-arXiv:2106.12639). One that breaks a constraint comes after all that do not.
+arXiv:2106.12639). One that breaks a constraint comes after all that do not. A constraint need only hold at the end,
+though, so those that break it are compared by how far they do as by one more goal, which adds a place while nobody at
+the rung keeps all constraints.
 
 pause: the others wait, and go on once enough worse ones have come that they are among the best 1/eta. stop: they are
 over, and the first at a rung always passes, so that who came first may take the steps of who is better.
@@ -153,7 +155,7 @@ class Pausing:
     def _best(self, rung: int, *, idle: bool) -> list[str]:
         names, merits = list(self._recorded.get(rung, {})), list(self._recorded.get(rung, {}).values())
         passing = max(len(names) // self.eta, int(idle))
-        further = len(self.aim.goals) - 1 if passing else 0
+        further = extra_places(merits) if passing else 0
         return [names[index] for index in by_spread(merits, passing + further)]
 
 
@@ -168,10 +170,18 @@ def measured(aim: Aim, metrics: Mapping[str, float]) -> str:
     return ", ".join([*(values or ["nothing measured"]), *aim.broken(metrics)])
 
 
+def extra_places(merits: Sequence[Merit]) -> int:
+    """One for each goal but the first, so that the best of every goal goes on however few came; and one for who breaks
+    the constraints least, while nobody keeps them."""
+    finite = [merit for merit in merits if merit.finite]
+    if not finite:
+        return 0
+    return len(finite[0].costs) - 1 + (not any(merit.feasible for merit in finite))
+
+
 def decide(recorded: Sequence[Merit], merit: Merit, *, eta: int) -> bool:
     """May a trial pass a rung where others left `recorded`? What is not finite never passes, and loses to all else."""
     if not merit.finite:
         return False
-    further = len(merit.costs) - 1  # goals; a place for each, so that the best of every goal goes on however few came
-    places = max(1, (len(recorded) + 1) // eta) + further
+    places = max(1, (len(recorded) + 1) // eta) + extra_places([merit, *recorded])
     return place_by_spread([merit, *recorded]) < places

@@ -1,11 +1,13 @@
 """The median stopping rule (Vizier, 10.1145/3097983.3098043) as a pure policy, for one goal.
 
-A trial goes on while its best value so far is no worse than the median of what others averaged over as many steps.
+A trial goes on while its best value so far is no worse than the median of what others averaged over as many steps. One
+that breaks a constraint is worse than all that do not; where the median breaks it, too, it is enough to be no worse in
+the goal, or in how far the constraints are broken, for they need only hold at the end.
 """
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean, median_low
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -85,12 +87,21 @@ class Median:
         others = [
             _known(curve, step) for name, curve in self._curves.items() if name != trial and max(curve) >= step
         ]
-        means = [tuple(map(statistics.fmean, zip(*curve, strict=True))) for curve in others if curve]
+        means = [(fmean(e for e, _ in curve), fmean(c for _, c in curve)) for curve in others if curve]
         if len(means) < self.least:
             return Verdict(keep=True)
-        return Verdict(keep=True) if min(own) <= statistics.median_low(means) else stop
+        return Verdict(keep=True) if _no_worse(own, means) else stop
+
+
+def _no_worse(own: list[tuple[float, float]], others: list[tuple[float, float]]) -> bool:
+    """Is the best of its (excess, cost) no worse than the median of the others'?"""
+    median = sorted(others)[(len(others) - 1) // 2]
+    if min(own) <= median:
+        return True
+    excess, cost = (median_low(values) for values in zip(*others, strict=True))
+    return median[0] > 0 and (min(e for e, _ in own) <= excess or min(c for _, c in own) <= cost)
 
 
 def _known(curve: Mapping[int, Merit], step: int) -> list[tuple[float, float]]:
-    """(excess, cost) of every finite report up to `step`: a broken constraint weighs more than any cost."""
+    """(excess, cost) of every finite report up to `step`."""
     return [(merit.excess, merit.costs[0]) for at, merit in curve.items() if at <= step and merit.finite]

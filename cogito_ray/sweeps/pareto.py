@@ -2,11 +2,13 @@
 
 Fronts as in NSGA-II (10.1109/4235.996017); hypervolumes and fronts are moocore's. Spread is the order in which a greedy
 net over the front takes its points, each as far as possible from those before (as in multi-objective ASHA,
-arXiv:2106.12639): cut anywhere, what was taken covers the front. Infeasible points come after all feasible ones, the
-least infeasible first, and what is not finite comes last.
+arXiv:2106.12639): cut anywhere, what was taken covers the front. Infeasible points come after all feasible ones, and
+what is not finite comes last. By hypervolume, which ranks what has ended, the least infeasible come first. By spread,
+which compares what is half-way, they are ordered by fronts of their own, in which the violation is one more goal: a
+constraint need only hold at the end, so that who breaks it a little more but is far better in a goal is not given up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import moocore
@@ -52,26 +54,22 @@ def place_by_spread(merits: Sequence[Merit]) -> int:
 
     Within a front, each goal's best comes first, then what is farthest from those taken. Among equals it is ahead.
     """
-    placed, own = fronts(merits), merits[0]
-    feasible = [index for index, front in enumerate(placed) if front is not None]
-    if placed[0] is None:
-        return len(feasible) + sum(_misery(other) < _misery(own) for other in merits if not other.feasible)
-    better = sum(front < placed[0] for front in placed if front is not None)
-    members = [index for index in feasible if placed[index] == placed[0]]
-    return better + _by_net(_costs(merits, members), _costs(merits, feasible)).index(0)
+    before = 0
+    for members, scaled in _layers(merits):
+        if 0 in members:
+            return before + _by_net(scaled).index(members.index(0))
+        before += len(members)
+    return before
 
 
 def by_spread(merits: Sequence[Merit], count: int) -> list[int]:
     """Indices of the best `count` finite ones, best first, in the order of `place_by_spread`; the earlier of equals."""
-    placed = fronts(merits)
-    feasible = [index for index, front in enumerate(placed) if front is not None]
-    everything, taken = _costs(merits, feasible), list[int]()
-    for layer in sorted({placed[index] or 0 for index in feasible}):
-        if len(taken) < count:
-            members = [index for index in feasible if placed[index] == layer]
-            taken += [members[at] for at in _by_net(_costs(merits, members), everything)]
-    broken = [index for index, merit in enumerate(merits) if merit.finite and not merit.feasible]
-    return (taken + sorted(broken, key=lambda index: (merits[index].excess, index)))[:count]
+    taken = list[int]()
+    for members, scaled in _layers(merits):
+        if len(taken) >= count:
+            break
+        taken += [members[at] for at in _by_net(scaled)]
+    return taken[:count]
 
 
 def hypervolume(costs: Costs, reference: Sequence[float]) -> float:
@@ -81,6 +79,27 @@ def hypervolume(costs: Costs, reference: Sequence[float]) -> float:
     if len(reference) == 1:
         return max(0.0, reference[0] - float(costs.min()))
     return float(moocore.hypervolume(costs, ref=reference))
+
+
+def _layers(merits: Sequence[Merit]) -> Iterator[tuple[list[int], Costs]]:
+    """The finite ones, front by front, with costs scaled by their range over all feasible, or all infeasible ones."""
+    feasible = [index for index, merit in enumerate(merits) if merit.feasible]
+    infeasible = [index for index, merit in enumerate(merits) if merit.finite and not merit.feasible]
+    if feasible:
+        yield from _fronts_of(feasible, _costs(merits, feasible))
+    if infeasible:
+        violations = np.array([[merits[index].excess] for index in infeasible])
+        known = violations[np.isfinite(violations)]
+        unmeasured = float(known.max()) + 1.0 if len(known) else 0.0
+        violations = np.where(np.isfinite(violations), violations, unmeasured)
+        yield from _fronts_of(infeasible, np.hstack([_costs(merits, infeasible), violations]))
+
+
+def _fronts_of(members: list[int], costs: Costs) -> Iterator[tuple[list[int], Costs]]:
+    scaled, places = _scaled(costs, costs), np.asarray(moocore.pareto_rank(costs))
+    for layer in np.unique(places):
+        (at,) = np.nonzero(places == layer)
+        yield [members[index] for index in at], scaled[at]
 
 
 def _misery(merit: Merit) -> tuple[bool, float]:
@@ -96,11 +115,10 @@ def _by_contribution(front: Costs, everything: Costs) -> list[int]:
     return [int(index) for index in np.argsort(-gained, kind="stable")]
 
 
-def _by_net(front: Costs, everything: Costs) -> list[int]:
-    scaled = _scaled(front, everything)
+def _by_net(scaled: Costs) -> list[int]:
     taken = list(dict.fromkeys(int(index) for index in scaled.argmin(axis=0)))
     gaps = np.min([np.linalg.norm(scaled - scaled[index], axis=1) for index in taken], axis=0)  # (n,)
-    while len(taken) < len(front):
+    while len(taken) < len(scaled):
         gaps[taken] = -1.0
         taken.append(int(gaps.argmax()))
         gaps = np.minimum(gaps, np.linalg.norm(scaled - scaled[taken[-1]], axis=1))

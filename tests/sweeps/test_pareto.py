@@ -96,6 +96,19 @@ def test_a_merit_turns_goals_into_costs_and_sums_what_constraints_are_broken_by(
 
 def test_the_best_few_are_those_whose_place_is_small():
     draw = random.Random(3)
-    merits = [Merit((draw.random(), draw.random()), draw.choice([0.0, 0.0, 0.5])) for _ in range(30)]
-    assert by_spread(merits, 7) == by_place(merits)[:7]
+    merits = [Merit((draw.random(), draw.random()), draw.choice([0.0, 0.0, draw.random()])) for _ in range(30)]
+    assert by_spread(merits, 30) == by_place(merits)
     assert by_spread([Merit((math.nan, 1.0), 0.0)], 1) == []
+
+
+def test_half_way_who_breaks_a_constraint_a_little_more_but_is_far_better_in_the_goal_is_not_last():
+    merits = [Merit((cost,), excess) for cost, excess in [(7.0, 0.05), (6.9, 0.04), (7.1, 0.03), (4.0, 0.06)]]
+    assert by_spread(merits, 2) == [3, 2]                               # the best in the goal, and the least broken
+    assert by_hypervolume(merits) == [2, 1, 0, 3]                       # at the end, a constraint counts in full
+
+
+def test_where_no_constraint_was_measured_yet_goals_decide_and_not_who_came_first():
+    unmeasured = [Merit((cost,), math.inf) for cost in (3.0, 1.0, 2.0)]
+    assert by_spread(unmeasured, 3) == [1, 2, 0]
+    assert by_spread([*unmeasured, Merit((9.0,), 0.5)], 2) == [1, 3]    # measured is less broken than unmeasured
+    assert by_spread([*unmeasured, Merit((9.0,), 0.0)], 1) == [3]

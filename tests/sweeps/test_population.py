@@ -62,7 +62,7 @@ def test_who_broke_a_constraint_is_never_copied_even_if_nobody_else_can_be():
     assert rule.report("broken", 10, {"nats": 1.0, "similarity": 0.4}).keep
     assert rule.report("worse", 10, {"nats": 1.0, "similarity": 0.3}).keep
     assert rule.report("sound", 10, {"nats": 9.0, "similarity": 0.6}).keep
-    assert not rule.report("late", 10, {"nats": 0.5, "similarity": 0.2}).keep
+    assert not rule.report("late", 10, {"nats": 1.5, "similarity": 0.2}).keep
     assert [copy.parents for copy in rule.copies] == [("sound",)]
 
 

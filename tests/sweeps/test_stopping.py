@@ -109,6 +109,20 @@ def test_what_breaks_a_constraint_comes_after_all_that_keep_it(written, goals):
 
 
 @POLICIES
+def test_while_nobody_keeps_a_constraint_who_is_far_better_in_the_goals_goes_on_and_who_breaks_it_least_does(
+    written, goals
+):
+    """Early, hardly a trial keeps a constraint yet: 4 nats with 0.54 must not lose to 7 nats with 0.57."""
+    rule = policy(written, goals, auc=">= 0.6")
+    for n, (value, auc) in enumerate([(7.0, 0.55), (6.9, 0.56), (7.1, 0.57), (6.8, 0.53), (7.2, 0.52), (7.3, 0.51)]):
+        rule.report(f"t{n}", FIRST, metrics(value) | {"auc": auc})
+    assert rule.report("better", FIRST, metrics(4.0) | {"auc": 0.54}).keep
+    assert rule.report("least broken", FIRST, metrics(7.0) | {"auc": 0.595}).keep
+    worse = rule.report("worse in both", FIRST, metrics(7.5) | {"auc": 0.505})
+    assert worse.keep == (written["kind"] == "population")  # there, nobody is stopped while nobody may be copied
+
+
+@POLICIES
 def test_a_trial_is_judged_once_at_each_place(written, goals):
     rule = policy(written, goals)
     for n in range(6):
