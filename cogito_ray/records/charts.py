@@ -92,7 +92,7 @@ def _better(goal: GoalSpec) -> str:
 
 
 def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
-    """A line per trial, over the axes to the goals after the last step that all reached; None for fewer than two.
+    """A line per trial, over the axes to the goals after the step that most reached; None for fewer than two.
 
     The first goal gives the colour.
     """

@@ -5,6 +5,7 @@ patterns in noise, so the shares are drawn again from resampled trials (bootstra
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,30 +35,31 @@ class Importances:
     """Largest first; empty where they cannot be told."""
     trials: int
     step: int | None
-    """All trials are compared after this many steps."""
+    """Trials are compared after this many steps; those without a finite value there are left out."""
     caveat: str
     """Why there are none, or how far to trust them."""
 
 
 def common_step(record: Record, metric: str) -> int | None:
-    """The last step at which every trial that was not cut short by an accident reported: there, all compare.
-
-    Copies are left out, whose first steps were those of others.
-    """
-    whole = [trial for trial in record.trials.values() if trial.branch is None]
-    sound = [trial for trial in whole if trial.status in (Status.COMPLETED, Status.STOPPED)]
-    steps = [{step for step, value in trial.curve(metric) if math.isfinite(value)} for trial in sound]
-    return max(set.intersection(*steps), default=None) if steps else None
+    """The step at which most of the trials that no accident cut short reported a finite value, the last of several."""
+    sound = [trial for trial in _whole(record) if trial.status in (Status.COMPLETED, Status.STOPPED)]
+    counts = Counter(step for trial in sound for step, value in trial.curve(metric) if math.isfinite(value))
+    return max(counts, key=lambda step: (counts[step], step), default=None)
 
 
 def values_at(record: Record, metric: str, step: int) -> list[tuple[Trial, float]]:
     """The metric's finite value after `step` steps, of every trial that has one."""
-    told = ((trial, dict(trial.curve(metric)).get(step)) for trial in record.trials.values())
+    told = ((trial, dict(trial.curve(metric)).get(step)) for trial in _whole(record))
     return [(trial, value) for trial, value in told if value is not None and math.isfinite(value)]
 
 
+def _whole(record: Record) -> list[Trial]:
+    """Trials but copies, whose first steps were those of others, with other settings."""
+    return [trial for trial in record.trials.values() if trial.branch is None]
+
+
 def importances(record: Record, metric: str) -> Importances:
-    """Shares of each axis in how far the metric moved, after the last step that all trials reached."""
+    """Shares of each axis in how far the metric moved, after the step that most trials reached."""
     step = common_step(record, metric)
     told = [] if step is None else values_at(record, metric, step)
     if len(told) < LEAST_TRIALS:
@@ -72,6 +74,10 @@ def importances(record: Record, metric: str) -> Importances:
         low, high = np.quantile([drawn.get(path, 0.0) for drawn in again], [0.1, 0.9])
         shares.append(Share(path, share, min(float(low), share), max(float(high), share)))
     caveats = [f"{path} varies in some trials only: no share" for path in sorted(set(record.axes) - set(whole))]
+    over = sum(trial.end is not None for trial in _whole(record))
+    known = sum(trial.end is not None for trial, _ in told)
+    if known < over:
+        caveats.append(f"{over - known} of {_trials(over)} without a finite value there left out")
     if len(told) < 10 * len(whole):
         caveats.append(f"{_trials(len(told))} for {len(whole)} axes are few: read the ranges, not the bars")
     return Importances(tuple(shares), len(told), step, "; ".join(caveats))

@@ -1,5 +1,6 @@
 """Importances: the axis that moves the goal is found, and what cannot be told is not told."""
 
+import math
 import random
 
 import pytest
@@ -44,7 +45,7 @@ def test_the_axis_that_moves_the_goal_has_nearly_all_of_the_share():
     assert first.low <= first.share <= first.high
 
 
-def test_trials_are_compared_at_the_last_step_that_all_reached_accidents_left_out():
+def test_trials_are_compared_at_the_last_of_the_steps_that_most_reached_accidents_left_out():
     trials = [
         (point(0.1), {10: 1.0, 20: 1.0, 30: 1.0}, "completed"),
         (point(0.2), {10: 1.0, 20: 1.0}, "stopped"),
@@ -54,6 +55,25 @@ def test_trials_are_compared_at_the_last_step_that_all_reached_accidents_left_ou
     assert common_step(record(trials), NATS) == 20
     assert common_step(record(trials[2:]), NATS) is None
     assert common_step(record([]), NATS) is None
+
+
+def test_trials_without_a_finite_value_are_left_out_and_counted():
+    draw, trials = random.Random(0), []
+    for status in ["stopped", "failed", "completed"]:
+        trials.append((point(draw.random()), {10: math.nan, 20: math.nan}, status))
+    for _ in range(20):
+        rate = draw.random()
+        trials.append((point(rate, draw.choice(["plain", "anchored"])), {10: rate, 20: rate}, "completed"))
+    found = importances(record(trials), NATS)
+    assert (found.step, found.trials) == (20, 20)
+    assert found.shares[0].path == "objective.rate"
+    assert found.caveat == "3 of 23 trials without a finite value there left out"
+
+
+def test_a_step_that_more_trials_reached_is_taken_before_a_later_one():
+    trials = [(point(n / 20), {10: 1.0, 20: n / 20}, "completed") for n in range(12)]
+    assert common_step(record([*trials, (point(0.9), {10: 1.0}, "stopped")]), NATS) == 10
+    assert common_step(record([*trials, (point(0.9), {10: math.nan}, "stopped")]), NATS) == 20
 
 
 @pytest.mark.parametrize("count", [0, 1, LEAST_TRIALS - 1])
