@@ -24,7 +24,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "evaluation.long_texts": set(),
     "evaluation.labelled_spec": {"spec", "evaluation.tasks", "evaluation.long_texts"},
     "evaluation.words": {"spec", "text.vocabulary", "analysis"},
-    "evaluation.trained": MODEL | {"run", "text", "evaluation", "records"},
+    "evaluation.trained": MODEL | {"run", "text", "evaluation", "records", "training.manifest"},
     "training.optimizer": {"spec", "training.schedule"},
     "training.schedule": {"spec"},
     "training.guards": {"spec", "training.schedule"},

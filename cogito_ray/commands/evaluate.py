@@ -42,30 +42,33 @@ def evaluate(
     """
     from cogito_ray.evaluation.labelled import protocols_of
     from cogito_ray.evaluation.long_answers import questions_of
-    from cogito_ray.evaluation.trained import Checkpoint, newest_of_each
+    from cogito_ray.evaluation.trained import newest_of_each, whole
     from cogito_ray.runtime.evaluate import Progress
     from cogito_ray.runtime.evaluate import evaluate as ask
 
     names = protocol.split(",")
     asked = questions_of(tasks.split(","), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
-    found = [Checkpoint.at(folder) for run in runs for folder in newest_of_each(run.absolute())]
+    found, torn = whole(folder for run in runs for folder in newest_of_each(run.absolute()))
+    if not found:
+        raise ValueError("\n".join(torn))
 
     def tell(told: Progress) -> None:
         if not as_json:
             out.print(f"{told.done} of {told.total}: {told.unit}")
 
     answers = ask(found, asked, data and data.absolute(), tell)
+    faults = [*torn, *answers.faults]
     rows = scored(answers.known.values())
     if as_json:
         counts = {"computed": answers.computed, "known": len(answers.known) - answers.computed}
-        print(json.dumps(counts | {"faults": answers.faults, "results": [asdict(row) for row in rows]}))
+        print(json.dumps(counts | {"faults": faults, "results": [asdict(row) for row in rows]}))
     else:
-        if not answers.computed and not answers.faults:
+        if not answers.computed and not faults:
             out.print(f"nothing to do: all {len(answers.known)} answers are in the ledgers")
         out.print(screen.scores(rows))
-    for fault in answers.faults:
+    for fault in faults:
         err.print(fault)
-    if answers.faults:
+    if faults:
         raise typer.Exit(1)
 
 

@@ -1,8 +1,10 @@
 """A trained model, taken up from its checkpoint: which run it is, the ledger above its folder says."""
 
-import hashlib
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +17,11 @@ from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.run import RunSpec
 from cogito_ray.text.corpus import Corpus, index_of
 from cogito_ray.text.tokenizer import FILE as TOKENIZER
+from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 
-WEIGHTS, STATE = "model.safetensors", "state.json"
+CHECKPOINT = re.compile(r"step-\d{8,}")
+"""Names of checkpoints' folders."""
+GIVE = "give a run's folder or a checkpoint, step-..."
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,21 @@ class Checkpoint:
 
     @classmethod
     def at(cls, folder: Path) -> Self:
-        """FileNotFoundError where no ledger stands above it."""
+        """FileNotFoundError where there is none, or no ledger stands above it; BadCheckpoint where it is torn."""
+        if not (folder / STATE).is_file() and not (folder / MANIFEST).is_file():
+            raise FileNotFoundError(f"{folder}: no checkpoint is there; {GIVE}")
+        verify(folder, [STATE])
         state = json.loads((folder / STATE).read_text())
         ledger = _ledger_above(folder)
         return cls(folder, _run(ledger, state["run"]), int(state["step"]), ledger)
 
     def digest(self) -> str:
-        """Twelve hex digits that name its weights."""
-        with (self.folder / WEIGHTS).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        """Twelve hex digits that name its weights. BadCheckpoint unless they are whole."""
+        return self._weights[:12]
+
+    @cached_property
+    def _weights(self) -> str:
+        return verify(self.folder, [WEIGHTS])[WEIGHTS]
 
 
 @dataclass(frozen=True)
@@ -53,9 +64,11 @@ class Trained:
     def open(cls, folder: Path) -> Self:
         """The checkpoint in `folder`, or the newest below it.
 
-        FileNotFoundError where there is none, where no ledger stands above it, or where its corpus was deleted.
+        FileNotFoundError where there is none, where no ledger stands above it, or where its corpus was deleted;
+        BadCheckpoint where it is torn or altered.
         """
         found = Checkpoint.at(newest(folder.absolute()))
+        verify(found.folder, [WEIGHTS])
         run, corpus = found.run, Corpus.open(found.run.data, _storage_of(found))
         total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
         load_model(total, str(found.folder / WEIGHTS), strict=True)
@@ -90,12 +103,26 @@ def newest(folder: Path) -> Path:
 
 def newest_of_each(folder: Path) -> list[Path]:
     """`folder` if it is a checkpoint, else of every run below it the checkpoint of most steps, in the runs' order."""
-    if (folder / WEIGHTS).is_file():
+    if (folder / STATE).is_file() or CHECKPOINT.fullmatch(folder.name):
         return [folder]
-    found = sorted(file.parent for file in folder.rglob(WEIGHTS) if not file.parent.name.startswith("."))
+    found = sorted(each for each in folder.rglob("step-*") if CHECKPOINT.fullmatch(each.name) and each.is_dir())
     if not found:
-        raise FileNotFoundError(f"{folder}: no checkpoint is there; give a run's folder or a checkpoint, step-...")
+        raise FileNotFoundError(f"{folder}: no checkpoint is there; {GIVE}")
     return list({checkpoint.parents[1]: checkpoint for checkpoint in found}.values())
+
+
+def whole(folders: Iterable[Path]) -> tuple[list[Checkpoint], list[str]]:
+    """The checkpoints in these folders, and what is wrong with those that are torn or altered."""
+    found, faults = [], []
+    for folder in folders:
+        try:
+            checkpoint = Checkpoint.at(folder)
+            checkpoint.digest()
+        except BadCheckpoint as fault:
+            faults.append(str(fault))
+        else:
+            found.append(checkpoint)
+    return found, faults
 
 
 def _ledger_above(checkpoint: Path) -> Path:

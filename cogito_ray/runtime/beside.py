@@ -4,7 +4,6 @@ Not by Ray Train's own `report(validation=...)`: it wants checkpoints that Train
 none is left, and queues its task whatever room there is, which then comes before a lost worker that is to start again.
 """
 
-import json
 import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,8 @@ from cogito_ray.run import RunSpec
 from cogito_ray.runtime.evaluate import Panel, Unit, answers_in, answers_to, misfits, result, shape, start
 from cogito_ray.runtime.room import SPARE_CPUS, NoRoom
 from cogito_ray.runtime.worker import CHECKPOINTS
-from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS
+from cogito_ray.training.checkpoint import State
+from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 
 PLACE = "evaluation.labelled"
 HELD = ".asked-"
@@ -111,14 +111,13 @@ class Agenda:
     def _take(self, folder: Path) -> list[Unit]:
         """Its questions that are not settled; holds it if there are any."""
         try:
-            weights = json.loads((folder / MANIFEST).read_text())[WEIGHTS][:12]
-            step = int(json.loads((folder / STATE).read_text())["step"])
+            weights, step = verify(folder, [STATE])[WEIGHTS][:12], State.read(folder).step
             held = self._checkpoints / f"{HELD}{step:08d}-{weights}"
             units = self._panel.units(Checkpoint(held, self._run, step, self._ledger), weights)
             left = [unit for unit in units if unit.key not in self._settled]
             if left and folder != held:
                 _hold(folder, held)
-        except OSError:  # it was deleted just now, or the disk is full: the next one will do
+        except (OSError, BadCheckpoint):  # deleted just now, torn, or the disk is full: the next one will do
             return []
         return left
 

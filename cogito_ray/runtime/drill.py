@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cogito_ray.evaluation.trained import WEIGHTS, newest
+from cogito_ray.evaluation.trained import newest
 from cogito_ray.records.ledger import LedgerFault
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
@@ -22,6 +22,7 @@ from cogito_ray.runtime.home import Home
 from cogito_ray.runtime.pretrain import home_of
 from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.files import dump
+from cogito_ray.training.manifest import WEIGHTS, verify
 
 POLL_S = 0.02
 SMALLEST = 1e-30
@@ -101,8 +102,10 @@ class Drill:
         return self.home.folder / CHECKPOINTS
 
     def weights(self) -> dict[str, Tensor]:
-        """Of the newest checkpoint. FileNotFoundError where there is none."""
-        return load_file(newest(self.checkpoints) / WEIGHTS)
+        """Of the newest checkpoint. FileNotFoundError where there is none, BadCheckpoint where it is torn."""
+        folder = newest(self.checkpoints)
+        verify(folder, [WEIGHTS])
+        return load_file(folder / WEIGHTS)
 
     def result(self) -> Result:
         """Of a run that has ended."""

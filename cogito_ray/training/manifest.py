@@ -31,8 +31,6 @@ def verify(folder: Path, files: Iterable[str] = (WEIGHTS, OPTIMIZER, STATE)) -> 
     hashes = recorded(folder)
     for name in files:
         path = folder / name
-        if name not in hashes:
-            raise BadCheckpoint(f"{folder / MANIFEST}: says nothing of {name}; {_way_out(folder)}")
         if not path.is_file():
             raise BadCheckpoint(f"{path}: missing; {_way_out(folder)}")
         if (found := sha256(path)) != hashes[name]:
@@ -43,13 +41,16 @@ def verify(folder: Path, files: Iterable[str] = (WEIGHTS, OPTIMIZER, STATE)) -> 
 
 
 def recorded(folder: Path) -> dict[str, str]:
-    """What the manifest says of each file. BadCheckpoint where it is no manifest."""
+    """What the manifest says of each file, unasked. BadCheckpoint where it is no checkpoint's."""
     try:
-        return _HASHES.validate_json((folder / MANIFEST).read_bytes())
+        hashes = _HASHES.validate_json((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError) as fault:
         raise BadCheckpoint(
             f"{folder / MANIFEST}: missing or torn, so the checkpoint was not finished; {_way_out(folder)}"
         ) from fault
+    if absent := {WEIGHTS, STATE, OPTIMIZER} - hashes.keys():
+        raise BadCheckpoint(f"{folder / MANIFEST}: says nothing of {', '.join(sorted(absent))}; {_way_out(folder)}")
+    return hashes
 
 
 def seen_within(read: Callable[[], T], within_s: float) -> T:

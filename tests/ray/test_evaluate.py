@@ -18,6 +18,7 @@ from cogito_ray.evaluation.trained import Checkpoint, Trained, newest_of_each
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
 from cogito_ray.runtime import evaluate as at_scale
 from cogito_ray.runtime.home import Home
+from cogito_ray.training.manifest import MANIFEST, seal
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 QUICK = "{epochs: 1, rows: 20}"
@@ -113,13 +114,20 @@ def test_only_what_is_missing_is_computed(storage, evaluate):
         assert (told["computed"], told["known"], told["faults"]) == (computed, known, [])
 
 
+def written_anew(file: Path, content: bytes) -> None:
+    """A file of a checkpoint, which is whole again."""
+    file.write_bytes(content)
+    (file.parent / MANIFEST).unlink()
+    seal(file.parent)
+
+
 @pytest.mark.parametrize("change", ["data", "weights", "code", "settings"])
 def test_what_scores_depend_on_is_computed_again_when_it_changes(change: str, storage, evaluate, monkeypatch):
     def weights() -> None:
         for file in storage.glob("sweep/trials/*/checkpoints/*/model.safetensors"):
             content = bytearray(file.read_bytes())
             content[-1] ^= 1
-            file.write_bytes(content)
+            written_anew(file, content)
 
     def data() -> None:
         file = storage / "labelled" / "sick" / "test.parquet"
@@ -136,9 +144,18 @@ def test_what_scores_depend_on_is_computed_again_when_it_changes(change: str, st
     assert (json.loads(out)["computed"], len(evaluated(storage))) == (2, 4)
 
 
+def test_a_torn_checkpoint_is_told_and_the_others_are_asked(storage, evaluate):
+    torn = newest_of_each(storage / "sweep")[0] / "model.safetensors"
+    torn.write_bytes(b"not weights")
+    status, out, error = evaluate("--tasks", "sick-entailment", "--protocol", "probe", "--json")
+    told = json.loads(out)
+    assert (status, told["computed"], len(told["faults"])) == (1, 1, 1)
+    assert error.startswith(f"{torn}: altered (sha256 ")
+
+
 def test_a_question_that_fails_is_told_and_the_others_are_answered(storage, evaluate):
     broken = newest_of_each(storage / "sweep")[0]
-    (broken / "model.safetensors").write_bytes(b"not weights")
+    written_anew(broken / "model.safetensors", b"no")
     status, out, error = evaluate("--tasks", "sick-entailment", "--protocol", "probe", "--json")
     told = json.loads(out)
     assert (status, told["computed"], len(told["faults"])) == (1, 1, 1)

@@ -166,6 +166,13 @@ def test_keys_are_those_of_the_evaluate_command(written):
     assert Checkpoint(unit.checkpoint.folder, written.run, 2, written.home / NAME).digest() == unit.weights
 
 
+@pytest.mark.parametrize(("file", "content"), [("manifest.json", ""), ("manifest.json", "{}"), ("state.json", '{"st')])
+def test_a_torn_checkpoint_is_not_asked_and_ends_nothing(written, file, content):
+    written.write(2)
+    (written.home / "checkpoints/step-00000002" / file).write_text(content)
+    assert due(written.agenda()) == []
+
+
 def test_a_checkpoint_without_a_manifest_is_not_asked(written):
     written.write(2)
     (written.home / "checkpoints/step-00000002/manifest.json").unlink()

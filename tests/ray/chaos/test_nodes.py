@@ -29,7 +29,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 from safetensors.torch import load_file
 
-from cogito_ray.evaluation.trained import WEIGHTS, newest
+from cogito_ray.evaluation.trained import newest
 from cogito_ray.records.ledger import NAME, LedgerFault
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
@@ -38,6 +38,7 @@ from cogito_ray.runtime.drill import Drill, Result
 from cogito_ray.runtime.verify import OTHER_ORDER
 from cogito_ray.sweeps.files import dump
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.training.manifest import WEIGHTS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 TRIES = range(2)
