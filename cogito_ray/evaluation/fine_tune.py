@@ -6,7 +6,7 @@ the best epoch answer, so that the scored split is never looked at. Grades are o
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -56,10 +56,14 @@ class FineTuneSpec(Spec):
             isinstance(self.head, ViaDecoderPoolSpec) and model.decoder is None
         )
 
+    def splits(self, task: Task) -> tuple[str, ...]:
+        return (task.train, task.scored)
+
     def answers(
-        self, reader: TextReader, task: Task, *, train: Examples, scored: Examples, seed: int
+        self, reader: TextReader, task: Task, splits: Mapping[str, Examples], seed: int
     ) -> Iterator[tuple[str, NDArray[Any]]]:
         """(head, a prediction for each scored example), and those of baselines that read the same training examples."""
+        train, scored = splits[task.train], splits[task.scored]
         known = train.some(self.rows, seed)
         answer = answer_of(task, train)
         yield self.head.kind, fine_tune(reader, self, answer=answer, train=known, scored=scored, seed=seed)
@@ -104,10 +108,10 @@ class Grades:
 
 
 def answer_of(task: Task, train: Examples) -> Answer:
-    """From the whole training split: a small draw of it may lack a class."""
+    """From the whole training split: a small draw of it says less of its grades."""
     if task.graded:
         return Grades(float(train.labels.mean()), float(train.labels.std()) or 1.0)
-    return Classes(int(train.labels.max()) + 1)
+    return Classes(len(task.classes))
 
 
 def fine_tune(

@@ -1,10 +1,12 @@
 """A trained model on labelled tasks: every score with its interval, and beside it what useless models score."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from cogito_ray.evaluation import scores
 from cogito_ray.evaluation.fine_tune import FineTuneSpec
@@ -37,6 +39,8 @@ class Result:
     score: scores.Score
     examples: int
     """Scored ones."""
+    truncated: int
+    """Of these, how many hold a text that is longer than what is read of it."""
 
     @property
     def is_baseline(self) -> bool:
@@ -52,21 +56,27 @@ class Question:
     protocol: ProtocolSpec
     seed: int
 
+    def pinned(self, data: Path | None) -> Self:
+        """The same question to data that stay as they are now (see `Task.pinned`)."""
+        return replace(self, task=self.task.pinned(data))
+
     def key(self, data: Path | None) -> str:
         """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
-        places = [place_of(self.task, split, data) for split in (self.task.train, self.task.scored)]
+        places = [place_of(self.task, split, data) for split in self.protocol.splits(self.task)]
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
         return digest(asked | {"data": places})
 
     def check(self, data: Path | None) -> None:
         """FileNotFoundError or ValueError where a file or a column is missing, found in moments. The hub is trusted."""
-        for split in (self.task.train, self.task.scored):
+        for split in self.protocol.splits(self.task):
             check(self.task, split, data)
 
     def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
         """Every answer under every metric of the task."""
-        train, scored = (read(self.task, split, data) for split in (self.task.train, self.task.scored))
-        told = self.protocol.answers(reader, self.task, train=train, scored=scored, seed=self.seed)
+        splits = {split: read(self.task, split, data) for split in self.protocol.splits(self.task)}
+        told, scored = self.protocol.answers(reader, self.task, splits, self.seed), splits[self.task.scored]
+        sides = [texts for texts in (scored.one, scored.two) if texts is not None]
+        truncated = int(np.any([reader.truncated(texts) for texts in sides], axis=0).sum())
         return [
             Result(
                 task=self.task.name,
@@ -75,6 +85,7 @@ class Question:
                 metric=metric,
                 score=scores.score(metric, scored.labels, predictions),
                 examples=len(scored),
+                truncated=truncated,
             )
             for vectors, predictions in told
             for metric in self.task.metrics

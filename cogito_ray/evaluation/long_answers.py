@@ -7,7 +7,7 @@ choice-probe: a linear map tells the right option, learned on other documents. I
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from cogito_ray.evaluation.long_texts import (
 from cogito_ray.evaluation.probe import bag_of_words, predict
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.tasks import tasks_of
-from cogito_ray.evaluation.windows import token_windows, whole, windows
+from cogito_ray.evaluation.windows import token_windows, truncated, whole, windows
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.spec import Spec, digest
 
@@ -112,6 +112,10 @@ class LongQuestion:
     protocol: LongProtocol
     seed: int = 0
 
+    def pinned(self, data: Path | None) -> Self:
+        """Itself: its data are files."""
+        return self
+
     def key(self, data: Path | None) -> str:
         """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
@@ -125,6 +129,7 @@ class LongQuestion:
         """Every answer under every metric."""
         asked = self.task.read(data)
         groups = np.array(asked.right if isinstance(asked, Queries) else asked.about)
+        cut = int(truncated(reader, asked.documents)[groups].sum())
         return [
             Result(
                 task=self.task.name,
@@ -133,6 +138,7 @@ class LongQuestion:
                 metric=metric,
                 score=scores.clustered(values, groups),
                 examples=len(values),
+                truncated=cut,
             )
             for vectors, told in self._answers(reader, asked)
             for metric, values in told.items()

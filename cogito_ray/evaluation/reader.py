@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cogito_ray.evaluation.encode import ROWS_AT_ONCE, encode, token_means
@@ -35,6 +36,10 @@ class TextReader:
         rows = [torch.tensor(row[: self.length].astype(np.int64)) for row in encoded]
         rows = [row if len(row) else torch.tensor([facts.separator_id]) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=facts.pad_id)
+
+    def truncated(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """(n,) Which of them are longer than a row, so that their end is not read."""
+        return np.array([len(row) > self.length for row in self.tokenizer.encode(texts)], dtype=np.bool_)
 
     def poolings(self, texts: Sequence[str], names: Sequence[str]) -> dict[str, Vectors]:
         """Vectors (n, ...) of the texts' concepts, pooled in each of these ways; concepts are computed once."""

@@ -5,8 +5,8 @@ read from the hub by name or from a folder of Parquet files, `<folder>/<task's f
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,18 +19,30 @@ class Task:
     hub: str
     """Data set on the hub."""
     config: str | None = None
+    commit: str | None = None
+    """Of the data set on the hub that is read; None until `pinned`."""
     folder: str
     """Of its Parquet files, below the folder of all data."""
     texts: tuple[str, ...]
     """Columns of the one or two texts."""
-    label: str = "label"
+    labels: tuple[str, ...] = ("label",)
+    """Columns of the label: the first that is there."""
     train: str = "train"
     scored: str = "validation"
-    """The split that is scored: the last one whose labels are public."""
+    """The split that is scored."""
     metrics: tuple[str, ...] = ("accuracy",)
     """Official ones; see `scores`."""
-    graded: bool = False
-    """Labels are numbers on a scale, not classes."""
+    classes: tuple[str, ...] = ()
+    """Their names, in the order of their numbers; empty where labels are grades: numbers on a scale."""
+
+    @property
+    def graded(self) -> bool:
+        return not self.classes
+
+    def pinned(self, data: Path | None) -> Self:
+        """The same task, bound to the commit that the data set's main branch is at now; as it is if `data` holds its
+        files. FileNotFoundError where the hub cannot be asked, and was not before."""
+        return self if data else replace(self, commit=_commit(self.hub))
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,14 @@ class Examples:
 
 PAIR = ("sentence1", "sentence2")
 CORRELATIONS = ("pearson", "spearman")
+VERDICTS = ("entailment", "neutral", "contradiction")
+ENTAILS = ("entailment", "not_entailment")
 
 
-def _glue(name: str, texts: tuple[str, ...], *metrics: str, scored: str = "validation", config: str = "") -> Task:
+def _glue(
+    name: str, texts: tuple[str, ...], *metrics: str, classes: tuple[str, ...] = (), config: str = "",
+    scored: str = "validation",
+) -> Task:  # fmt: skip
     config = config or name
     return Task(
         name=name,
@@ -67,28 +84,46 @@ def _glue(name: str, texts: tuple[str, ...], *metrics: str, scored: str = "valid
         texts=texts,
         scored=scored,
         metrics=metrics,
-        graded=metrics == CORRELATIONS,
+        classes=classes,
     )
+
+
+def _equivalence(name: str, config: str = "", scored: str = "validation") -> Task:
+    classes = ("not_equivalent", "equivalent")
+    return _glue(name, PAIR, "f1", "accuracy", classes=classes, config=config, scored=scored)
+
+
+def _mnli(name: str, scored: str) -> Task:
+    return _glue(name, ("premise", "hypothesis"), "accuracy", classes=VERDICTS, config="mnli", scored=scored)
 
 
 _SICK: dict[str, Any] = {
     "hub": "RobZamp/sick", "folder": "sick", "texts": ("sentence_A", "sentence_B"), "scored": "test"
 }  # fmt: skip
-_MNLI = ("premise", "hypothesis")
 TASKS = {
     task.name: task
     for task in (
-        _glue("mrpc", PAIR, "f1", "accuracy"),
-        _glue("qqp", ("question1", "question2"), "f1", "accuracy"),
+        _equivalence("mrpc"),
+        _equivalence("mrpc-test", config="mrpc", scored="test"),
+        _glue("qqp", ("question1", "question2"), "f1", "accuracy", classes=("not_duplicate", "duplicate")),
         _glue("stsb", PAIR, *CORRELATIONS),
-        _glue("mnli-matched", _MNLI, "accuracy", config="mnli", scored="validation_matched"),
-        _glue("mnli-mismatched", _MNLI, "accuracy", config="mnli", scored="validation_mismatched"),
-        _glue("cola", ("sentence",), "matthews"),
-        _glue("rte", PAIR, "accuracy"),
-        _glue("sst2", ("sentence",), "accuracy"),
-        _glue("qnli", ("question", "sentence"), "accuracy"),
-        Task(name="sick-relatedness", label="relatedness_score", metrics=CORRELATIONS, graded=True, **_SICK),
-        Task(name="sick-entailment", **_SICK),
+        Task(
+            name="stsb-test",
+            hub="mteb/stsbenchmark-sts",
+            folder="glue/stsb",
+            texts=PAIR,
+            labels=("label", "score"),
+            scored="test",
+            metrics=CORRELATIONS,
+        ),
+        _mnli("mnli-matched", "validation_matched"),
+        _mnli("mnli-mismatched", "validation_mismatched"),
+        _glue("cola", ("sentence",), "matthews", classes=("unacceptable", "acceptable")),
+        _glue("rte", PAIR, "accuracy", classes=ENTAILS),
+        _glue("sst2", ("sentence",), "accuracy", classes=("negative", "positive")),
+        _glue("qnli", ("question", "sentence"), "accuracy", classes=ENTAILS),
+        Task(name="sick-relatedness", labels=("relatedness_score",), metrics=CORRELATIONS, **_SICK),
+        Task(name="sick-entailment", classes=VERDICTS, **_SICK),
         Task(
             name="paws",
             hub="google-research-datasets/paws",
@@ -96,12 +131,15 @@ TASKS = {
             folder="paws",
             texts=PAIR,
             metrics=("accuracy", "f1"),
+            classes=("different", "paraphrase"),
         ),
     )
 }
+"""GLUE keeps the labels of most test splits secret, so its validation splits are scored. Those of MRPC and STS-B are
+public, and what others report (MTEB, arXiv:2210.07316) is of the test split: tasks with `-test`."""
 DEFAULT = ("mrpc", "qqp", "stsb", "mnli-matched", "mnli-mismatched")
-UNLABELLED = -1
-"""What the hub writes where a test set's labels are kept secret."""
+SECRET = (None, -1)
+"""What stands where a label is kept secret; so does NaN."""
 
 
 def tasks_of(names: Iterable[str]) -> list[Task]:
@@ -112,9 +150,10 @@ def tasks_of(names: Iterable[str]) -> list[Task]:
 
 
 def place_of(task: Task, split: str, data: Path | None) -> str:
-    """What a split is, in a word that changes when its content does: the hash of its file, or its name on the hub."""
+    """What a split is, in a word that changes when its content does: the hash of its file, or its commit on the hub."""
     if data is None:
-        return f"{task.hub}/{task.config or 'default'}/{split}"
+        assert task.commit, f"task {task.name} is not pinned"
+        return f"{task.hub}@{task.commit}/{task.config or 'default'}/{split}"
     with _file(task, data / task.folder / f"{split}.parquet").open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -137,8 +176,20 @@ def read(task: Task, split: str, data: Path | None) -> Examples:
         return read_file(task, data / task.folder / f"{split}.parquet")
     from datasets import load_dataset
 
-    table = load_dataset(task.hub, task.config, split=split)
+    table = load_dataset(task.hub, task.config, split=split, revision=task.commit)
     return _examples(task, f"{task.hub} ({task.config or 'default'}, {split})", table.to_dict())
+
+
+def _commit(hub: str) -> str:
+    """Of a data set's main branch on the hub; where the hub cannot be reached, as it was when it was asked last."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub, "README.md", repo_type="dataset")).parent.name
+    except FileNotFoundError as fault:
+        raise FileNotFoundError(
+            f"{hub} cannot be read from the hub ({fault}); give a folder that holds its Parquet files"
+        ) from fault
 
 
 def read_file(task: Task, file: Path) -> Examples:
@@ -156,14 +207,47 @@ def _file(task: Task, file: Path) -> Path:
 
 def _refuse_missing(task: Task, place: str, columns: Iterable[str]) -> None:
     there = sorted(columns)
-    if missing := [name for name in (*task.texts, task.label) if name not in there]:
-        raise ValueError(f"{place}: task {task.name} reads column {missing[0]!r}, but there are {there}")
+    missing = [repr(name) for name in task.texts if name not in there]
+    if not any(name in there for name in task.labels):
+        missing.append(" or ".join(map(repr, task.labels)))
+    if missing:
+        raise ValueError(f"{place}: task {task.name} reads column {missing[0]}, but there are {there}")
 
 
 def _examples(task: Task, place: str, columns: dict[str, list[Any]]) -> Examples:
     _refuse_missing(task, place, columns)
     one, *two = (columns[name] for name in task.texts)
-    labels = np.asarray(columns[task.label], dtype=np.float64 if task.graded else np.int64)
-    if not len(labels) or (labels == UNLABELLED).any():
-        raise ValueError(f"{place}: {(labels == UNLABELLED).sum()} of {len(labels)} rows have no label to score by")
-    return Examples(one, two[0] if two else None, labels)
+    for texts in (one, *two):
+        _refuse_rows(place, texts, lambda text: not isinstance(text, str), "have no text")
+    labels = columns[next(name for name in task.labels if name in columns)]
+    _refuse_rows(place, labels, lambda label: label in SECRET or label != label, "have no label to score by")
+    known = _grades(labels) if task.graded else _numbers(task, labels)
+    wanted = "a number" if task.graded else f"one of {', '.join(task.classes)}, or of their numbers from 0"
+    unknown = [label for label, number in zip(labels, known, strict=True) if number is None]
+    _refuse_rows(place, labels, lambda label: label in unknown, f"have no label of task {task.name}, which is {wanted}")
+    return Examples(one, two[0] if two else None, np.array(known, dtype=np.float64 if task.graded else np.int64))
+
+
+def _refuse_rows(place: str, values: Sequence[Any], at_fault: Callable[[Any], bool], what: str) -> None:
+    """ValueError with the number of rows at fault, and the first; rows are counted from 0, as pandas does."""
+    if not values:
+        raise ValueError(f"{place}: there are no rows in it")
+    if rows := [row for row, value in enumerate(values) if at_fault(value)]:
+        first = f"the first is row {rows[0]}, which has {values[rows[0]]!r}"
+        raise ValueError(f"{place}: {len(rows)} of {len(values)} rows {what}; {first}; score another split or file")
+
+
+def _numbers(task: Task, labels: Iterable[Any]) -> list[int | None]:
+    """Of classes, which may be named or numbered; None where a label is none of them."""
+    numbers = {name: number for number, name in enumerate(task.classes)}
+    return [_number(label, numbers, len(task.classes)) for label in labels]
+
+
+def _number(label: Any, numbers: Mapping[str, int], count: int) -> int | None:
+    if isinstance(label, str):
+        return numbers.get(label.strip().lower().replace(" ", "_"))
+    return int(label) if label in range(count) else None
+
+
+def _grades(labels: Iterable[Any]) -> list[float | None]:
+    return [float(label) if isinstance(label, int | float) else None for label in labels]

@@ -48,6 +48,11 @@ def token_windows(reader: TextReader, documents: Sequence[str]) -> Windows:
     return Windows(torch.cat(means).numpy(), of, len(documents))
 
 
+def truncated(reader: TextReader, documents: Sequence[str]) -> NDArray[np.bool_]:
+    """(documents,) Which of them are longer than what is read of a document."""
+    return np.array([len(tokens) > LONGEST for tokens in reader.tokenizer.encode(documents)], dtype=np.bool_)
+
+
 def whole(reader: TextReader, documents: Sequence[str]) -> Vectors:
     """(documents, D) mean concepts of whole documents: positions are squeezed into the trained range."""
     found = []

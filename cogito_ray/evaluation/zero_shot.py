@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cogito_ray.evaluation.probe import WORD
 from cogito_ray.evaluation.reader import POOLINGS, TextReader
 from cogito_ray.evaluation.scores import value_of
 from cogito_ray.evaluation.tasks import TASKS, Examples, Task, read_file
@@ -30,10 +31,15 @@ class ZeroShotSpec(Spec):
     def faults(self, model: ModelSpec) -> list[str]:
         return []
 
+    def splits(self, task: Task) -> tuple[str, ...]:
+        """Nothing is trained: the train split need not be there."""
+        return (task.scored,)
+
     def answers(
-        self, reader: TextReader, task: Task, *, train: Examples, scored: Examples, seed: int
+        self, reader: TextReader, task: Task, splits: Mapping[str, Examples], seed: int
     ) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """(pooling or baseline, a cosine for each scored example)."""
+        scored = splits[task.scored]
         yield from similarities(reader, scored).items()
         yield "majority", np.zeros(len(scored))
 
@@ -47,12 +53,18 @@ def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.
 
 
 def similarities(reader: TextReader, examples: Examples) -> dict[str, NDArray[np.float64]]:
-    """Cosine of each pair (n,) under every pooling of concepts, of token means and of bags of words."""
+    """Cosine of each pair (n,) under every pooling of concepts, of token means, of word counts and of tf-idf."""
 
     def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         return {**reader.poolings(texts, list(POOLINGS)), "token_means": reader.token_means(texts)}
 
-    return _by_pairs(examples, vectors_of) | {"bag_of_words": _bag_of_words(examples)}
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    by_words = {
+        "bag_of_words": CountVectorizer(token_pattern=WORD),
+        "tf_idf": TfidfVectorizer(token_pattern=WORD, sublinear_tf=True),
+    }
+    return _by_pairs(examples, vectors_of) | {name: _of_words(each, examples) for name, each in by_words.items()}
 
 
 def _by_pairs(
@@ -68,13 +80,12 @@ def _by_pairs(
     return {name: np.concatenate(parts) for name, parts in told.items()}
 
 
-def _bag_of_words(examples: Examples) -> NDArray[np.float64]:
-    """Cosine of word counts: what shared words alone tell."""
-    from sklearn.feature_extraction.text import CountVectorizer
+def _of_words(vectorizer: Any, examples: Examples) -> NDArray[np.float64]:
+    """Cosine of the vectors of words that scikit-learn makes of these texts: what shared words alone tell."""
     from sklearn.preprocessing import normalize
 
-    counter = CountVectorizer(token_pattern=r"\w+").fit([*examples.one, *(examples.two or [])])
-    one, two = (normalize(counter.transform(texts)) for texts in (examples.one, examples.two or []))
+    vectorizer.fit([*examples.one, *(examples.two or [])])
+    one, two = (normalize(vectorizer.transform(texts)) for texts in (examples.one, examples.two or []))
     return np.asarray(one.multiply(two).sum(axis=1)).ravel()
 
 

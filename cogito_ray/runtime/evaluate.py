@@ -51,8 +51,9 @@ class Panel:
 
     @classmethod
     def of(cls, questions: Sequence[AnyQuestion], data: Path | None) -> Self:
-        """FileNotFoundError where data are missing."""
-        return cls(tuple(questions), data, tuple(question.key(data) for question in questions))
+        """FileNotFoundError where data are missing, or the hub cannot be asked for its newest commits."""
+        pinned = tuple(question.pinned(data) for question in questions)
+        return cls(pinned, data, tuple(question.key(data) for question in pinned))
 
     def units(self, checkpoint: Checkpoint, weights: str) -> list[Unit]:
         """All questions to a checkpoint whose weights have this digest."""
@@ -89,10 +90,11 @@ def evaluate(
 ) -> Answers:
     """Ask every checkpoint every question that its ledger has no answer to. One that fails does not end the others.
 
-    ValueError where a model cannot be asked, FileNotFoundError where data are missing: before anything starts.
+    ValueError with every model that cannot be asked and all data that are missing, before anything starts.
     """
-    if unfit := [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(one.run, questions)]:
-        raise ValueError("\n".join(unfit))
+    unfit = [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(one.run, questions)]
+    if faults := unfit + missing(questions, data):
+        raise ValueError("\n".join(faults))
     panel = Panel.of(questions, data)
     return answers_to([unit for one in checkpoints for unit in panel.units(one, one.digest())], listener)
 
@@ -121,6 +123,17 @@ def misfits(run: RunSpec, questions: Iterable[AnyQuestion]) -> list[str]:
     """Why this run's model cannot be asked these questions."""
     protocols = {question.protocol.digest(): question.protocol for question in questions}
     return [fault for protocol in protocols.values() for fault in protocol.faults(run.model)]
+
+
+def missing(questions: Iterable[AnyQuestion], data: Path | None) -> list[str]:
+    """What the data of these questions lack, each fault once."""
+    faults = []
+    for question in questions:
+        try:
+            question.check(data)
+        except (FileNotFoundError, ValueError) as fault:
+            faults.append(str(fault))
+    return list(dict.fromkeys(faults))
 
 
 def answers_in(ledgers: Iterable[Path]) -> dict[str, Evaluated]:
@@ -182,6 +195,7 @@ def _answer(unit: Unit) -> Evaluated:
         settings=question.protocol.model_dump(mode="json"),
         seed=question.seed,
         examples=results[0].examples,
+        truncated=results[0].truncated,
         seconds=time.monotonic() - began,
         scores=tuple(map(_score, results)),
     )

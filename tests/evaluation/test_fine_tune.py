@@ -95,11 +95,12 @@ def test_a_loss_that_is_not_a_number_never_counts_as_best():
     assert best.loss == 1.0
 
 
-def test_every_score_stands_beside_a_bag_of_words_and_the_majority(reader):
+def test_every_score_stands_beside_linear_maps_of_words_and_the_majority(reader):
     spec, train, scored = QUICK.model_copy(update={"epochs": 1, "rows": 40}), singles(60, seed=0), singles(30, seed=1)
-    told = dict(spec.answers(reader, TASKS["sst2"], train=train, scored=scored, seed=0))
-    assert list(told) == ["via_decoder", "bag_of_words", "majority"]
+    told = dict(spec.answers(reader, TASKS["sst2"], {"train": train, "validation": scored}, seed=0))
+    assert list(told) == ["via_decoder", "bag_of_words", "tf_idf", "majority"]
     assert (told["bag_of_words"] == scored.labels).mean() > 0.9
+    assert (told["tf_idf"] == scored.labels).mean() > 0.9
     assert len(set(told["majority"])) == 1
 
 

@@ -1,15 +1,17 @@
 """Questions: which there are, and what names them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from huggingface_hub import constants
 from pyarrow import parquet
 
 from cogito_ray.evaluation.fine_tune import FineTuneSpec
 from cogito_ray.evaluation.labelled import Question, code_version, protocols_of, questions
 from cogito_ray.evaluation.probe import ProbeSpec
-from cogito_ray.evaluation.tasks import TASKS, tasks_of
+from cogito_ray.evaluation.tasks import TASKS, place_of, tasks_of
 
 
 def write_rte(folder: Path, sentence: str) -> Path:
@@ -53,12 +55,49 @@ def test_a_key_names_task_data_protocol_and_seed(tmp_path):
         Question(TASKS["rte"], ProbeSpec(rows=9), 0).key(tmp_path),
         Question(TASKS["rte"], FineTuneSpec(), 0).key(tmp_path),
         Question(TASKS["rte"], FineTuneSpec(), 1).key(tmp_path),
-        asked.key(None),
+        replace(asked, task=replace(asked.task, commit="c1")).key(None),
+        replace(asked, task=replace(asked.task, commit="c2")).key(None),
         asked.key(write_rte(tmp_path, "another")),
     ]
-    assert len({key, *others}) == 6
+    assert len({key, *others}) == 7
 
 
 def test_the_version_of_the_code_is_named_by_twelve_digits_and_stays_while_it_is_read():
     assert code_version() == code_version()
     assert len(code_version()) == 12
+
+
+@pytest.fixture
+def cached_hub(tmp_path, monkeypatch):
+    """The hub's local cache, of a machine that cannot reach the hub: moves a data set's main branch to a commit."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def move(name: str, commit: str) -> None:
+        folder = tmp_path / f"datasets--{name.replace('/', '--')}"
+        for file, content in {f"snapshots/{commit}/README.md": "", "refs/main": commit}.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(content)
+
+    return move
+
+
+def test_a_question_to_the_hub_is_bound_to_the_commit_that_its_key_names(cached_hub):
+    asked = Question(TASKS["rte"], ProbeSpec(), 0)
+    cached_hub("nyu-mll/glue", "1" * 40)
+    first = asked.pinned(None)
+    cached_hub("nyu-mll/glue", "2" * 40)
+    second = asked.pinned(None)
+    assert (first.task.commit, second.task.commit) == ("1" * 40, "2" * 40)
+    assert first.key(None) != second.key(None)
+    assert place_of(first.task, "train", None) == f"nyu-mll/glue@{'1' * 40}/rte/train"
+
+
+def test_a_hub_that_cannot_be_asked_is_an_error_with_a_way_out(cached_hub):
+    with pytest.raises(FileNotFoundError, match=r"nyu-mll/glue cannot be read from the hub .*; give a folder"):
+        Question(TASKS["rte"], ProbeSpec(), 0).pinned(None)
+
+
+def test_a_question_to_files_asks_no_hub(cached_hub, tmp_path):
+    asked = Question(TASKS["rte"], ProbeSpec(), 0)
+    assert asked.pinned(tmp_path) == asked

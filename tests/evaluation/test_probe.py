@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cogito_ray.evaluation.probe import bag_of_words, features, majority, predict
-from cogito_ray.evaluation.tasks import Examples
+from cogito_ray.evaluation.probe import bag_of_words, baselines, features, majority, predict
+from cogito_ray.evaluation.tasks import TASKS, Examples
 
 DRAW = np.random.default_rng(0)
 KNOWN, ASKED = DRAW.normal(size=(200, 6)), DRAW.normal(size=(100, 6))
@@ -48,3 +48,21 @@ def test_some_examples_are_drawn_alike_every_time_and_stay_together():
     assert len(set(drawn.one)) == 10
     assert examples.some(50) is examples
     assert examples.some(10, seed=1).one != drawn.one
+
+
+def test_the_tf_idf_baseline_learns_from_pairs_of_words_what_a_bag_of_words_cannot():
+    """Both classes hold the same words, in another order."""
+    draw = np.random.default_rng(0)
+    words = np.array([f"w{number}" for number in range(40)])
+    labels = np.arange(200) % 2
+    texts = [f"{' '.join(draw.choice(words, 5))} {'not good' if label else 'good not'}" for label in labels]
+    train, scored = Examples(texts[:150], None, labels[:150]), Examples(texts[150:], None, labels[150:])
+    told = dict(baselines(TASKS["sst2"], train=train, scored=scored))
+    assert list(told) == ["bag_of_words", "tf_idf", "majority"]
+    assert (told["tf_idf"] == scored.labels).mean() == 1
+    assert (told["bag_of_words"] == scored.labels).mean() < 0.8
+
+
+def test_the_tf_idf_baseline_of_one_class_is_the_majority():
+    train, scored = Examples(["a", "b"], ["c", "d"], np.array([1, 1])), Examples(["a"], ["b"], np.array([0]))
+    assert dict(baselines(TASKS["mrpc"], train=train, scored=scored))["tf_idf"].tolist() == [1]

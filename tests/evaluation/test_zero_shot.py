@@ -98,12 +98,44 @@ def test_every_score_of_a_task_stands_beside_baselines(reader, tmp_path):
     results = [result for question in asked for result in question.ask(reader, tmp_path)]
     assert len(read(TASKS["stsb"], "validation", tmp_path)) == results[0].examples
     probed = [(result.vectors, result.metric) for result in results if result.protocol == "probe"]
-    named = ["mean", "token_means", "bag_of_words", "majority"]
+    named = ["mean", "token_means", "bag_of_words", "tf_idf", "majority"]
     assert probed == [(vectors, metric) for vectors in named for metric in ("pearson", "spearman")]
     compared = {result.vectors for result in results if result.protocol == "zero-shot"}
-    assert compared == {"mean", "max", "all", "token_means", "bag_of_words", "majority"}
+    assert compared == {"mean", "max", "all", "token_means", "bag_of_words", "tf_idf", "majority"}
     assert all(result.score.low <= result.score.high for result in results)
     assert [result.score.value for result in results if result.vectors == "majority"] == [0.0] * 4
+
+
+def test_zero_shot_reads_the_scored_split_alone(reader, tmp_path):
+    folder = write_stsb(tmp_path / "glue/stsb", pairs(20))
+    zero_shot, probe = questions([TASKS["stsb"]], protocols_of(["zero-shot", "probe"]))
+    before = zero_shot.key(tmp_path)
+    (folder / "train.parquet").unlink()
+    zero_shot.check(tmp_path)
+    assert zero_shot.key(tmp_path) == before
+    assert zero_shot.ask(reader, tmp_path)[0].examples == 20
+    with pytest.raises(FileNotFoundError, match=r"train\.parquet is missing"):
+        probe.check(tmp_path)
+
+
+def test_pairs_of_which_an_end_was_not_read_are_counted(reader, tmp_path):
+    long = "concept " * (reader.length + 1)
+    examples = Examples(["concept", long, "token", long], ["token", "token", long, long], np.arange(4.0))
+    write_stsb(tmp_path / "glue/stsb", examples)
+    [question] = questions([TASKS["stsb"]], protocols_of(["zero-shot"]))
+    assert {result.truncated for result in question.ask(reader, tmp_path)} == {3}
+    texts = ["x" * count for count in range(1, 100)]
+    counts = [len(ids) for ids in reader.tokenizer.encode(texts)]
+    assert {reader.length, reader.length + 1} < set(counts)
+    assert reader.truncated(texts).tolist() == [count > reader.length for count in counts]
+
+
+def test_rare_shared_words_make_texts_more_alike_than_common_ones(reader):
+    one = ["the zebra", "the cat", "the dog", "the cow"]
+    two = ["a zebra", "the owl", "the fox", "the elk"]
+    told = similarities(reader, Examples(one, two, np.arange(4.0)))
+    assert told["tf_idf"][0] > told["tf_idf"][1]
+    assert told["bag_of_words"][0] == pytest.approx(told["bag_of_words"][1])
 
 
 def test_asking_leaves_a_model_in_training_mode(reader):

@@ -90,7 +90,7 @@ def test_a_table_shows_each_score_with_its_interval_beside_baselines(evaluate):
     _, out, _ = evaluate("--tasks", "sick-entailment", "--protocol", "probe")
     head, *rows = out.splitlines()[2:]
     assert head.split()[:7] == ["trial", "step", "task", "protocol", "vectors", "metric", "score"]
-    named = ["mean", "token_means", "bag_of_words", "majority"]
+    named = ["mean", "token_means", "bag_of_words", "tf_idf", "majority"]
     assert sorted(row.split()[4] for row in rows) == sorted(named * 2)
     assert [row.split()[6] for row in rows if "majority" in row] == ["0.500", "0.500"]
 
