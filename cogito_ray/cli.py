@@ -1,6 +1,8 @@
 """The command line's entry. 0 = done, 1 = a run failed, 2 = a file or a request is at fault."""
 
+import json
 import sys
+from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -18,24 +20,34 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     train,
     verify,
 )
-from cogito_ray.commands.app import app, err
+from cogito_ray.commands.app import UsageError, app, err
 from cogito_ray.files import explain_os_error
 from cogito_ray.sweeps.explain import explain
+from cogito_ray.sweeps.files import SweepFault
 
 
 def main() -> None:
-    """Run the command line; faults of the user's are said in full and without a traceback."""
+    """Run the command line; faults of the user's are said in full and without a traceback, with --json also as JSON."""
+    as_json = "--json" in sys.argv[1:]
     try:
-        app()
+        sys.exit(app(standalone_mode=not as_json))
+    except SweepFault as fault:
+        _refuse(str(fault), fault.faults, as_json=as_json, file=str(fault.file))
     except ValidationError as fault:
-        err.print("\n".join(explain(fault)))
-        sys.exit(2)
+        _refuse(told := "\n".join(explain(fault)), told.splitlines(), as_json=as_json)
     except OSError as fault:
-        err.print(explain_os_error(fault))
-        sys.exit(2)
+        _refuse(told := explain_os_error(fault), [told], as_json=as_json)
     except ValueError as fault:
-        err.print(str(fault))
-        sys.exit(2)
+        _refuse(str(fault), str(fault).splitlines(), as_json=as_json)
+    except UsageError as fault:
+        _refuse(str(fault), [str(fault)], as_json=as_json)
+
+
+def _refuse(told: str, faults: list[str], *, as_json: bool, file: str | None = None) -> NoReturn:
+    err.print(told)
+    if as_json:
+        print(json.dumps({"file": file, "faults": faults}))
+    sys.exit(2)
 
 
 if __name__ == "__main__":

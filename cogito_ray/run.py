@@ -10,7 +10,7 @@ from cogito_ray.evaluation.words import WordsSpec
 from cogito_ray.losses.total import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.spec import Spec, digest
+from cogito_ray.spec import Spec, Worded, digest
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.optimizer import AdamWSpec
@@ -18,7 +18,13 @@ from cogito_ray.training.retention import CheckpointsSpec
 from cogito_ray.training.schedule import ScheduleSpec, StableDecaySpec
 from cogito_ray.training.start_from import StartFromSpec
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-_./A-Za-z0-9]*[A-Za-z0-9])?$")]
+Label = Annotated[
+    str,
+    Worded(
+        "[A-Za-z0-9]([-_./A-Za-z0-9]*[A-Za-z0-9])?",
+        "a label has letters, digits, '-', '_', '.' and '/', and begins and ends with a letter or digit",
+    ),
+]
 SHARDED = {"shards"}
 MAPS_SHARDS = {"mapped": True, "streamed": False}
 

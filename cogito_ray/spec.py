@@ -5,9 +5,11 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 SECRET = r"pass|pwd|secret|token|cred|sig|key"
@@ -69,6 +71,16 @@ def nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
     return list(dict.fromkeys([*(folded[one] for one in close), *initials]))[:most]
 
 
+def brief(value: object) -> str:
+    """The value as it is shown in a message: on one line, and not all of it where it is long."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    said = repr(value)
+    return said if len(said) <= 60 else f"{said[:50]}... ({len(said)} characters)"
+
+
 def did_you_mean(meant: Sequence[str], known: Sequence[str]) -> str:
     """A way out: what was meant, else all that is known."""
     return f"did you mean {' or '.join(meant)}?" if meant else f"write one of {', '.join(known)}"
@@ -87,6 +99,25 @@ def without_secrets(text: str) -> str:
             "environment (AWS_ACCESS_KEY_ID, ...), or write ${NAME} in search.storage"
         )
     return text
+
+
+@dataclass(frozen=True)
+class Worded:
+    """Text of a pattern, whose rule is told in words."""
+
+    pattern: str
+    rule: str
+
+    def check(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(f"{brief(text)} is none: {self.rule}")
+        return text
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(schema) | {"pattern": f"^{self.pattern}$"}
 
 
 Url = Annotated[str, AfterValidator(without_secrets)]

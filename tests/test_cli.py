@@ -3,7 +3,10 @@
 import errno
 import json
 import os
+import signal
 import sys
+import threading
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -110,7 +113,7 @@ def test_more_workers_than_rows_are_refused_with_a_way_out(cogito_ray, tmp_path)
 LOST = {
     "data.sources.library.path": ("library: {kind: python-docs", "library: {kind: files, path: /nowhere/at/all}  #"),
     "evaluation.stsb": ("  training:", "  evaluation: {stsb: /nowhere/at/all}\n  training:"),
-    "missing or torn": (
+    "run.start_from.folder": (
         "  training:",
         "  start_from: {kind: checkpoint, folder: /nowhere/at/all, parts: [encoder]}\n  training:",
     ),
@@ -257,3 +260,73 @@ def test_trials_that_ended_are_told_before_the_fault_that_ends_the_command(tmp_p
     with pytest.raises(OSError, match="full"):
         fail_after_writing(ledger, whole)
     assert "trial t completed at step 1" in capsys.readouterr().out
+
+
+def test_what_a_folder_lacks_to_be_a_sweeps_is_said(cogito_ray, tmp_path):
+    status, _, complaints = cogito_ray("report", tmp_path / "nobody")
+    assert status == 2
+    assert complaints.startswith(f"{tmp_path / 'nobody'}: holds no ledger.jsonl, as folders of sweeps and runs do; ")
+
+
+def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty, tmp_path):
+    typo = DEBUG.read_text().replace("batch: 32", "batch: true")
+    (tmp_path / "typo.yaml").write_text(typo)
+    for arguments, fault in [
+        (["sweep", faulty], "goals.0.mode: write one of min, max; got 'lowest' (line 34)"),
+        (["train", tmp_path / "typo.yaml"], "training.batch: should be a whole number; got True (line 18)"),
+        (["train", DEBUG, "--workers", "40"], "training.batch 32 cannot be shared by 40 workers"),
+        (["train", QUICKSTART], "describes a sweep; run it: cogito-ray sweep"),
+        (["train", DEBUG, "--name", "../x"], "--name: '../x' is none: a name has 1 to 64 letters"),
+        (["prepare", tmp_path / "none.yaml"], "cannot be read: No such file or directory"),
+        (["evaluate", tmp_path], str(tmp_path)),
+        (["promote", QUICKSTART, "--storage", tmp_path], "does not say what to promote"),
+        (["sweep", QUICKSTART, "--colour"], "No such option: --colour"),
+        (["sweep"], "Missing parameter: file"),
+    ]:
+        status, said, complaints = cogito_ray(*arguments, "--json")
+        assert status == 2
+        assert complaints
+        assert any(fault in line for line in json.loads(said)["faults"]), said
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "tokens", "Tokenizers", "corpora", "notebook.md", "verify", "", "-x"])
+def test_a_run_is_given_no_name_of_the_storages_own_and_none_that_leads_elsewhere(cogito_ray, name, tmp_path):
+    status, _, complaints = cogito_ray("train", DEBUG, f"--name={name}", "--storage", tmp_path)
+    assert status == 2
+    assert complaints.startswith("--name: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_read_once(cogito_ray, tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, DEBUG.read_bytes())
+    os.close(writing)
+    status, said, _ = cogito_ray("check", f"/dev/fd/{reading}")
+    os.close(reading)
+    assert (status, said) == (0, f"/dev/fd/{reading}: a sound run (reconstruction)\n")
+
+
+def test_where_one_file_breaks_the_command_the_others_are_judged_nevertheless(monkeypatch, capsys, faulty, tmp_path):
+    """Its opening fails as nobody foresaw: a pipe that nobody writes to, and a signal meanwhile."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(sys, "argv", ["cogito-ray", "check", str(faulty), str(tmp_path / "pipe"), str(DEBUG), "--json"])
+    former = signal.signal(signal.SIGUSR1, _break)
+    impatience = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+    impatience.start()
+    with pytest.raises(RuntimeError, match="nobody writes there"):
+        main()
+    impatience.join()
+    signal.signal(signal.SIGUSR1, former)
+    first, broken, last = json.loads(capsys.readouterr().out)
+    assert (len(first["faults"]), last["kind"]) == (3, "run")
+    assert "cogito-ray itself failed" in broken["faults"][0]
+
+
+def _break(*_):
+    raise RuntimeError("nobody writes there")
+
+
+def test_a_version_and_short_help_are_there(cogito_ray):
+    assert cogito_ray("--version")[:2] == (0, f"cogito-ray {version('cogito-ray')}\n")
+    assert cogito_ray("sweep", "-h")[0] == 0
+    assert "--install-completion" in cogito_ray("--help")[1]

@@ -1,25 +1,31 @@
 """What every command shares: the application, its usual options, and where it prints."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
 
 from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import load_either
+from cogito_ray.runtime.absent import Absent, refuse_absent
+from cogito_ray.sweeps.files import Document
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.prepare import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Sweeps and pretraining of concept encoders on Ray.\n\n"
     "Start with: [bold]cogito-ray sweep search_spaces/quickstart.yaml[/bold]",
 )
+UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""What a command line is refused with: typer gives it no name of its own."""
 File = Annotated[Path, typer.Argument(help="YAML of a sweep or of a run.", show_default=False)]
 Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -33,12 +39,49 @@ out, err = (
 """Show everything as it is: names may hold brackets."""
 
 
-def sweep_in(file: Path) -> SweepSpec:
-    """The sweep that a file says; ValueError for a single run."""
-    spec = load_either(file)
-    if isinstance(spec, RunSpec):
-        raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
-    return spec
+def _tell_version(asked: bool) -> None:
+    if asked:
+        out.print(f"cogito-ray {version_of('cogito-ray')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[SweepSpec | RunSpec]:
+    """What a file says. What turns out to be missing of it, now or in the block, is told with its line in the file."""
+    document = Document.read(file)
+    try:
+        spec = document.either()
+        refuse_absent(spec)
+        yield spec
+    except Absent as fault:
+        raise document.refused(fault.faults) from None
+
+
+@contextmanager
+def opened_sweep(file: Path) -> Iterator[SweepSpec]:
+    """The same; ValueError for a single run."""
+    with opened(file) as spec:
+        if isinstance(spec, RunSpec):
+            raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
+        yield spec
+
+
+@contextmanager
+def opened_run(file: Path) -> Iterator[RunSpec]:
+    """The same; ValueError for a sweep."""
+    with opened(file) as spec:
+        if isinstance(spec, SweepSpec):
+            raise ValueError(f"{file} describes a sweep; run it: cogito-ray sweep {file}")
+        yield spec
 
 
 def stage_of(told: Progress) -> str:

@@ -1,16 +1,18 @@
 """cogito-ray check: validates files and starts nothing."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cogito_ray.commands.app import AsJson, app, err, out
+from cogito_ray.commands.app import AsJson, app, err, opened, out
 from cogito_ray.files import atomic_write_text
 from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import SweepFault, load_either
+from cogito_ray.sweeps.files import SweepFault
 from cogito_ray.sweeps.schema import run_schema, sweep_schema
+from cogito_ray.sweeps.spec import SweepSpec
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")
@@ -26,25 +28,37 @@ def check(
         schema.mkdir(parents=True, exist_ok=True)
         for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
             atomic_write_text(schema / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
-    verdicts = [_verdict(file) for file in files]
-    if as_json:
-        print(json.dumps(verdicts))
-    else:
-        for verdict in verdicts:
-            (err if verdict["faults"] else out).print(verdict["text"])
+    verdicts = [_judged(file, [f"{file}: cogito-ray itself failed, as the traceback says"]) for file in files]
+    with ExitStack() as each:  # where one raises what nobody foresaw, the others are judged and told nevertheless
+        if as_json:
+            each.callback(lambda: print(json.dumps(verdicts)))
+        for verdict in reversed(verdicts):
+            each.callback(_judge, verdict, quiet=as_json)
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(2)
 
 
-def _verdict(file: Path) -> dict[str, Any]:
+def _judge(verdict: dict[str, Any], *, quiet: bool) -> None:
+    """Fill in what the file turns out to be."""
+    file = Path(verdict["file"])
     try:
-        spec = load_either(file)
+        with opened(file) as spec:
+            verdict |= {"faults": [], **_facts(file, spec)}
     except SweepFault as fault:
-        return {"file": str(file), "faults": fault.faults, "text": str(fault)}
+        verdict |= {"faults": fault.faults, "text": str(fault)}
+    if not quiet:
+        (err if verdict["faults"] else out).print(verdict["text"])
+
+
+def _judged(file: Path, faults: list[str]) -> dict[str, Any]:
+    return {"file": str(file), "faults": faults, "text": "\n".join(faults)}
+
+
+def _facts(file: Path, spec: SweepSpec | RunSpec) -> dict[str, Any]:
     if isinstance(spec, RunSpec):
-        facts = {"kind": "run", "digest": spec.digest(), "terms": spec.terms()}
-        return {"file": str(file), "faults": [], "text": f"{file}: a sound run ({', '.join(spec.terms())})", **facts}
+        text = f"{file}: a sound run ({', '.join(spec.terms())})"
+        return {"text": text, "kind": "run", "digest": spec.digest(), "terms": spec.terms()}
     corners = sum(1 for _ in spec.corners())
     text = f"{file}: a sound sweep of {spec.budget.trials} trials over {len(spec.space)} axes ({corners} corners tried)"
     counted = {"trials": spec.budget.trials, "corners": corners}
-    return {"file": str(file), "faults": [], "text": text, "kind": "sweep", "digest": spec.digest(), **counted}
+    return {"text": text, "kind": "sweep", "digest": spec.digest(), **counted}

@@ -2,9 +2,8 @@
 
 import json
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out, stage_of
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened, out, stage_of
 from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import load_either
 from cogito_ray.text.corpus import Corpus
 
 
@@ -14,9 +13,8 @@ def prepare(file: File, storage: Storage = RUNS, as_json: AsJson = False) -> Non
     from cogito_ray.runtime.cluster import cluster
     from cogito_ray.runtime.prepare import prepare as prepare_data
 
-    spec = load_either(file)
     corpora = []
-    with cluster():
+    with opened(file) as spec, cluster():
         for data in [spec.data] if isinstance(spec, RunSpec) else spec.corpora():
             corpus = prepare_data(data, storage, lambda told: None if as_json else out.print(stage_of(told)))
             corpora.append(_counts(corpus))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out, sweep_in
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_sweep, out
 from cogito_ray.records.ranking import figures
 from cogito_ray.records.record import Record
 
@@ -22,18 +22,19 @@ def promote(
     from cogito_ray.runtime.promote import planned
     from cogito_ray.runtime.promote import promote as train
 
-    spec = sweep_in(file)
-    due = planned(spec, storage)
-    if not as_json:
-        for one in due:
-            out.print(f"trial {one.number} -> full run {one.run.digest()}")
-            for change in one.changes:
-                out.print(f"  {change}")
-    if dry_run:
-        if as_json:
-            print(json.dumps([{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]))
-        return
-    record = train(spec, storage)
+    with opened_sweep(file) as spec:
+        due = planned(spec, storage)
+        if not as_json:
+            for one in due:
+                out.print(f"trial {one.number} -> full run {one.run.digest()}")
+                for change in one.changes:
+                    out.print(f"  {change}")
+        if dry_run:
+            if as_json:
+                told = [{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]
+                print(json.dumps(told))
+            return
+        record = train(spec, storage)
     page = write(storage / spec.name)
     _conclude(record, as_json=as_json)
     if not as_json:  # which is one object, for scripts

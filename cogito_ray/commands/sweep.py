@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cogito_ray.commands import screen
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out, sweep_in
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_sweep, out
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
 from cogito_ray.sweeps.spec import SweepSpec
@@ -28,14 +28,14 @@ def sweep(
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
     from cogito_ray.runtime.sweep import home_of, run_sweep
 
-    spec = sweep_in(file)
-    if dry_run:
-        _forecast(spec, storage, as_json=as_json)
-        return
-    home = home_of(spec, storage)
-    known = home.recorded()
-    with watching(home.ledger, quiet=as_json) as stage:
-        record = run_sweep(spec, storage, stage.tell)
+    with opened_sweep(file) as spec:
+        if dry_run:
+            _forecast(spec, storage, as_json=as_json)
+            return
+        home = home_of(spec, storage)
+        known = home.recorded()
+        with watching(home.ledger, quiet=as_json) as stage:
+            record = run_sweep(spec, storage, stage.tell)
     conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)
 
 

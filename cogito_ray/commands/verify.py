@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, out
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import load_either
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_run, out
 
 if TYPE_CHECKING:
     from cogito_ray.runtime.verify import Compared
@@ -41,11 +39,9 @@ def verify(
     """
     from cogito_ray.runtime import verify as checks
 
-    run = load_either(file)
-    if not isinstance(run, RunSpec):
-        raise ValueError(f"{file} describes a sweep; give a single run, such as jobs/debug.yaml")
     table = {What.RESUME: checks.resume, What.ORDER: checks.order, What.CHAOS: checks.chaos}
-    compared = list(checks.verify(table[what], run, storage, steps=steps, times=times, seed=seed))
+    with opened_run(file) as run:
+        compared = list(checks.verify(table[what], run, storage, steps=steps, times=times, seed=seed))
     holds = all(each.holds for each in compared)
     if as_json:
         told = [asdict(each) | {"holds": each.holds} for each in compared]

@@ -369,11 +369,19 @@ class Ledger:
         return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
 
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as fault:
+        said = f"holds no {file.name}, as folders of sweeps and runs do"
+        raise FileNotFoundError(fault.errno, said, str(file.parent)) from None
+
+
 def events(path: Path | str) -> list[Event]:
     """Every event of a ledger's file, in order. Raises LedgerFault where a line is damaged or of a newer version."""
     found: list[Event] = []
     doubtful: tuple[int, str] | None = None
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), start=1):
+    for number, line in enumerate(_content(Path(path)).split(b"\n"), start=1):
         try:
             event = _EVENT.validate_json(line) if line else None
         except ValidationError as error:

@@ -6,17 +6,24 @@ from pathlib import Path
 from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.absent import Absent
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.training.start_from import Start, StartFromSpec
 
 
 def refuse_torn(runs: Iterable[RunSpec]) -> None:
-    """ValueError unless every checkpoint that runs start from is there, and whole."""
+    """Raises Absent unless every checkpoint that runs start from is there, and whole."""
     runs = list(runs)
     if any(run.branch is not None for run in runs):
         raise ValueError("branch: a copy of a trial is trained in its sweep alone; leave it out, to start at step 0")
-    for spec in {run.start_from for run in runs if run.start_from is not None}:
-        Start.read(spec)
+    faults = []
+    for spec in dict.fromkeys(run.start_from for run in runs if run.start_from is not None):
+        try:
+            Start.read(spec)
+        except ValueError as fault:
+            faults.append(f"start_from.folder: {fault}")
+    if faults:
+        raise Absent(faults)
 
 
 def refuse_misfits(runs: Iterable[RunSpec], storage: Path) -> None:

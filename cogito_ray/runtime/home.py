@@ -15,6 +15,7 @@ from cogito_ray.records.locks import Busy, hold
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.absent import Absent
 from cogito_ray.spec import digest
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.paths import Tree
@@ -100,7 +101,7 @@ def closing(cause: str = COMPLETE) -> SweepClosed:
 
 
 def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:
-    """ValueError with all that is missing of what these runs read (a file, column, tokenizer), before anything starts.
+    """Raises Absent with all that is missing of what these runs read (a file, column, tokenizer).
 
     `corpora`: all that they train on.
     """
@@ -111,4 +112,4 @@ def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None
         except (OSError, ValueError) as fault:
             faults.append(f"evaluation.stsb: {fault}")
     if faults:
-        raise ValueError("\n".join(dict.fromkeys(faults)))
+        raise Absent(faults)

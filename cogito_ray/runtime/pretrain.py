@@ -12,6 +12,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from cogito_ray.records.ledger import COMPLETE, Ledger, Reported, Status, TrialEnded, TrialStarted
 from cogito_ray.records.record import Record, read
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.absent import refuse_absent
 from cogito_ray.runtime.beside import PLACE, Beside, ask_rest, panel_of
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.evaluate import Panel
@@ -44,6 +45,7 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     before = home.recorded()
     if before is not None and before.is_complete:
         return before
+    refuse_absent(run)
     refuse_missing([run.data], [run])
     panel = panel_of(run)
     if before is None:

@@ -13,6 +13,7 @@ from cogito_ray.records.ledger import COMPLETE, Ledger, Status, TrialEnded
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
+from cogito_ray.runtime.absent import refuse_absent
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.runtime.home import Home, closing, refuse_missing
@@ -52,6 +53,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     before = home.recorded()
     if before is not None and before.is_complete and not _asks_more(sweep, before):
         return before
+    refuse_absent(sweep)
     runs = [sweep.trial(corner) for corner in sweep.corners()]
     refuse_missing(sweep.corpora(), runs)
     if before is None:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from cogito_ray.spec import did_you_mean, nearest
+from cogito_ray.spec import brief, did_you_mean, nearest
 from cogito_ray.sweeps.paths import Keys, fields_at, kinds_of, options_at, same_name
-from cogito_ray.sweeps.yaml_text import brief
 
 WANTED = {
     "bool_type": "true or false",

@@ -76,8 +76,12 @@ class Document:
             raise self.refused([*explain(error, tree, kind), *further]) from None
 
     def _with_line(self, fault: str) -> str:
-        line = self.settings.line(re.split(r"[:= ]", fault, maxsplit=1)[0])
-        return fault if line is None else f"{fault} (line {line})"
+        """A fault that names a place in a run stands in a sweep's file below `run`."""
+        place = re.split(r"[:= ]", fault, maxsplit=1)[0]
+        for found, told in ((place, fault), (f"run.{place}", f"run.{fault}")):
+            if (line := self.settings.line(found)) is not None:
+                return f"{told} (line {line})"
+        return fault
 
 
 def load(path: Path | str) -> SweepSpec:

@@ -1,15 +1,17 @@
 """Gates: rules that say what a result means, such as `if: concepts/nuclear_rank < 20, then: try slot attention`."""
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Self
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, brief
 from cogito_ray.sweeps.goals import Bound
 
-AND = " and "
+COMPARISON = re.compile(r"([^\s<>=]+)\s*([<>].*)")
+"""A metric, and what it is compared with."""
 
 
 class GateSpec(Spec):
@@ -22,16 +24,25 @@ class GateSpec(Spec):
     then: Annotated[str, Field(min_length=1)]
     """What follows if it holds."""
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        self.parts()
-        return self
+    @field_validator("condition")
+    @classmethod
+    def _sound(cls, condition: str) -> str:
+        list(_parts(condition))
+        return condition
 
     def parts(self) -> list[tuple[str, Bound]]:
         """Each metric with what it is compared with."""
-        said = [part.strip().partition(" ") for part in self.condition.split(AND)]
-        return [(metric, Bound.parse(comparison)) for metric, _, comparison in said]
+        return list(_parts(self.condition))
 
     def holds(self, metrics: Mapping[str, float]) -> bool:
         """What was not measured holds nowhere."""
         return all(bound.holds(metrics.get(metric, math.nan)) for metric, bound in self.parts())
+
+
+def _parts(condition: str) -> Iterator[tuple[str, Bound]]:
+    """Read, never run."""
+    for part in re.split(r"\s+and\s+", condition.strip()):
+        found = COMPARISON.fullmatch(part)
+        if found is None:
+            raise ValueError(f"{brief(part)} is no comparison with a number; write it like concepts/nuclear_rank < 20")
+        yield found[1], Bound.parse(found[2])

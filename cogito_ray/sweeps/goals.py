@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, brief
 
-_NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
-BoundText = Annotated[str, Field(pattern=rf"^(<=|>=) *{_NUMBER}$", examples=[">= 0.45"])]
+NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 HOLDS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -50,9 +49,9 @@ class Bound:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        found = re.fullmatch(rf"(<=|>=|<|>) *({_NUMBER})", text.strip())
-        if found is None:
-            raise ValueError(f"{text!r} is no comparison with a number; write for example '>= 0.45'")
+        found = re.fullmatch(rf"(<=|>=|<|>) *({NUMBER})", text.strip())
+        if found is None or not math.isfinite(float(found[2])):
+            raise ValueError(f"{brief(text)} is no comparison with a number; write for example '>= 0.45'")
         return cls(found[1], float(found[2]))
 
     def holds(self, value: float) -> bool:
@@ -67,6 +66,20 @@ class Bound:
 
     def __str__(self) -> str:
         return f"{self.sign} {self.number:g}"
+
+
+def _closed(text: str) -> str:
+    """The text of a bound that its number itself keeps, since NaN and equality must be decided."""
+    if len(Bound.parse(text).sign) == 1:
+        raise ValueError(f"{brief(text)} leaves its number out; write >= or <=")
+    return text
+
+
+BoundText = Annotated[
+    str,
+    AfterValidator(_closed),
+    Field(examples=[">= 0.45"], json_schema_extra={"pattern": rf"^(<=|>=) *{NUMBER}$"}),
+]
 
 
 @dataclass(frozen=True)

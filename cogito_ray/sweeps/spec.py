@@ -1,12 +1,13 @@
 """A sweep: a base run, the dotted paths that vary, how to search them, what to rank by. Knows no Ray."""
 
 import copy
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from graphlib import TopologicalSorter
 from itertools import combinations, product
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from optuna.distributions import BaseDistribution
 from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
@@ -14,18 +15,20 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec, digest
+from cogito_ray.spec import FROM_ENVIRONMENT, Spec, brief, digest, without_secrets
 from cogito_ray.sweeps.budget import BudgetSpec
 from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
 from cogito_ray.sweeps.faults import faults
 from cogito_ray.sweeps.gates import GateSpec
 from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
+from cogito_ray.sweeps.names import FolderName
 from cogito_ray.sweeps.paths import Tree, above, default_at, get, kinds_at, overlap, put
 from cogito_ray.sweeps.promotion import PromoteSpec
 from cogito_ray.sweeps.stopping import NoStoppingSpec, Policy, StoppingSpec
 from cogito_ray.text.spec import DataSpec
 
-FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+"""That Optuna keeps studies in."""
 
 
 class SearchSpec(Spec):
@@ -57,13 +60,27 @@ class SearchSpec(Spec):
         if url is None:
             return None
         try:
-            parts = make_url(url)
+            parts = make_url(without_secrets(url))
         except ArgumentError:
             raise ValueError("is no URL of a database; write for example sqlite:////data/optuna.db") from None
-        secrets = [parts.password or "", *(str(parts.query[name]) for name in parts.query if "password" in name)]
-        if any(secret and not re.fullmatch(r"\$\{\w+\}", secret) for secret in secrets):
-            raise ValueError("has a password in it; write ${NAME} instead, and set NAME in the environment")
+        if parts.get_backend_name() not in DATABASES:
+            known = ", ".join(f"{name}://" for name in DATABASES)
+            raise ValueError(f"Optuna keeps no studies in {brief(parts.drivername)}; write one of {known}")
+        if parts.password and not FROM_ENVIRONMENT.fullmatch(parts.password):
+            raise ValueError("holds a password; write ${NAME} instead, and set NAME in the environment")
         return url
+
+    def lacking(self) -> list[str]:
+        """What this machine lacks of the database: variables, a driver."""
+        if self.storage is None:
+            return []
+        named = sorted(set(re.findall(r"\$\{(\w+)\}", self.storage)) - os.environ.keys())
+        faults = [f"search.storage: {name} is not set in the environment; export it" for name in named]
+        try:
+            make_url(self.storage).get_dialect().import_dbapi()
+        except ImportError as missing:
+            faults.append(f"search.storage: its driver is not installed here: {missing}; install it with pip")
+        return faults
 
 
 ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote"})

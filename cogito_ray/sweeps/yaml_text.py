@@ -26,7 +26,7 @@ from yaml.events import (
 )
 from yaml.reader import ReaderError
 
-from cogito_ray.spec import without_secrets
+from cogito_ray.spec import brief, without_secrets
 from cogito_ray.sweeps.paths import Tree, above
 
 LARGEST = 2**18
@@ -201,16 +201,6 @@ class _Reader:
         self._size += more
         if self._size > MOST:
             raise _at(event, f"holds more than {MOST:,} values, those that aliases stand for included")
-
-
-def brief(value: object) -> str:
-    """The value as it is shown in a message: on one line, and not all of it where it is long."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    said = repr(value)
-    return said if len(said) <= 60 else f"{said[:50]}... ({len(said)} characters)"
 
 
 def _key(event: Event, place: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, Worded
 from cogito_ray.text.document import LARGEST_PART, SOON_READ
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
@@ -32,7 +32,10 @@ KEEPING = {
     "tokens": Keeping(rows=True, largest_part=LARGEST_PART, suffix=""),
     "text": Keeping(rows=False, largest_part=SOON_READ, suffix="-text"),
 }
-SourceName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+SourceName = Annotated[
+    str,
+    Worded("[a-z0-9][a-z0-9_-]*", "a source's name has lower-case letters, digits, '_' and '-', no sign first"),
+]
 
 
 class DataSpec(Spec):

@@ -1,12 +1,22 @@
 """Which checkpoints stay. A pure policy: the newest, the best, within so many bytes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import PurePath
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, Url, brief
+
+SCHEMES = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfss?|file|fsspec\+\w+)://.")
+
+
+def _reachable(url: str) -> str:
+    if not (SCHEMES.match(url) or PurePath(url).is_absolute()):
+        raise ValueError(f"{brief(url)} is no URL; write s3://bucket/runs, gs://..., file:///... or a whole path")
+    return url
 
 
 class BestSpec(Spec):
@@ -26,7 +36,7 @@ class CheckpointsSpec(Spec):
     milestone_every: PositiveInt | None = Field(default=None, exclude_if=lambda steps: steps is None)
     """A report at a multiple of so many steps leaves a checkpoint, whatever `checkpoint_every` says, and these stay
     besides the others, whatever their size; null = none."""
-    upload: str | None = None
+    upload: Annotated[Url, AfterValidator(_reachable)] | None = None
     """A folder of any filesystem that pyarrow or fsspec knows (s3://bucket/runs, gs://..., file:///...) to which each
     checkpoint is copied, and from which a run whose disk was lost goes on; null = none."""
 

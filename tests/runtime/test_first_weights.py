@@ -4,9 +4,9 @@ import pytest
 from checkpoints import save, untrained
 
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.absent import Absent
 from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.text.prepare import prepare_with, serially
-from cogito_ray.training.checkpoint import BadCheckpoint
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_every_misfit_of_every_run_is_listed_once(source):
 
 def test_a_checkpoint_that_is_not_there_is_refused_before_the_text_is_prepared(source, tmp_path):
     run, _, _ = source
-    with pytest.raises(BadCheckpoint, match=str(tmp_path)):
+    with pytest.raises(Absent, match=rf"start_from.folder: .*{tmp_path}"):
         refuse_torn([begun(run, tmp_path)])
 
 

@@ -55,8 +55,8 @@ def test_a_secret_that_is_not_set_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "fault"),
     [
-        ("postgresql://me:hunter2@host/optuna", "has a password in it"),
-        ("postgresql://host/optuna?user=me&password=hunter2", "has a password in it"),
+        ("postgresql://me:hunter2@host/optuna", "holds a password"),
+        ("postgresql://host/optuna?user=me&password=hunter2", "holds a password"),
         ("somewhere", "is no URL of a database"),
     ],
 )

@@ -1,0 +1,45 @@
+"""What a sweep or run needs of the machine that starts it, looked for in moments: no Ray, no network, no text."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cogito_ray.records.ledger import NAME
+from cogito_ray.run import RunSpec
+from cogito_ray.sweeps.paths import overlap
+from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.training.start_from import StartFromSpec
+
+
+class Absent(ValueError):
+    """`faults`: each as `dotted place: what is missing; way out`."""
+
+    def __init__(self, faults: Iterable[str]):
+        self.faults = list(dict.fromkeys(faults))
+        super().__init__("\n".join(self.faults))
+
+
+def refuse_absent(spec: SweepSpec | RunSpec) -> None:
+    """Raises Absent with all that is not there: folders, variables, a database's driver."""
+    if faults := [*(_of_sweep(spec) if isinstance(spec, SweepSpec) else _of_start(spec.start_from))]:
+        raise Absent(faults)
+
+
+def _of_sweep(sweep: SweepSpec) -> Iterator[str]:
+    yield from sweep.search.lacking()
+    for index, folder in enumerate(sweep.search.warm_start):
+        if not (Path(folder) / NAME).is_file():
+            yield f"search.warm_start.{index}: {folder} holds no {NAME}; name the folder of an earlier sweep"
+    if any(overlap(path, "start_from") for path in (*sweep.run, *sweep.space)):
+        for start in {sweep.trial(corner).start_from for corner in sweep.corners()}:
+            yield from _of_start(start)
+
+
+def _of_start(start: StartFromSpec | None) -> Iterator[str]:
+    if start is None:
+        return
+    try:
+        there = start.file.is_file()
+    except ValueError:
+        there = False
+    if not there:
+        yield f"start_from.folder: {start.folder} holds no weights; name a checkpoint, a folder step-..."
