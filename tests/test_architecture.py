@@ -22,6 +22,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.long_texts": set(),
+    "evaluation.export_folder": {"training.manifest"},
     "evaluation.labelled_spec": {"spec", "evaluation.tasks", "evaluation.long_texts"},
     "evaluation.words": {"spec", "text.vocabulary", "analysis"},
     "evaluation.trained": MODEL | {"run", "text", "evaluation", "records", "training.manifest"},

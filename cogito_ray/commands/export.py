@@ -11,11 +11,13 @@ from cogito_ray.commands.app import app, out
 @app.command(epilog="Example: cogito-ray export runs/debug build/debug")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)],
-    folder: Annotated[Path, typer.Argument(help="Is written; load it by AutoModel.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="New, empty, or an earlier export; AutoModel's.", show_default=False)],
 ) -> None:
     """Write a checkpoint as a folder that AutoModel and SentenceTransformer load (import cogito_ray.nn.hub first)."""
+    from cogito_ray.evaluation.export_folder import refuse_foreign
     from cogito_ray.evaluation.trained import Trained
 
+    refuse_foreign(folder)
     trained = Trained.open(checkpoint)
     trained.export(folder)
     out.print(f"{folder}: run {trained.run.digest()} at step {trained.step}")

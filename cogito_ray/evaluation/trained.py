@@ -1,15 +1,16 @@
 """A trained model, taken up from its checkpoint: which run it is, the ledger above its folder says."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from pydantic import JsonValue
 from safetensors.torch import load_model
 
+from cogito_ray.evaluation.export_folder import CHECKPOINT, export_folder
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
@@ -19,8 +20,6 @@ from cogito_ray.text.corpus import Corpus, index_of
 from cogito_ray.text.tokenizer import FILE as TOKENIZER
 from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 
-CHECKPOINT = re.compile(r"step-\d{8,}")
-"""Names of checkpoints' folders."""
 GIVE = "give a run's folder or a checkpoint, step-..."
 
 
@@ -79,17 +78,22 @@ class Trained:
         return TextReader(self.model, self.corpus.tokenizer, self.run.data.length)
 
     def export(self, folder: Path) -> None:
-        """Write what AutoModel and SentenceTransformer load; the latter's vectors are our mean concepts."""
+        """Write what AutoModel and SentenceTransformer load; the latter's vectors are our mean concepts.
+
+        ValueError unless the folder is new, empty, or an earlier export's.
+        """
         from cogito_ray.nn import hub  # imports transformers: slow
 
         words, length = self.corpus.vocabulary, self.run.data.length
-        hub.export(
-            self.model,
-            hub.ConceptConfig.of(self.run.model, words, length),
-            hub.tokenizer_of(self.corpus.tokenizer_folder / TOKENIZER, words, length),
-            folder,
-            record={"run": self.run.digest(), "step": self.step},
-        )
+        record: dict[str, JsonValue] = {"run": self.run.digest(), "step": self.step}
+        with export_folder(folder, record) as draft:
+            hub.export(
+                self.model,
+                hub.ConceptConfig.of(self.run.model, words, length),
+                hub.tokenizer_of(self.corpus.tokenizer_folder / TOKENIZER, words, length),
+                draft,
+                record=record,
+            )
 
 
 def newest(folder: Path) -> Path:
