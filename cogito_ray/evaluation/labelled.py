@@ -66,10 +66,15 @@ class Question:
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
         return digest(asked | {"data": places})
 
-    def check(self, data: Path | None) -> None:
-        """FileNotFoundError or ValueError where a file or a column is missing, found in moments. The hub is trusted."""
+    def faults(self, data: Path | None) -> list[str]:
+        """What is wrong with the data, found in moments: a file, a column or labels. The hub is trusted."""
+        faults = []
         for split in self.protocol.splits(self.task):
-            check(self.task, split, data)
+            try:
+                check(self.task, split, data)
+            except (FileNotFoundError, ValueError) as fault:
+                faults.append(str(fault))
+        return faults
 
     def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
         """Every answer under every metric of the task."""

@@ -121,9 +121,13 @@ class LongQuestion:
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
         return digest(asked | {"data": self.task.digest(data)})
 
-    def check(self, data: Path | None) -> None:
-        """FileNotFoundError or ValueError where the data cannot be asked."""
-        self.task.read(data)
+    def faults(self, data: Path | None) -> list[str]:
+        """Why the data cannot be asked."""
+        try:
+            self.task.read(data)
+        except (FileNotFoundError, ValueError) as fault:
+            return [str(fault)]
+        return []
 
     def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
         """Every answer under every metric."""

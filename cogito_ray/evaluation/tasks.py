@@ -159,12 +159,14 @@ def place_of(task: Task, split: str, data: Path | None) -> str:
 
 
 def check(task: Task, split: str, data: Path | None) -> None:
-    """Look for a split's file and its columns, without reading them; faults as in `read`. The hub is not asked."""
+    """Look for a split's file, its columns and its labels, without reading texts; faults as in `read`. The hub is not
+    asked."""
     if data is not None:
         from pyarrow import parquet
 
         file = _file(task, data / task.folder / f"{split}.parquet")
-        _refuse_missing(task, str(file), parquet.read_schema(file).names)
+        column = _label_column(task, str(file), parquet.read_schema(file).names)
+        _labels(task, str(file), parquet.read_table(file, columns=[column])[column].to_pylist())
 
 
 def read(task: Task, split: str, data: Path | None) -> Examples:
@@ -205,27 +207,33 @@ def _file(task: Task, file: Path) -> Path:
     return file
 
 
-def _refuse_missing(task: Task, place: str, columns: Iterable[str]) -> None:
+def _label_column(task: Task, place: str, columns: Iterable[str]) -> str:
+    """That of the label. ValueError where it or one of a text is missing."""
     there = sorted(columns)
     missing = [repr(name) for name in task.texts if name not in there]
     if not any(name in there for name in task.labels):
         missing.append(" or ".join(map(repr, task.labels)))
     if missing:
         raise ValueError(f"{place}: task {task.name} reads column {missing[0]}, but there are {there}")
+    return next(name for name in task.labels if name in there)
 
 
 def _examples(task: Task, place: str, columns: dict[str, list[Any]]) -> Examples:
-    _refuse_missing(task, place, columns)
+    labels = _labels(task, place, columns[_label_column(task, place, columns)])
     one, *two = (columns[name] for name in task.texts)
     for texts in (one, *two):
         _refuse_rows(place, texts, lambda text: not isinstance(text, str), "have no text")
-    labels = columns[next(name for name in task.labels if name in columns)]
+    return Examples(one, two[0] if two else None, labels)
+
+
+def _labels(task: Task, place: str, labels: Sequence[Any]) -> np.ndarray[tuple[int], np.dtype[Any]]:
+    """(n,) int64 classes or float64 grades."""
     _refuse_rows(place, labels, lambda label: label in SECRET or label != label, "have no label to score by")
     known = _grades(labels) if task.graded else _numbers(task, labels)
     wanted = "a number" if task.graded else f"one of {', '.join(task.classes)}, or of their numbers from 0"
     unknown = [label for label, number in zip(labels, known, strict=True) if number is None]
     _refuse_rows(place, labels, lambda label: label in unknown, f"have no label of task {task.name}, which is {wanted}")
-    return Examples(one, two[0] if two else None, np.array(known, dtype=np.float64 if task.graded else np.int64))
+    return np.array(known, dtype=np.float64 if task.graded else np.int64)
 
 
 def _refuse_rows(place: str, values: Sequence[Any], at_fault: Callable[[Any], bool], what: str) -> None:

@@ -20,7 +20,17 @@ from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
-from cogito_ray.runtime.evaluate import Panel, Unit, answers_in, answers_to, misfits, missing, result, shape, start
+from cogito_ray.runtime.evaluate import (
+    Panel,
+    Unit,
+    answers_in,
+    answers_to,
+    faults_of_data,
+    misfits,
+    result,
+    shape,
+    start,
+)
 from cogito_ray.runtime.room import SPARE_CPUS, NoRoom
 from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.training.checkpoint import State
@@ -52,7 +62,7 @@ def _faults(run: RunSpec, questions: Sequence[AnyQuestion], data: Path | None) -
     if not questions:
         yield f"{PLACE}.protocols: none of them suits these tasks; add probe"
     yield from (f"{PLACE}.protocols: {fault}" for fault in misfits(run, questions))
-    yield from (f"{PLACE}.data: {fault}" for fault in missing(questions, data))
+    yield from (f"{PLACE}.data: {fault}" for fault in faults_of_data(questions, data))
 
 
 class Agenda:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cogito_ray.evaluation.trained import newest
+from cogito_ray.files import atomic_write_text, open_to_append
 from cogito_ray.records.ledger import LedgerFault
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
@@ -67,9 +68,9 @@ class Drill:
         """`cogito-ray train`, or what is left of it, in a process group of its own; what it says is in driver.log."""
         self.home.folder.mkdir(parents=True, exist_ok=True)
         file = self.home.folder / "run.yaml"
-        file.write_text(dump(self.run.model_dump(mode="json")))
+        atomic_write_text(file, dump(self.run.model_dump(mode="json")))
         asked = ["train", str(file), "--name", self.name, "--storage", str(self.storage), "--json"]
-        with (self.home.folder / "driver.log").open("ab") as said:
+        with open(open_to_append(self.home.folder / "driver.log"), "ab") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "cogito_ray.cli", *asked],
                 env=os.environ | environment,

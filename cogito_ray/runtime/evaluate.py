@@ -22,6 +22,7 @@ from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster
 from cogito_ray.spec import digest
+from cogito_ray.sweeps.files import inline
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Unit:
 
     def __str__(self) -> str:
         asked = self.question
-        return f"{self.checkpoint.run.digest()} {asked.task.name} {asked.protocol.kind}, seed {asked.seed}"
+        settings, usual = (one.model_dump(mode="json") for one in (asked.protocol, type(asked.protocol)()))
+        changed = {name: value for name, value in settings.items() if value != usual[name]}
+        variant = f" {inline(changed)}" if changed else ""
+        return f"{self.checkpoint.run.digest()} {asked.task.name} {asked.protocol.kind}{variant}, seed {asked.seed}"
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def evaluate(
 
     ValueError with every model that cannot be asked and all data that are missing, before anything starts.
     """
-    unfit = [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(one.run, questions)]
-    if faults := unfit + missing(questions, data):
+    faults = [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(one.run, questions)]
+    if faults := faults + faults_of_data(questions, data):
         raise ValueError("\n".join(faults))
     panel = Panel.of(questions, data)
     return answers_to([unit for one in checkpoints for unit in panel.units(one, one.digest())], listener)
@@ -125,15 +129,9 @@ def misfits(run: RunSpec, questions: Iterable[AnyQuestion]) -> list[str]:
     return [fault for protocol in protocols.values() for fault in protocol.faults(run.model)]
 
 
-def missing(questions: Iterable[AnyQuestion], data: Path | None) -> list[str]:
-    """What the data of these questions lack, each fault once."""
-    faults = []
-    for question in questions:
-        try:
-            question.check(data)
-        except (FileNotFoundError, ValueError) as fault:
-            faults.append(str(fault))
-    return list(dict.fromkeys(faults))
+def faults_of_data(questions: Iterable[AnyQuestion], data: Path | None) -> list[str]:
+    """Those of all these questions, each once."""
+    return list(dict.fromkeys(fault for question in questions for fault in question.faults(data)))
 
 
 def answers_in(ledgers: Iterable[Path]) -> dict[str, Evaluated]:

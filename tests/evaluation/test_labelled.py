@@ -101,3 +101,10 @@ def test_a_hub_that_cannot_be_asked_is_an_error_with_a_way_out(cached_hub):
 def test_a_question_to_files_asks_no_hub(cached_hub, tmp_path):
     asked = Question(TASKS["rte"], ProbeSpec(), 0)
     assert asked.pinned(tmp_path) == asked
+
+
+def test_secret_labels_are_found_before_a_model_is_asked(tmp_path):
+    file = write_rte(tmp_path, "a") / "glue/rte/validation.parquet"
+    parquet.write_table(parquet.read_table(file).drop(["label"]).append_column("label", pa.array([-1, -1])), file)
+    [fault] = Question(TASKS["rte"], ProbeSpec(), 0).faults(tmp_path)
+    assert "validation.parquet: 2 of 2 rows have no label" in fault

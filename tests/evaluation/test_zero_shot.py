@@ -111,11 +111,11 @@ def test_zero_shot_reads_the_scored_split_alone(reader, tmp_path):
     zero_shot, probe = questions([TASKS["stsb"]], protocols_of(["zero-shot", "probe"]))
     before = zero_shot.key(tmp_path)
     (folder / "train.parquet").unlink()
-    zero_shot.check(tmp_path)
+    assert zero_shot.faults(tmp_path) == []
     assert zero_shot.key(tmp_path) == before
     assert zero_shot.ask(reader, tmp_path)[0].examples == 20
-    with pytest.raises(FileNotFoundError, match=r"train\.parquet is missing"):
-        probe.check(tmp_path)
+    [fault] = probe.faults(tmp_path)
+    assert "train.parquet is missing" in fault
 
 
 def test_pairs_of_which_an_end_was_not_read_are_counted(reader, tmp_path):

@@ -208,7 +208,7 @@ def refused(run: RunSpec) -> list[str]:
 def test_all_that_is_missing_is_said_at_its_place(tmp_path):
     run = asking(tmp_path, tasks=("rte", *SICK, "quality"))
     write_sick(tmp_path / "data", label=None)
-    rte, sick, long = refused(run)
+    rte, _, sick, _, long = refused(run)                                    # of train and scored splits
     assert rte.startswith("evaluation.labelled.data: ")
     assert rte.endswith("glue/rte/train.parquet is missing; put the hub's train.parquet there, or leave rte out")
     assert "task sick-entailment reads column 'label', but there are ['relatedness_score'," in sick
