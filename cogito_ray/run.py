@@ -35,8 +35,10 @@ class TrainingSpec(Spec):
     batch: PositiveInt = 64
     """Rows per optimizer step, over all workers."""
     micro_batch: PositiveInt | None = None
-    """Rows per forward pass. The unit of randomness: with it set, 1, 2 or 4 workers compute the same thing.
-    None = as many as a worker's share of the batch."""
+    """Rows per forward pass. The unit of randomness: with it set, 1, 2 or 4 workers compute the same thing. Losses and
+    gradients are those of the whole batch, however it is cut, with three exceptions that see one pass only: the
+    negatives of loss.contrast, statistics over texts (variance, covariance, vicreg, combined), and the cap of
+    loss.weighting 'capped'. None = as many as a worker's share of the batch."""
     optimizer: AdamWSpec = AdamWSpec()
     schedule: ScheduleSpec = StableDecaySpec()
     parallel: Literal["replicas", "shards"] = "replicas"
@@ -180,7 +182,9 @@ class RunSpec(Spec):
             rebuilds=self.model.decoder is not None,
             bounded=not self.loss.weighting.scales_without_limit,
         )
-        return guards + self.loss.faults(self.terms()) + self.loss.shape_faults(self.model.concepts, self.model.width)
+        concepts, width = self.model.concepts, self.model.width
+        shape = self.loss.shape_faults(concepts=concepts, width=width, rows=self.micro_batch)
+        return guards + self.loss.faults(self.terms()) + shape
 
     def _decoder_faults(self) -> list[str]:
         decoder = self.model.decoder

@@ -172,7 +172,44 @@ def test_contrast_goes_with_every_objective(contrast: str, objective: str):
     assert untrained(spec) == []
 
 
+@pytest.mark.parametrize("concepts", [1, 2])
+@pytest.mark.parametrize("rows_of_a_pass", [1, 2])
+@pytest.mark.parametrize("regulariser", [name(spec) for spec in kinds(RegulariserSpec)])
+def test_a_regulariser_of_few_concepts_has_a_value_and_a_gradient_or_is_refused(
+    regulariser: str, rows_of_a_pass: int, concepts: int
+):
+    settings = {
+        "loss": {"regularisers": [{"kind": regulariser}]},
+        "model": {"concepts": concepts},
+        "training": {"batch": 8, "micro_batch": rows_of_a_pass},
+    }
+    pairs = regulariser not in {"variance", "covariance", "vicreg"}
+    if concepts == 1 and (pairs or rows_of_a_pass == 1):
+        fault = "model.concepts is 1; make it 2" if pairs else "a pass has one; make training.micro_batch 2"
+        with pytest.raises(ValidationError, match=fault):
+            run(**settings)
+        return
+    spec = run(**settings)
+    total, ids = build(spec), rows()[:rows_of_a_pass]
+    losses = total(*spec.loss.views(spec.objective, ids, VOCABULARY, torch.Generator().manual_seed(0)))
+    losses.total.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in total.parameters())
+    assert losses.terms[regulariser].isfinite()
+
+
 REFUSALS = [
+    (
+        {"loss": {"contrast": {"kind": "halves"}}, "training": {"batch": 4, "micro_batch": 1}},
+        r"loss\.contrast 'halves' tells a text from the others .* make training\.micro_batch 2 or more",
+    ),
+    (
+        {"loss": {"contrast": {"kind": "halves"}}, "training": {"batch": 4}, "workers": 4},
+        r"make training\.micro_batch 2 or more",
+    ),
+    (
+        {"loss": {"regularisers": [{"kind": "vicreg", "variance": 0, "covariance": 0}]}},
+        "both weights are 0, so that nothing is pressed",
+    ),
     (
         {"model": {"decoder": {"kind": "perceiver"}}, "objective": {"kind": "tsdae"}},
         r"model\.decoder 'perceiver' reads \['ids'\], which objective 'tsdae' does not give",

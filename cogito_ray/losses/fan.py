@@ -24,8 +24,8 @@ class Plan:
 def fan_out(plan: Plan, gauge: Tensor, layers: list[Tensor]) -> tuple[Tensor, ...]:
     """layers, each (B, C, D) -> one copy per entry of the plan.
 
-    gauge (terms,) is a leaf that requires a gradient; after backward its gradient holds each term's share of the
-    summed gradient norms, caps applied. (Not a side effect, so that compilers and hooks see an ordinary gradient.)
+    gauge (terms,) is a leaf that requires a gradient; backward adds to its gradient each term's share of the summed
+    gradient norms, caps applied. (Not a side effect, so that compilers and hooks see an ordinary gradient.)
     """
     copies: tuple[Tensor, ...] = _Fan.apply(plan, gauge, *layers)       # type: ignore[no-untyped-call]
     return copies

@@ -1,14 +1,16 @@
 """Pressures against concept collapse: each maps concepts (B, C, D) to a scalar, the lower the more diverse.
 
 `floor` is the greatest value that no concepts can go below. `layers` says whether the last layer alone is pressed or
-every layer (their mean). Cosines and distances are between the concepts of one text, scaled to length 1.
+every layer (their mean). Cosines and distances are between the concepts of one text, scaled to length 1: such a
+pressure is a mean over texts. `over_texts` = it is a statistic over all concepts of one forward pass, of
+`training.micro_batch` rows, so that its value depends on how a batch is cut. `least_concepts` of a text: 2 for a pair.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
 from cogito_ray.losses.tree import spanning_tree
@@ -23,6 +25,8 @@ class OrthogonalitySpec(Spec):
     kind: Literal["orthogonality"] = "orthogonality"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = False
+    least_concepts: ClassVar[int] = 2
+    over_texts: ClassVar[bool] = False
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
@@ -35,6 +39,8 @@ class SoftOrthogonalitySpec(Spec):
     kind: Literal["soft_orthogonality"] = "soft_orthogonality"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 2
+    over_texts: ClassVar[bool] = False
     layers: Layers = "last"
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Largest |cosine| that costs nothing."""
@@ -49,6 +55,8 @@ class UniformitySpec(Spec):
     kind: Literal["uniformity"] = "uniformity"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 2
+    over_texts: ClassVar[bool] = False
     layers: Layers = "last"
     sharpness: PositiveFloat = 2.0
     """t of the kernel: the larger, the closer two concepts must be to repel each other."""
@@ -58,11 +66,13 @@ class UniformitySpec(Spec):
 
 
 class VarianceSpec(Spec):
-    """Mean hinge of each dimension's deviation below 1, over all concepts of the batch (VICReg, arXiv:2105.04906)."""
+    """Mean hinge of each dimension's deviation below 1, over all concepts of one pass (VICReg, arXiv:2105.04906)."""
 
     kind: Literal["variance"] = "variance"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 1
+    over_texts: ClassVar[bool] = True
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
@@ -70,11 +80,13 @@ class VarianceSpec(Spec):
 
 
 class CovarianceSpec(Spec):
-    """Squared covariances of two different dimensions over all concepts of the batch, per dimension (VICReg)."""
+    """Squared covariances of two different dimensions over all concepts of one pass, per dimension (VICReg)."""
 
     kind: Literal["covariance"] = "covariance"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 1
+    over_texts: ClassVar[bool] = True
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
@@ -82,14 +94,21 @@ class CovarianceSpec(Spec):
 
 
 class VicregSpec(Spec):
-    """Variance hinge plus covariance, over all concepts of the batch (VICReg, arXiv:2105.04906)."""
+    """Variance hinge plus covariance, over all concepts of one pass (VICReg, arXiv:2105.04906)."""
 
     kind: Literal["vicreg"] = "vicreg"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 1
+    over_texts: ClassVar[bool] = True
     layers: Layers = "last"
     variance: NonNegativeFloat = 1.0
     covariance: NonNegativeFloat = 1.0
+
+    @model_validator(mode="after")
+    def _presses(self) -> Self:
+        _refuse_zeros(self.variance, self.covariance)
+        return self
 
     def __call__(self, concepts: Tensor) -> Tensor:
         return self.variance * _hinge(concepts) + self.covariance * _covariance(concepts)
@@ -101,11 +120,18 @@ class CombinedSpec(Spec):
     kind: Literal["combined"] = "combined"
     floor: ClassVar[float] = 0.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 2
+    over_texts: ClassVar[bool] = True
     layers: Layers = "last"
     variance: NonNegativeFloat = 1.0
     uniformity: NonNegativeFloat = 1.0
     sharpness: PositiveFloat = 2.0
     """t of the uniformity kernel."""
+
+    @model_validator(mode="after")
+    def _presses(self) -> Self:
+        _refuse_zeros(self.variance, self.uniformity)
+        return self
 
     def __call__(self, concepts: Tensor) -> Tensor:
         return self.variance * _hinge(concepts) + self.uniformity * _kernel(concepts, self.sharpness)
@@ -117,6 +143,8 @@ class NearestNeighbourSpec(Spec):
     kind: Literal["nearest_neighbour"] = "nearest_neighbour"
     floor: ClassVar[float] = -2.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 2
+    over_texts: ClassVar[bool] = False
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
@@ -132,6 +160,8 @@ class MstSpec(Spec):
     kind: Literal["mst"] = "mst"
     floor: ClassVar[float] = -2.0
     fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 2
+    over_texts: ClassVar[bool] = False
     layers: Layers = "last"
 
     def __call__(self, concepts: Tensor) -> Tensor:
@@ -152,6 +182,11 @@ RegulariserSpec = Annotated[
     | MstSpec,
     Field(discriminator="kind"),
 ]
+
+
+def _refuse_zeros(*weights: float) -> None:
+    if not any(weights):
+        raise ValueError("both weights are 0, so that nothing is pressed; leave the regulariser out")
 
 
 def _cosines(concepts: Tensor) -> Tensor:

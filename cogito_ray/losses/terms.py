@@ -16,26 +16,34 @@ from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
 
 
-def reconstruction(model: ConceptModel, concepts: Tensor, view: View) -> Tensor:
-    """Weighted mean cross-entropy in nats per target. concepts (B, C, D) -> scalar; 0 when nothing is asked."""
+def reconstruction(model: ConceptModel, concepts: Tensor, view: View, divisor: Tensor) -> Tensor:
+    """Weighted sum of the cross-entropies of targets over `divisor`, a scalar: with the sum of all weights, their mean
+    in nats per target. concepts (B, C, D) -> scalar; 0 when nothing is asked.
+    """
     assert model.decoder is not None
     assert model.head is not None
     hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)     # (B, M, D)
-    return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing)
+    return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing, divisor=divisor)
 
 
-def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float) -> Tensor:
+def compared(one: View, two: View) -> Tensor:
+    """(B,) bool: rows that contrast compares. False where one of the views asks for nothing, because it is empty."""
+    return (one.weights.sum(dim=1) > 0) & (two.weights.sum(dim=1) > 0)
+
+
+def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float, divisor: Tensor) -> Tensor:
     """InfoNCE (arXiv:1807.03748), both ways, between the mean concepts of two views of the same texts.
 
-    one, two (B, C, D); kept (B,) bool, False where one of the views is empty -> scalar in nats per text. Negatives are
-    the other texts of the same worker's batch.
+    one, two (B, C, D); kept (B,) as of `compared` -> their sum over `divisor`, a scalar: with the number of texts kept,
+    the mean in nats per text. Negatives are the other texts of the same forward pass, so the loss of a text depends on
+    how a batch is cut: of `micro_batch` rows, at most log(micro_batch) can be learned.
     """
     a, b = (F.normalize(view.mean(dim=1), dim=-1) for view in (one, two))                   # (B, D)
     scores = a @ b.T / temperature                                                          # (B, B)
     scores = scores.masked_fill(~(kept[:, None] & kept), -1e9)                              # finite: dropped rows too
     own = torch.arange(len(a), device=a.device)
     nats = F.cross_entropy(scores, own, reduction="none") + F.cross_entropy(scores.T, own, reduction="none")
-    return (nats * kept).sum() / (2 * kept.sum()).clamp_min(1)
+    return (nats * kept).sum() / (2 * divisor).clamp_min(1e-8)
 
 
 class HalvesSpec(Spec):

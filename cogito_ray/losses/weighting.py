@@ -31,7 +31,7 @@ class CappedSpec(Spec):
     weights: dict[str, NonNegativeFloat] = {}
     """Weight per term before the cap; a term not named here weighs 1."""
     share: PositiveFloat = 0.1
-    """Largest gradient norm of each regulariser on the concepts, in units of the tasks' gradient norm."""
+    """Largest gradient norm of each regulariser on the concepts of one forward pass, in units of the tasks' there."""
 
     def build(self, tasks: list[str], regularisers: list[str]) -> "Weighting":
         weights = {term: self.weights.get(term, 1.0) for term in tasks + regularisers}
@@ -76,22 +76,21 @@ class Learnable(nn.Module):
     def __init__(self, terms: list[str]):
         super().__init__()
         self.caps: dict[str, float] = {}
-        self.logits = nn.ParameterDict({term: nn.Parameter(torch.zeros(())) for term in terms})
+        self.terms, self.logits = terms, nn.Parameter(torch.zeros(len(terms)))
 
     def forward(self, terms: dict[str, Tensor]) -> Tensor:
-        shares = torch.stack([self.logits[name] for name in terms]).softmax(dim=0)      # (terms,)
-        return (shares * torch.stack(list(terms.values()))).sum()
+        return (self.logits.softmax(dim=0) * torch.stack([terms[name] for name in self.terms])).sum()
 
 
 class KendallGal(nn.Module):
     def __init__(self, terms: list[str]):
         super().__init__()
         self.caps: dict[str, float] = {}
-        self.log_variance = nn.ParameterDict({term: nn.Parameter(torch.zeros(())) for term in terms})
+        self.terms, self.log_variance = terms, nn.Parameter(torch.zeros(len(terms)))
 
     def forward(self, terms: dict[str, Tensor]) -> Tensor:
-        spread = torch.stack([self.log_variance[name] for name in terms])               # (terms,)
-        return 0.5 * ((-spread).exp() * torch.stack(list(terms.values())) + spread).sum()
+        spread = self.log_variance
+        return 0.5 * ((-spread).exp() * torch.stack([terms[name] for name in self.terms]) + spread).sum()
 
 
 Weighting = Fixed | Learnable | KendallGal

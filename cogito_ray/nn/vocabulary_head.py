@@ -50,10 +50,19 @@ class VocabularyHead(nn.Module):
         )
         return nats.view_as(targets)
 
-    def weighted_mean(self, hidden: Tensor, targets: Tensor, weights: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def weighted_mean(
+        self,
+        hidden: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        label_smoothing: float = 0.0,
+        *,
+        divisor: Tensor | None = None,
+    ) -> Tensor:
         """The mean of `forward`'s nats under weights (B, M), a scalar: faster, for weights are known before backward.
 
-        0 where all weights are 0.
+        The weighted sum is divided by the sum of the weights, or by `divisor` where they are part of a larger batch. 0
+        where all weights are 0.
         """
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
         total = cross_entropy.weighted_sum(
@@ -64,7 +73,7 @@ class VocabularyHead(nn.Module):
             weights=weights.flatten(),
             label_smoothing=label_smoothing,
         )
-        return total / weights.sum().clamp_min(1e-8)
+        return total / (weights.sum() if divisor is None else divisor).clamp_min(1e-8)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> (..., V). For reading a few places; losses never need it."""

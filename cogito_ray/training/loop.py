@@ -7,7 +7,7 @@ report before anybody hears of it; checkpoints are written after reports only, s
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -21,6 +21,7 @@ from torch.nn.utils import get_total_norm
 
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
+from cogito_ray.objectives.view import View
 from cogito_ray.run import RunSpec, TrainingSpec
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.agreement import Agreement
@@ -156,10 +157,12 @@ class _Trainer:
 
     def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         """What happened since the last report (empty but on the first worker), and what its guards say to all."""
+        losses = self.meter.losses() | self.total.gradient_shares()
         self.watch.enter(Stage.AGREEMENT)
-        self.rows, self._own_rows = added(self.rows, *gather_object([self._own_rows])), 0
+        rows, every = zip(*gather_object([(self._own_rows, losses)]), strict=True)
+        self.rows, self._own_rows = added(self.rows, *rows), 0
         whole = self.parallel.whole()
-        metrics, verdict = self._measured(step, whole, evaluate) if self.leads else ({}, None)
+        metrics, verdict = self._measured(step, whole, evaluate, _mean(every)) if self.leads else ({}, None)
         self.watch.enter(Stage.AGREEMENT)
         [verdict] = broadcast_object_list([verdict])
         return metrics, verdict
@@ -170,9 +173,9 @@ class _Trainer:
         return Wanted(asked)
 
     def _measured(
-        self, step: int, whole: TotalLoss, evaluate: Evaluate
+        self, step: int, whole: TotalLoss, evaluate: Evaluate, losses: dict[str, float]
     ) -> tuple[dict[str, float], Verdict | None]:
-        metrics = self.meter.read() | self.total.gradient_shares()
+        metrics = self.meter.read() | losses
         metrics["optimizer/learning_rate"] = self.parallel.optimizer.param_groups[0]["lr"]
         metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in whole.parameters()]))
         if broken := not_finite(metrics):
@@ -185,26 +188,36 @@ class _Trainer:
         """One optimizer step over this worker's micro-batches."""
         for group in self.parallel.optimizer.param_groups:
             group["lr"] = rate
-        for micro in range(self.micro_batches):
-            self.watch.enter(Stage.DATA, step - 1)
-            with self.meter.waiting():
-                ids = next(batches)
-            self.watch.enter(Stage.STEP)
-            index = self._index(micro)
-            self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
+        passes = [self._views(step, self._index(micro), batches) for micro in range(self.micro_batches)]
+        self.watch.enter(Stage.STEP)
+        divisors = self._divisors(passes)
+        for micro, views in enumerate(passes):
             last = micro == self.micro_batches - 1
+            torch.manual_seed(self._seed(step, self._index(micro)))  # dropout, where a kind has it
             with self.parallel.turn(last=last):
-                self._forward_and_backward(ids.to(self.accelerator.device, non_blocking=True), self._seed(step, index))
+                losses = self.parallel.forward(*views, divisors)
+                self.accelerator.backward(losses.total)
                 norm = self.parallel.step(last=last)
+            self.meter.saw(losses.total, losses.terms)
             if norm is not None:
                 self.meter.stepped(norm)
 
-    def _forward_and_backward(self, ids: Tensor, seed: int) -> None:
-        torch.manual_seed(seed)  # dropout, where a kind has it
-        generator = torch.Generator().manual_seed(seed)
-        losses = self.parallel.forward(*self.run.loss.views(self.run.objective, ids, self.vocabulary, generator))
-        self.accelerator.backward(losses.total)
-        self.meter.saw(losses.total, losses.terms)
+    def _views(self, step: int, index: int, batches: Iterator[Tensor]) -> tuple[View, View | None]:
+        """What the micro-batch at place `index` of the whole batch is made of."""
+        self.watch.enter(Stage.DATA, step - 1)
+        with self.meter.waiting():
+            ids = next(batches)
+        self.watch.enter(Stage.STEP)
+        self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
+        generator = torch.Generator().manual_seed(self._seed(step, index))
+        ids = ids.to(self.accelerator.device, non_blocking=True)
+        return self.run.loss.views(self.run.objective, ids, self.vocabulary, generator)
+
+    def _divisors(self, passes: list[tuple[View, View | None]]) -> Tensor:
+        """(tasks,) the mean over the passes of all workers: a target counts alike in whichever pass it stands."""
+        own = torch.stack([self.total.divisors(*views) for views in passes]).mean(dim=0)
+        mean: Tensor = self.accelerator.reduce(own, reduction="mean")
+        return mean
 
     def _index(self, micro: int) -> int:
         """Place in the whole batch of this worker's micro-batch."""
@@ -359,6 +372,11 @@ def _first_weights(total: TotalLoss, spec: StartFromSpec, agreement: Agreement, 
 
 def _patience_s(training: TrainingSpec) -> float:
     return SEEN_WITHIN_S if training.stall_s is None else min(SEEN_WITHIN_S, training.stall_s / 2)
+
+
+def _mean(told: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of what each worker tells under the same names."""
+    return {name: sum(each[name] for each in told) / len(told) for name in told[0]}
 
 
 def _watched(run: RunSpec) -> Watched:

@@ -36,13 +36,18 @@ class Meter:
         self._waited += time.perf_counter() - began
 
     def read(self) -> dict[str, float]:
-        """Means of the losses in nats, the largest gradient norm, and speed since the last reading."""
-        metrics = {f"loss/{name}": float(value) / self._micro_batches for name, value in self._losses.items()}
-        metrics["optimizer/gradient_norm"] = float(self._norm)  # waits for the device, so the clock below is honest
+        """The largest gradient norm, and speed, since the last restart."""
+        norm = float(self._norm)                                # waits for the device, so the clock below is honest
         seconds = time.perf_counter() - self._began
-        metrics["time/tokens_per_s"] = self._steps * self.tokens_per_step / seconds
-        metrics["time/data_wait_share"] = self._waited / seconds
-        return metrics
+        return {
+            "optimizer/gradient_norm": norm,
+            "time/tokens_per_s": self._steps * self.tokens_per_step / seconds,
+            "time/data_wait_share": self._waited / seconds,
+        }
+
+    def losses(self) -> dict[str, float]:
+        """Means since the last restart of this worker's losses in nats; the mean over workers is that of all rows."""
+        return {f"loss/{name}": float(value) / self._micro_batches for name, value in self._losses.items()}
 
     def restart(self) -> None:
         """Start a new interval: what evaluation took does not count as training."""

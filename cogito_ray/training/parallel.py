@@ -34,8 +34,8 @@ class Replicas:
         with self._accelerator.accumulate(self._module):
             yield
 
-    def forward(self, view: View, other: View | None) -> Losses:
-        losses: Losses = self._module(view, other)
+    def forward(self, view: View, other: View | None, divisors: Tensor) -> Losses:
+        losses: Losses = self._module(view, other, divisors)
         return losses
 
     def step(self, *, last: bool) -> Tensor | None:

@@ -41,9 +41,9 @@ class Shards:
         self._module.set_requires_gradient_sync(last)
         yield
 
-    def forward(self, view: View, other: View | None) -> Losses:
+    def forward(self, view: View, other: View | None, divisors: Tensor) -> Losses:
         with self._accelerator.autocast():
-            losses: Losses = self._total(view, other)
+            losses: Losses = self._total(view, other, divisors)
         return losses
 
     def step(self, *, last: bool) -> Tensor | None:

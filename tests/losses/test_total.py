@@ -1,16 +1,18 @@
 """The loss of one step, on a real tiny model."""
 
 import math
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cogito_ray.losses.regularisers import MstSpec, OrthogonalitySpec, VicregSpec
+from cogito_ray.losses.regularisers import MstSpec, OrthogonalitySpec, RegulariserSpec, VicregSpec
 from cogito_ray.losses.terms import CorruptionsSpec, DropoutSpec, HalvesSpec
 from cogito_ray.losses.total import LossSpec, TotalLoss
-from cogito_ray.losses.weighting import CappedSpec, FixedSpec, KendallGalSpec, LearnableSpec
+from cogito_ray.losses.weighting import CappedSpec, FixedSpec, KendallGalSpec, LearnableSpec, WeightingSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives.deletion import TsdaeSpec
 from cogito_ray.objectives.masking import MlmSpec
@@ -125,7 +127,7 @@ def test_learned_weights_get_a_gradient(weighting: LearnableSpec | KendallGalSpe
     loss = LossSpec(regularisers=(VicregSpec(),), weighting=weighting)
     total = total_of(loss)
     total(*views(loss)).total.backward()
-    assert all(parameter.grad.abs() > 0 for parameter in total.weighting.parameters())
+    assert all((parameter.grad.abs() > 0).all() for parameter in total.weighting.parameters())
 
 
 @pytest.mark.parametrize("contrast", [HalvesSpec(), CorruptionsSpec()], ids=lambda spec: spec.kind)
@@ -172,6 +174,82 @@ def test_a_row_whose_second_half_is_empty_does_not_count_in_contrast():
     torch.testing.assert_close(whole.terms, other.terms)
 
 
+REGULARISERS = [kind() for kind in get_args(get_args(RegulariserSpec)[0])]
+
+
+def passes_of(loss: LossSpec, rows: int) -> list[tuple[View, View | None]]:
+    """A batch of 4 rows, of which two are mostly padding, in passes of `rows` rows, with nothing left to chance."""
+    ids = torch.randint(4, 40, (4, 16), generator=torch.Generator().manual_seed(0))
+    ids[2, 2:] = ids[3, 5:] = VOCABULARY.pad_id
+    certain = TsdaeSpec(rate=1e-6, target_rate=1.0)
+    return [loss.views(certain, part, VOCABULARY, torch.Generator()) for part in ids.split(rows)]
+
+
+def step_of(loss: LossSpec, rows: int) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """(terms, gradients) of that batch."""
+    total, passes = total_of(loss), passes_of(loss, rows)
+    divisors = torch.stack([total.divisors(*views) for views in passes]).mean(dim=0)
+    told = [total(*views, divisors) for views in passes]
+    torch.stack([losses.total for losses in told]).mean().backward()
+    terms = {name: torch.stack([losses.terms[name] for losses in told]).mean() for name in told[0].terms}
+    return terms, {name: parameter.grad for name, parameter in total.named_parameters()}
+
+
+@pytest.mark.parametrize("rows", [2, 1])
+@pytest.mark.parametrize(
+    ("weighting", "regulariser"),
+    [
+        (weighting, regulariser)
+        for weighting in (FixedSpec(), LearnableSpec(), KendallGalSpec())
+        for regulariser in REGULARISERS
+        if not regulariser.over_texts and (regulariser.floor >= 0 or weighting.kind != "kendall_gal")
+    ],
+    ids=lambda spec: spec.kind,
+)
+def test_a_batch_of_padded_rows_has_the_gradient_of_one_pass_however_it_is_cut(
+    weighting: WeightingSpec, regulariser: RegulariserSpec, rows: int
+):
+    loss = LossSpec(regularisers=(regulariser,), weighting=weighting)
+    (whole_terms, whole), (terms, cut) = step_of(loss, 4), step_of(loss, rows)
+    torch.testing.assert_close(terms, whole_terms)
+    torch.testing.assert_close(cut, whole, rtol=0, atol=1e-6)
+
+
+def test_each_text_counts_alike_in_contrast_in_whichever_pass_it_stands():
+    """Of four rows, the fourth has an empty half; negatives are those of a pass."""
+    loss = LossSpec(contrast=HalvesSpec())
+    total = total_of(loss, decoder=False)
+    ids = torch.randint(4, 40, (4, 16), generator=torch.Generator().manual_seed(0))
+    ids[3, 8:] = VOCABULARY.pad_id
+    passes = [loss.views(MlmSpec(), part, VOCABULARY, torch.Generator().manual_seed(1)) for part in ids.split(2)]
+    divisors = torch.stack([total.divisors(*views) for views in passes]).mean(dim=0)
+    mean = torch.stack([total(*views, divisors).total for views in passes]).mean()
+    alone = torch.stack([total(*views).total for views in passes])          # means over 2 texts and over 1
+    torch.testing.assert_close(mean, (2 * alone[0] + alone[1]) / 3)
+
+
+def test_gradient_shares_are_the_mean_over_the_passes_since_they_were_asked_last():
+    loss = LossSpec(regularisers=(VicregSpec(),))
+    total, each = total_of(loss), []
+    for views in passes_of(loss, 2):
+        total(*views).total.backward()
+        each.append(total.gradient_shares()["loss/vicreg_gradient_share"])
+    assert total.gradient_shares() == {}
+    for views in passes_of(loss, 2):
+        total(*views).total.backward()
+    assert each[0] != pytest.approx(each[1], rel=0.01)
+    assert total.gradient_shares()["loss/vicreg_gradient_share"] == pytest.approx(sum(each) / 2)
+
+
+def test_a_loss_without_any_target_is_zero_and_has_no_gradient():
+    total = total_of(LossSpec())
+    view, _ = passes_of(LossSpec(), 4)[0]
+    losses = total(replace(view, weights=torch.zeros_like(view.weights)))
+    losses.total.backward()
+    assert losses.total == 0
+    assert not any(parameter.grad.any() for parameter in total.parameters())
+
+
 def test_contrast_without_a_second_view_says_where_to_get_one():
     loss = LossSpec(contrast=HalvesSpec())
     view, _ = views(loss)
@@ -207,6 +285,6 @@ def test_kendall_gal_with_a_term_that_can_be_negative_is_a_fault():
 
 def test_orthogonality_of_more_concepts_than_dimensions_is_a_fault():
     loss = LossSpec(regularisers=(OrthogonalitySpec(), VicregSpec()))
-    assert loss.shape_faults(concepts=16, width=16) == []
-    (fault,) = loss.shape_faults(concepts=17, width=16)
+    assert loss.shape_faults(concepts=16, width=16, rows=4) == []
+    (fault,) = loss.shape_faults(concepts=17, width=16, rows=4)
     assert fault.startswith("loss.regularisers: 'orthogonality' cannot be met by 17 concepts of width 16")

@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 from kinds import ROWS, VOCABULARY, run
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from cogito_ray.evaluation.held_out import HeldOut
 from cogito_ray.training.agreement import WorkerFailed
@@ -118,8 +119,45 @@ def refused(rank, folder, kind):
         (folder / f"{what}-{kind}-{rank}").write_text(f"{time.monotonic() - began}\n{failed.value}")
 
 
+PADDED = ROWS[:4].copy()
+PADDED[2, 2:] = PADDED[3, 5:] = VOCABULARY.pad_id
+CUTS = {
+    "one pass": (1, 4, "replicas"),
+    "two passes": (1, 2, "replicas"),
+    "two workers": (2, 2, "replicas"),
+    "two workers of two passes": (2, 1, "replicas"),
+    "shards": (2, 2, "shards"),
+    "shards of two passes": (2, 1, "shards"),
+}
+"""Workers, rows of a pass, how the model is held."""
+
+
+def one_step(cut, rank):
+    """(weights after a step that adds the gradient of PADDED times -1, report). Nothing is left to chance."""
+    workers, micro_batch, parallel = CUTS[cut]
+    plain = {"learning_rate": 1e6, "epsilon": 1e6, "beta1": 0.0, "beta2": 0.0, "weight_decay": 0.0, "clip": 1e30}
+    settings = run(
+        objective={"kind": "tsdae", "rate": 1e-6, "target_rate": 1.0},
+        loss={"regularisers": [{"kind": "orthogonality"}, {"kind": "mst"}], "weighting": {"kind": "learnable"}},
+        training={"steps": 1, "batch": 4, "micro_batch": micro_batch, "parallel": parallel, "report_every": 1,
+                  "schedule": {"kind": "wsd", "warmup_steps": 0, "decay": 0.0}, "optimizer": plain,
+                  "guards": {"collapse": None}},
+        workers=workers,
+    )
+    told, share = [], PADDED[rank * 4 // workers : (rank + 1) * 4 // workers]
+    model = fit(
+        settings,
+        Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
+        feed=lambda done: iter(torch.from_numpy(share.copy()).split(micro_batch)),
+        evaluate=lambda model: {},
+        tell=told.append,
+    )
+    weights = {name: w.full_tensor() if isinstance(w, DTensor) else w for name, w in model.state_dict().items()}
+    return weights, told[-1].metrics
+
+
 def worker(rank, folder):
-    """Replicas, shards, and both resumed in all the ways."""
+    """Replicas, shards, and both resumed in all the ways; one step of one batch, cut in several ways."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
     torch.set_num_threads(1)
@@ -135,6 +173,9 @@ def worker(rank, folder):
     if rank == 0:
         plain = {kind: [(r.step, r.rows, r.metrics) for r in reports] for kind, reports in told.items()}
         torch.save(plain, folder / "told")
+    steps = {cut: one_step(cut, rank) for cut, (workers, *_) in CUTS.items() if workers == 2}
+    if rank == 0:
+        torch.save(steps, folder / "steps")
     dist.destroy_process_group()
 
 
@@ -204,6 +245,22 @@ def test_shards_measure_what_replicas_measure(trained):
     for (_, _, one), (_, _, other) in zip(told["shards"], told["replicas"], strict=True):
         for name in ("eval/reconstruction_nats", "optimizer/gradient_norm", "optimizer/weight_norm", "loss/total"):
             assert one[name] == pytest.approx(other[name], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return one_step("one pass", 0)
+
+
+@pytest.mark.parametrize("cut", [cut for cut in CUTS if cut != "one pass"])
+def test_the_step_and_the_losses_of_a_batch_do_not_depend_on_how_it_is_cut_though_rows_are_padded(trained, whole, cut):
+    folder, _ = trained
+    steps = torch.load(folder / "steps", weights_only=True)
+    weights, metrics = steps[cut] if cut in steps else one_step(cut, 0)
+    for name, expected in whole[0].items():
+        torch.testing.assert_close(weights[name], expected, rtol=0, atol=1e-6)
+    for name in ("loss/total", "loss/reconstruction", "loss/orthogonality", "loss/mst", "optimizer/gradient_norm"):
+        assert metrics[name] == pytest.approx(whole[1][name], rel=1e-5)
 
 
 @pytest.mark.parametrize(
