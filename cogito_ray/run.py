@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from cogito_ray.evaluation.labelled_spec import AbsoluteFolder, LabelledSpec
-from cogito_ray.evaluation.words import WordsSpec
+from cogito_ray.evaluation.words import FEWEST_ROWS, WordsSpec
 from cogito_ray.losses.total import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.spec import Spec, Worded, digest
+from cogito_ray.spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.optimizer import AdamWSpec
@@ -81,7 +81,8 @@ class EvaluationSpec(Spec):
     @property
     def metrics(self) -> list[str]:
         """Names of what is asked of the concepts of clean texts."""
-        return [*(self.words.metrics if self.words else ()), *(["eval/stsb_spearman_mean"] if self.stsb else [])]
+        words = self.words.metrics if self.words and self.rows >= FEWEST_ROWS else ()
+        return [*words, *(["eval/stsb_spearman_mean"] if self.stsb else [])]
 
 
 class ElasticSpec(Spec):
@@ -166,6 +167,17 @@ class RunSpec(Spec):
         named = [("reconstruction", self.model.decoder), ("contrast", self.loss.contrast)]
         return [name for name, part in named if part is not None] + [r.kind for r in self.loss.regularisers]
 
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what each of its reports measures."""
+        rebuilt = ["eval/reconstruction_nats"] if self.model.decoder is not None else []
+        ranks = ["concepts/effective_rank", "concepts/nuclear_rank"]
+        losses = [f"loss/{term}" for term in ("total", *self.terms())]
+        shares = [f"loss/{term}_gradient_share" for term in self.terms()]
+        steps = [f"optimizer/{name}" for name in ("learning_rate", "gradient_norm", "weight_norm")]
+        times = ["time/tokens_per_s", "time/data_wait_share"]
+        return [*rebuilt, *self.evaluation.metrics, *ranks, *losses, *times, *shares, *steps, "eval/unigram_nats"]
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
@@ -184,7 +196,14 @@ class RunSpec(Spec):
         )
         concepts, width = self.model.concepts, self.model.width
         shape = self.loss.shape_faults(concepts=concepts, width=width, rows=self.micro_batch)
-        return guards + self.loss.faults(self.terms()) + shape
+        return [*guards, *self.loss.faults(self.terms()), *shape, *self._best_faults()]
+
+    def _best_faults(self) -> list[str]:
+        best, known = self.training.checkpoints.best, self.metrics
+        if best is None or best.metric in known:
+            return []
+        way_out = did_you_mean(nearest(best.metric, known), known)
+        return [f"training.checkpoints.best.metric: no report of this run has {best.metric!r}; {way_out}"]
 
     def _decoder_faults(self) -> list[str]:
         decoder = self.model.decoder

@@ -17,11 +17,19 @@ Score = Callable[[ConceptModel], dict[str, float]]
 
 
 def scores_of(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Score:
-    """What is asked of this run's model at each report. `vocabulary` is the corpus's, with what objectives need."""
+    """What is asked of this run's model at each report. `vocabulary` is the corpus's, with what objectives need.
+
+    ValueError where the rows are too few for a metric by which the best checkpoints are to be chosen.
+    """
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
     asked: list[Score] = [HeldOut(rows, run.reference, vocabulary)]
     if run.evaluation.words is not None:
-        words = run.evaluation.words.build(rows, vocabulary)
+        words, best = run.evaluation.words.build(rows, vocabulary), run.training.checkpoints.best
+        if not words.enough and best is not None and best.metric in run.evaluation.words.metrics:
+            raise ValueError(
+                f"training.checkpoints.best.metric: {best.metric} is not measured, because {len(rows)} held-out rows "
+                "are too few, or their words all too rare; raise data.held_out, or choose by another metric"
+            )
         pad = vocabulary.pad_id
         asked.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:

@@ -139,14 +139,6 @@ def _start_faults(sweep: SweepSpec) -> Iterator[str]:
                     yield f"{place}: does not vary where {other} is {point[other]!r}; leave it out of this point"
 
 
-def metrics_of(run: RunSpec) -> list[str]:
-    """Names of what a run reports and may be ranked by."""
-    rebuilt = ["eval/reconstruction_nats"] if run.model.decoder is not None else []
-    losses = [f"loss/{term}" for term in ("total", *run.terms())]
-    ranks = ["concepts/effective_rank", "concepts/nuclear_rank"]
-    return [*rebuilt, *run.evaluation.metrics, *ranks, *losses, "time/tokens_per_s", "time/data_wait_share"]
-
-
 def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
     domain, kinds, place = sweep.space[path], kinds_at(RunSpec, path), f"space.{path}"
     values = domain.values()
@@ -254,7 +246,7 @@ def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
 
 
 def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
-    reported = [metrics_of(run) for run in runs]
+    reported = [run.metrics for run in runs]
     known = list(dict.fromkeys(name for names in reported for name in names))
     named = {f"goals.{index}.metric": goal.metric for index, goal in enumerate(sweep.goals)}
     named |= {f"constraints.{metric}": metric for metric in sweep.constraints}
