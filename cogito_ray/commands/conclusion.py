@@ -9,7 +9,7 @@ import typer
 from cogito_ray.commands import screen
 from cogito_ray.commands.app import err, out
 from cogito_ray.files import atomic_write_text, explain_os_error
-from cogito_ray.records.ranking import rank
+from cogito_ray.records.ranking import Row, figures, rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.files import dump
 
@@ -29,7 +29,9 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
         err.print(f"the notebook was not written: {explain_os_error(fault)}")
     winner = ranking.winner
     if winner is not None:
-        atomic_write_text(folder / WINNER, dump(record.trials[winner.trial].spec))
+        atomic_write_text(folder / WINNER, _introduced(winner, record) + dump(record.trials[winner.trial].spec))
+    else:
+        (folder / WINNER).unlink(missing_ok=True)  # of before there were others that cannot be told from it
     if as_json:
         state = record.closing.cause if record.closing else "failed"
         rows = [asdict(row) for row in ranking.rows]
@@ -43,6 +45,15 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
         out.print(f"Report: {page}\nNext:   {_advice(record, folder)}")
     if not ranking.best or not record.is_complete:
         raise typer.Exit(1)
+
+
+def _introduced(winner: Row, record: Record) -> str:
+    """Comments that say whose run it is, and how sure that is."""
+    name = " ".join(str(record.opened.spec.get("name", "")).split())
+    lines = [f"trial {winner.number} of {name}: " + ", ".join(f"{m} {figures(v)}" for m, v in winner.values.items())]
+    if winner.further:
+        lines.append(f"{winner.further[0]} of {winner.further[1]} further runs with other seeds ended in order")
+    return "".join(f"# {line}\n" for line in [*lines, *filter(None, [" ".join(winner.note.split())])])
 
 
 def _advice(record: Record, folder: Path) -> str:

@@ -120,7 +120,8 @@ def _table(ranking: Ranking) -> Table:
     short = [axis.rsplit(".", 1)[-1] for axis in ranking.axes]
     measured = [*(goal.metric for goal in ranking.goals), *_metrics(ranking)]
     front = ["front"] if len(ranking.goals) > 1 else []
-    for name in ("#", *front, "trial", "status", "step", *map(_leaf, measured), *short):
+    again = ["runs"] if any(row.further for row in ranking.rows) else []
+    for name in ("#", *front, "trial", "status", *again, "step", *map(_leaf, measured), *short):
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
     for row in ranking.rows:
         colour = COLOURS[row.status]
@@ -129,6 +130,7 @@ def _table(ranking: Ranking) -> Table:
             *(str(row.front or "") for _ in front),
             row.trial[:8],
             Text(WORDS.get(row.status, row.status), style=colour),
+            *("" if row.further is None else f"{row.further[0]} of {row.further[1]}" for _ in again),
             f"{row.step}/{row.steps}",
             *(figure(row, metric) for metric in row.values | row.metrics),
             *(row.settings.get(axis, "") for axis in ranking.axes),

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cogito_ray.files import atomic_write_text, explain_os_error
 from cogito_ray.records.ledger import NAME
-from cogito_ray.records.ranking import Ranking, rank
+from cogito_ray.records.ranking import Ranking, Row, rank
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.records.report import day, duration, headline, span
 from cogito_ray.run import RunSpec
@@ -114,10 +114,17 @@ def _outcome(record: Record, ranking: Ranking) -> str:
 
 def _best(entry: Entry) -> list[str]:
     return [
-        f"trial {row.number} read {_tokens(entry.record.trials[row.trial])}"
+        f"trial {row.number} read {_tokens(entry.record.trials[row.trial])}{_further(row)}"
         + "".join(f", {_code(path)} {escaped(value)}" for path, value in row.settings.items())
         for row in entry.ranking.best
     ]
+
+
+def _further(row: Row) -> str:
+    if row.further is None:
+        return ""
+    sound, over = row.further
+    return f", {sound} of {over} further runs with other seeds ended in order"
 
 
 def _tokens(trial: Trial) -> str:

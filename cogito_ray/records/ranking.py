@@ -1,9 +1,11 @@
 """Trials in order of merit, for the live table, the final one and the report. Pure.
 
 Only a trial that ran to its last step and keeps every constraint has a rank: by its value where there is one goal, by
-front and then by what the front would lose in hypervolume without it where there are several. One that was stopped
-early is listed below, farthest first: its value is that of an unfinished schedule (the learning rate had not fallen
-yet), which says that it was worse than others at the same step, and not what it would have reached.
+front and then by what the front would lose in hypervolume without it where there are several. One of which further runs
+with other seeds failed comes after all of which none, or fewer, did, whatever its other runs reached: a recipe that
+diverges under one seed in three is no good recipe. One that was stopped early is listed below, farthest first: its
+value is that of an unfinished schedule (the learning rate had not fallen yet), which says that it was worse than others
+at the same step, and not what it would have reached.
 """
 
 import math
@@ -17,7 +19,7 @@ from cogito_ray.sweeps.domains import Scalar
 from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.pareto import by_hypervolume, fronts
 from cogito_ray.sweeps.paths import get
-from cogito_ray.sweeps.replication import Interval, intervals
+from cogito_ray.sweeps.replication import Interval, as_good_as_best, intervals, told_apart
 
 UNIGRAM = "eval/unigram_nats"
 """Entropy of the held-out rows' tokens: what the best constant prediction reaches, so what learning must get below."""
@@ -40,15 +42,17 @@ class Row:
     steps: int | None
     seconds: float
     metrics: dict[str, float | None]
-    """Constraints' metrics and SHOWN, at the last report."""
+    """Constraints' metrics and SHOWN: as `values`."""
     settings: dict[str, str]
     """Value on each axis, as read by people."""
     note: str
-    """How it ended, where that was not in order."""
+    """How it ended, where that was not in order, and how many further runs failed."""
     spread: dict[str, Interval] = field(default_factory=dict)
     """Of each goal's metric over further runs with other seeds; empty where there are none."""
+    further: tuple[int, int] | None = None
+    """Of further runs with other seeds that are over: how many ended in order, and how many there are."""
     like: tuple[int, ...] = ()
-    """Numbers of the trials it cannot be told from: their intervals overlap in every goal."""
+    """Numbers of the trials it cannot be told from; see `sweeps.replication`."""
     copied: tuple[int, int] | None = None
     """Number of the trial of which it is a copy, and the step at which it branches off."""
 
@@ -104,7 +108,12 @@ class Ranking:
         if len(self.goals) > 1 and self.best:
             said.append("Trials of front 1 are beaten by no other in every goal; which to prefer is yours to say.")
         if any(row.spread for row in self.rows):
-            said.append("Values with an interval are means over further runs with other seeds; they rank first.")
+            said.append(
+                "Values with an interval are means over further runs with other seeds; they rank first. Whether two "
+                "differ is asked of their differences under the same seeds, not of these intervals."
+            )
+        if any(row.further and row.further[0] < row.further[1] for row in self.rows):
+            said.append("Trials of which further runs failed rank below those of which none, or fewer, did.")
         if any(row.status is Status.COMPLETED and row.rank is None for row in self.rows):
             said.append("Completed trials without a rank break a constraint, or reported no finite value.")
         if any(row.status is Status.STOPPED for row in self.rows):
@@ -118,24 +127,96 @@ class Ranking:
 def rank(record: Record) -> Ranking:
     """Completed trials by merit, then the infeasible, the stopped, the unfinished and the failed ones."""
     aim, trials = record.aim, list(record.trials.values())
+    further = further_runs(record, aim)
     completed = [trial for trial in trials if trial.status is Status.COMPLETED]
-    merits = [aim.merit(_known(record, trial)) for trial in completed]
-    layers = {trial.id: front for trial, front in zip(completed, fronts(merits), strict=True) if front}
-    sound = [completed[index] for index in by_hypervolume(merits) if completed[index].id in layers]
-    spreads = _spreads(record, sound, aim)
-    if len(aim.goals) == 1:  # a single run may be lucky, so it does not come before a mean
-        sound.sort(key=lambda trial: trial.id not in spreads)
+    known = {trial.id: further[trial.id].means(trial) for trial in completed}
+    sound, layers = _in_order(completed, known, further, aim)
     ranks = {trial.id: place for place, trial in enumerate(sound, start=1)}
     others = sorted((trial for trial in trials if trial.id not in ranks), key=lambda trial: _order(trial, aim))
-    numbers = {trial.id: trial.number for trial in sound}
+    spreads, like = _spreads(sound, further, aim), _alike(sound, further, aim)
     rows = tuple(
         replace(
-            _compared(_row(trial, ranks.get(trial.id), layers.get(trial.id), aim), spreads, numbers),
+            _row(trial, ranks.get(trial.id), layers.get(trial.id), aim, known.get(trial.id, trial.latest())),
+            spread=spreads.get(trial.id, {}),
+            further=further[trial.id].counts,
+            note="; ".join(filter(None, [_note(trial, aim, known.get(trial.id, {})), further[trial.id].note])),
+            like=like.get(trial.id, ()),
             copied=_copied(record, trial),
         )
         for trial in [*sound, *others]
     )
     return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
+
+
+def _in_order(
+    completed: list[Trial], known: Mapping[str, Mapping[str, float]], further: Mapping[str, "Further"], aim: Aim
+) -> tuple[list[Trial], dict[str, int]]:
+    """Those that count as a result, best first, and the front of each."""
+    sound, layers = list[Trial](), dict[str, int]()
+    for failures in sorted({len(further[trial.id].failed) for trial in completed}):
+        group = [trial for trial in completed if len(further[trial.id].failed) == failures]
+        merits, before = [aim.merit(known[trial.id]) for trial in group], max(layers.values(), default=0)
+        placed = fronts(merits)
+        layers |= {trial.id: before + front for trial, front in zip(group, placed, strict=True) if front}
+        merited = [group[index] for index in by_hypervolume(merits) if placed[index]]
+        if len(aim.goals) == 1:  # a single run may be lucky, so it does not come before a mean
+            merited.sort(key=lambda trial: not further[trial.id].tested)
+        sound += merited
+    return sound, layers
+
+
+@dataclass(frozen=True)
+class Further:
+    """Further runs of a trial with other seeds that are over."""
+
+    sound: tuple[Trial, ...] = ()
+    """Those that ran to their last step and measured every goal."""
+    failed: tuple[Trial, ...] = ()
+
+    @property
+    def tested(self) -> bool:
+        """Are there enough for a mean and its interval?"""
+        return len(self.sound) > 1
+
+    @property
+    def counts(self) -> tuple[int, int] | None:
+        over = len(self.sound) + len(self.failed)
+        return (len(self.sound), over) if over else None
+
+    @property
+    def note(self) -> str:
+        if not self.failed:
+            return ""
+        causes = dict.fromkeys(run.cause or "reported no finite value" for run in self.failed)
+        over = len(self.sound) + len(self.failed)
+        return f"{len(self.failed)} of {over} further runs failed: {'; '.join(causes)}"
+
+    def means(self, trial: Trial) -> dict[str, float]:
+        """What is known of the trial: means over further runs, or what it measured itself where they are too few."""
+        if not self.tested:
+            return trial.latest()
+        runs = [run.latest() for run in self.sound]
+        return {name: fmean(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
+
+    def by_seed(self, goal: GoalSpec) -> dict[int, float]:
+        """What each cost under its seed."""
+        return {int(str(get(run.spec, "seed"))): goal.cost(run.latest()) for run in self.sound}
+
+
+def further_runs(record: Record, aim: Aim) -> dict[str, Further]:
+    """Of every trial."""
+    over: dict[str, list[Trial]] = {name: [] for name in record.trials}
+    for run in record.replicates.values():
+        if run.end is not None and run.replicates is not None:
+            over[run.replicates].append(run)
+
+    def is_sound(run: Trial) -> bool:
+        return run.status is Status.COMPLETED and aim.merit(run.latest()).finite
+
+    return {
+        name: Further(tuple(filter(is_sound, runs)), tuple(run for run in runs if not is_sound(run)))
+        for name, runs in over.items()
+    }
 
 
 def _copied(record: Record, trial: Trial) -> tuple[int, int] | None:
@@ -145,33 +226,31 @@ def _copied(record: Record, trial: Trial) -> tuple[int, int] | None:
     return record.trials[name].number, step
 
 
-def _known(record: Record, trial: Trial) -> dict[str, float]:
-    """What is known of a trial at its end: means over its further runs, where there are any."""
-    runs = [run.latest() for run in record.again(trial.id)]
-    if len(runs) < 2:
-        return trial.latest()
-    return {name: fmean(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
-
-
-def _spreads(record: Record, sound: list[Trial], aim: Aim) -> dict[str, dict[str, Interval]]:
+def _spreads(sound: list[Trial], further: Mapping[str, Further], aim: Aim) -> dict[str, dict[str, Interval]]:
     """Of each trial that was run again, each goal's interval."""
-    runs = {trial.id: [run.latest() for run in record.again(trial.id)] for trial in sound}
-    told = {
-        goal.metric: intervals({name: [one.get(goal.metric, math.nan) for one in ones] for name, ones in runs.items()})
+    tested = [trial.id for trial in sound if further[trial.id].tested]
+    values = {
+        goal.metric: intervals({name: [run.latest()[goal.metric] for run in further[name].sound] for name in tested})
         for goal in aim.goals
     }
-    tested = [trial.id for trial in sound if all(trial.id in found for found in told.values())]
-    return {name: {metric: found[name] for metric, found in told.items()} for name in tested}
+    return {name: {metric: found[name] for metric, found in values.items()} for name in tested}
 
 
-def _compared(row: Row, spreads: Mapping[str, dict[str, Interval]], numbers: Mapping[str, int]) -> Row:
-    """The row with its intervals, and with the trials whose intervals overlap them."""
-    if (own := spreads.get(row.trial)) is None:
-        return row
-    others = {name: theirs for name, theirs in spreads.items() if name != row.trial}
-    like = (name for name, theirs in others.items() if all(own[metric].overlaps(theirs[metric]) for metric in own))
-    means: dict[str, float | None] = {metric: interval.mean for metric, interval in own.items()}
-    return replace(row, values=means, spread=own, like=tuple(numbers[name] for name in like))
+def _alike(sound: list[Trial], further: Mapping[str, Further], aim: Aim) -> dict[str, tuple[int, ...]]:
+    """For each trial run again without a failure, the numbers of those that it cannot be told from: with one goal, of
+    all that may be the best; with several, of those that differ in none."""
+    tested = {trial.id: trial.number for trial in sound if further[trial.id].tested and not further[trial.id].failed}
+    costs = [{name: further[name].by_seed(goal) for name in tested} for goal in aim.goals]
+    if len(costs) == 1:
+        best = as_good_as_best(costs[0])
+        if sound and sound[0].id in tested.keys() - set(best):  # while runs are under way, some have more seeds
+            best.insert(0, sound[0].id)
+        return {name: tuple(tested[other] for other in best if other != name) for name in best}
+    apart = set[frozenset[str]]().union(*(told_apart(cost, goals=len(costs)) for cost in costs))
+    return {
+        name: tuple(tested[other] for other in tested if other != name and frozenset((name, other)) not in apart)
+        for name in tested
+    }
 
 
 def _constant(trials: list[Trial], aim: Aim) -> float | None:
@@ -186,7 +265,7 @@ def _order(trial: Trial, aim: Aim) -> tuple[int, int, tuple[float, ...], int]:
     return group, -trial.step, (not merit.finite, merit.excess, *costs), trial.number
 
 
-def _row(trial: Trial, place: int | None, front: int | None, aim: Aim) -> Row:
+def _row(trial: Trial, place: int | None, front: int | None, aim: Aim, known: Mapping[str, float]) -> Row:
     goals = [goal.metric for goal in aim.goals]
     return Row(
         rank=place,
@@ -194,13 +273,13 @@ def _row(trial: Trial, place: int | None, front: int | None, aim: Aim) -> Row:
         trial=trial.id,
         number=trial.number,
         status=trial.status,
-        values={metric: trial.last(metric) for metric in goals},
+        values={metric: known.get(metric) for metric in goals},
         step=trial.step,
         steps=trial.steps,
         seconds=trial.seconds,
-        metrics={name: trial.last(name) for name in dict.fromkeys([*aim.constraints, *SHOWN]) if name not in goals},
+        metrics={name: known.get(name) for name in dict.fromkeys([*aim.constraints, *SHOWN]) if name not in goals},
         settings=settings(trial),
-        note=_note(trial, aim),
+        note="",
     )
 
 
@@ -231,10 +310,9 @@ def figures(value: float | None) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:#.4g}".removesuffix(".")
 
 
-def _note(trial: Trial, aim: Aim) -> str:
+def _note(trial: Trial, aim: Aim, known: Mapping[str, float]) -> str:
     if trial.status is Status.COMPLETED:
-        latest = trial.latest()
-        lost = [goal.metric for goal in aim.goals if not math.isfinite(goal.cost(latest))]
-        return "; ".join([*(f"reported no finite {metric}" for metric in lost), *aim.broken(latest)])
+        lost = [goal.metric for goal in aim.goals if not math.isfinite(goal.cost(known))]
+        return "; ".join([*(f"reported no finite {metric}" for metric in lost), *aim.broken(known)])
     at = f"at step {trial.step}" + (f" of {trial.steps}" if trial.steps else "")
     return f"{at}: {trial.cause}" if trial.cause else at

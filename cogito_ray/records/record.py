@@ -161,11 +161,6 @@ class Record:
         """Seconds that drivers ran."""
         return sum(last - first for first, last in self.spans)
 
-    def again(self, trial: str) -> list[Trial]:
-        """The completed further runs of a trial."""
-        runs = (run for run in self.replicates.values() if run.replicates == trial)
-        return [run for run in runs if run.end is not None and run.end.complete]
-
     def known(self, name: str) -> Trial | None:
         return self.trials.get(name) or self.replicates.get(name)
 

@@ -14,7 +14,7 @@ from cogito_ray.records.evaluations import scored
 from cogito_ray.records.html import chart, environment
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME, Status
-from cogito_ray.records.ranking import Ranking, Row, figures, rank
+from cogito_ray.records.ranking import Ranking, Row, figures, rank, settings
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.verdicts import looks, stopping
 from cogito_ray.sweeps.files import dump, inline
@@ -34,7 +34,8 @@ def render(record: Record, folder: Path) -> str:
     ranking = rank(record)
     found = {goal.metric: importances(record, goal.metric) for goal in ranking.goals}
     templates = environment()
-    templates.filters |= {"figure": figures, "duration": duration, "day": day, "breakable": breakable}
+    templates.filters |= {"figure": figures, "duration": duration, "day": day}
+    templates.filters |= {"breakable": breakable, "settings": settings}
     return templates.get_template("page.html").render(
         record=record,
         ranking=ranking,
@@ -44,6 +45,7 @@ def render(record: Record, folder: Path) -> str:
         sweep_yaml=dump(record.opened.spec),
         counts=Counter(row.status for row in ranking.rows),
         stops=stops(record, ranking),
+        failed=[run for run in (record.trials | record.replicates).values() if run.status is Status.FAILED],
         saved=saved(ranking),
         looks=looks(record) if record.axes else [],
         importances=found,
@@ -85,27 +87,41 @@ def headline(ranking: Ranking) -> Headline:
     if best is None or best.value is None:
         return _front_headline(ranking)
     said = f"Trial {best.number} is best: {ranking.goal.metric} is {figures(best.value)}"
+    doubt = _doubt(best, ranking)
     if constant is None:
-        return Headline(f"{said}.", alarm=False)
+        return Headline(f"{said}.{doubt}", alarm=bool(doubt))
     if best.value >= constant:
-        return Headline(
-            f"{said}, no better than the {constant:.2f} nats of the best constant prediction: nothing was learned.",
-            alarm=True,
-        )
-    return Headline(f"{said}, {constant - best.value:.2f} below the best constant prediction.", alarm=False)
+        return Headline(f"{said}, {_unlearned(constant)}{doubt}", alarm=True)
+    below = f"{constant - best.value:.2f} below the best constant prediction"
+    return Headline(f"{said}, {below}.{doubt}", alarm=bool(doubt))
+
+
+def _unlearned(constant: float) -> str:
+    return f"no better than the {constant:.2f} nats of the best constant prediction: nothing was learned."
+
+
+def _doubt(row: Row, ranking: Ranking) -> str:
+    """Why not to rely on a row, where others were run again; empty if there is no reason."""
+    if row.further and row.further[0] < row.further[1]:
+        return f" {row.note}."
+    untested = not row.spread and any(other.further for other in ranking.rows)
+    return " Other than those ranked below it, it was not run again with other seeds." if untested else ""
 
 
 def _tied_headline(ranking: Ranking) -> Headline:
     """Several are best, as far as can be told."""
     first, *others = ranking.best
     numbers = ", ".join(str(row.number) for row in others)
-    interval = first.spread[ranking.goal.metric]
-    return Headline(
+    interval, constant = first.spread[ranking.goal.metric], ranking.unigram_nats
+    said = (
         f"Trial {first.number} and trial{'s' if len(others) > 1 else ''} {numbers} are indistinguishable: under other "
         f"seeds, {ranking.goal.metric} of trial {first.number} is {figures(interval.mean)} "
-        f"({figures(interval.low)} to {figures(interval.high)}, {interval.runs} runs), and theirs overlap it.",
-        alarm=False,
+        f"({figures(interval.low)} to {figures(interval.high)}, {interval.runs} runs), and under the same seeds the "
+        "others differ from it by no more than chance may make of them."
     )
+    if constant is None or any(row.value is not None and row.value < constant for row in ranking.best):
+        return Headline(said, alarm=False)
+    return Headline(f"{said} All are {_unlearned(constant)}", alarm=True)
 
 
 def _front_headline(ranking: Ranking) -> Headline:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter
 
 from cogito_ray.records.ledger import GateJudged, Status
-from cogito_ray.records.ranking import rank
+from cogito_ray.records.ranking import further_runs, rank
 from cogito_ray.records.record import Record
 from cogito_ray.sweeps.certificate import Certificate, certify
 from cogito_ray.sweeps.gates import GateSpec
@@ -34,12 +34,14 @@ def stopping(record: Record) -> StoppingSpec:
 
 
 def judge(record: Record) -> list[GateJudged]:
-    """Each gate's verdict. One holds if it holds for every trial of the winner or front; with neither, for none."""
-    best = [record.trials[row.trial] for row in rank(record).best]
+    """Each gate's verdict. One holds if it holds for every trial of the winner or front; with neither, for none. Of a
+    trial that was run again, means are judged, not the run that was chosen for being good."""
+    further = further_runs(record, record.aim)
+    best = {row.trial: further[row.trial].means(record.trials[row.trial]) for row in rank(record).best}
     verdicts = []
     for gate in _GATES.validate_python(record.opened.spec.get("gates", [])):
         named = [metric for metric, _ in gate.parts()]
-        seen = {trial.id: {name: trial.latest().get(name, math.nan) for name in named} for trial in best}
+        seen = {trial: {name: known.get(name, math.nan) for name in named} for trial, known in best.items()}
         holds = bool(best) and all(gate.holds(metrics) for metrics in seen.values())
         verdicts.append(GateJudged(condition=gate.condition, then=gate.then, holds=holds, seen=seen))
     return verdicts

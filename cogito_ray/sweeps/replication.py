@@ -1,19 +1,29 @@
 """How far a value would move under another seed: finalists run again, their means, and who cannot be told apart.
 
-Intervals are Student's (10.1093/biomet/6.1.1), with the variance within trials pooled over all that were run again: few
-runs each, but the noise is taken to be the same for all. The run for which a finalist was chosen is left out: it was
-chosen for being good.
+Intervals of one mean are Student's (10.1093/biomet/6.1.1), with the variance within trials pooled over all that were
+run again: few runs each, but the noise is taken to be the same for all. The run for which a finalist was chosen is left
+out: it was chosen for being good.
+
+Whether two differ is not asked of their intervals, whose overlap is a test of no stated level, but of the differences
+under the same seeds: what a seed does to all of them alike cancels (two-way layout, finalists by seeds). As the largest
+of several differences is large by chance, it must exceed the studentized range of as many means (Tukey's; step-down,
+10.1093/biomet/31.1-2.20): the best is told first from the worst, then from the next worst among one fewer, until one
+difference is too small. All of these claims together are wrong in at most one of ten sweeps.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
+from scipy.stats import studentized_range
 
 FINALISTS = 4
 """At most so many trials are run again."""
 COVERAGE = 0.9
+"""Of an interval; and of all that is said about differences, together."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,6 @@ class Interval:
     low: float
     high: float
     runs: int
-
-    def overlaps(self, other: "Interval") -> bool:
-        return self.low <= other.high and other.low <= self.high
 
 
 def finalists(ranked: Sequence[str], front: Sequence[str]) -> list[str]:
@@ -58,3 +65,57 @@ def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
         mean = float(np.mean(runs))
         found[name] = Interval(mean, mean - float(half), mean + float(half), len(runs))
     return found
+
+
+def as_good_as_best(costs: Mapping[str, Mapping[int, float]]) -> list[str]:
+    """Who may be the best, the one with the least mean first: alone if it can be told from all others.
+
+    `costs`: what each finalist cost under each seed, all finite. Those seeds count under which all were run; with fewer
+    than two of them nothing can be told. Assumes noise of one size in all finalists.
+    """
+    names, table = _shared(costs)
+    order = [int(index) for index in np.argsort(table.mean(axis=1), kind="stable")]
+    means, (error, freedom) = np.sort(table.mean(axis=1)), _error(table)
+    left = len(order)
+    while left > 1 and freedom and means[left - 1] - means[0] > _range(left, freedom) * error:
+        left -= 1
+    return [names[index] for index in order[:left]]
+
+
+def told_apart(costs: Mapping[str, Mapping[int, float]], *, goals: int = 1) -> set[frozenset[str]]:
+    """Every pair that differs, all pairs being asked at once, and as much in each of so many `goals`."""
+    names, table = _shared(costs)
+    means, (error, freedom) = table.mean(axis=1), _error(table)
+    if not freedom:
+        return set()
+    least = _range(len(names), freedom, goals) * error
+    return {
+        frozenset((one, two))
+        for at, one in enumerate(names)
+        for beside, two in enumerate(names[:at])
+        if abs(means[at] - means[beside]) > least
+    }
+
+
+def _shared(costs: Mapping[str, Mapping[int, float]]) -> tuple[list[str], NDArray[np.float64]]:
+    """Names, and (finalists, seeds) what each cost under the seeds that all were run with."""
+    seeds = sorted(set.intersection(*(set(runs) for runs in costs.values()))) if costs else []
+    if len(seeds) < 2:  # no difference can be told; the means are those of what each was run with
+        return list(costs), np.array([[np.mean(list(runs.values()))] for runs in costs.values()]).reshape(-1, 1)
+    return list(costs), np.array([[runs[seed] for seed in seeds] for runs in costs.values()])
+
+
+def _error(table: NDArray[np.float64]) -> tuple[float, int]:
+    """The standard error of a mean over seeds, what seeds do to all alike left out; and its degrees of freedom."""
+    finalists, seeds = table.shape
+    freedom = (finalists - 1) * (seeds - 1)
+    if not freedom:
+        return 0.0, 0
+    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0, keepdims=True) + table.mean()
+    return float(np.sqrt((left**2).sum() / freedom / seeds)), freedom
+
+
+@lru_cache
+def _range(means: int, freedom: int, goals: int = 1) -> float:
+    """What the range of so many equal means exceeds by chance as rarely as COVERAGE says, in standard errors of one."""
+    return float(studentized_range.ppf(1 - (1 - COVERAGE) / goals, means, freedom))
