@@ -192,7 +192,6 @@ class RunSpec(Spec):
         guards = self.training.guards.faults(
             terms=len(self.terms()),
             rebuilds=self.model.decoder is not None,
-            bounded=not self.loss.weighting.scales_without_limit,
         )
         concepts, width = self.model.concepts, self.model.width
         shape = self.loss.shape_faults(concepts=concepts, width=width, rows=self.micro_batch)

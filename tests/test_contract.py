@@ -155,7 +155,7 @@ PRESSED = [
     for regulariser, weighting, layers in itertools.product(
         kinds(RegulariserSpec), kinds(WeightingSpec), ("last", "every")
     )
-    if regulariser.floor >= 0 or not weighting.scales_without_limit
+    if regulariser.floor >= 0 or not weighting.needs_nonnegative
 ]
 
 
@@ -217,7 +217,7 @@ REFUSALS = [
     ({"model": {"decoder": None}}, "model.decoder: nothing trains the encoder; set it, loss.contrast, or both"),
     (
         {"loss": {"regularisers": [{"kind": "mst"}], "weighting": {"kind": "kendall_gal"}}},
-        r"loss\.weighting 'kendall_gal' would drive \['mst'\] to minus infinity",
+        r"loss\.weighting 'kendall_gal' would give \['mst'\] the largest weight",
     ),
     (
         {"loss": {"weighting": {"kind": "fixed", "weights": {"vicreg": 0.1}}}},

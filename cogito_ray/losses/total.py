@@ -38,10 +38,10 @@ class LossSpec(Spec):
         if unknown := sorted(set(self.weighting.weights) - set(terms)):
             faults.append(f"loss.weighting.weights names {unknown}, but the terms of this run are {terms}")
         negative = [r.kind for r in self.regularisers if r.floor < 0]
-        if negative and self.weighting.scales_without_limit:
+        if negative and self.weighting.needs_nonnegative:
             faults.append(
-                f"loss.weighting '{self.weighting.kind}' would drive {negative} to minus infinity, because these terms "
-                "can be negative; use 'fixed' or 'capped'"
+                f"loss.weighting '{self.weighting.kind}' would give {negative} the largest weight there is, because "
+                "these terms can be negative; use 'fixed' or 'capped'"
             )
         return faults
 

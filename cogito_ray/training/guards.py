@@ -59,7 +59,7 @@ class Watched:
     tasks: tuple[str, ...]
     """Terms that ask something of the concepts, those of weight 0 left out."""
     bound: float
-    """Of the total: the sum of its terms' weighted lower bounds; minus infinity where the weighting sets none."""
+    """Of the total: what its terms' lower bounds come to under the run's weighting."""
     rank: int
     """Highest that concepts can have: their number or their width."""
 
@@ -198,15 +198,14 @@ class GuardsSpec(Spec):
         guards = (self.explosion, self.divergence, self.bound, self.muted, self.collapse, self.leak)
         return [guard for guard in guards if guard is not None]
 
-    def faults(self, *, terms: int, rebuilds: bool, bounded: bool) -> list[str]:
-        """What has no effect on a run of so many loss terms that rebuilds text, and whose total has a bound, or not.
+    def faults(self, *, terms: int, rebuilds: bool) -> list[str]:
+        """What has no effect on a run of so many loss terms that rebuilds text, or not.
 
         A guard left at its defaults is not at fault: it stands in every run.
         """
         idle = {
             "muted": (terms == 1 and self.muted not in (None, MutedSpec()), "a single loss term has all the gradient"),
             "leak": (not rebuilds and self.leak not in (None, LeakSpec()), "without model.decoder nothing is rebuilt"),
-            "bound": (not bounded and self.bound not in (None, BoundSpec()), "this loss.weighting sets no lower bound"),
         }
         return [
             f"training.guards.{name} has no effect: {why}; leave it out" for name, (found, why) in idle.items() if found

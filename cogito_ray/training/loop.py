@@ -6,7 +6,6 @@ report before anybody hears of it; checkpoints are written after reports only, s
 """
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -380,10 +379,10 @@ def _mean(told: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _watched(run: RunSpec) -> Watched:
-    weights, floors = run.loss.weighting.weights, {r.kind: r.floor for r in run.loss.regularisers}
+    weights = run.loss.weighting.weights
+    floors: dict[str, float] = {r.kind: r.floor for r in run.loss.regularisers}
     tasks = tuple(term for term in run.terms() if term not in floors and weights.get(term, 1.0) > 0)
-    bound = sum(weights.get(term, 1.0) * floor for term, floor in floors.items())
-    bound = -math.inf if run.loss.weighting.scales_without_limit else bound
+    bound = run.loss.weighting.bound({term: floors.get(term, 0.0) for term in run.terms()})
     return Watched(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
 
 
