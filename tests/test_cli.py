@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -62,6 +63,17 @@ def test_sound_files_are_told_apart_and_counted(cogito_ray):
     assert status == 0
     assert "a sound sweep of 12 trials over 4 axes" in said
     assert f"{DEBUG}: a sound run (reconstruction)" in said
+
+
+def test_a_sound_sweep_says_which_share_of_its_ranges_is_no_valid_run(cogito_ray, tmp_path):
+    file = tmp_path / "ranges.yaml"
+    width = "  model.width: {randint: [120, 136], step: 4}\n  objective.rate:"
+    file.write_text(QUICKSTART.read_text().replace("  objective.rate:", width).replace("heads: 4", "heads: 8"))
+    status, said, _ = cogito_ray("check", file)
+    assert status == 0
+    assert re.search(r"\n  note: \d+ of 256 points drawn from the space are no valid runs, and a sampler that", said)
+    [verdict] = json.loads(cogito_ray("check", file, "--json")[1])
+    assert len(verdict["notes"]) == 1
 
 
 def test_a_bad_file_ends_with_status_2_and_its_faults_by_place(cogito_ray, faulty):

@@ -13,6 +13,7 @@ from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.files import SweepFault
 from cogito_ray.sweeps.schema import run_schema, sweep_schema
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.validity import tried_in_all
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")
@@ -23,7 +24,8 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Validate files: every corner of a sweep's space is tried as a run. Nothing is started."""
+    """Validate files: the points of a sweep's space are tried as runs, of a large one corners and others. Nothing is
+    started."""
     if schema is not None:
         schema.mkdir(parents=True, exist_ok=True)
         for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
@@ -58,7 +60,7 @@ def _facts(file: Path, spec: SweepSpec | RunSpec) -> dict[str, Any]:
     if isinstance(spec, RunSpec):
         text = f"{file}: a sound run ({', '.join(spec.terms())})"
         return {"text": text, "kind": "run", "digest": spec.digest(), "terms": spec.terms()}
-    corners = sum(1 for _ in spec.corners())
-    text = f"{file}: a sound sweep of {spec.budget.trials} trials over {len(spec.space)} axes ({corners} corners tried)"
-    counted = {"trials": spec.budget.trials, "corners": corners}
-    return {"text": text, "kind": "sweep", "digest": spec.digest(), **counted}
+    count, notes = tried_in_all(spec)
+    said = f"{file}: a sound sweep of {spec.budget.trials} trials over {len(spec.space)} axes ({count})"
+    text = "\n".join([said, *(f"  note: {note}" for note in notes)])
+    return {"text": text, "kind": "sweep", "digest": spec.digest(), "trials": spec.budget.trials, "notes": notes}

@@ -14,6 +14,7 @@ from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_swe
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.validity import tried_in_all
 
 
 @app.command(epilog="Example: cogito-ray sweep search_spaces/quickstart.yaml")
@@ -32,6 +33,8 @@ def sweep(
         if dry_run:
             _forecast(spec, storage, as_json=as_json)
             return
+        for note in [] if as_json else tried_in_all(spec)[1]:
+            out.print(f"note: {note}")
         home = home_of(spec, storage)
         known = home.recorded()
         with watching(home.ledger, quiet=as_json) as stage:

@@ -11,11 +11,13 @@ from cogito_ray.records.importance import Importances, common_step, values_at
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.ranking import Ranking, Row, plain
 from cogito_ray.records.record import Record, Trial
-from cogito_ray.sweeps.domains import Domain, LogUniform, Scalar
+from cogito_ray.sweeps.domains import Domain, LogUniform, Scalar, Steps
 from cogito_ray.sweeps.goals import GoalSpec
 
 WINNER, COMPLETED, STOPPED, FAILED, CONSTANT = "#e8590c", "#3b82c4", "#8b95a1", "#d6336c", "#2f9e44"
 SYMBOLS: dict[str, str] = {Status.STOPPED: "circle-open", Status.UNFINISHED: "circle-open", Status.FAILED: "x"}
+WORDS = 12
+"""Values up to which an axis of numbers names each."""
 SCALE = [(0.0, WINNER), (0.35, "#c77f9b"), (1.0, "#3b6fb5")]
 """From the best value to the worst."""
 
@@ -177,7 +179,9 @@ def _height(domain: Domain, value: Scalar) -> float:
 def _worded(domain: Domain) -> tuple[Scalar, ...]:
     """The values of an axis that names each; none where it shows numbers."""
     listed = domain.values() or ()
-    return listed if len(listed) <= 12 or not all(_is_number(value) for value in listed) else ()
+    if len(listed) > WORDS and (isinstance(listed, range | Steps) or all(_is_number(value) for value in listed)):
+        return ()
+    return tuple(listed)
 
 
 def _place(listed: tuple[Scalar, ...], value: Scalar) -> int:

@@ -4,9 +4,11 @@ Searchers only ever see str, int, float, bool and None: a preset's name stands f
 the number it becomes.
 """
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Self, TypeAlias, overload
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import Discriminator, Field, JsonValue, PositiveFloat, PositiveInt, Tag, model_validator
@@ -18,6 +20,36 @@ Scalar: TypeAlias = bool | int | float | str | None
 Sample: TypeAlias = dict[str, Scalar]
 """One point of a space: a drawn value per dotted path."""
 Values = Annotated[tuple[Scalar, ...], Field(min_length=1)]
+EXACT = 2**53
+"""Beyond it a sampler, which counts in floats, cannot tell a whole number from the next."""
+
+
+class Steps(Sequence[float]):
+    """low, low + step, ... up to high, in decimal so that 0.1 + 0.2 is 0.3; never listed, for they may be millions."""
+
+    def __init__(self, bounds: tuple[float, float], step: float):
+        self._low, high, self._step = (Decimal(str(number)) for number in (*bounds, step))
+        self._count = int((high - self._low) // self._step) + 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> float: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Sequence[float]": ...
+    def __getitem__(self, place: int | slice) -> "float | Sequence[float]":
+        if isinstance(place, slice):
+            return [self[number] for number in range(self._count)[place]]
+        return float(self._low + range(self._count)[place] * self._step)
+
+    def nearest(self, value: float) -> float:
+        """The one that a computed number stands for."""
+        place = round((Decimal(str(value)) - self._low) / self._step)
+        return self[min(max(place, 0), self._count - 1)]
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.nearest(value) == value
 
 
 class _Domain(Spec):
@@ -47,8 +79,8 @@ class Choice(_Domain):
         """Values to try before anything starts."""
         return self.choice
 
-    def values(self) -> tuple[Scalar, ...] | None:
-        """Every value, in order; None if they cannot be listed."""
+    def values(self) -> Sequence[Scalar] | None:
+        """Every value, in order; None if they cannot be listed. They may be too many to go through."""
         return self.choice
 
     def distribution(self) -> BaseDistribution:
@@ -69,7 +101,7 @@ class Grid(_Domain):
     def extremes(self) -> tuple[Scalar, ...]:
         return self.grid
 
-    def values(self) -> tuple[Scalar, ...] | None:
+    def values(self) -> Sequence[Scalar] | None:
         return self.grid
 
     def distribution(self) -> BaseDistribution:
@@ -84,7 +116,7 @@ class Preset(_Domain):
     def extremes(self) -> tuple[Scalar, ...]:
         return tuple(self.preset)
 
-    def values(self) -> tuple[Scalar, ...] | None:
+    def values(self) -> Sequence[Scalar] | None:
         return tuple(self.preset)
 
     def distribution(self) -> BaseDistribution:
@@ -106,8 +138,8 @@ class Uniform(_Domain):
         listed = self.values()
         return self.uniform if listed is None else (listed[0], listed[-1])
 
-    def values(self) -> tuple[Scalar, ...] | None:
-        return None if self.step is None else tuple(float(value) for value in _steps(self.uniform, self.step))
+    def values(self) -> Sequence[Scalar] | None:
+        return None if self.step is None else Steps(self.uniform, self.step)
 
     def distribution(self) -> BaseDistribution:
         low, high = (float(str(bound)) for bound in self.extremes())
@@ -130,7 +162,7 @@ class LogUniform(_Domain):
     def extremes(self) -> tuple[Scalar, ...]:
         return self.loguniform
 
-    def values(self) -> tuple[Scalar, ...] | None:
+    def values(self) -> Sequence[Scalar] | None:
         return None
 
     def distribution(self) -> BaseDistribution:
@@ -145,6 +177,8 @@ class RandInt(_Domain):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
+        if beyond := [bound for bound in self.randint if abs(bound) > EXACT]:
+            raise ValueError(f"{beyond[0]} is beyond 2^53, where samplers do not count; keep bounds below")
         _refuse_empty(self.randint, self.step)
         return self
 
@@ -152,8 +186,8 @@ class RandInt(_Domain):
         every = self._range()
         return every[0], every[-1]
 
-    def values(self) -> tuple[Scalar, ...] | None:
-        return tuple(self._range())
+    def values(self) -> Sequence[Scalar] | None:
+        return self._range()
 
     def distribution(self) -> BaseDistribution:
         every = self._range()
@@ -206,7 +240,7 @@ class Ratio(_Domain):
     def extremes(self) -> tuple[Scalar, ...]:
         return self.ratio.fractions().extremes()
 
-    def values(self) -> tuple[Scalar, ...] | None:
+    def values(self) -> Sequence[Scalar] | None:
         return self.ratio.fractions().values()
 
     def distribution(self) -> BaseDistribution:
@@ -248,9 +282,35 @@ def setting(domain: Domain, value: Scalar, number_at: Callable[[str], float]) ->
             return named[str(value)]
         case Ratio(ratio=fraction):
             return float(str(value)) * number_at(fraction.of)
-        case Uniform(step=float()):
-            return min(domain.values() or (value,), key=lambda listed: abs(float(str(listed)) - float(str(value))))
+        case Uniform(step=float() as step, uniform=bounds):
+            return Steps(bounds, step).nearest(float(str(value)))
     return value
+
+
+def at(domain: Domain, share: float) -> Scalar:
+    """The value that lies this share of the way through a domain, from 0 to below 1."""
+    match domain:
+        case Ratio(ratio=fraction):
+            return at(fraction.fractions(), share)
+        case Uniform(step=None, uniform=(low, high)):
+            return low + share * (high - low)
+        case LogUniform(loguniform=(low, high)):
+            return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    listed = domain.values()
+    assert listed is not None
+    return listed[int(share * len(listed))]
+
+
+def is_whole(domain: Domain) -> bool:
+    """Does it hold no number with a fraction?"""
+    match domain:
+        case Uniform(step=step, uniform=(low, _)):
+            return step is not None and step.is_integer() and low.is_integer()
+        case LogUniform():
+            return False
+        case Choice(choice=listed) | Grid(grid=listed):
+            return not any(isinstance(value, float) and not value.is_integer() for value in listed)
+    return True
 
 
 CATEGORICAL = CategoricalDistribution
@@ -271,8 +331,8 @@ def reads(domain: Domain) -> tuple[str, ...]:
 
 
 def _refuse_repeats(values: tuple[Scalar, ...]) -> None:
-    seen = [(type(value), value) for value in values]
-    if repeats := sorted({repr(value) for (kind, value) in seen if seen.count((kind, value)) > 1}):
+    times = Counter((type(value), value) for value in values)
+    if repeats := sorted({repr(value) for (_, value), count in times.items() if count > 1}):
         raise ValueError(f"{', '.join(repeats)} stands here more than once; list each value once")
 
 
@@ -282,9 +342,5 @@ def _refuse_empty(bounds: tuple[float, float], step: float | None) -> None:
         raise ValueError(f"the range {low} to {high} is empty; write [low, high] with low < high, or fix it under run")
     if step is not None and step > high - low:
         raise ValueError(f"step {step} is larger than the range {low} to {high}; make it at most {high - low:g}")
-
-
-def _steps(bounds: tuple[float, float], step: float) -> list[Decimal]:
-    """low, low + step, ... up to high, in decimal so that 0.1 + 0.2 is 0.3."""
-    low, high, stride = (Decimal(str(number)) for number in (*bounds, step))
-    return [low + n * stride for n in range(int((high - low) // stride) + 1)]
+    if step is not None and high - low > EXACT * step:
+        raise ValueError(f"step {step} makes more than 2^53 values of {low} to {high}; make it larger, or leave it out")

@@ -6,16 +6,15 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from graphlib import CycleError
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from optuna.distributions import FloatDistribution
-from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.domains import CATEGORICAL, Preset, Sample, Scalar, contains, reads
-from cogito_ray.sweeps.explain import explain
-from cogito_ray.sweeps.paths import Tree, kinds_at, near, overlap
+from cogito_ray.sweeps import points
+from cogito_ray.sweeps.domains import CATEGORICAL, Scalar, contains, is_whole, reads
+from cogito_ray.sweeps.paths import is_weight, kinds_at, near, overlap
+from cogito_ray.sweeps.validity import certain, refused, tried
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.spec import SweepSpec
@@ -45,6 +44,9 @@ MUST_AGREE = {
 }
 """What must be the same in every trial for a metric (or a family of them) to rank trials."""
 
+MOST_CELLS, MOST_CORPORA = 100_000, 256
+SHOWN, ALIKE = 12, 3
+"""Values of an axis, and faults that differ in numbers alone, that are shown at once."""
 KNOWN_OF_ALL = "eval/word_content_auc"
 """A metric that compares across decoders and objectives, to be proposed."""
 
@@ -54,10 +56,10 @@ def faults(sweep: SweepSpec) -> list[str]:
     found = [line for path in sweep.space for line in (*_axis_faults(sweep, path), *_when_faults(sweep, path))]
     found += [*_cycle(sweep), *_branch_faults(sweep)]
     if not found:
-        found = list(_without_faults(sweep))
+        found = [*_without_faults(sweep), *_size_faults(sweep)]
     if not found:
-        found += [*_grid_faults(sweep), *_corner_faults(sweep)]
-    return list(dict.fromkeys([*found, *_many_goals_faults(sweep), *_start_faults(sweep), *_seed_faults(sweep)]))
+        found += [*_grid_faults(sweep), *_run_faults(sweep)]
+    return _in_short([*found, *_many_goals_faults(sweep), *_start_faults(sweep), *_seed_faults(sweep)])
 
 
 def _without_faults(sweep: SweepSpec) -> Iterator[str]:
@@ -66,7 +68,7 @@ def _without_faults(sweep: SweepSpec) -> Iterator[str]:
             yield f"without.{index}: names {len(hole)} axes, but a combination has two; change the axis itself instead"
         for path, value in hole.items():
             yield from _value_faults(sweep, f"without.{index}.{path}", path, (value,))
-    if not any(True for _ in sweep.corners()):
+    if next(sweep.corners(), None) is None:
         yield "without: leaves nothing of the space; take out one of its combinations"
 
 
@@ -81,7 +83,8 @@ def _value_faults(sweep: SweepSpec, place: str, path: str, values: tuple[Scalar,
     listed = sweep.space[path].values() or ()
     for value in values:
         if value not in listed:
-            yield f"{place}: {value!r} is not one of its values {list(listed)}"
+            known = ", ".join([*map(repr, listed[:SHOWN]), *(["..."] if len(listed) > SHOWN else [])])
+            yield f"{place}: {value!r} is not one of its values [{known}]"
 
 
 def _when_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
@@ -89,7 +92,8 @@ def _when_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
     for other, values in sweep.space[path].conditions().items():
         place = f"space.{path}.when.{other}"
         yield from _value_faults(sweep, place, other, values)
-        if other in sweep.space and set(values) >= set(sweep.space[other].values() or (None,)):
+        listed = sweep.space[other].values() if other in sweep.space else None
+        if listed is not None and len(listed) <= len(values) and set(values) >= set(listed):
             yield f"{place}: holds for every value of {other}; leave it out"
         if path in crossed and other in sweep.space and other not in crossed:
             yield f"{place}: grids are crossed before {other} is drawn; make that a grid too, or this one a choice"
@@ -147,9 +151,9 @@ def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
         return
     if values is None and sweep.search.is_grid:
         yield f"{place}: the grid sampler needs values it can list; give a step, use choice, or sampler: tpe"
-    if values is None and overlap(path, "data") and not _is_weight(path):
+    if values is None and overlap(path, "data") and not is_weight(path):
         yield f"{place}: each value makes a corpus that is tokenised before the sweep starts; list them with choice"
-    if int in kinds and float not in kinds and not reads(domain) and any(_is_broken(v) for v in values or (0.5,)):
+    if int in kinds and float not in kinds and not reads(domain) and not is_whole(domain):
         yield f"{place}: a whole number is wanted here; use randint or choice"
     for read in reads(domain):
         if not {int, float} & kinds_at(RunSpec, read):
@@ -161,21 +165,27 @@ def _meant(path: str) -> str:
     return f"did you mean {' or '.join(known)}?" if known else "see `cogito-ray check --help` for how to list them"
 
 
-def _is_weight(path: str) -> bool:
-    return path.startswith("data.sources.") and path.endswith(".weight")
-
-
-def _is_broken(value: Scalar) -> bool:
-    """A number that is not whole."""
-    return isinstance(value, float) and not value.is_integer()
-
-
 def _cycle(sweep: SweepSpec) -> list[str]:
     try:
         sweep.order()
     except CycleError as error:
         return [f"space: axes depend on each other in a circle: {', '.join(error.args[1])}; fix one of them under run"]
     return []
+
+
+def _size_faults(sweep: SweepSpec) -> Iterator[str]:
+    """What is listed in full must not be too much: it is counted first."""
+    if (cells := points.count(sweep.ordered, sweep.listed(sweep.crossed()))) > MOST_CELLS:
+        yield (
+            f"space: the grid has {cells:,} points, and at most {MOST_CELLS:,} can be walked; list fewer values, or "
+            "let a sampler draw them"
+        )
+    if (corpora := points.count(sweep.ordered, axes := sweep.corpus_axes())) > MOST_CORPORA:
+        named = " x ".join(path for path, values in axes.items() if len(values) > 1)
+        yield (
+            f"space: {named} makes {corpora:,} corpora, and at most {MOST_CORPORA} are tokenised before a sweep "
+            "starts; list fewer values with choice"
+        )
 
 
 def _grid_faults(sweep: SweepSpec) -> Iterator[str]:
@@ -189,60 +199,36 @@ def _grid_faults(sweep: SweepSpec) -> Iterator[str]:
         yield f"budget.trials: the grids cross to {cells} cells, got {trials} trials; make it a multiple of {cells}"
 
 
-def _corner_faults(sweep: SweepSpec) -> list[str]:
-    corners, runs = list(sweep.corners()), []
-    seen: dict[str, set[int]] = {}
-    for number, corner in enumerate(corners):
-        tree: Tree = {}
-        try:
-            runs.append(RunSpec.model_validate(tree := sweep.tree(corner)))
-        except ValidationError as error:
-            for line in explain(error, tree, RunSpec):
-                seen.setdefault(line, set()).add(number)
-        except ValueError as error:
-            seen.setdefault(str(error), set()).add(number)
-    found = [line for fault, where in seen.items() for line in _blamed(fault, where, corners, sweep)]
-    if not runs:
+def _run_faults(sweep: SweepSpec) -> list[str]:
+    seen = tried(sweep, certain(sweep))
+    found = list(refused(seen, sweep))
+    if not seen.runs:
         return found
+    runs = list(seen.runs.values())
     if any(run.evaluation.labelled for run in runs):
         found.append(
             "run.evaluation.labelled: a sweep's trials are not asked; ask their full runs "
             "(promote: {with: {evaluation.labelled: {...}}}), or rank by evaluation.stsb"
         )
     if sweep.promote is not None and not found:
-        found = list(sweep.promote.faults(sweep))
+        found = list(sweep.promote.faults(sweep, seen.points))
     return [*found, *_goal_faults(sweep, runs), *sweep.early_stopping.faults(sweep, runs), *sweep.budget.faults(runs)]
 
 
-def _blamed(fault: str, where: set[int], corners: list[Sample], sweep: SweepSpec) -> Iterator[str]:
-    """The fewest settings that explain why `fault` occurs in the corners `where` and in no other."""
-    left = set(where)
-    for size in range(4):
-        for number in sorted(left):
-            for paths in combinations(sweep.space, size):
-                held = {path: corners[number][path] for path in paths if path in corners[number]}
-                same = {n for n, corner in enumerate(corners) if held.items() <= corner.items()}
-                if left & same and same <= where:
-                    left -= same
-                    yield _line(fault, held, sweep)
-                    break
-    if left:
-        yield _line(fault, corners[min(left)], sweep)
+def _in_short(lines: list[str]) -> list[str]:
+    """Of faults that differ in numbers alone the first ones, and how many more there are."""
+    alike: dict[str, list[str]] = {}
+    for line in dict.fromkeys(lines):
+        alike.setdefault(re.sub(r"\d+(\.\d+)?(e-?\d+)?", "#", line), []).append(line)
+    return [line for kind in alike.values() for line in _shown(kind)]
 
 
-def _line(fault: str, held: Sample, sweep: SweepSpec) -> str:
-    """`fault` under the place of the settings that bring it about."""
-    if not held:
-        first = re.split(r"[:. ]", fault)[0]
-        return f"run.{fault}" if first in RunSpec.model_fields or first in sweep.run else f"run: {fault}"
-    for path in held:
-        fault = fault.removeprefix(f"{path}.").removeprefix(f"{path}: ")
-    return f"{' with '.join(_place(path, value, sweep) for path, value in held.items())}: {fault}"
-
-
-def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
-    named = isinstance(sweep.space[path], Preset)
-    return f"space.{path}.{value}" if named else f"space.{path}={value}"
+def _shown(lines: list[str]) -> list[str]:
+    more = len(lines) - ALIKE
+    if more < 2:
+        return lines
+    place = re.split("[:= ]", lines[0], maxsplit=1)[0]
+    return [*lines[:ALIKE], f"{place}: and {more} more faults like these {ALIKE}"]
 
 
 def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:

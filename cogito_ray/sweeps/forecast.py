@@ -5,13 +5,14 @@ real ones cross, which moves the estimate by less than the range between the che
 """
 
 from dataclasses import asdict, dataclass
-from math import ceil, prod
+from math import ceil
 
 import numpy as np
 
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.budget import HOUR_S, Reserved, Spent
 from cogito_ray.sweeps.goals import Bound
+from cogito_ray.sweeps.points import count
 from cogito_ray.sweeps.quota import least
 from cogito_ray.sweeps.replication import FINALISTS
 from cogito_ray.sweeps.spec import SweepSpec
@@ -181,11 +182,7 @@ def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
 
 def grid_points(sweep: SweepSpec) -> int:
     """Every combination of every axis, GRID_VALUES of those that cannot be listed."""
-    listed = {path: domain.values() or tuple(range(GRID_VALUES)) for path, domain in sweep.space.items()}
-    asked = {other: listed[other] for domain in sweep.space.values() for other in domain.when}
-    return sum(
-        prod(len(listed[path]) for path in sweep.axes(cell) if path not in asked) for cell in sweep.combinations(asked)
-    )
+    return count(sweep.ordered, {path: domain.values() or range(GRID_VALUES) for path, domain in sweep.ordered.items()})
 
 
 def micro(run: RunSpec, *, steps: int) -> RunSpec:

@@ -130,6 +130,11 @@ def put(tree: Tree, path: str, value: JsonValue) -> None:
         _blocked(path, ".".join(parents), here)
 
 
+def is_weight(path: str) -> bool:
+    """Is it how often a source is read? It makes no other corpus."""
+    return path.startswith("data.sources.") and path.endswith(".weight")
+
+
 def above(path: str) -> list[str]:
     """The paths that `path` lies in, widest first."""
     keys = path.split(".")

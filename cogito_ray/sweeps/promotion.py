@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, V
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec
-from cogito_ray.sweeps.domains import reads
+from cogito_ray.sweeps.domains import Sample, reads
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, near, overlap
 from cogito_ray.sweeps.replication import other_seeds
@@ -57,10 +57,10 @@ class PromoteSpec(Spec):
                 declared.append(path)
         return [line for line in changes if not any(overlap(line.partition(":")[0], path) for path in declared)]
 
-    def faults(self, sweep: SweepSpec) -> Iterator[str]:
-        """What is wrong with promoting from this sweep, whose corners are all valid runs."""
+    def faults(self, sweep: SweepSpec, points: list[Sample]) -> Iterator[str]:
+        """What is wrong with promoting from this sweep, of which these points are valid runs."""
         found = [*self._unknown(), *self._lost(sweep), *self._unscalable(sweep)]
-        yield from found or self._corner_faults(sweep)
+        yield from found or self._full_run_faults(sweep, points)
 
     def _unknown(self) -> Iterator[str]:
         for place, path in [*(("with", path) for path in self.overrides), *(("scale", path) for path in self.scale)]:
@@ -90,16 +90,15 @@ class PromoteSpec(Spec):
             if path in sweep.space and (read := reads(sweep.space[path])):
                 yield f"{place}: is a share of {read[0]} and grows with it; leave it out"
 
-    def _corner_faults(self, sweep: SweepSpec) -> Iterator[str]:
-        corners = list(sweep.corners())
-        trees = [sweep.tree(corner) for corner in corners]
+    def _full_run_faults(self, sweep: SweepSpec, points: list[Sample]) -> Iterator[str]:
+        trees = [sweep.tree(point) for point in points]
         for path, value in self.overrides.items():
             if all((get(tree, path) or default_at(RunSpec, path)) == value for tree in trees):
                 yield f"promote.with.{path}: every trial has {value!r} there already; leave it out"
-        for corner in corners:
+        for point in points:
             full: Tree = {}
             try:
-                RunSpec.model_validate(full := sweep.full_trees(corner)[0])
+                RunSpec.model_validate(full := sweep.full_trees(point)[0])
             except ValidationError as error:
                 yield from (f"promote: a full run would be none: {line}" for line in explain(error, full, RunSpec))
             except ValueError as error:

@@ -3,10 +3,9 @@
 import copy
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from graphlib import TopologicalSorter
-from itertools import combinations, product
 from typing import Literal, Self
 
 from optuna.distributions import BaseDistribution
@@ -16,13 +15,14 @@ from sqlalchemy.exc import ArgumentError
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import FROM_ENVIRONMENT, Spec, brief, digest, without_secrets
+from cogito_ray.sweeps import points
 from cogito_ray.sweeps.budget import BudgetSpec
-from cogito_ray.sweeps.domains import Domain, Grid, Sample, Scalar, reads, setting
+from cogito_ray.sweeps.domains import Domain, Grid, Sample, reads, setting
 from cogito_ray.sweeps.faults import faults
 from cogito_ray.sweeps.gates import GateSpec
 from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.names import FolderName
-from cogito_ray.sweeps.paths import Tree, above, default_at, get, kinds_at, overlap, put
+from cogito_ray.sweeps.paths import Tree, above, default_at, get, is_weight, kinds_at, overlap, put
 from cogito_ray.sweeps.promotion import PromoteSpec
 from cogito_ray.sweeps.stopping import NoStoppingSpec, Policy, StoppingSpec
 from cogito_ray.text.spec import DataSpec
@@ -88,7 +88,7 @@ ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote"})
 
 
 class SweepSpec(Spec):
-    """Every corner of the space is tried as a RunSpec when a sweep is read: one that is no valid run is refused."""
+    """Points of the space are tried as runs when a sweep is read: values that the file names must make valid ones."""
 
     name: FolderName
     """Names the sweep's folder."""
@@ -171,11 +171,7 @@ class SweepSpec(Spec):
 
     def within(self, sample: Sample) -> Sample:
         """The sample without axes that do not vary there."""
-        kept: Sample = {}
-        for path in self.order():
-            if path in sample and self.space[path].applies(kept):
-                kept[path] = sample[path]
-        return kept
+        return points.within(self.ordered, sample)
 
     def order(self) -> tuple[str, ...]:
         """The axes, each after those it lies in, those its ratio is of and those it depends on. Raises CycleError."""
@@ -191,35 +187,33 @@ class SweepSpec(Spec):
         }
         return tuple(TopologicalSorter(after).static_order())
 
+    @property
+    def ordered(self) -> points.Space:
+        """The space in the order of its axes. Raises CycleError."""
+        return {path: self.space[path] for path in self.order()}
+
     def corners(self) -> Iterator[Sample]:
-        """Points that touch every pair of extremes of every two axes, the others at their first where they vary."""
-        extremes = {path: domain.extremes() for path, domain in self.space.items()}
-        first = {path: values[0] for path, values in extremes.items()}
-        seen = set()
-        for one, two in combinations(extremes, 2) if len(extremes) > 1 else [tuple(extremes) * 2]:
-            there = first | self._where(one) | self._where(two)
-            for values in product(extremes[one], extremes[two]):
-                corner = self.within(there | dict(zip((one, two), values, strict=True)))
-                if (key := digest(corner)) not in seen and not self.leaves_out(corner):
-                    seen.add(key)
-                    yield corner
+        """Points that touch every pair of extremes of every two axes; so many of them, where they are too many."""
+        return points.corners(self.ordered, self.without)
+
+    def listed(self, paths: Collection[str]) -> points.Listed:
+        """All values of these axes. Raises ValueError where they cannot be listed."""
+        found = {path: domain.values() for path, domain in self.ordered.items() if path in paths}
+        if endless := [path for path, values in found.items() if values is None]:
+            raise ValueError(f"values of {', '.join(endless)} cannot be listed")
+        return {path: values for path, values in found.items() if values is not None}
 
     def cells(self) -> list[Sample]:
         """What is crossed instead of sampled: all `grid` axes, or the whole space under the grid sampler.
 
         Trial number n (from 0) takes the values of cell n modulo their number; a sampler draws the rest.
         """
-        crossed: dict[str, tuple[Scalar, ...]] = {path: self.space[path].values() or () for path in self.crossed()}
-        return [cell for cell in self.combinations(crossed) if not self.leaves_out(cell)]
-
-    def combinations(self, listed: Mapping[str, tuple[Scalar, ...]]) -> list[Sample]:
-        """Of these values of these axes, each without the axes that do not vary there, and each once."""
-        found = (self.within(dict(zip(listed, values, strict=True))) for values in product(*listed.values()))
-        return list({digest(sample): sample for sample in found}.values())
+        crossed = self.crossed()
+        return points.in_order(self.ordered, self.listed(crossed), self.without, crossed)
 
     def leaves_out(self, sample: Sample) -> bool:
         """Is it one of those that the sweep does `without`?"""
-        return any(hole.items() <= sample.items() for hole in self.without)
+        return points.left_out(sample, self.without)
 
     def crossed(self) -> list[str]:
         """Paths whose values come from `cells`."""
@@ -235,26 +229,21 @@ class SweepSpec(Spec):
 
         Mixing weights make no new corpus: rows are mixed when they are read.
         """
-        wanted = {path for path in self.space if overlap(path, "data")}
+        found: dict[str, DataSpec] = {}
+        for sample in points.combined(self.ordered, self.corpus_axes()):
+            data = DataSpec.model_validate(self.tree(sample)["data"])
+            found.setdefault(corpus_key(data), data)
+        return tuple(found.values())
+
+    def corpus_axes(self) -> points.Listed:
+        """All values of axes that a corpus depends on, extremes where they cannot be listed; of others the first."""
+        wanted = {path for path in self.space if overlap(path, "data") and not is_weight(path)}
         for path in reversed(self.order()):
             if path in wanted:
                 wanted |= {other for other in self.space for read in reads(self.space[path]) if overlap(other, read)}
                 wanted |= set(self.space[path].when)
-        first = {path: domain.extremes()[0] for path, domain in self.space.items()}
-        listed = {path: self.space[path].values() or self.space[path].extremes() for path in sorted(wanted)}
-        found: dict[str, DataSpec] = {}
-        for values in product(*listed.values()):
-            tree = self.tree(self.within(first | dict(zip(listed, values, strict=True))))
-            data = DataSpec.model_validate(tree["data"])
-            found.setdefault(corpus_key(data), data)
-        return tuple(found.values())
-
-    def _where(self, path: str) -> Sample:
-        """Values of other axes under which the axis varies."""
-        found = {other: values[0] for other, values in self.space[path].conditions().items()}
-        for other in list(found):
-            found = self._where(other) | found
-        return found
+        every = {path: domain.values() or domain.extremes() for path, domain in self.ordered.items()}
+        return {path: values if path in wanted else values[:1] for path, values in every.items()}
 
     def policy(self) -> Policy:
         """A fresh early-stopping policy for this sweep's trials."""

@@ -13,10 +13,10 @@ SPACE = {
 }
 
 
-def drawn(*samples):
+def drawn(*samples, space=SPACE):
     """The dimensions of the parallel coordinates of trials with these samples, by label."""
     origin = Provenance(commit=None, dirty=False, versions={}, host="here")
-    spec = {"goals": [{"metric": NATS, "mode": "min"}], "space": SPACE}
+    spec = {"goals": [{"metric": NATS, "mode": "min"}], "space": space}
     told = [SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin)]
     for number, sample in enumerate(samples):
         name = f"t{number}"
@@ -42,3 +42,8 @@ def test_words_stand_by_their_place_in_the_domain():
     lines = drawn({"loss.weighting": "capped", "loss.weighting.share": 0.3}, {"loss.weighting": "fixed"})
     assert list(lines["loss.weighting"].values) == [1, 0]
     assert list(lines["loss.weighting"].ticktext) == ["fixed", "capped"]
+
+
+def test_an_axis_of_billions_of_numbers_is_drawn_from_end_to_end_without_listing_them():
+    seed = drawn({"seed": 7}, {"seed": 9}, space={"seed": {"randint": [0, 2**31 - 1]}})["seed"]
+    assert (tuple(seed.values), tuple(seed.range), seed.ticktext) == ((7, 9), (0, 2**31 - 1), None)

@@ -2,13 +2,16 @@
 
 import copy
 import itertools
+import re
 
 import pytest
 from pydantic import ValidationError
 
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import put
+from cogito_ray.sweeps.points import FEW
 from cogito_ray.sweeps.spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.validity import tried_in_all
 
 BASE = {
     "name": "tiny",
@@ -497,3 +500,113 @@ def test_a_point_to_start_with_cannot_set_what_does_not_vary_there():
         "search.start_with.0.loss.weighting.share: does not vary where loss.weighting is 'fixed'; "
         "leave it out of this point"
     ]
+
+
+SHARED = {
+    "objective": {"preset": {"mlm": {"kind": "mlm"}, "diffusion": {"kind": "diffusion"}}},
+    "model.decoder": {
+        "preset": {
+            "perceiver": {"kind": "perceiver", "positions": {"kind": "learned"}},
+            "diffusion": {"kind": "diffusion"},
+        }
+    },
+    "model.token_width": {"choice": [64, 16]},
+}
+"""The diffusion decoder shares learned positions of tokens, which it cannot where those are thinner than concepts."""
+HOLES = [
+    {"objective": "mlm", "model.decoder": "diffusion"},
+    {"objective": "diffusion", "model.decoder": "perceiver"},
+]
+
+
+@pytest.mark.parametrize("changes", [{"search": {"sampler": "grid"}, "budget": {"trials": 4}}, {}], ids=["grid", "tpe"])
+def test_a_combination_left_out_hides_no_fault_of_another(changes):
+    learned = {"positions": {"kind": "learned"}}
+    [line] = faults(space=SHARED, without=HOLES, goals=KNOWS, run__model__embedding=learned, **changes)
+    assert line.startswith("space.objective.diffusion with space.model.token_width=16: model: decoder 'diffusion' of w")
+
+
+def test_listed_values_that_fit_no_run_only_three_together_are_refused():
+    space = {"training.batch": [8, 12], "workers": [1, 2], "training.micro_batch": [2, 4]}
+    [line] = faults(space={path: {"choice": values} for path, values in space.items()})
+    assert line.startswith("space.training.batch=12 with space.workers=2 with space.training.micro_batch=4: training.")
+
+
+def test_a_range_in_which_some_points_are_no_valid_run_is_sound_and_says_which_share():
+    heads = {"model.width": {"randint": [64, 128], "step": 4}}
+    count, [note] = tried_in_all(sweep(space=heads, run__model__heads=8))
+    assert count == "all 17 points tried"
+    assert note.startswith("8 of 17 points of the space are no valid runs")
+    assert note.endswith("space.model.width=68: model: width 68 is not divisible by 8 heads")
+    wide = {"model.width": {"randint": [64, 128]}, "objective.rate": {"uniform": [0.3, 0.9]}}
+    count, [note] = tried_in_all(sweep(space=wide, run__model__heads=8))
+    assert count == "260 points tried"
+    assert re.match(r"2\d\d of 256 points drawn from the space are no valid runs", note)      # seven of eight widths
+    assert tried_in_all(sweep())[1] == []
+
+
+def test_a_grid_refuses_a_point_inside_of_a_range_that_is_no_valid_run():
+    space = {"model.width": {"randint": [64, 128], "step": 32}}
+    [line] = faults(space=space, run__model__heads=64, search={"sampler": "grid"}, budget={"trials": 3})
+    assert line == "space.model.width=96: model: width 96 is not divisible by 64 heads"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        (
+            {"space": {name: {"grid": list(range(1, 1001))} for name in ("model.concepts", "seed", "training.batch")}},
+            "space: the grid has 1,000,000,000 points, and at most 100,000 can be walked; list fewer values",
+        ),
+        (
+            {"space": {"seed": {"randint": [0, 2**31 - 1]}}, "search": {"sampler": "grid"}},
+            "space: the grid has 2,147,483,648 points",
+        ),
+        (
+            {"space": {"data.length": {"randint": [16, 4096]}}, "goals": [RANK]},
+            "space: data.length makes 4,081 corpora, and at most 256 are tokenised before a sweep starts",
+        ),
+        (
+            {"space": {"objective.rate": {"uniform": [0.1, 0.9], "step": 1e-300}}},
+            "space.objective.rate.uniform: step 1e-300 makes more than 2^53 values of 0.1 to 0.9; make it larger",
+        ),
+        ({"space": {"seed": {"randint": [0, 10**18]}}}, "space.seed.randint: 1000000000000000000 is beyond 2^53"),
+        (
+            {
+                "space": {"seed": {"randint": [0, 2**31 - 1]}, "model.concepts": {"choice": [4, 8]}},
+                "without": [{"seed": -1, "model.concepts": 4}],
+            },
+            "without.0.seed: -1 is not one of its values [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]",
+        ),
+    ],
+)
+def test_what_is_too_much_to_list_is_counted_and_refused(changes, fault):
+    [line] = faults(**changes)
+    assert line.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"seed": {"randint": [0, 2**31 - 1]}},
+        {"objective.rate": {"uniform": [0.1, 0.9], "step": 1e-12}},
+        {"seed": {"choice": list(range(400))}, "training.report_every": {"choice": list(range(1, 401))}},
+        {"seed": {"randint": [0, 2**31 - 1]}, "objective.rate": {"choice": [0.3, 0.6], "when": {"seed": 3}}},
+        {"data.sources.library.weight": {"uniform": [1.0, 2.0], "step": 1e-9}},
+    ],
+    ids=["range", "step", "long axes", "condition", "weight"],
+)
+def test_a_space_too_large_to_list_is_no_trouble_to_a_sampler(space):
+    spec = sweep(space=space)
+    assert len(list(spec.corners())) <= FEW
+    assert len(spec.corpora()) == 1
+    assert spec.cells() == [{}]
+    assert set(spec.distributions()) == set(space)
+
+
+def test_faults_that_differ_in_numbers_alone_are_counted_after_the_first():
+    space = {"model.width": list(range(50, 70)), "model.heads": list(range(3, 23))}
+    found = faults(space={path: {"choice": values} for path, values in space.items()})
+    assert len(found) == 4
+    assert found[0] == "space.model.width=50 with space.model.heads=3: model: width 50 is not divisible by 3 heads"
+    assert re.fullmatch(r"space\.model\.width: and 3\d\d more faults like these 3", found[-1])
