@@ -77,6 +77,8 @@ def brief(value: object) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     said = repr(value)
     return said if len(said) <= 60 else f"{said[:50]}... ({len(said)} characters)"
 
@@ -110,7 +112,7 @@ class Worded:
 
     def check(self, text: str) -> str:
         if not re.fullmatch(self.pattern, text):
-            raise ValueError(f"{brief(text)} is none: {self.rule}")
+            raise ValueError(f"{brief(text)} does not fit: {self.rule}")
         return text
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -284,11 +284,11 @@ def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty,
     typo = DEBUG.read_text().replace("batch: 32", "batch: true")
     (tmp_path / "typo.yaml").write_text(typo)
     for arguments, fault in [
-        (["sweep", faulty], "goals.0.mode: write one of min, max; got 'lowest' (line 34)"),
-        (["train", tmp_path / "typo.yaml"], "training.batch: should be a whole number; got True (line 18)"),
+        (["sweep", faulty], "goals.0.mode: 'lowest' is not known here; write one of min, max (line 34)"),
+        (["train", tmp_path / "typo.yaml"], "training.batch: should be a whole number; got true (line 18)"),
         (["train", DEBUG, "--workers", "40"], "training.batch 32 cannot be shared by 40 workers"),
         (["train", QUICKSTART], "describes a sweep; run it: cogito-ray sweep"),
-        (["train", DEBUG, "--name", "../x"], "--name: '../x' is none: a name has 1 to 64 letters"),
+        (["train", DEBUG, "--name", "../x"], "--name: '../x' does not fit: a name has 1 to 64 letters"),
         (["prepare", tmp_path / "none.yaml"], "cannot be read: No such file or directory"),
         (["evaluate", tmp_path], str(tmp_path)),
         (["promote", QUICKSTART, "--storage", tmp_path], "does not say what to promote"),

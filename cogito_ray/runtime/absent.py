@@ -20,8 +20,14 @@ class Absent(ValueError):
 
 def refuse_absent(spec: SweepSpec | RunSpec) -> None:
     """Raises Absent with all that is not there: folders, variables, a database's driver."""
-    if faults := [*(_of_sweep(spec) if isinstance(spec, SweepSpec) else _of_start(spec.start_from))]:
+    if faults := [*(_of_sweep(spec) if isinstance(spec, SweepSpec) else _of_run(spec))]:
         raise Absent(faults)
+
+
+def _of_run(run: RunSpec) -> Iterator[str]:
+    if run.branch is not None:
+        yield "branch: a copy of a trial is trained in its sweep alone; leave it out, to start at step 0"
+    yield from _of_start(run.start_from)
 
 
 def _of_sweep(sweep: SweepSpec) -> Iterator[str]:

@@ -13,9 +13,6 @@ from cogito_ray.training.start_from import Start, StartFromSpec
 
 def refuse_torn(runs: Iterable[RunSpec]) -> None:
     """Raises Absent unless every checkpoint that runs start from is there, and whole."""
-    runs = list(runs)
-    if any(run.branch is not None for run in runs):
-        raise ValueError("branch: a copy of a trial is trained in its sweep alone; leave it out, to start at step 0")
     faults = []
     for spec in dict.fromkeys(run.start_from for run in runs if run.start_from is not None):
         try:

@@ -23,6 +23,8 @@ WANTED = {
     "tuple_type": "a list",
 }
 """Types of faults that say of which shape a value must be."""
+OF_THE_WHOLE = {*WANTED, "too_short", "too_long", "missing"}
+"""Types of faults that follow from faults inside a mapping or list."""
 INTERNAL = re.compile(r".*[\[\](,]|constrained-|(bool|int|float|str|dict|list|tuple|none|\[key\])$")
 """What pydantic calls members of a union."""
 
@@ -52,17 +54,19 @@ def _meant(place: Keys, given: JsonValue, kind: type[BaseModel] | None) -> list[
 
 
 def _is_inside(place: Keys, fault: ErrorDetails, others: Sequence[Keys]) -> bool:
-    """Is it that a mapping or list is no number, where something is wrong further inside that mapping or list?"""
-    if fault["type"] not in WANTED or not isinstance(fault["input"], dict | list | tuple):
+    """Is it about a mapping or list as a whole, where something is wrong further inside?"""
+    if fault["type"] not in OF_THE_WHOLE or not isinstance(fault["input"], dict | list | tuple):
         return False
     return any(len(other) > len(place) and other[: len(place)] == place for other in others)
 
 
 def _lines(place: Keys, faults: list[ErrorDetails], given: JsonValue, kind: type[BaseModel] | None) -> Iterator[str]:
+    """Of several members of a union, those that take a value of this shape know best what is wrong with it."""
     shapes = [fault for fault in faults if fault["type"] in WANTED]
-    if shapes:
+    if len(shapes) == len(faults):
         wanted = " or ".join(dict.fromkeys(WANTED[fault["type"]] for fault in shapes))
-        yield f"{_dotted(place)}: should be {wanted}; got {brief(shapes[0]['input'])}"
+        quoted = "; write it in quotes" if wanted == "text" and isinstance(shapes[0]["input"], int | float) else ""
+        yield f"{_dotted(place)}: should be {wanted}; got {brief(shapes[0]['input'])}{quoted}"
     for fault in faults:
         if fault["type"] not in WANTED:
             yield from _said(place, fault, given, kind).splitlines()
@@ -78,20 +82,23 @@ def _said(place: Keys, fault: ErrorDetails, given: JsonValue, kind: type[BaseMod
             return "\n".join(f"{here}: {line}" if here else line for line in told.splitlines())
         case "extra_forbidden":
             return f"{here}: {_unknown(place, given, kind)}"
+        case "missing" if isinstance(fault["loc"][-1], int):
+            return f"{here}: needs at least {fault['loc'][-1] + 1} entries; got {len(fault['input'])}"
         case "missing":
             return f"{here}: is missing; write it"
         case "union_tag_invalid":
-            known = re.findall(r"'([^']*)'", context["expected_tags"])
-            meant = nearest(str(context["tag"]), known)
-            return f"{here}.kind: there is no kind {brief(context['tag'])}; {did_you_mean(meant, known)}"
+            known, tag = re.findall(r"'([^']*)'", context["expected_tags"]), fault["input"]["kind"]
+            return f"{here}.kind: there is no kind {brief(tag)}; {did_you_mean(nearest(str(tag), known), known)}"
         case "union_tag_not_found":
             return f"{here}.kind: is missing; {did_you_mean([], _kinds(kind, place))}"
         case "literal_error":
             known = re.findall(r"'([^']*)'", context["expected"])
             meant = nearest(str(fault["input"]), known)
-            return f"{here}: {did_you_mean(meant, known or [context['expected']])}{got}"
+            return f"{here}: {brief(fault['input'])} is not known here; {did_you_mean(meant, known)}"
         case "finite_number":
             return f"{here}: should be a finite number{got}"
+        case "string_too_short":
+            return f"{here}: is empty; write something, or leave it out"
         case "too_short" | "too_long":
             least, most = context.get("min_length"), context.get("max_length")
             return f"{here}: needs {f'at most {most}' if least is None else f'at least {least}'}{got or '; got none'}"
@@ -104,6 +111,8 @@ def _unknown(place: Keys, given: JsonValue, kind: type[BaseModel] | None) -> str
         return "there is no such setting here; leave it out"
     beside = [str(meant[-1]) for meant in _meant(place, given, kind)]
     known = fields_at(kind, place[:-1], given)
+    if place[-1] in known:
+        return "does not go with what else stands here; leave it out"
     return f"there is no such setting here; {did_you_mean(beside or same_name(kind, str(place[-1])), known)}"
 
 
@@ -123,7 +132,7 @@ def _followed(here: JsonValue, parts: list[str | int], fault: ErrorDetails) -> K
         return () if here is fault["input"] or here == fault["input"] else None
     part, *rest = parts
     if fault["type"] == "missing" and not rest:
-        return (part,) if isinstance(here, dict) else None
+        return (part,) if isinstance(here, dict) else () if isinstance(here, list) else None
     if part == "[key]" and not rest:
         return ()
     inner: list[JsonValue] = []

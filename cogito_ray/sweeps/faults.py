@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from optuna.distributions import FloatDistribution
 
 from cogito_ray.run import RunSpec
+from cogito_ray.spec import did_you_mean
 from cogito_ray.sweeps import points
-from cogito_ray.sweeps.domains import CATEGORICAL, Scalar, contains, is_whole, reads
+from cogito_ray.sweeps.domains import CATEGORICAL, Domain, Scalar, contains, is_whole, reads
 from cogito_ray.sweeps.paths import is_weight, kinds_at, near, overlap
 from cogito_ray.sweeps.validity import certain, refused, tried
 
@@ -137,7 +138,7 @@ def _start_faults(sweep: SweepSpec) -> Iterator[str]:
             if path not in drawn:
                 yield f"{place}: no axis that is drawn; name one of {', '.join(drawn) or 'none: all are crossed'}"
             elif not contains(drawn[path], value):
-                yield f"{place}: {value!r} is not in its domain {drawn[path]}"
+                yield f"{place}: {value!r} is not in its domain {_said(sweep.space[path])}"
             for other, values in sweep.space[path].conditions().items() if path in drawn else ():
                 if other in point and point[other] not in values:
                     yield f"{place}: does not vary where {other} is {point[other]!r}; leave it out of this point"
@@ -231,6 +232,11 @@ def _shown(lines: list[str]) -> list[str]:
     return [*lines[:ALIKE], f"{place}: and {more} more faults like these {ALIKE}"]
 
 
+def _said(domain: Domain) -> str:
+    """As the file says it."""
+    return str(domain.model_dump(mode="json", exclude_defaults=True))
+
+
 def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
     reported = [run.metrics for run in runs]
     known = list(dict.fromkeys(name for names in reported for name in names))
@@ -239,8 +245,8 @@ def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
     named |= {f"gates.{index}.if": metric for index, gate in enumerate(sweep.gates) for metric, _ in gate.parts()}
     for place, metric in named.items():
         if metric not in known:
-            close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4) or known
-            yield f"{place}: no run reports {metric}; did you mean {' or '.join(close)}?"
+            close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4)
+            yield f"{place}: no run reports {metric}; {did_you_mean(close, known)}"
         elif not all(metric in names for names in reported):
             yield f"{place}: only some trials report {metric}; rank by what all report, such as {KNOWN_OF_ALL}"
         rules = next((rules for family, rules in MUST_AGREE.items() if metric.startswith(family)), {})

@@ -77,10 +77,10 @@ class Document:
 
     def _with_line(self, fault: str) -> str:
         """A fault that names a place in a run stands in a sweep's file below `run`."""
-        place = re.split(r"[:= ]", fault, maxsplit=1)[0]
-        for found, told in ((place, fault), (f"run.{place}", f"run.{fault}")):
-            if (line := self.settings.line(found)) is not None:
-                return f"{told} (line {line})"
+        for place in (re.split(ends, fault, maxsplit=1)[0] for ends in ("[:=]", " ")):
+            for found, told in ((place, fault), (f"run.{place}", f"run.{fault}")):
+                if (line := self.settings.line(found)) is not None:
+                    return f"{told} (line {line})"
         return fault
 
 

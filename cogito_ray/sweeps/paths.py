@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NoReturn, TypeAlias, TypeGuard, Union, ge
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
-from cogito_ray.spec import nearest
+from cogito_ray.spec import brief, nearest
 
 Tree = dict[str, JsonValue]
 Keys: TypeAlias = tuple[str | int, ...]
@@ -73,7 +73,8 @@ def near(root: type[BaseModel], path: str) -> list[str]:
     leaf = path.rpartition(".")[2]
     repaired = [fixed for fixed in _repaired(root, path.split(".")) if fixed != path and kinds_at(root, fixed)]
     same_leaf = [candidate for candidate in known if candidate.rpartition(".")[2] == leaf]
-    return [*dict.fromkeys([*repaired, *same_leaf, *difflib.get_close_matches(path, known, n=3, cutoff=0.7)])][:3]
+    meant = dict.fromkeys([*repaired, *same_leaf, *difflib.get_close_matches(path, known, n=3, cutoff=0.7)])
+    return [other for other in meant if other != path][:3]
 
 
 def _repaired(root: type[BaseModel], keys: Sequence[str]) -> Iterator[str]:
@@ -142,7 +143,7 @@ def above(path: str) -> list[str]:
 
 
 def _blocked(path: str, place: str, found: JsonValue) -> NoReturn:
-    raise ValueError(f"{path} cannot be set: run.{place} is {found!r}; give it a sub-tree there")
+    raise ValueError(f"{place}: should be a mapping, for {path} is set in it; got {brief(found)}")
 
 
 def _step(option: object, key: str) -> Iterator[object]:

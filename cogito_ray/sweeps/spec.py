@@ -11,7 +11,7 @@ from typing import Literal, Self
 from optuna.distributions import BaseDistribution
 from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cogito_ray.run import RunSpec
 from cogito_ray.spec import FROM_ENVIRONMENT, Spec, brief, digest, without_secrets
@@ -59,13 +59,19 @@ class SearchSpec(Spec):
         """A sweep's settings stand in its ledger and report."""
         if url is None:
             return None
+        without_secrets(url)
         try:
-            parts = make_url(without_secrets(url))
-        except ArgumentError:
+            parts = make_url(url)
+        except (ArgumentError, ValueError):
             raise ValueError("is no URL of a database; write for example sqlite:////data/optuna.db") from None
+        known = ", ".join(f"{name}://" for name in DATABASES)
+        unknown = ValueError(f"Optuna keeps no studies in {brief(parts.drivername)}; write one of {known}")
         if parts.get_backend_name() not in DATABASES:
-            known = ", ".join(f"{name}://" for name in DATABASES)
-            raise ValueError(f"Optuna keeps no studies in {brief(parts.drivername)}; write one of {known}")
+            raise unknown
+        try:
+            parts.get_dialect()
+        except NoSuchModuleError:
+            raise unknown from None
         if parts.password and not FROM_ENVIRONMENT.fullmatch(parts.password):
             raise ValueError("holds a password; write ${NAME} instead, and set NAME in the environment")
         return url

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
+from cogito_ray.spec import brief
 from cogito_ray.sweeps.domains import Preset, Sample, Scalar
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree
@@ -113,7 +114,7 @@ def _line(fault: str, held: Sample, sweep: SweepSpec) -> str:
 
 def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
     named = isinstance(sweep.space[path], Preset)
-    return f"space.{path}.{value}" if named else f"space.{path}={value}"
+    return f"space.{path}.{value}" if named else f"space.{path}={value if isinstance(value, str) else brief(value)}"
 
 
 def _places(bits: int) -> list[int]:

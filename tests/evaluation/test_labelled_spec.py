@@ -21,7 +21,7 @@ def test_what_is_no_task_no_protocol_or_no_whole_path_is_refused_at_its_place():
         LabelledSpec.model_validate(tree)
     task, protocol, data = explain(error.value, tree, LabelledSpec)
     assert task == "tasks.1: no task is called mrcp; did you mean mrpc?"
-    assert protocol == "protocols.1: write one of zero-shot, probe, fine-tune; got 'magic'"
+    assert protocol == "protocols.1: 'magic' is not known here; write one of zero-shot, probe, fine-tune"
     assert data.startswith("data: 'data' is relative, but workers start in folders of their own")
 
 

@@ -302,7 +302,7 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
             },
             "goals.0.metric: eval/stsb_spearman_mean asks something else of each trial, because evaluation varies; fix",
         ),
-        ({"name": "../up"}, "name: '../up' is none: a name has 1 to 64 letters, digits, '.', '_' and '-'"),
+        ({"name": "../up"}, "name: '../up' does not fit: a name has 1 to 64 letters, digits, '.', '_' and '-'"),
     ],
 )
 def test_a_sweep_is_refused_with_its_place_its_value_and_a_way_out(changes, fault):
