@@ -30,7 +30,7 @@ def main() -> None:
     """Run the command line; faults of the user's are said in full and without a traceback, with --json also as JSON."""
     as_json = "--json" in sys.argv[1:]
     try:
-        sys.exit(app(standalone_mode=not as_json))
+        sys.exit(app(standalone_mode=not as_json) or 0)
     except SweepFault as fault:
         _refuse(str(fault), fault.faults, as_json=as_json, file=str(fault.file))
     except ValidationError as fault:
