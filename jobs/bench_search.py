@@ -107,6 +107,9 @@ class RaysAsha:
     def promoted(self, *, idle: bool) -> None:
         return None
 
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
+
 
 HALVING = {"kind": "pareto_asha", "first_rung": FIRST_RUNG, "eta": ETA}
 SEARCHES: dict[str, dict[str, Any]] = {

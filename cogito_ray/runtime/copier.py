@@ -1,12 +1,10 @@
-"""Copies that a population asks for, as trials of the study: whom each branches off, and with which settings, once."""
+"""Copies that a population asks for: whom each branches off, and with which settings, once."""
 
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 
-import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
-
-from cogito_ray.run import BranchSpec
+from cogito_ray.run import BranchSpec, RunSpec
+from cogito_ray.runtime.handed import Handed, Phase
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.explore import explored, movable
 from cogito_ray.sweeps.population import Copy
@@ -24,62 +22,50 @@ class Copier:
         self._sweep, self._policy, self._written = sweep, policy, written
         self._given_up: set[int] = set()
 
-    def due(self, told: Sequence[FrozenTrial]) -> list[Copy]:
-        """Those to be made still. `told`: every trial of the study that was handed out."""
-        made = {trial.user_attrs.get("copy") for trial in told} | self._given_up
+    def due(self, trials: Mapping[str, Handed]) -> list[Copy]:
+        """Those to be made still. `trials`: all of the search, by name."""
+        if not self._policy.copies:
+            return []
+        made = {trial.proposal.copy_number for trial in trials.values()} | self._given_up
         return [copy for copy in self._policy.copies if copy.number not in made]
 
-    def sources(self, told: Sequence[FrozenTrial], started: Container[str]) -> set[tuple[str, int]]:
+    def sources(self, trials: Mapping[str, Handed], started: Container[str]) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which the copies go on that have not `started`, made or not."""
-        named = {trial.user_attrs["trial"]: trial for trial in told}
-        due = {(parent, copy.step) for copy in self.due(told) if (parent := self._parent(copy, named)) is not None}
-        fresh = (trial.user_attrs.get("branch") for name, trial in named.items() if name not in started)
-        return due | {(branch["run"], branch["step"]) for branch in fresh if branch}
+        due = {(parent, copy.step) for copy in self.due(trials) if (parent := self._parent(copy, trials)) is not None}
+        return due | {trial.branch for name, trial in trials.items() if trial.branch and name not in started}
 
-    def next(self, told: Sequence[FrozenTrial]) -> FrozenTrial | None:
-        """A copy whose parent has left its checkpoint, if any: a trial for the study that runs."""
-        named = {trial.user_attrs["trial"]: trial for trial in told}
-        for copy in self.due(told):
-            parent = self._parent(copy, named)
+    def next(self, trials: Mapping[str, Handed]) -> tuple[Copy, Sample, RunSpec] | None:
+        """A copy whose parent has left its checkpoint, if any, its sample and its run."""
+        for copy in self.due(trials):
+            parent = self._parent(copy, trials)
             if parent is not None and not self._written(parent, copy.step):
                 continue                                               # it trains, and has reported the step just now
-            made = None if parent is None else self._made(copy, parent, named)
+            made = None if parent is None else self._made(copy, parent, trials)
             if made is not None:
-                return made
+                return copy, *made
             self._given_up.add(copy.number)
             log.warning("no copy at step %d: none of %s can be copied", copy.step, ", ".join(copy.parents))
         return None
 
-    def _parent(self, copy: Copy, named: Mapping[str, FrozenTrial]) -> str | None:
+    def _parent(self, copy: Copy, trials: Mapping[str, Handed]) -> str | None:
         """The first that can be copied, or is about to be: a trial reports before it writes its checkpoint."""
         for name in copy.parents:
-            state = named[name].state
-            if state is TrialState.RUNNING or (state is not TrialState.FAIL and self._written(name, copy.step)):
+            trial = trials[name]
+            if trial.phase is not Phase.OVER or (not trial.failed and self._written(name, copy.step)):
                 return name
         return None
 
-    def _made(self, copy: Copy, parent: str, named: Mapping[str, FrozenTrial]) -> FrozenTrial | None:
-        first, axes, draw = sample_of(named[parent]), movable(self._sweep), copy.draw()
+    def _made(self, copy: Copy, parent: str, trials: Mapping[str, Handed]) -> tuple[Sample, RunSpec] | None:
+        first, axes, draw = trials[parent].sample, movable(self._sweep), copy.draw()
         branch = BranchSpec(run=parent, step=copy.step)
-        distributions = {path: drawn for path, drawn in self._sweep.distributions().items() if path in first}
         for _ in range(DRAWS):
             sample = explored(first, axes, copy.resample, draw)
             if sample == first or self._sweep.leaves_out(sample):      # the parent again would learn the same
                 continue
-            name = self._sweep.trial(sample).model_copy(update={"branch": branch}).digest()
-            if name not in named:
-                crossed = {path: value for path, value in sample.items() if path not in distributions}
-                told = {"place": len(named), "crossed": crossed, "copy": copy.number, "branch": branch.model_dump()}
-                return optuna.create_trial(
-                    state=TrialState.RUNNING,
-                    params={path: sample[path] for path in distributions},
-                    distributions=distributions,
-                    user_attrs=told | {"trial": name},
-                )
+            try:
+                run = self._sweep.trial(sample).model_copy(update={"branch": branch})
+            except ValueError:                                         # settings that do not fit together
+                continue
+            if run.digest() not in trials:
+                return sample, run
         return None
-
-
-def sample_of(trial: Trial | FrozenTrial) -> Sample:
-    """What the sampler drew for a trial that was handed out, and the values of its crossed axes."""
-    sample: Sample = trial.params | trial.user_attrs["crossed"]
-    return sample

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cogito_ray.evaluation.zero_shot import read_stsb
-from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, SweepClosed, SweepOpened
+from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened, TornLine, events
 from cogito_ray.records.locks import Busy, hold
 from cogito_ray.records.provenance import collect
-from cogito_ray.records.record import Record, read
+from cogito_ray.records.record import Record, fold
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.absent import Absent
 from cogito_ray.spec import digest
@@ -23,6 +23,8 @@ from cogito_ray.text.spec import DataSpec
 
 DRIVER = "driver.lock"
 """File of a sweep or run that its driver locks, and in which it says who it is."""
+LEFT = ("trials", "checkpoints", "study.journal")
+"""What a sweep or a run leaves in its folder besides its ledger, and never before it."""
 
 
 class OtherSettings(ValueError):
@@ -42,10 +44,13 @@ class Home:
         return self.folder / NAME
 
     def recorded(self) -> Record | None:
-        """What was done so far; None if nothing. Raises OtherSettings, with the difference."""
-        if not self.ledger.exists() or not self.ledger.stat().st_size:
+        """What was done so far; None if nothing. Raises OtherSettings, with the difference, and LedgerFault where the
+        ledger is lost, but not what it told of."""
+        told = events(self.ledger) if self.ledger.exists() else []
+        if all(isinstance(event, TornLine) for event in told):  # killed in the very first write, if at all
+            self._refuse_lost_ledger()
             return None
-        record = read(self.ledger)
+        record = fold(told, str(self.ledger))
         changes = diff(record.opened.spec, self.spec)
         if changes := [line for line in changes if not self._may_change(line.partition(":")[0])]:
             raise OtherSettings(
@@ -58,6 +63,13 @@ class Home:
                 )
             )
         return record
+
+    def _refuse_lost_ledger(self) -> None:
+        if left := [name for name in LEFT if (self.folder / name).exists()]:
+            raise LedgerFault(
+                f"{self.ledger} is missing or empty, but {', '.join(left)} beside it tell of trials; put the ledger "
+                f"back, or move {self.folder} away, or delete it, to start anew"
+            )
 
     @contextmanager
     def driving(self) -> Iterator[None]:

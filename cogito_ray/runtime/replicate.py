@@ -1,13 +1,15 @@
 """Runs finalists again under other seeds, once the search is over: further trials of the same sweep."""
 
 from collections import deque
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from ray.tune.search import Searcher
 
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.recorder import Config, Recorder
+from cogito_ray.runtime.search import FINISHED
+from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.replication import finalists, other_seeds
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -31,13 +33,16 @@ def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
     return asked
 
 
-class Listed(Searcher):
-    """Hands out what is listed, in its order, and learns nothing."""
+class Listed:
+    """Hands out what is listed, in its order, and writes down what becomes of it."""
 
-    def __init__(self, configs: list[dict[str, Any]]):
-        super().__init__()
-        self._left = deque(configs)
-        self._over = False
+    def __init__(self, configs: Iterable[Config], recorder: Recorder):
+        self._left, self._recorder = deque(configs), recorder
+        self._closed: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: the ledger is the state."""
+        return {}
 
     @property
     def exhausted(self) -> bool:
@@ -47,18 +52,20 @@ class Listed(Searcher):
         """Nothing is copied."""
         return set()
 
-    def end(self) -> None:
+    def close(self, cause: str) -> None:
         """Hand out nothing more, though something may be left."""
-        self._over = True
+        self._closed = cause
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray forgot FINISHED
-        return str(Searcher.FINISHED) if self._over or not self._left else self._left.popleft()
+    def suggest(self) -> Config | str:
+        return FINISHED if self._closed is not None or not self._left else self._left.popleft()
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The ledger has it."""
+    def started(self, config: Config) -> None:
+        self._recorder.started(config)
 
-    def save(self, checkpoint_path: str) -> None:
-        """The ledger is the state."""
+    def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
+        """Each runs to its end."""
+        self._recorder.reported(config, result)
+        return Verdict(keep=True)
 
-    def restore(self, checkpoint_path: str) -> None:
-        """The ledger is the state."""
+    def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
+        self._recorder.ended(config, result, error=error, stopped="", left=self._closed or "")

@@ -1,4 +1,4 @@
-"""A sweep without training: recorded or made-up learning curves replayed through the real searcher and policy.
+"""A sweep without training: recorded or made-up learning curves replayed through the real search and policy.
 
 No cluster and no clock: time is counted in steps, and workers take turns as if every step took equally long.
 """
@@ -6,13 +6,12 @@ No cluster and no clock: time is counted in steps, and workers take turns as if 
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-import optuna
-
-from cogito_ray.records.record import Record
+from cogito_ray.records.ledger import Event, TrialEnded
 from cogito_ray.runtime.outcome import leave, progress
-from cogito_ray.runtime.searcher import OptunaSearcher
-from cogito_ray.sweeps.asha import Verdict
+from cogito_ray.runtime.recorder import Config, Recorder
+from cogito_ray.runtime.search import Search
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.sweeps.stopping import Policy
@@ -37,8 +36,7 @@ class Ended:
 class _Under:
     """A trial under way, or one that waits."""
 
-    name: str
-    sample: Sample
+    config: Config
     steps: int
     every: int
     step: int = 0
@@ -56,7 +54,7 @@ def simulate(
 
     `policy`: another than the sweep's own.
     """
-    played = _Played(sweep, curves, policy or sweep.policy())
+    played = _Played(sweep, curves, policy)
     while played.spent < limit and played.start(workers):
         played.report()
     return played.ended
@@ -65,10 +63,9 @@ def simulate(
 class _Played:
     """A sweep whose workers take turns."""
 
-    def __init__(self, sweep: SweepSpec, curves: Curves, policy: Policy):
-        self.curves, self.policy, self.now = curves, policy, 0
-        storage = optuna.storages.InMemoryStorage()
-        self.searcher = OptunaSearcher(sweep, storage, Record(), policy=self.policy, over=self._waited_in_vain)
+    def __init__(self, sweep: SweepSpec, curves: Curves, policy: Policy | None):
+        self.curves, self.now = curves, 0
+        self.search = Search(sweep, Recorder(self._heard, Path()), policy=policy)
         self.trials: dict[str, _Under] = {}
         self.queue: list[tuple[int, int, _Under]] = []
         """(time of its next report, number of its start, trial) of each worker."""
@@ -77,39 +74,32 @@ class _Played:
     def start(self, workers: int) -> bool:
         """Give idle workers something to do. Is anybody at work?"""
         while len(self.queue) < workers:
-            config = self.searcher.suggest(f"{self.starts}")
+            config = self.search.suggest()
             if not isinstance(config, dict):
                 break
-            training, name = config["run"]["training"], config["trial"]
-            begun = config["run"].get("branch", {"step": 0})["step"]
-            fresh = _Under(name, config["sample"], training["steps"], training["report_every"], begun)
-            self._go_on(self.starts, self.trials.setdefault(name, fresh))
-            self.starts += 1
+            training, begun = config["run"]["training"], config["run"].get("branch", {"step": 0})["step"]
+            fresh = _Under(config, training["steps"], training["report_every"], begun)
+            self.search.started(config)
+            self._go_on(self.trials.setdefault(config["trial"], fresh))
         return bool(self.queue)
 
     def report(self) -> None:
         """The next trial comes to its next report."""
-        self.now, number, trial = heapq.heappop(self.queue)
+        self.now, _, trial = heapq.heappop(self.queue)
         self.spent, trial.step = self.spent + trial.stride, trial.step + trial.stride
-        metrics = self.curves(trial.sample, trial.step)
-        result, last = progress(trial.step, metrics), trial.step == trial.steps
-        verdict = self.policy.report(trial.name, trial.step, metrics)
-        if last or not (verdict.keep or verdict.waits):
-            self.searcher.on_trial_complete(f"{number}", result)
-            self._end(trial, completed=last)
-            return
-        self.searcher.on_trial_result(f"{number}", result)
-        if verdict.keep:
-            self._go_on(number, trial)
+        result = progress(trial.step, self.curves(trial.config["sample"], trial.step))
+        verdict = self.search.report(trial.config, result)
+        if verdict.keep and trial.step < trial.steps:
+            self._go_on(trial)
         else:
-            self.searcher.on_trial_complete(f"{number}", leave(trial.step))
+            self.search.ended(trial.config, leave(trial.step) if verdict.waits else result)
 
-    def _go_on(self, number: int, trial: _Under) -> None:
-        heapq.heappush(self.queue, (self.now + trial.stride, number, trial))
+    def _go_on(self, trial: _Under) -> None:
+        heapq.heappush(self.queue, (self.now + trial.stride, self.starts, trial))
+        self.starts += 1
 
-    def _waited_in_vain(self, name: str, verdict: Verdict) -> None:
-        self._end(self.trials[name], completed=False)
-
-    def _end(self, trial: _Under, *, completed: bool) -> None:
-        metrics = self.curves(trial.sample, trial.step)
-        self.ended.append(Ended(trial.sample, trial.step, completed, metrics, self.spent))
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            sample = self.trials[event.trial].config["sample"]
+            metrics = self.curves(sample, event.step)
+            self.ended.append(Ended(sample, event.step, event.complete, metrics, self.spent))

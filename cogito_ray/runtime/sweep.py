@@ -9,8 +9,8 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import COMPLETE, Ledger, Status, TrialEnded
-from cogito_ray.records.record import Record, read
+from cogito_ray.records.ledger import COMPLETE, Ledger, events
+from cogito_ray.records.record import Record, fold, read
 from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.absent import refuse_absent
@@ -19,15 +19,14 @@ from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
 from cogito_ray.runtime.home import Home, closing, refuse_missing
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.pruner import Pruner, refuse_cramped
+from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.replicate import Listed, further_runs
-from cogito_ray.runtime.schedulers import EarlyStopping, NoStopping, replayed
-from cogito_ray.runtime.scribe import Scribe
-from cogito_ray.runtime.searcher import OptunaSearcher
-from cogito_ray.runtime.study import storage_of
+from cogito_ray.runtime.search import Search
+from cogito_ray.runtime.study_copy import StudyCopy
 from cogito_ray.runtime.treasurer import Treasurer
 from cogito_ray.runtime.trial import LEAVE, resources, trial
+from cogito_ray.runtime.tuning import Course, Handout, Stage, Starts
 from cogito_ray.runtime.worker import CHECKPOINTS, PAUSED, TRIALS
-from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.prepare import Listener
 from cogito_ray.training.checkpoint import folder_of
@@ -107,22 +106,20 @@ class _Stages:
 
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
-        record = read(self.home.ledger)
-        storage = storage_of(self.sweep, self.home.folder, record)
-        policy = replayed(self.sweep, record)
-        searcher = OptunaSearcher(
-            self.sweep, storage, record, policy=policy, over=self._stop, written=self._has_written
-        )
-        cause = self._tune(record, searcher, EarlyStopping(policy, self._pause))
+        history = events(self.home.ledger)
+        record = fold(history)
+        search = Search(self.sweep, self._recorder(record), history, written=self._has_written)
+        search.follow(StudyCopy(self.sweep, self.home.folder, search.trials).update)
+        cause = self._tune(record, search)
+        if cause == COMPLETE and search.shortfall:
+            return search.shortfall
         if cause == COMPLETE and self.sweep.seeds:
             record = read(self.home.ledger)
-            cause = self._tune(record, Listed(further_runs(self.sweep, record)), NoStopping())
+            cause = self._tune(record, Listed(further_runs(self.sweep, record), self._recorder(record)))
         return cause
 
-    def _stop(self, trial: str, verdict: Verdict) -> None:
-        step = read(self.home.ledger).trials[trial].step
-        over = TrialEnded(at=time.time(), trial=trial, status=Status.STOPPED, step=step, cause=verdict.cause)
-        self.ledger.append(over)
+    def _recorder(self, record: Record) -> Recorder:
+        return Recorder(self.ledger.append, self.home.folder / TRIALS, record)
 
     def _has_written(self, trial: str, step: int) -> bool:
         return folder_of(self.home.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
@@ -132,23 +129,22 @@ class _Stages:
         asked.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
         asked.touch()
 
-    def _tune(self, record: Record, searcher: OptunaSearcher | Listed, scheduler: EarlyStopping | NoStopping) -> str:
+    def _tune(self, record: Record, stage: Stage) -> str:
         leave = self.home.folder / TRIALS / LEAVE
         leave.unlink(missing_ok=True)
-        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, searcher.sources)
-        treasurer = Treasurer(self.sweep.budget, record, leave, searcher.end, pruner)
-        scribe = Scribe(self.ledger, record, scheduler.causes, lambda: treasurer.gone)
+        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, stage.sources)
+        treasurer = Treasurer(self.sweep.budget, record, leave, stage.close, pruner)
         config = TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=-1,  # until the searcher says that it is over
+            search_alg=Handout(stage),
+            scheduler=Course(stage, self._pause),
+            num_samples=-1,  # until the stage says that it is over
             max_concurrent_trials=self.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
         )
-        if not searcher.exhausted:
-            _tuner(self.home, config, [scribe, treasurer]).fit()  # the ledger first: pruning reads it
-        return _cause(read(self.home.ledger), treasurer.gone, over=searcher.exhausted)
+        if not stage.exhausted:
+            _tuner(self.home, config, [Starts(stage), treasurer]).fit()  # the ledger first: pruning reads it
+        return _cause(read(self.home.ledger), treasurer.gone, over=stage.exhausted)
 
 
 def _tuner(home: Home, config: TuneConfig, callbacks: list[tune.Callback]) -> Tuner:

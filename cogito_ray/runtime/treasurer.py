@@ -18,8 +18,8 @@ from cogito_ray.sweeps.budget import HOUR_S, BudgetSpec, Reserved, Spent
 class Treasurer(Callback):
     """Once something of the budget is gone, `leave` is written, which every trial looks for after each report."""
 
-    def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[], None], pruner: Pruner):
-        """`record`: of the sweep just opened. `end`: called once, so that no further trial starts."""
+    def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[str], None], pruner: Pruner):
+        """`record`: of the sweep just opened. `end`: told once what is gone, so that no further trial starts."""
         self._budget, self._leave, self._end, self._pruner = budget, leave, end, pruner
         self._before, self._heard = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
@@ -52,7 +52,7 @@ class Treasurer(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if not self.gone and (gone := self._budget.gone(self.spent())):
             self.gone = gone
-            self._end()
+            self._end(gone)
             self._leave.parent.mkdir(parents=True, exist_ok=True)
             atomic_write_text(self._leave, gone)
 

@@ -1,4 +1,4 @@
-"""What earlier sweeps teach a sampler: their trials, read from their ledgers, as trials of this sweep's space."""
+"""What earlier sweeps teach a sampler: their trials, read from their ledgers once, as trials of this sweep's space."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from cogito_ray.records.ledger import NAME, Status
+from cogito_ray.records.ledger import NAME, EarlierTrial, Status
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.domains import contains
 from cogito_ray.sweeps.spec import SweepSpec
 
 
-def earlier_trials(sweep: SweepSpec) -> list[FrozenTrial]:
+def earlier_trials(sweep: SweepSpec) -> list[EarlierTrial]:
     """Of all folders of `search.warm_start`. Raises ValueError where one has other goals or nothing that fits."""
     found = []
     for folder in sweep.search.warm_start:
@@ -29,7 +29,7 @@ def earlier_trials(sweep: SweepSpec) -> list[FrozenTrial]:
                 f"search.warm_start: no finished trial of {folder} lies in this space and reads the same text under "
                 "the same evaluation; leave it out, or widen the space"
             )
-        found += [_frozen(sweep, trial, folder) for trial in told]
+        found += [_learnt(sweep, trial, folder) for trial in told]
     return found
 
 
@@ -48,17 +48,27 @@ def _fits(sweep: SweepSpec, trial: Trial) -> bool:
     return same and theirs.branch is None and sweep.aim.merit(trial.latest()).finite
 
 
-def _frozen(sweep: SweepSpec, trial: Trial, folder: str) -> FrozenTrial:
-    completed, latest, metric = trial.status is Status.COMPLETED, trial.latest(), sweep.goals[0].metric
+def _learnt(sweep: SweepSpec, trial: Trial, folder: str) -> EarlierTrial:
+    return EarlierTrial(
+        folder=folder,
+        sample=trial.sample,
+        completed=trial.status is Status.COMPLETED,
+        metrics=trial.latest(),
+        curve=tuple(trial.curve(sweep.goals[0].metric)),
+    )
+
+
+def frozen(sweep: SweepSpec, trial: EarlierTrial) -> FrozenTrial:
+    """For a study."""
     drawn = {path: domain for path, domain in sweep.distributions().items() if path in trial.sample}
     return optuna.create_trial(
-        state=TrialState.COMPLETE if completed else TrialState.PRUNED,
-        values=[latest[goal.metric] for goal in sweep.goals] if completed else None,
+        state=TrialState.COMPLETE if trial.completed else TrialState.PRUNED,
+        values=[trial.metrics[goal.metric] for goal in sweep.goals] if trial.completed else None,
         params={path: trial.sample[path] for path in drawn},
         distributions=drawn,
-        user_attrs={"from": folder},
-        intermediate_values=dict(trial.curve(metric)) if len(sweep.goals) == 1 else None,
-        constraints=sweep.aim.excesses(latest) if completed else None,
+        user_attrs={"from": trial.folder},
+        intermediate_values=dict(trial.curve) if len(sweep.goals) == 1 else None,
+        constraints=sweep.aim.excesses(trial.metrics) if trial.completed else None,
     )
 
 

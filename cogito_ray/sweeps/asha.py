@@ -117,6 +117,9 @@ class Halving:
         """Nobody: what is stopped is over."""
         return None
 
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
+
 
 @dataclass
 class Pausing:
@@ -151,6 +154,10 @@ class Pausing:
                     del self.waiting[trial]
                     return trial
         return None
+
+    def resumed(self, trial: str) -> None:
+        """It waits no longer."""
+        self.waiting.pop(trial, None)
 
     def _best(self, rung: int, *, idle: bool) -> list[str]:
         names, merits = list(self._recorded.get(rung, {})), list(self._recorded.get(rung, {}).values())

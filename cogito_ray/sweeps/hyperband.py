@@ -53,6 +53,10 @@ class Brackets:
         """Of the first bracket that has somebody to promote."""
         return next(filter(None, (bracket.promoted(idle=idle) for bracket in self._brackets)), None)
 
+    def resumed(self, trial: str) -> None:
+        """It waits no longer in its bracket."""
+        self._of[trial].resumed(trial)
+
     def _lost(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict | None:
         """Why it is over, if it reached a rung of the first bracket without a finite value: a bracket of few rungs
         would train it on, the last one to its end."""

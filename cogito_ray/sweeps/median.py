@@ -77,6 +77,9 @@ class Median:
         """Nobody: what is stopped is over."""
         return None
 
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
+
     def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         if step < self.first_step:
             return Verdict(keep=True)

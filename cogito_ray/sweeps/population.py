@@ -145,6 +145,9 @@ class Population:
         """Nobody: what is stopped is over."""
         return None
 
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
+
     def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         merit, said, others = self.aim.merit(metrics), measured(self.aim, metrics), self._told.get(step, {})
         own = _Told(merit, said, copied=merit.feasible)

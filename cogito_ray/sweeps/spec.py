@@ -42,9 +42,9 @@ class SearchSpec(Spec):
     start_with: tuple[Sample, ...] = ()
     """Points to try first, a value per dotted path; paths left out are drawn."""
     storage: str | None = None
-    """URL of a database for Optuna's study, such as `postgresql://me:${DB_PASSWORD}@host/optuna`, where `${NAME}` is
-    read from the environment and written nowhere; null = a journal in the sweep's folder. `optuna-dashboard` opens
-    both."""
+    """URL of a database for a copy of Optuna's study, such as `postgresql://me:${DB_PASSWORD}@host/optuna`, where
+    `${NAME}` is read from the environment and written nowhere; null = a journal in the sweep's folder.
+    `optuna-dashboard` opens both."""
     warm_start: tuple[str, ...] = ()
     """Folders of earlier sweeps with the same goals over the same text, whose trials the sampler is told."""
 

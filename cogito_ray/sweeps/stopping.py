@@ -43,6 +43,9 @@ class Policy(Protocol):
     def promoted(self, *, idle: bool) -> str | None:
         """A trial that waits and is to go on now, if any. `idle`: nothing runs, and nothing new can start."""
 
+    def resumed(self, trial: str) -> None:
+        """A trial that waited has started again, as was decided before the policy was fed its reports anew."""
+
 
 class NoStoppingSpec(Spec):
     """Every trial runs to its last step."""
@@ -74,6 +77,9 @@ class NoStopping:
 
     def promoted(self, *, idle: bool) -> str | None:
         return None
+
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
 
 
 StoppingSpec = Annotated[

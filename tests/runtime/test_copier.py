@@ -4,26 +4,20 @@ import random
 
 import pytest
 from corpora import unread_run
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from driven import Driven
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
-from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
-from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.ranking import rank
-from cogito_ray.records.record import Record, fold
+from cogito_ray.records.record import fold
 from cogito_ray.records.report import render, saved
 from cogito_ray.runtime.outcome import death, progress
-from cogito_ray.runtime.schedulers import replayed
-from cogito_ray.runtime.searcher import OptunaSearcher
+from cogito_ray.runtime.search import FINISHED
 from cogito_ray.runtime.simulate import simulate
 from cogito_ray.sweeps.spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
 RATE = "training.optimizer.learning_rate"
 STEPS, EVERY = 100, 50
-ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 
 
 def sweep(**changed):
@@ -39,46 +33,19 @@ def sweep(**changed):
     return SweepSpec.model_validate(tree | changed)
 
 
-class Played:
-    """A sweep as Tune drives it, with its ledger's events."""
-
-    def __init__(self, spec=None, storage=None, events=None, written=lambda trial, step: True):
-        self.spec = spec or sweep()
-        opened = SweepOpened(at=0, spec=self.spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN)
-        self.events = [*(events or []), opened]
-        record = fold(self.events) if events else Record()
-        self.policy = replayed(self.spec, record)
-        self.search = OptunaSearcher(
-            self.spec,
-            storage or InMemoryStorage(),
-            record,
-            policy=self.policy,
-            over=lambda name, verdict: None,
-            written=written,
-        )
+class Played(Driven):
+    def __init__(self, spec=None, log=(), written=lambda trial, step: True):
+        super().__init__(spec or sweep(), log, written=written)
 
     def start(self, number):
-        config = self.search.suggest(f"t{number}")
-        if isinstance(config, dict):
-            started = {"trial": config["trial"], "number": config["number"], "sample": config["sample"]}
-            self.events.append(TrialStarted(at=0, spec=config["run"], **started))
-        return config
+        return self.suggest(f"t{number}")
 
     def report(self, number, config, value, step=EVERY):
         """May it go on? If not, or at its last step, it ends."""
-        verdict = self.policy.report(config["trial"], step, {NATS: value})
-        self.events.append(Reported(trial=config["trial"], step=step, seconds=1.0, metrics={NATS: value}))
+        verdict = super().report(f"t{number}", step, {NATS: value})
         if step == STEPS or not verdict.keep:
-            self.search.on_trial_complete(f"t{number}", progress(step, {NATS: value}))
-            status = "completed" if step == STEPS else "stopped"
-            ended = TrialEnded(at=1, trial=config["trial"], status=status, step=step, cause=verdict.cause)
-            self.events.append(ended)
-        else:
-            self.search.on_trial_result(f"t{number}", progress(step, {NATS: value}))
+            self.end(f"t{number}", progress(step, {NATS: value}))
         return verdict.keep
-
-    def trials(self):
-        return self.search._study.get_trials()
 
 
 def two(played):
@@ -107,7 +74,7 @@ def test_the_study_knows_a_copy_with_its_settings_and_its_parent():
     good, _ = two(played)
     made = played.start(2)
     played.report(2, made, 0.5, STEPS)
-    told = played.trials()[2]
+    told = played.trials[2]
     assert (told.state, told.value, told.params) == (TrialState.COMPLETE, 0.5, {RATE: made["sample"][RATE]})
     assert told.user_attrs["branch"] == {"run": good["trial"], "step": EVERY}
     assert told.intermediate_values == {STEPS: 0.5}
@@ -117,32 +84,29 @@ def test_copies_use_up_no_budget_and_grids_go_round_without_them():
     played = Played()
     good, _ = two(played)
     others = [played.start(n) for n in (2, 3, 4)]
-    assert played.search.suggest("t5") is None                     # all are under way
+    assert played.suggest("t5") is None                     # all are under way
     assert [config["sample"]["model.concepts"] for config in others[1:]] == [4, 8]
     assert ["branch" in config["run"] for config in others] == [True, False, False]
     for number, config in enumerate([good, None, *others]):
         if config:
             played.report(number, config, 1.0 - number / 10, STEPS)
-    assert played.search.exhausted
-    assert played.search.suggest("t6") == Searcher.FINISHED
+    assert played.exhausted
+    assert played.suggest("t6") == FINISHED
 
 
-def test_a_sweep_that_is_taken_up_again_makes_the_copies_that_are_due_and_none_twice(tmp_path):
-    def storage(name):
-        return JournalStorage(JournalFileBackend(str(tmp_path / name)))
-
-    straight = Played(storage=storage("straight"))
+def test_a_sweep_that_is_taken_up_again_makes_the_copies_that_are_due_and_none_twice():
+    straight = Played()
     two(straight)
     expected = straight.start(2)
-    killed = Played(storage=storage("killed"))
+    killed = Played()
     two(killed)
-    assert not killed.search.exhausted
-    second = Played(storage=storage("killed"), events=killed.events)  # before the copy was made
-    assert not second.search.exhausted
+    assert not killed.exhausted
+    second = Played(log=killed.log)                                # before the copy was made
+    assert not second.exhausted
     assert second.start(0)["run"].get("branch") is None            # the good trial goes on first
     made = second.start(2)
     assert made == expected
-    third = Played(storage=storage("killed"), events=second.events)   # while the copy was under way
+    third = Played(log=second.log)                                 # while the copy was under way
     again = [third.start(n) for n in range(4)]
     assert again[1] == expected
     assert ["branch" in config["run"] for config in again] == [False, True, False, False]
@@ -164,16 +128,16 @@ def test_a_trial_that_died_is_not_copied_but_the_next_best_is():
     assert played.report(0, second, 2.0)
     assert played.report(1, best, 1.0)
     assert not played.report(2, worst, 3.0)
-    played.search.on_trial_complete("t1", death(60, "gradient norm 947 at step 60"))
+    played.end("t1", death(60, "gradient norm 947 at step 60"))
     assert played.start(3)["run"]["branch"]["run"] == second["trial"]
 
 
 def test_where_nobody_is_left_to_copy_the_place_stays_empty():
     played = Played(sweep(budget={"trials": 2}))
     two(played)
-    played.search.on_trial_complete("t0", death(60, "gradient norm 947 at step 60"))
-    assert played.start(2) == Searcher.FINISHED
-    assert played.search.exhausted
+    played.end("t0", death(60, "gradient norm 947 at step 60"))
+    assert played.start(2) == FINISHED
+    assert played.exhausted
 
 
 def test_copies_of_few_settings_never_repeat_a_trial_nor_their_parent():
@@ -206,7 +170,7 @@ def test_ranking_and_report_say_who_is_a_copy_and_no_step_counts_as_spared(tmp_p
     made = played.start(2)
     played.report(0, good, 0.9, STEPS)
     played.report(2, made, 0.5, STEPS)
-    record = fold(played.events)
+    record = fold(played.log)
     ranking = rank(record)
     assert {row.trial: row.copied for row in ranking.rows if row.copied} == {made["trial"]: (0, EVERY)}
     assert saved(ranking) == (0, 2 * STEPS)
@@ -225,7 +189,7 @@ def test_a_population_in_step_holds_no_more_checkpoints_than_it_says_and_none_th
         for number, config in sorted(under.items()):
             if not played.report(number, config, draw.random(), step):
                 del under[number]
-        held.append(played.search.sources(fold(played.events)))
+        held.append(played.search.sources(fold(played.log)))
         for number in range(len(started), len(started) + 16 - len(under)):
             under[number] = played.start(number)
             started.add(number)
@@ -233,15 +197,15 @@ def test_a_population_in_step_holds_no_more_checkpoints_than_it_says_and_none_th
     promised = spec.early_stopping.held(STEPS, trials=16, at_once=16)
     assert len(started) > 60
     assert max(len(sources) for sources in held) <= promised
-    assert len(played.search.sources(fold(played.events))) == 0        # all have passed the last comparison
+    assert len(played.search.sources(fold(played.log))) == 0        # all have passed the last comparison
 
 
 def test_while_a_trial_has_not_come_to_a_step_the_best_there_stay():
     played = Played()
     good, bad = played.start(0), played.start(1)
     assert played.report(0, good, 1.0)
-    assert played.search.sources(fold(played.events)) == {(good["trial"], EVERY)}
+    assert played.search.sources(fold(played.log)) == {(good["trial"], EVERY)}
     assert not played.report(1, bad, 2.0)
     made = played.start(2)
-    played.events.pop()                                                 # handed out, but not in the ledger yet
-    assert played.search.sources(fold(played.events)) == {(made["run"]["branch"]["run"], EVERY)}
+    played.log.pop()                                                 # handed out, but not in the ledger yet
+    assert played.search.sources(fold(played.log)) == {(made["run"]["branch"]["run"], EVERY)}

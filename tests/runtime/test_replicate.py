@@ -5,6 +5,8 @@ from corpora import unread_run
 from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold
+from cogito_ray.runtime.outcome import progress
+from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.sweeps.spec import SweepSpec
 
@@ -84,9 +86,21 @@ def test_of_several_goals_the_front_of_the_search_is_run_again_whatever_its_furt
     assert further_runs(spec, fold(told + bad)) == due[2:]
 
 
-def test_a_list_is_handed_out_in_order_and_then_or_when_ended_nothing_more():
-    first, second = Listed([{"trial": "a"}, {"trial": "b"}]), Listed([{"trial": "a"}])
-    assert [first.suggest("1"), first.suggest("2")] == [{"trial": "a"}, {"trial": "b"}]
-    assert (first.suggest("3"), first.exhausted) == ("FINISHED", True)
-    second.end()
-    assert (second.suggest("1"), second.exhausted) == ("FINISHED", False)
+def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_path):
+    recorder = Recorder(lambda event: None, tmp_path)
+    first, second = Listed([{"trial": "a"}, {"trial": "b"}], recorder), Listed([{"trial": "a"}], recorder)
+    assert [first.suggest(), first.suggest()] == [{"trial": "a"}, {"trial": "b"}]
+    assert (first.suggest(), first.exhausted) == ("FINISHED", True)
+    second.close("budget.wall is spent")
+    assert (second.suggest(), second.exhausted) == ("FINISHED", False)
+
+
+def test_what_becomes_of_a_further_run_is_on_record(tmp_path):
+    told = []
+    [config, *_] = further_runs(SWEEP, fold(searched()))
+    stage = Listed([config], Recorder(told.append, tmp_path))
+    stage.started(stage.suggest())
+    assert stage.report(config, progress(10, {NATS: 4.0})).keep
+    stage.ended(config, progress(10, {NATS: 4.0}))
+    assert [type(event) for event in told] == [TrialStarted, Reported, TrialEnded]
+    assert told[0].replicates == config["replicates"]

@@ -26,7 +26,7 @@ def treasurer_of(tmp_path):
         leave, ends = tmp_path / "trials" / "leave", []
         spec = BudgetSpec(trials=4, **budget)
         pruner = Pruner(ledger, tmp_path / "trials", spec.disk_bytes)
-        return Treasurer(spec, read(tmp_path / NAME), leave, lambda: ends.append(1), pruner), leave, ends
+        return Treasurer(spec, read(tmp_path / NAME), leave, ends.append, pruner), leave, ends
 
     return made
 
@@ -46,7 +46,7 @@ def test_once_it_is_gone_the_search_ends_once_and_trials_find_the_file(treasurer
     treasurer, leave, ends = treasurer_of({"wall": "1m"}, ago=61)
     treasurer.on_step_end(1, [])
     treasurer.on_step_end(2, [])
-    assert ends == [1]
+    assert ends == [treasurer.gone]
     assert leave.read_text() == treasurer.gone
     assert treasurer.gone.startswith("budget.wall")
 
@@ -117,5 +117,5 @@ def test_when_a_trial_ends_the_disk_is_looked_at_and_checkpoints_count(treasurer
     getattr(treasurer, end)(0, [], trial())
     treasurer.on_step_end(1, [])
     assert treasurer.spent().disk_bytes == 1001
-    assert ends == [1]
+    assert ends == [treasurer.gone]
     assert leave.read_text().startswith("budget.disk")

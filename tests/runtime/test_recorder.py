@@ -1,15 +1,14 @@
-"""What Tune tells of trials stands in the ledger once, by the name of what became of them. No cluster."""
+"""What becomes of trials stands in the ledger once, by its name. No cluster."""
 
 import time
 
 import pytest
-from ray.tune.experiment import Trial
 
-from cogito_ray.records.ledger import NAME, Ledger, SweepOpened, TrialEnded, TrialLeft, TrialStarted, events
+from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialLeft, TrialStarted, events
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import read
 from cogito_ray.runtime.outcome import death, leave, progress
-from cogito_ray.runtime.scribe import Scribe
+from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.worker import STALLED, TRIALS
 
 STEPS = 20
@@ -30,23 +29,24 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def told(tmp_path):
-    """Calls a scribe's methods for a trial (new scribes go on from the ledger); gives the events after the opening."""
+    """Calls a recorder's methods for a trial (new ones go on from the ledger); gives the events after the opening."""
     path = tmp_path / NAME
     origin = Provenance(commit=None, dirty=False, versions={}, host="here")
     with Ledger(path) as ledger:
         ledger.append(SweepOpened(at=0.0, spec={}, sweep="s", provenance=origin))
 
-        def tell(*calls, stops=None, why_left="", replicates=None):
+        def tell(*calls, stopped="", left="", replicates=None):
             config = {"trial": "a", "number": 3, "sample": {"seed": 1}, "run": RUN, "replicates": replicates}
-            trial = Trial("trial", config=config, stub=True)
-            scribe = Scribe(ledger, read(path), stops or {}, lambda: why_left)
+            recorder, last = Recorder(ledger.append, tmp_path / TRIALS, read(path)), None
             for before, name, *result in calls:
                 before()
-                if name == "result":
-                    scribe.on_trial_result(0, [], trial, result[0])
-                    trial.run_metadata.last_result = result[0]
+                if name == "start":
+                    recorder.started(config)
+                elif name == "result":
+                    last = result[0]
+                    recorder.reported(config, last)
                 else:
-                    getattr(scribe, f"on_trial_{name}")(0, [], trial)
+                    recorder.ended(config, last, error=name == "error", stopped=stopped, left=left)
             return events(path)[1:]
 
         yield tell
@@ -78,8 +78,8 @@ def test_a_start_and_each_report_are_written_down_whole(told):
     ids=["completed", "stopped", "dead", "lost"],
 )
 def test_every_end_has_its_name_and_its_cause(told, last, how, status, cause):
-    stops = {"a": "beaten at rung 5"} if status == "stopped" else {}
-    *_, ended = told(START, (at_once, "result", last), (at_once, how), stops=stops)
+    why = "beaten at rung 5" if status == "stopped" else ""
+    *_, ended = told(START, (at_once, "result", last), (at_once, how), stopped=why)
     assert isinstance(ended, TrialEnded)
     assert (ended.status, ended.step) == (status, last["step"])
     assert ended.cause.startswith(cause)
@@ -91,14 +91,22 @@ def test_a_death_and_a_leave_are_no_reports(told):
     assert [type(one) for one in ones] == [TrialStarted]
 
 
-@pytest.mark.parametrize(
-    ("said", "cause"),
-    [({"why_left": "budget gone"}, "budget gone"), ({"stops": {"a": "waits at rung 5"}}, "waits at rung 5")],
-    ids=["budget", "rung"],
-)
-def test_who_left_has_not_ended_and_says_why(told, said, cause):
-    *_, left = told(START, (at_once, "result", leave(5)), (at_once, "complete"), **said)
-    assert left == TrialLeft(at=left.at, trial="a", step=5, cause=cause)
+def test_who_left_has_not_ended_and_says_why(told):
+    *_, left = told(START, (at_once, "result", leave(5)), (at_once, "complete"), stopped="", left="budget gone")
+    assert left == TrialLeft(at=left.at, trial="a", step=5, cause="budget gone")
+
+
+def test_a_report_told_twice_stands_once_and_one_of_a_new_start_again(told):
+    report = (at_once, "result", progress(5, {"loss/total": 2.0}))
+    ones = told(START, report, report, START, report)
+    assert [type(one) for one in ones] == [TrialStarted, Reported, TrialStarted, Reported]
+
+
+@pytest.mark.parametrize(("reached", "status"), [(STEPS, "completed"), (5, "stopped")])
+def test_who_has_nothing_more_to_say_has_come_as_far_as_the_ledger_tells(told, reached, status):
+    told(START, (at_once, "result", progress(reached, {"loss/total": 2.0})))
+    *_, ended = told(START, (at_once, "complete"))                  # by the next driver, from its last checkpoint
+    assert (ended.status, ended.step) == (status, reached)
 
 
 def test_a_process_that_stood_still_is_the_cause_of_its_end(told, tmp_path):

@@ -1,20 +1,15 @@
-"""The searcher, driven as Tune drives it but without a cluster: what it proposes and what it tells the study."""
+"""The search, driven as Tune drives it but without a cluster: what it proposes and what it tells the study."""
 
 import math
 
 import pytest
 from corpora import unread_run
-from optuna.samplers import TPESampler
-from optuna.storages import InMemoryStorage
+from driven import Driven, opening
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialLeft, TrialStarted
-from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.record import Record, fold
+from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialProposed, TrialStarted
 from cogito_ray.runtime.outcome import death, leave, progress
-from cogito_ray.runtime.schedulers import replayed
-from cogito_ray.runtime.searcher import OptunaSearcher
+from cogito_ray.runtime.search import FINISHED
 from cogito_ray.sweeps.spec import SweepSpec
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
@@ -26,7 +21,6 @@ AXES = {
     "training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-2]},
     "model.concepts": {"choice": [4, 8]},
 }
-ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 
 
 def sweep(**changed):
@@ -40,13 +34,6 @@ def sweep(**changed):
     return SweepSpec.model_validate(tree | changed)
 
 
-def searcher(spec, storage=None, record=None):
-    record = record or Record()
-    return OptunaSearcher(
-        spec, storage or InMemoryStorage(), record, policy=replayed(spec, record), over=lambda name, verdict: None
-    )
-
-
 def measured(config):
     """Made-up metrics: the second goal fights the first."""
     rate = config["sample"].get("objective.rate", 0.5)
@@ -56,17 +43,17 @@ def measured(config):
 def run(search, name, *, step=STEPS, metrics=None):
     """One trial from ask to tell; None when there is no other."""
     config = search.suggest(name)
-    if config == Searcher.FINISHED:
+    if config == FINISHED:
         return None
     for at in range(50, step + 1, 50):
         result = progress(at, measured(config) if metrics is None else metrics)
-        search.on_trial_result(name, result)
-    search.on_trial_complete(name, result)
+        search.report(name, at, dict(result["metrics"]))
+    search.end(name, result)
     return config
 
 
 def told(search):
-    return search._study.get_trials()
+    return search.trials
 
 
 @pytest.mark.parametrize(
@@ -76,7 +63,7 @@ def told(search):
 def test_every_sampler_proposes_distinct_runs_up_to_the_budget_and_the_same_ones_again(kind, goals):
     spec = sweep(search={"sampler": kind, "seed": 3}, goals=goals, budget={"trials": 5})  # four are drawn at random
     walks = []
-    for search in (searcher(spec), searcher(spec)):
+    for search in (Driven(spec), Driven(spec)):
         configs = [run(search, f"t{n}") for n in range(7)]
         assert [config is None for config in configs] == [False] * 5 + [True] * 2
         assert search.exhausted
@@ -86,37 +73,36 @@ def test_every_sampler_proposes_distinct_runs_up_to_the_budget_and_the_same_ones
 
 
 def test_another_seed_proposes_other_runs():
-    first, second = (searcher(sweep(search={"sampler": "tpe", "seed": seed})) for seed in (0, 1))
+    first, second = (Driven(sweep(search={"sampler": "tpe", "seed": seed})) for seed in (0, 1))
     assert run(first, "t")["sample"] != run(second, "t")["sample"]
 
 
 def test_a_small_space_is_walked_to_its_end_by_a_sampler_that_likes_one_corner():
     space = {"model.concepts": {"choice": [4, 8]}, "objective.rate": {"choice": [0.3, 0.6, 0.9]}}
-    search = searcher(sweep(space=space, budget={"trials": 30}))
+    search = Driven(sweep(space=space, budget={"trials": 30}))
     samples = [config["sample"] for n in range(30) if (config := run(search, f"t{n}"))]
     assert len({tuple(sample.values()) for sample in samples}) == len(samples) == 6
     assert search.exhausted
     assert {trial.state for trial in told(search)} == {TrialState.COMPLETE, TrialState.FAIL}  # FAIL: repeats
-    assert isinstance(search._study.sampler, TPESampler)            # though random draws helped out
 
 
 def test_as_soon_as_the_budgets_last_trial_is_out_nothing_is_left_to_hand_out():
-    search = searcher(sweep(budget={"trials": 1}))
+    search = Driven(sweep(budget={"trials": 1}))
     assert not search.exhausted
     run(search, "t")
     assert search.exhausted
 
 
 def test_a_searcher_that_is_ended_hands_out_nothing_though_something_is_left():
-    search = searcher(sweep())
+    search = Driven(sweep())
     run(search, "t0")
-    search.end()
-    assert search.suggest("t1") == Searcher.FINISHED
+    search.search.close("budget.wall is spent")
+    assert search.suggest("t1") == FINISHED
     assert not search.exhausted
 
 
 def test_a_completed_trial_is_told_with_every_goal_and_its_reports():
-    search = searcher(sweep(goals=TWO))
+    search = Driven(sweep(goals=TWO))
     config = run(search, "t")
     [trial] = told(search)
     values = [measured(config)[NATS], measured(config)[RANK]]
@@ -126,7 +112,7 @@ def test_a_completed_trial_is_told_with_every_goal_and_its_reports():
 
 @pytest.mark.parametrize("goals", [ONE, TWO], ids=["one goal", "two goals"])
 def test_a_stopped_trial_is_pruned_with_what_it_reported(goals):
-    search = searcher(sweep(goals=goals))
+    search = Driven(sweep(goals=goals))
     config = run(search, "t", step=50)
     [trial] = told(search)
     assert trial.state is TrialState.PRUNED
@@ -137,15 +123,15 @@ def test_a_stopped_trial_is_pruned_with_what_it_reported(goals):
 
 
 def test_a_stopped_trial_is_told_no_constraint_which_may_hold_at_its_end():
-    search = searcher(sweep(constraints={RANK: ">= 6"}))
+    search = Driven(sweep(constraints={RANK: ">= 6"}))
     run(search, "t", step=50)
     assert told(search)[0].constraints == {}
 
 
 def test_a_trial_killed_by_a_guard_fails_with_its_cause_and_a_broken_constraint():
-    search = searcher(sweep())
+    search = Driven(sweep())
     search.suggest("t")
-    search.on_trial_complete("t", death(40, "gradient norm 947 at step 40"))
+    search.end("t", death(40, "gradient norm 947 at step 40"))
     [trial] = told(search)
     assert trial.state is TrialState.FAIL
     assert trial.user_attrs["cause"] == "gradient norm 947 at step 40"
@@ -154,7 +140,7 @@ def test_a_trial_killed_by_a_guard_fails_with_its_cause_and_a_broken_constraint(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_not_finite_fails_and_never_stays_running(value):
-    search = searcher(sweep(goals=TWO))
+    search = Driven(sweep(goals=TWO))
     run(search, "t", metrics={NATS: 5.0, RANK: value})
     [trial] = told(search)
     assert trial.state is TrialState.FAIL
@@ -162,7 +148,7 @@ def test_a_value_that_is_not_finite_fails_and_never_stays_running(value):
 
 
 def test_constraints_are_told_by_how_far_they_are_broken():
-    search = searcher(sweep(constraints={RANK: ">= 6"}))
+    search = Driven(sweep(constraints={RANK: ">= 6"}))
     config = run(search, "t")
     [trial] = told(search)
     assert trial.constraints == {RANK: pytest.approx(6 - measured(config)[RANK])}
@@ -170,7 +156,7 @@ def test_constraints_are_told_by_how_far_they_are_broken():
 
 def test_a_sampler_keeps_to_where_constraints_hold():
     def kept(**constraints):
-        search = searcher(sweep(budget={"trials": 50}, **constraints))
+        search = Driven(sweep(budget={"trials": 50}, **constraints))
         return sum(run(search, f"t{n}")["sample"]["objective.rate"] >= 0.6 for n in range(50))
 
     assert kept(constraints={RANK: ">= 6"}) > 1.5 * kept()  # the goal alone pulls the rate down
@@ -178,17 +164,17 @@ def test_a_sampler_keeps_to_where_constraints_hold():
 
 def test_the_points_to_start_with_come_first_and_once():
     points = [{"objective.rate": 0.5, "model.concepts": 8}, {"training.optimizer.learning_rate": 0.001}]
-    storage, spec = InMemoryStorage(), sweep(search={"start_with": points})
-    search = searcher(spec, storage)
+    spec = sweep(search={"start_with": points})
+    search = Driven(spec)
     samples = [run(search, f"t{n}")["sample"] for n in range(3)]
     assert [samples[n].items() >= point.items() for n, point in enumerate(points)] == [True, True]
-    again = run(searcher(spec, storage), "t3")["sample"]
+    again = run(Driven(spec, search.log), "t3")["sample"]
     assert not any(again.items() >= point.items() for point in points)
 
 
 def test_crossed_axes_go_round_whatever_the_sampler_repeats():
     space = {"model.concepts": {"grid": [4, 8]}, "objective.rate": {"choice": [0.3, 0.6, 0.9]}}
-    search = searcher(sweep(space=space))
+    search = Driven(sweep(space=space))
     configs = [run(search, f"t{n}") for n in range(6)]
     assert [config["sample"]["model.concepts"] for config in configs] == [4, 8] * 3
     assert [config["number"] for config in configs] == [*range(6)]
@@ -196,16 +182,12 @@ def test_crossed_axes_go_round_whatever_the_sampler_repeats():
 
 
 def test_what_was_under_way_is_handed_out_again_and_what_the_ledger_ended_is_told():
-    storage, spec = InMemoryStorage(), sweep(goals=TWO)
-    first = searcher(spec, storage)
-    ended, lost = first.suggest("a"), first.suggest("b")
-    events = [
-        SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN),
-        TrialStarted(at=0, trial=ended["trial"], number=0, sample=ended["sample"], spec=ended["run"]),
-        Reported(trial=ended["trial"], step=50, seconds=1, metrics=measured(ended)),
-        TrialEnded(at=1, trial=ended["trial"], status="stopped", step=50),
-    ]
-    second = searcher(spec, storage, fold(events))
+    spec = sweep(goals=TWO)
+    first = Driven(spec)
+    _, lost = first.suggest("a"), first.suggest("b")
+    first.report("a", 50, measured(first.configs["a"]))
+    first.end("a", progress(50, measured(first.configs["a"])))
+    second = Driven(spec, first.log)
     assert second.suggest("c") == lost
     states = [trial.state for trial in told(second)]
     assert states == [TrialState.PRUNED, TrialState.RUNNING]
@@ -213,27 +195,20 @@ def test_what_was_under_way_is_handed_out_again_and_what_the_ledger_ended_is_tol
 
 
 def test_a_trial_under_way_is_left_to_hand_out_after_a_kill_though_the_budget_of_trials_is_used_up():
-    storage, spec = InMemoryStorage(), sweep(budget={"trials": 1})
-    searcher(spec, storage).suggest("a")
-    assert not searcher(spec, storage).exhausted
+    first = Driven(sweep(budget={"trials": 1}))
+    first.suggest("a")
+    assert not Driven(sweep(budget={"trials": 1}), first.log).exhausted
 
 
-def test_after_a_kill_a_sampler_does_not_draw_the_same_again():
-    storage, spec = InMemoryStorage(), sweep(search={"sampler": "random"})
-    for _ in range(2):
-        search = searcher(spec, storage)
-        for number in range(3):
-            run(search, f"t{number}")
-    assert [trial.state for trial in told(search)] == [TrialState.COMPLETE] * 6     # no draw was thrown away
-
-
-def test_what_was_asked_but_not_named_when_the_driver_was_killed_is_no_trial():
-    storage, spec = InMemoryStorage(), sweep()
-    first = searcher(spec, storage)
-    first._study.ask(spec.distributions())
-    second = searcher(spec, storage)
-    assert [trial.state for trial in told(second)] == [TrialState.FAIL]
-    assert run(second, "t")["number"] == 0
+def test_a_ledger_of_version_0_1_that_tells_of_no_proposals_is_taken_up():
+    spec = sweep()
+    first = Driven(spec)
+    run(first, "a")
+    lost = first.suggest("b")
+    old = [event for event in first.log if not isinstance(event, TrialProposed)]
+    second = Driven(spec, old)
+    assert second.suggest("c") == lost
+    assert [trial.state for trial in told(second)] == [TrialState.COMPLETE, TrialState.RUNNING]
 
 
 def started(config, **more):
@@ -241,20 +216,28 @@ def started(config, **more):
 
 
 def test_a_trial_taken_up_again_is_told_with_what_it_reported_before_and_each_step_once():
-    storage, spec = InMemoryStorage(), sweep(goals=TWO)
-    config = searcher(spec, storage).suggest("a")
-    events = [
-        SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN),
-        started(config),
-        Reported(trial=config["trial"], step=20, seconds=1, metrics={NATS: 5.5}),   # not every goal was measured
-        Reported(trial=config["trial"], step=50, seconds=1, metrics={NATS: 5.0, RANK: 3.0}),
-    ]
-    search = searcher(spec, storage, fold(events))
+    spec = sweep(goals=TWO)
+    first = Driven(spec)
+    config = first.suggest("a")
+    first.report("a", 20, {NATS: 5.5})                              # not every goal was measured
+    first.report("a", 50, {NATS: 5.0, RANK: 3.0})
+    search = Driven(spec, first.log)
     assert search.suggest("b") == config
     for step, nats in ((50, 9.0), (100, 4.0)):                      # from a checkpoint before step 50
-        search.on_trial_result("b", progress(step, {NATS: nats, RANK: 3.0}))
-    search.on_trial_complete("b", progress(STEPS, {NATS: 4.0, RANK: 3.0}))
+        search.report("b", step, {NATS: nats, RANK: 3.0})
+    search.end("b", progress(STEPS, {NATS: 4.0, RANK: 3.0}))
     assert told(search)[0].user_attrs["reports"] == {"50": [5.0, 3.0], "100": [4.0, 3.0]}
+
+
+def test_a_trial_whose_last_report_came_before_the_kill_and_that_has_nothing_more_to_say_is_complete():
+    first = Driven(sweep())
+    config = first.suggest("a")
+    first.report("a", STEPS, measured(config))
+    second = Driven(sweep(), first.log)
+    assert second.suggest("b") == config
+    second.end("b", {})
+    [end] = [event for event in second.log if isinstance(event, TrialEnded)]
+    assert (end.status, end.step) == ("completed", STEPS)
 
 
 @pytest.fixture
@@ -262,9 +245,9 @@ def earlier(tmp_path):
     """A folder with the ledger of a sweep whose trials ran, and the values of its completed ones."""
 
     def written(spec, trials=4):
-        search = searcher(spec)
+        search = Driven(spec)
         with Ledger(tmp_path / NAME) as ledger:
-            ledger.append(SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN))
+            ledger.append(opening(spec))
             for number in range(trials):
                 config, completed = search.suggest(f"t{number}"), number % 2 == 0
                 name, step = config["trial"], STEPS if completed else 50
@@ -282,7 +265,7 @@ def earlier(tmp_path):
 def test_an_earlier_sweeps_trials_are_known_but_use_up_no_budget(earlier, goals):
     folder = earlier(sweep(goals=goals, constraints={RANK: ">= 6"}))
     warm = sweep(name="next", goals=goals, constraints={RANK: ">= 6"}, search={"warm_start": [str(folder)]})
-    search = searcher(warm)
+    search = Driven(warm)
     known = told(search)
     assert [trial.state for trial in known] == [TrialState.COMPLETE, TrialState.PRUNED] * 2
     assert [list(trial.constraints) for trial in known] == [[RANK], []] * 2
@@ -301,14 +284,14 @@ def test_an_earlier_sweeps_trials_are_known_but_use_up_no_budget(earlier, goals)
 def test_an_earlier_sweep_that_does_not_fit_is_refused(earlier, changed, fault):
     folder = earlier(sweep())
     with pytest.raises(ValueError, match=fault):
-        searcher(sweep(name="next", search={"warm_start": [str(folder)]}, **changed))
+        Driven(sweep(name="next", search={"warm_start": [str(folder)]}, **changed))
 
 
 def test_trials_measured_on_other_rows_teach_nothing(earlier):
     folder = earlier(sweep())
     run = sweep().run | {"evaluation": {"rows": 7}}
     with pytest.raises(ValueError, match="under the same evaluation"):
-        searcher(sweep(name="next", run=run, search={"warm_start": [str(folder)]}))
+        Driven(sweep(name="next", run=run, search={"warm_start": [str(folder)]}))
 
 
 @pytest.mark.parametrize(
@@ -318,104 +301,119 @@ def test_trials_measured_on_other_rows_teach_nothing(earlier):
 )
 def test_trials_that_came_to_nothing_or_are_no_runs_any_more_teach_nothing(tmp_path, status, value, settings):
     spec = sweep()
-    config = searcher(spec).suggest("t")
+    config = Driven(spec).suggest("t")
     config["run"] |= settings
     with Ledger(tmp_path / NAME) as ledger:
-        ledger.append(SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN))
+        ledger.append(opening(spec))
         ledger.append(started(config))
         ledger.append(Reported(trial=config["trial"], step=STEPS, seconds=1, metrics={NATS: value}))
         ledger.append(TrialEnded(at=1, trial=config["trial"], status=status, step=STEPS))
     with pytest.raises(ValueError, match="no finished trial"):
-        searcher(sweep(name="next", search={"warm_start": [str(tmp_path)]}))
+        Driven(sweep(name="next", search={"warm_start": [str(tmp_path)]}))
 
 
 PAUSE = {"kind": "pareto_asha", "first_rung": 50, "eta": 2}
 
 
-def pausing(trials, storage=None, record=None):
-    """A searcher whose trials pause at step 50, its policy, and whom it gave up, in order."""
-    spec, given_up = sweep(early_stopping=PAUSE, budget={"trials": trials}), []
-    record = record or Record()
-    policy, storage = replayed(spec, record), storage or InMemoryStorage()
-    search = OptunaSearcher(spec, storage, record, policy=policy, over=lambda name, verdict: given_up.append(name))
-    return search, policy, given_up
+def pausing(trials, log=()):
+    """A search whose trials pause at step 50."""
+    return Driven(sweep(early_stopping=PAUSE, budget={"trials": trials}), log)
 
 
-def pause(search, policy, number, value):
+def pause(search, number, value):
     """One trial that reports `value` at the rung and leaves, as it is told to."""
     config = search.suggest(f"t{number}")
-    assert policy.report(config["trial"], 50, {NATS: value}).waits
-    search.on_trial_result(f"t{number}", progress(50, {NATS: value}))
-    search.on_trial_complete(f"t{number}", leave(50))
+    assert search.report(f"t{number}", 50, {NATS: value}).waits
+    search.end(f"t{number}", leave(50))
     return config["trial"]
 
 
 def test_a_paused_trial_stays_open_until_it_is_promoted_before_any_new_one():
-    search, policy, _ = pausing(trials=6)
-    good = pause(search, policy, 0, 1.0)
+    search = pausing(trials=6)
+    good = pause(search, 0, 1.0)
     assert told(search)[0].state is TrialState.RUNNING
-    pause(search, policy, 1, 2.0)
+    pause(search, 1, 2.0)
     assert search.suggest("t2")["trial"] == good
-    search.on_trial_complete("t2", progress(STEPS, {NATS: 0.5}))
+    search.report("t2", STEPS, {NATS: 0.5})
+    search.end("t2", progress(STEPS, {NATS: 0.5}))
     assert (told(search)[0].state, told(search)[0].value) == (TrialState.COMPLETE, 0.5)
     assert told(search)[0].intermediate_values == {50: 1.0, 100: 0.5}
 
 
-def test_with_nothing_new_left_the_searcher_waits_for_those_under_way_and_then_gives_up_who_still_waits():
-    search, policy, given_up = pausing(trials=2)
-    first = search.suggest("t0")
-    worse = pause(search, policy, 1, 2.0)
+def test_with_nothing_new_left_the_search_waits_for_those_under_way_and_then_gives_up_who_still_waits():
+    search = pausing(trials=2)
+    search.suggest("t0")
+    worse = pause(search, 1, 2.0)
     assert search.suggest("t2") is None
-    policy.report(first["trial"], 50, {NATS: 1.0})
-    search.on_trial_complete("t0", progress(STEPS, {NATS: 0.5}))
-    assert search.suggest("t3") == Searcher.FINISHED
-    assert given_up == [worse]
+    search.report("t0", 50, {NATS: 1.0})
+    search.report("t0", STEPS, {NATS: 0.5})
+    search.end("t0", progress(STEPS, {NATS: 0.5}))
+    assert search.suggest("t3") == FINISHED
+    ends = [event for event in search.log if isinstance(event, TrialEnded)]
+    assert [(end.trial, end.status, end.step) for end in ends[1:]] == [(worse, "stopped", 50)]
+    assert "not among the best 1/2 at rung 50" in ends[1].cause
     assert [trial.state for trial in told(search)] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert search.exhausted
 
 
 def test_after_a_killed_driver_who_waited_still_waits_and_is_promoted_like_before():
-    storage = InMemoryStorage()
-    search, policy, _ = pausing(trials=6, storage=storage)
-    names = [pause(search, policy, 0, 1.0)]
-    [frozen] = told(search)
-    events = [
-        SweepOpened(at=0, spec=sweep(early_stopping=PAUSE).model_dump(mode="json"), sweep="s", provenance=ORIGIN),
-        TrialStarted(at=0, trial=names[0], number=0, sample=dict(frozen.params), spec={}),
-        Reported(trial=names[0], step=50, seconds=1, metrics={NATS: 1.0}),
-        TrialLeft(at=1, trial=names[0], step=50, cause="waits"),
-    ]
-    second, policy, _ = pausing(trials=6, storage=storage, record=fold(events))
-    names.append(pause(second, policy, 1, 2.0))
+    first = pausing(trials=6)
+    names = [pause(first, 0, 1.0)]
+    second = pausing(trials=6, log=first.log)
+    names.append(pause(second, 1, 2.0))
     assert len(set(names)) == 2
     assert second.suggest("t2")["trial"] == names[0]
 
 
+def test_after_a_killed_driver_who_had_been_promoted_goes_on_though_better_ones_have_come():
+    first = pausing(trials=6)
+    good = pause(first, 0, 1.0)
+    pause(first, 1, 2.0)
+    assert first.suggest("t2")["trial"] == good
+    better = first.suggest("t3")
+    first.report("t3", 50, {NATS: 0.1})
+    second = pausing(trials=6, log=first.log)
+    assert [second.suggest(name)["trial"] for name in ("t4", "t5")] == [good, better["trial"]]
+    assert second.report("t4", 75, {NATS: 0.9}).keep
+
+
 def test_who_waits_is_left_to_hand_out_though_the_budget_of_trials_is_used_up():
-    search, policy, _ = pausing(trials=1)
-    pause(search, policy, 0, 1.0)
+    search = pausing(trials=1)
+    pause(search, 0, 1.0)
     assert not search.exhausted
 
 
 @pytest.mark.parametrize(("rung", "left"), [(50, False), (20, True)], ids=["had not left yet", "left for the budget"])
 def test_after_a_killed_driver_who_does_not_wait_goes_on_at_once(rung, left):
-    storage, spec = InMemoryStorage(), sweep(early_stopping=PAUSE)
-    config = pausing(trials=6, storage=storage)[0].suggest("t0")
-    events = [
-        SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN),
-        started(config),
-        Reported(trial=config["trial"], step=rung, seconds=1, metrics={NATS: 1.0}),
-    ] + [TrialLeft(at=1, trial=config["trial"], step=rung, cause="")] * left
-    second, policy, _ = pausing(trials=6, storage=storage, record=fold(events))
-    assert (config["trial"] in policy.waiting) != left
+    spec = sweep(early_stopping=PAUSE)
+    first = Driven(spec)
+    config = first.suggest("t0")
+    first.report("t0", rung, {NATS: 1.0})
+    if left:
+        first.end("t0", leave(rung))
+    second = Driven(spec, first.log, written=lambda trial, step: False)
     assert second.suggest("t1")["trial"] == config["trial"]
+
+
+def test_who_was_to_be_stopped_when_the_driver_was_killed_is_stopped_and_trains_no_more():
+    spec = sweep(early_stopping={"kind": "asha", "first_rung": 50, "eta": 2, "mode": "stop"})
+    first = Driven(spec)
+    first.suggest("t0")
+    bad = first.suggest("t1")
+    assert first.report("t0", 50, {NATS: 1.0}).keep
+    assert not first.report("t1", 50, {NATS: 2.0}).keep
+    second = Driven(spec, first.log)
+    [end] = [event for event in second.log if isinstance(event, TrialEnded)]
+    assert (end.trial, end.status, end.step) == (bad["trial"], "stopped", 50)
+    assert second.suggest("t2")["trial"] == first.configs["t0"]["trial"]
+    assert second.suggest("t3")["trial"] not in {first.configs["t0"]["trial"], bad["trial"]}
 
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])
 def test_no_sampler_hands_out_what_the_sweep_does_without(kind):
     space = {"model.concepts": {"choice": [4, 8]}, "objective.rate": {"choice": [0.3, 0.6, 0.9]}}
     hole = {"model.concepts": 4, "objective.rate": 0.6}
-    search = searcher(sweep(space=space, without=[hole], search={"sampler": kind}, budget={"trials": 30}))
+    search = Driven(sweep(space=space, without=[hole], search={"sampler": kind}, budget={"trials": 30}))
     samples = [config["sample"] for n in range(30) if (config := run(search, f"t{n}"))]
     assert len(samples) == 5
     assert hole not in samples
@@ -430,7 +428,7 @@ DEPENDENT = {
 
 @pytest.mark.parametrize("kind", ["tpe", "gp", "nsga2", "random"])
 def test_every_sampler_draws_a_conditional_axis_where_it_varies_and_nowhere_else(kind):
-    search = searcher(sweep(space=DEPENDENT, search={"sampler": kind}, budget={"trials": 12}))
+    search = Driven(sweep(space=DEPENDENT, search={"sampler": kind}, budget={"trials": 12}))
     configs = [run(search, f"t{n}") for n in range(12)]
     anchored = [config["sample"]["model.start"] == "anchored" for config in configs]
     assert {True, False} == set(anchored)
@@ -440,6 +438,6 @@ def test_every_sampler_draws_a_conditional_axis_where_it_varies_and_nowhere_else
 
 def test_what_a_sweep_with_conditions_learned_serves_the_next(earlier):
     folder = earlier(sweep(space=DEPENDENT), trials=6)
-    search = searcher(sweep(name="next", space=DEPENDENT, search={"warm_start": [str(folder)]}))
+    search = Driven(sweep(name="next", space=DEPENDENT, search={"warm_start": [str(folder)]}))
     assert len(told(search)) == 6
     assert all(("objective.rate" in t.params) == (t.params["model.start"] == "anchored") for t in told(search))
