@@ -1,8 +1,8 @@
 """Keeps a sweep's checkpoints within `budget.disk`: looks whenever a trial has ended, and says what it deleted."""
 
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from itertools import groupby
 from math import ceil
 from pathlib import Path
@@ -16,7 +16,7 @@ from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.quota import Stored, least, pruned
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.training.checkpoint import bytes_of, folder_of
+from cogito_ray.training.checkpoint import bytes_of, folder_of, remove
 
 
 class Pruner:
@@ -50,7 +50,8 @@ class Pruner:
             self._ledger.append(CheckpointsPruned(at=time.time(), trial=trial, steps=steps, bytes=size))
             for one in ones:
                 folder = folder_of(self._trials / one.trial / CHECKPOINTS, one.step)
-                shutil.rmtree(folder, ignore_errors=True)  # its run may be faster
+                with suppress(OSError):  # its run may be faster
+                    remove(folder)
 
     def _stored(self) -> list[Stored]:
         found = []

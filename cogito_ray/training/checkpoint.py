@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,7 +44,9 @@ from cogito_ray.training.rows import NONE_READ
 from cogito_ray.training.upload import Remote, Uploads
 
 log = logging.getLogger(__name__)
-PARTIAL = ".partial-"
+PARTIAL, REPLACED, DAMAGED = ".partial-", ".replaced-", "damaged-"
+"""Begin the names of folders that are not whole yet, that a new checkpoint of their step is about to replace, and that
+were passed over."""
 SHARED_WITHIN_S = 5.0
 """After so long, a folder in which a worker does not find the first worker's checkpoint is taken for a disk of its own,
 and an uploaded copy is read."""
@@ -220,14 +222,14 @@ class Checkpoints:
     def choose(self) -> Choice | None:
         """Asked of the first worker: the newest whole checkpoint, from wherever it is, else the origin, else none.
 
-        Notes newer, bad ones, and deletes what processes that were killed left half-written. BadCheckpoint where the
-        checkpoint belongs to another run, or the origin is not whole.
+        Newer, damaged ones are noted and set aside, and what processes that were killed left undone is tidied up.
+        BadCheckpoint where the checkpoint belongs to another run, or the origin is not whole.
         """
         self.settle()
-        for partial in self.folder.glob(f"{PARTIAL}*"):
-            shutil.rmtree(partial, ignore_errors=True)
-        self._fetch()
-        folder = next(filter(self._is_whole, self._newest_first()), None)
+        self._tidy_up()
+        folder = self._newest_whole()
+        if self._fetch():
+            folder = self._newest_whole()
         if folder is not None:
             _refuse_another_run(folder, self.run_digest)
             self._chosen = Choice(State.read(folder).step, sha256(folder / MANIFEST))
@@ -273,13 +275,33 @@ class Checkpoints:
         found.load(module, optimizer)
         return found.state
 
-    def _is_whole(self, folder: Path) -> bool:
-        try:
-            verify(folder)
-        except BadCheckpoint as fault:
-            self._note(f"checkpoint passed over: {fault}")
-            return False
-        return True
+    def _tidy_up(self) -> None:
+        self._put_back()
+        for partial in self.folder.glob(f"{PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _put_back(self) -> None:
+        """What was to be replaced, where no new one came in its place."""
+        for old in self.folder.glob(f"{REPLACED}*"):
+            place = self.folder / old.name.removeprefix(REPLACED)
+            if place.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(place)
+
+    def _newest_whole(self) -> Path | None:
+        """Sets damaged ones aside on the way: they would be counted among those that stay, in the place of others."""
+        for folder in self._newest_first():
+            try:
+                verify(folder)
+            except BadCheckpoint as fault:
+                aside = self.folder / f"{DAMAGED}{folder.name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
+                self._note(f"checkpoint passed over, and set aside as {aside.name}: {fault}")
+            else:
+                return folder
+        return None
 
     def _place(self, choice: Choice) -> Path:
         """Where this worker has to look for it: the same folder on another machine's disk, for what one can know."""
@@ -311,24 +333,38 @@ class Checkpoints:
             (partial / OPTIMIZER).write_bytes(_pickled(snapshot.optimizer))
             (partial / STATE).write_text(json.dumps({"run": self.run_digest} | asdict(snapshot.state)))
             seal(partial)
-            shutil.rmtree(final, ignore_errors=True)
-            partial.rename(final)
+            self._publish(partial, final)
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         self._written(final)
         return final
 
+    def _publish(self, partial: Path, final: Path) -> None:
+        """At no moment is there neither the old checkpoint of the step nor the new one (see `_put_back`)."""
+        replaced = self.folder / f"{REPLACED}{final.name}"
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
+        try:
+            partial.rename(final)
+        except OSError:
+            self._put_back()
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+
     def _written(self, final: Path) -> None:
         """Send the newest checkpoint away, and delete what need not stay."""
-        standing = {_standing(folder): folder for folder in self._newest_first() if _is_readable(folder)}
+        standing = _standing(self._newest_first())
         stay = {standing[one] for one in kept(list(standing), self.spec)}
         if self._uploads is not None:
             self._uploads.send(final, keep=stay)
         on_its_way = self._uploads.under_way if self._uploads else None
         for folder in set(standing.values()) - stay - {on_its_way}:
             try:
-                shutil.rmtree(folder)
+                remove(folder)
+            except FileNotFoundError:                   # another process was faster
+                continue
             except OSError as fault:
                 self._note(f"{folder} need not stay, but cannot be deleted: {fault}")
 
@@ -338,18 +374,21 @@ class Checkpoints:
         partial.mkdir(parents=True)
         return partial
 
-    def _fetch(self) -> None:
-        """Bring what is newer elsewhere than here. A filesystem that cannot be reached matters if nothing is here."""
+    def _fetch(self) -> bool:
+        """Bring what is newer elsewhere than here, if anything. A filesystem that cannot be reached matters if nothing
+        is here."""
         here = self._newest_first()
         try:
             elsewhere = self._remote.whole(MANIFEST) if self._remote else []
             newer = [name for name in elsewhere if not here or name > here[0].name]
             if self._remote and newer:
                 self._bring(self._remote, max(newer))
+                return True
         except OSError as fault:
             if not here:
                 raise
             self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
+        return False
 
     def _bring(self, remote: Remote, name: str) -> None:
         partial = self._partial(name)
@@ -367,6 +406,13 @@ class Checkpoints:
 def folder_of(checkpoints: Path, step: int) -> Path:
     """Where the checkpoint of a step stands among those of its run: it is there when it is whole."""
     return checkpoints / f"step-{step:08d}"
+
+
+def remove(folder: Path) -> None:
+    """Delete a checkpoint. Whoever looks sees it whole or not at all. OSError where that cannot be."""
+    gone = folder.with_name(f"{PARTIAL}{folder.name}-{uuid4().hex[:8]}")
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _refuse_another_run(folder: Path, expected: str) -> None:
@@ -397,18 +443,16 @@ def named_weights(file: Path) -> dict[str, Tensor]:
     return weights | {name: weights[kept] for name, kept in shared.items() if kept in weights}
 
 
-def _is_readable(folder: Path) -> bool:
-    """What is damaged takes no place among those that stay, nor is it deleted: it may be looked into."""
-    try:
-        State.read(folder)
-    except BadCheckpoint:
-        return False
-    return True
-
-
-def _standing(folder: Path) -> Standing:
-    state = State.read(folder)
-    return Standing(state.step, sum(file.stat().st_size for file in folder.iterdir()), state.score)
+def _standing(folders: Iterable[Path]) -> dict[Standing, Path]:
+    """Of those that can be read. Others are not deleted: somebody may want to look into them."""
+    found = {}
+    for folder in folders:
+        try:
+            state, size = State.read(folder), sum(file.stat().st_size for file in folder.iterdir())
+        except (BadCheckpoint, FileNotFoundError):
+            continue
+        found[Standing(state.step, size, state.score)] = folder
+    return found
 
 
 def _copied(tree: Any) -> Any:

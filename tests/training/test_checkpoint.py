@@ -1,6 +1,7 @@
 import resource
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Thread
 
 import pytest
 import torch
@@ -106,6 +107,60 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(checkpoints, d
     assert checkpoints.resume(module, optimizer) == State(1)
     assert torch.equal(module.weight, trained(steps=1)[0].weight)
     assert DAMAGES[damage] in caplog.text
+
+
+def test_a_damaged_checkpoint_takes_no_place_among_those_that_stay(tmp_path):
+    """Else the one that is written next would be deleted as the older one."""
+    checkpoints = Checkpoints(tmp_path, "abc", CheckpointsSpec(keep=2))
+    for step in (10, 20):
+        newest = checkpoints.save(State(step), *trained(steps=1))
+    damage_by_tearing(newest)
+    last = Checkpoints(tmp_path, "abc", CheckpointsSpec(keep=1))
+    assert last.resume(*trained(steps=0)) == State(10)
+    last.save(State(15), *trained(steps=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-step-00000020", "step-00000015"]
+    assert last.resume(*trained(steps=0)) == State(15)
+
+
+def test_a_torn_state_of_an_earlier_checkpoint_ends_no_run(checkpoints):
+    damage = checkpoints.save(State(1), *trained(steps=1)) / "state.json"
+    damage.write_text('{"step": 1, "ro')
+    for step in (2, 3):
+        checkpoints.save(State(step), *trained(steps=1))
+    assert checkpoints.resume(*trained(steps=0)) == State(3)
+
+
+def test_a_process_killed_while_it_replaced_a_checkpoint_leaves_the_old_one(checkpoints):
+    old = checkpoints.save(State(1), *trained(steps=1))
+    old.rename(checkpoints.folder / f".replaced-{old.name}")
+    (checkpoints.folder / ".partial-step-00000001-0a1b2c3d").mkdir()
+    assert checkpoints.resume(*trained(steps=0)) == State(1)
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
+
+
+def test_an_old_process_that_still_writes_beside_its_successor_damages_nothing(tmp_path):
+    """Both write the same steps, as processes of a driver that was killed do for a while."""
+    faults = []
+
+    def write():
+        own = Checkpoints(tmp_path, "abc", note=lambda text: None)
+        for step in range(1, 30):
+            own.save_soon(Snapshot.of(State(step), module, optimizer))
+            try:
+                own.settle()
+            except Exception as fault:
+                faults.append(fault)
+
+    module, optimizer = trained(steps=1)
+    both = [Thread(target=write) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert faults == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000028", "step-00000029"]
+    for folder in tmp_path.iterdir():
+        verify(folder)
 
 
 def test_a_checkpoint_being_written_is_never_taken_for_one(checkpoints):
