@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -36,13 +35,14 @@ from cogito_ray.runtime.cells import Cells
 from cogito_ray.runtime.copier import Copier
 from cogito_ray.runtime.handed import Handed, Phase
 from cogito_ray.runtime.recorder import Config, Recorder
-from cogito_ray.runtime.study import Study, size
+from cogito_ray.runtime.study import Study
 from cogito_ray.runtime.warm_start import earlier_trials, frozen
 from cogito_ray.spec import digest
 from cogito_ray.sweeps.asha import Verdict
 from cogito_ray.sweeps.domains import Sample
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree
+from cogito_ray.sweeps.points import combined
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.sweeps.stopping import Policy
 
@@ -318,12 +318,14 @@ class Search:
     def _listed(self, cell: Sample) -> Iterator[Sample] | None:
         """Every point with these values of the crossed axes, in random order; None where they are too many, or cannot
         be listed."""
-        drawn = self._sweep.distributions()
-        sizes = [size(distribution) for distribution in drawn.values()]
-        if prod(sizes) > LISTED:
+        space, drawn = self._sweep.ordered, self._sweep.distributions()
+        if any(space[path].values() is None for path in drawn):
             return None
-        values = {path: self._sweep.space[path].values() or () for path in drawn}
-        points = self._sweep.combinations({path: (value,) for path, value in cell.items()} | values)
+        held = {path: (value,) for path, value in cell.items()}
+        listed = {path: held.get(path) or space[path].values() or () for path in space if path in held or path in drawn}
+        points = list(islice(combined(space, listed, self._sweep.without), LISTED + 1))
+        if len(points) > LISTED:
+            return None
         order = np.random.default_rng(self._study.seeds(3)[2]).permutation(len(points))
         return (points[index] for index in order)
 

@@ -8,7 +8,6 @@ nothing else: each is made by a fresh sampler, and what samplers note for themse
 """
 
 import copy
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -168,16 +167,6 @@ class Study:
 def directions(sweep: SweepSpec) -> list[StudyDirection]:
     """Of the goals."""
     return [StudyDirection.MINIMIZE if goal.minimised else StudyDirection.MAXIMIZE for goal in sweep.goals]
-
-
-def size(drawn: BaseDistribution) -> float:
-    """How many values a sampler may draw."""
-    match drawn:
-        case CategoricalDistribution():
-            return len(drawn.choices)
-        case FloatDistribution() | IntDistribution() if drawn.step is not None:
-            return round((drawn.high - drawn.low) / drawn.step) + 1
-    return math.inf
 
 
 def suggest(trial: Trial, path: str, drawn: BaseDistribution) -> None:
