@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 
 SECRET = r"pass|pwd|secret|token|cred|sig|key"
 IN_URL = re.compile(
@@ -53,8 +53,32 @@ class Spec(BaseModel):
         return schema if cls.model_config.get("ser_json_inf_nan") == "strings" else _exact(schema, outermost=True)
 
     def digest(self) -> str:
-        """Twelve hex digits that name this content: equal settings, equal digest, on any machine."""
-        return digest(self.model_dump(mode="json"))
+        """Twelve hex digits that name this content: equal settings, equal digest, on any machine.
+
+        A setting at its default does not count, so that one that a later version adds, at a default that changes
+        nothing, renames no run. Where a default gets another value, ledgers tell the difference: they hold every value.
+        """
+        return digest(self.settled())
+
+    def settled(self) -> dict[str, Any]:
+        """Every kind, and every setting that is not at its default."""
+        kept: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name == "kind" or field.is_required() or value != field.get_default(call_default_factory=False):
+                kept[name] = _settled(value)
+        return kept
+
+
+def _settled(value: object) -> object:
+    match value:
+        case Spec():
+            return value.settled()
+        case dict():
+            return {str(key): _settled(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_settled(part) for part in value]
+    return to_jsonable_python(value)
 
 
 def digest(content: object) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cogito_ray.commands import screen
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_sweep, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, err, opened_sweep, out
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
 from cogito_ray.sweeps.spec import SweepSpec
@@ -27,7 +27,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
-    from cogito_ray.runtime.sweep import home_of, run_sweep
+    from cogito_ray.runtime.sweep import asks_more, home_of, run_sweep
 
     with opened_sweep(file) as spec:
         if dry_run:
@@ -37,6 +37,8 @@ def sweep(
             out.print(f"note: {note}")
         home = home_of(spec, storage)
         known = home.recorded()
+        if known is not None and (not known.is_complete or asks_more(spec, known)) and (said := home.other_code(known)):
+            err.print(said)
         with watching(home.ledger, quiet=as_json) as stage:
             record = run_sweep(spec, storage, stage.tell)
     conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_run, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, err, opened_run, out
 from cogito_ray.commands.conclusion import conclude
 from cogito_ray.commands.watch import watching
 from cogito_ray.run import RunSpec
@@ -28,6 +28,8 @@ def train(
         run = RunSpec.model_validate(spec.model_dump() | ({"workers": workers} if workers else {}))
         home = home_of(run, called, storage)
         known = home.recorded()
+        if known is not None and not known.is_complete and (said := home.other_code(known)):
+            err.print(said)
         with watching(home.ledger, quiet=as_json) as stage:
             record = pretrain(run, called, storage, stage.tell)
     if not as_json:

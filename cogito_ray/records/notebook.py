@@ -18,7 +18,7 @@ from cogito_ray.files import atomic_write_text, explain_os_error
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.ranking import Ranking, Row, rank
 from cogito_ray.records.record import Record, Trial, read
-from cogito_ray.records.report import day, duration, headline, span
+from cogito_ray.records.report import day, duration, headline, numbered, origins, span
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.faults import MUST_AGREE
 from cogito_ray.sweeps.paths import get
@@ -85,15 +85,16 @@ def _yardstick(record: Record, ranking: Ranking) -> Hashable:
 def _told(entry: Entry, entries: list[Entry]) -> str:
     record, ranking = entry.record, entry.ranking
     counts = Counter(row.status for row in ranking.rows)
-    origin = record.opened.provenance
+    made = origins(record)
+    hosts = ", ".join(dict.fromkeys(opening.provenance.host for opening in record.openings))
     alike = [
         f"[{escaped(other.name)}](#{_anchor(other.name)})"
         for other in entries
         if other is not entry and other.yardstick is not None and other.yardstick == entry.yardstick
     ]
-    commit = f"{(origin.commit or 'no commit')[:12]}{' with changes' if origin.dirty else ''}"
+    by = [f"{one.provenance.code}{f': {numbered(one.trials)}' if len(made) > 1 else ''}" for one in made]
     facts = [
-        f"{day(record.openings[0].at)}, {duration(span(record))} on {escaped(origin.host)}, {escaped(commit)}",
+        f"{day(record.openings[0].at)}, {duration(span(record))} on {escaped(hosts)}, {escaped('; '.join(by))}",
         f"varied: {', '.join(map(_code, entry.axes))}" if entry.axes else "a single run",
         f"{len(ranking.rows)} trials: " + ", ".join(f"{count} {status}" for status, count in counts.items()),
         *_best(entry),

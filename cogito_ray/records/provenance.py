@@ -1,5 +1,6 @@
 """By what a sweep was made: commit, versions, host."""
 
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from cogito_ray.spec import Spec
 
+PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("cogito-ray", "torch", "ray", "optuna", "transformers", "tokenizers")
 
 
@@ -17,15 +19,43 @@ class Provenance(Spec):
     """Were there changes that no commit holds?"""
     versions: dict[str, str]
     host: str
+    source: str | None = None
+    """Twelve hex digits of the package's own files, which tell changes apart that no commit holds. Version 0.1 did not
+    say."""
+
+    @property
+    def code(self) -> str:
+        """Names the code: equal for equal code, as far as is known."""
+        if self.commit is not None and not self.dirty:
+            return self.commit[:12]
+        name = self.commit[:12] if self.commit else f"no commit, version {self.versions.get('cogito-ray', 'unknown')}"
+        changed = " with changes" if self.dirty else ""
+        return f"{name}{changed}{f' ({self.source})' if self.source else ''}"
+
+    def changes(self, later: "Provenance") -> list[str]:
+        """How a later driver's code and packages differ: `name: old -> new` each."""
+        code = [f"code: {self.code} -> {later.code}"] if self.code != later.code else []
+        names = dict.fromkeys([*self.versions, *later.versions])
+        versions = ((name, self.versions.get(name, "none"), later.versions.get(name, "none")) for name in names)
+        return code + [f"{name}: {old} -> {new}" for name, old, new in versions if old != new]
 
 
-def collect(*, host: str, source: Path = Path(__file__).parents[2]) -> Provenance:
+def collect(*, host: str, source: Path = PACKAGE.parent) -> Provenance:
     """The facts of now. `source`: a folder of the tree whose commit is asked for."""
     commit = _git(source, "rev-parse", "HEAD")
     changes = _git(source, "status", "--porcelain", "--untracked-files=no")
     packages = {name: found for name in PACKAGES if (found := _version(name))}
     versions = {"python": platform.python_version(), **packages}
-    return Provenance(commit=commit or None, dirty=bool(changes), versions=versions, host=host)
+    return Provenance(
+        commit=commit or None, dirty=bool(changes), versions=versions, host=host, source=_digest_of(PACKAGE)
+    )
+
+
+def _digest_of(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        whole.update(f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()[:12]
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -9,7 +9,7 @@ at the same step, and not what it would have reached.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -51,6 +51,8 @@ class Row:
     """Of each goal's metric over further runs with other seeds; empty where there are none."""
     further: tuple[int, int] | None = None
     """Of further runs with other seeds that are over: how many ended in order, and how many there are."""
+    code: tuple[str, ...] = ()
+    """By which code it was made, and its further runs; more than one where that changed meanwhile."""
     like: tuple[int, ...] = ()
     """Numbers of the trials it cannot be told from; see `sweeps.replication`."""
     copied: tuple[int, int] | None = None
@@ -114,6 +116,8 @@ class Ranking:
             )
         if any(row.further and row.further[0] < row.further[1] for row in self.rows):
             said.append("Trials of which further runs failed rank below those of which none, or fewer, did.")
+        if len({row.code for row in self.rows}) > 1 or any(len(row.code) > 1 for row in self.rows):
+            said.append("Trials were made by different code: a difference between them may be one of the code.")
         if any(row.status is Status.COMPLETED and row.rank is None for row in self.rows):
             said.append("Completed trials without a rank break a constraint, or reported no finite value.")
         if any(row.status is Status.STOPPED for row in self.rows):
@@ -139,6 +143,7 @@ def rank(record: Record) -> Ranking:
             _row(trial, ranks.get(trial.id), layers.get(trial.id), aim, known.get(trial.id, trial.latest())),
             spread=spreads.get(trial.id, {}),
             further=further[trial.id].counts,
+            code=_code([trial, *further[trial.id].sound]),
             note="; ".join(filter(None, [_note(trial, aim, known.get(trial.id, {})), further[trial.id].note])),
             like=like.get(trial.id, ()),
             copied=_copied(record, trial),
@@ -146,6 +151,10 @@ def rank(record: Record) -> Ranking:
         for trial in [*sound, *others]
     )
     return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
+
+
+def _code(runs: Sequence[Trial]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(made.code for run in runs for made in run.made_by))
 
 
 def _in_order(

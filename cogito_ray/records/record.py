@@ -31,6 +31,7 @@ from cogito_ray.records.ledger import (
     WarmStarted,
     events,
 )
+from cogito_ray.records.provenance import Provenance
 from cogito_ray.sweeps.domains import Domain, Sample
 from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.paths import Tree, get
@@ -63,6 +64,8 @@ class Trial:
     earlier: float = 0.0
     """Seconds it had run before."""
     noted: list[Noted] = field(default_factory=list)
+    made_by: list[Provenance] = field(default_factory=list)
+    """Of the driver that started it, and of each that took it up again with other code or packages."""
 
     @property
     def status(self) -> Status:
@@ -246,9 +249,20 @@ def _start(record: Record, event: TrialStarted) -> None:
     if trial is None:
         trial = Trial(event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.data)
         (record.trials if event.replicates is None else record.replicates)[event.trial] = trial
+    _made(trial, record.opened.provenance)
     trial.began, trial.earlier = event.at, trial.seconds
     trial.end = trial.left = None
     _heard(record, event.at)
+
+
+def _made(trial: Trial, provenance: Provenance) -> None:
+    """A trial of which one part was made by other code than another says so."""
+    changes = trial.made_by[-1].changes(provenance) if trial.made_by else []
+    if changes:
+        note = f"goes on with other code or packages: {'; '.join(changes)}"
+        trial.noted.append(Noted(trial=trial.id, step=trial.step, note=note))
+    if changes or not trial.made_by:
+        trial.made_by.append(provenance)
 
 
 def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Noted) -> None:

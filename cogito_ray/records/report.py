@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from markupsafe import Markup
@@ -14,6 +16,7 @@ from cogito_ray.records.evaluations import scored
 from cogito_ray.records.html import chart, environment
 from cogito_ray.records.importance import importances
 from cogito_ray.records.ledger import NAME, Status
+from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.ranking import Ranking, Row, figures, rank, settings
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.verdicts import looks, stopping
@@ -35,7 +38,7 @@ def render(record: Record, folder: Path) -> str:
     found = {goal.metric: importances(record, goal.metric) for goal in ranking.goals}
     templates = environment()
     templates.filters |= {"figure": figures, "duration": duration, "day": day}
-    templates.filters |= {"breakable": breakable, "settings": settings}
+    templates.filters |= {"breakable": breakable, "settings": settings, "numbered": numbered}
     return templates.get_template("page.html").render(
         record=record,
         ranking=ranking,
@@ -63,6 +66,7 @@ def render(record: Record, folder: Path) -> str:
             },
         },
         span=span(record),
+        origins=origins(record),
         seeds=sorted({str(trial.spec.get("seed", 0)) for trial in record.trials.values()}),
         folder=folder.resolve(),
     )
@@ -168,6 +172,37 @@ def settings_yaml(record: Record, ranking: Ranking, row: Row) -> str:
     """What a trial has on every axis, as YAML."""
     run = record.trials[row.trial].spec
     return "\n".join(f"{path}: {inline(get(run, path))}" for path in ranking.axes)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One version of code and packages, and what it made."""
+
+    provenance: Provenance
+    trials: tuple[int, ...]
+
+
+def origins(record: Record) -> list[Origin]:
+    """Every version that drove the sweep, with the trials that it started or took up again."""
+    versions: list[Provenance] = []
+    for opening in record.openings:
+        if not any(not one.changes(opening.provenance) for one in versions):
+            versions.append(opening.provenance)
+    runs = [*record.trials.values(), *record.replicates.values()]
+    return [
+        Origin(one, tuple(sorted({run.number for run in runs if any(not one.changes(made) for made in run.made_by)})))
+        for one in versions
+    ]
+
+
+def numbered(trials: Sequence[int]) -> str:
+    """Trials 0 to 3 and 7."""
+    if not trials:
+        return "no trial"
+    in_a_row = groupby(enumerate(trials), key=lambda placed: placed[1] - placed[0])
+    parts = [[number for _, number in run] for _, run in in_a_row]
+    said = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in parts]
+    return f"trial{'s' if len(trials) > 1 else ''} {', '.join(said)}"
 
 
 def span(record: Record) -> float:

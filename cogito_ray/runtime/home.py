@@ -4,10 +4,12 @@ import os
 import socket
 import time
 from _thread import interrupt_main
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from cogito_ray.evaluation.zero_shot import read_stsb
 from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened, TornLine, events
@@ -16,7 +18,8 @@ from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, fold
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.absent import Absent
-from cogito_ray.spec import digest
+from cogito_ray.spec import Spec, digest
+from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.paths import Tree
 from cogito_ray.text.spec import DataSpec
@@ -28,7 +31,7 @@ LEFT = ("trials", "checkpoints", "study.journal")
 
 
 class OtherSettings(ValueError):
-    """The folder holds something of this name that was started with other settings."""
+    """The folder holds something of this name that was started with other settings, or with some that nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Home:
     """What is to be done there, as the ledger's opening says it."""
     elastic: frozenset[str] = frozenset()
     """Dotted places that may hold something else when it is taken up again."""
+    kinds: Mapping[str, type[Spec]] = field(default_factory=dict)
+    """What the part of `spec` under a name is; all of it, under no name."""
 
     @property
     def ledger(self) -> Path:
@@ -51,7 +56,7 @@ class Home:
             self._refuse_lost_ledger()
             return None
         record = fold(told, str(self.ledger))
-        changes = diff(record.opened.spec, self.spec)
+        changes = diff(self._as_of_now(record), self.spec)
         if changes := [line for line in changes if not self._may_change(line.partition(":")[0])]:
             raise OtherSettings(
                 "\n".join(
@@ -70,6 +75,37 @@ class Home:
                 f"{self.ledger} is missing or empty, but {', '.join(left)} beside it tell of trials; put the ledger "
                 f"back, or move {self.folder} away, or delete it, to start anew"
             )
+
+    def other_code(self, before: Record) -> str:
+        """How code and packages differ from those of the last driver, for a reader; empty where they do not."""
+        changes = before.opened.provenance.changes(collect(host=socket.gethostname()))
+        if not changes:
+            return ""
+        return (
+            f"{self.folder} was worked on before by other code or packages ({'; '.join(changes)}): differences between "
+            "what was done then and now may be theirs; the report says which made which trial"
+        )
+
+    def _as_of_now(self, record: Record) -> Tree:
+        """What was recorded, with every setting that came since at its default. Raises OtherSettings."""
+        tree = record.opened.spec
+        for name, kind in self.kinds.items():
+            given = tree.get(name) if name else tree
+            try:
+                full = kind.model_validate(given).model_dump(mode="json")
+            except ValidationError as error:
+                raise OtherSettings(
+                    "\n".join(
+                        [
+                            f"{self.folder} was started by other code ({record.opened.provenance.code}), with settings "
+                            "that this version does not read:",
+                            *(f"  {f'{name}.' if name else ''}{fault}" for fault in explain(error, given, kind)),
+                            "go on with the version that started it, or give this one another name",
+                        ]
+                    )
+                ) from error
+            tree = tree | {name: full} if name else full
+        return tree
 
     @contextmanager
     def driving(self) -> Iterator[None]:

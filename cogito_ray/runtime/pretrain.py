@@ -31,7 +31,7 @@ def home_of(run: RunSpec, name: str, storage: Path) -> Home:
     goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
     goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
     spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-    return Home(storage / name, spec, elastic=frozenset({f"run.{PLACE}"}))
+    return Home(storage / name, spec, elastic=frozenset({f"run.{PLACE}"}), kinds={"run": RunSpec})
 
 
 def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda _: None) -> Record:

@@ -39,7 +39,7 @@ RETRIES = 2
 
 def home_of(sweep: SweepSpec, storage: Path) -> Home:
     """Where the sweep lives, and what it is."""
-    return Home(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC)
+    return Home(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
 
 
 def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
@@ -50,7 +50,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     storage = storage.absolute()
     home = home_of(sweep, storage)
     before = home.recorded()
-    if before is not None and before.is_complete and not _asks_more(sweep, before):
+    if before is not None and before.is_complete and not asks_more(sweep, before):
         return before
     refuse_absent(sweep)
     runs = [sweep.trial(corner) for corner in sweep.corners()]
@@ -66,7 +66,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
 def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
     """As its only driver. What was done so far is read again: another driver may just have ended."""
     storage, before = home.folder.parent, home.recorded()
-    if before is not None and before.is_complete and not _asks_more(sweep, before):
+    if before is not None and before.is_complete and not asks_more(sweep, before):
         return before
     runs = [sweep.trial(corner) for corner in sweep.corners()]
     with Ledger(home.ledger) as ledger:
@@ -163,7 +163,7 @@ def _tuner(home: Home, config: TuneConfig, callbacks: list[tune.Callback]) -> Tu
     )
 
 
-def _asks_more(sweep: SweepSpec, before: Record) -> bool:
+def asks_more(sweep: SweepSpec, before: Record) -> bool:
     """Is there more to do than what was asked for when the sweep was completed?"""
     asked = SweepSpec.model_validate(before.opened.spec)
     return asked.budget.trials < sweep.budget.trials or asked.seeds < sweep.seeds

@@ -132,7 +132,7 @@ class SweepSpec(Spec):
 
     def identity(self) -> str:
         """Names the sweep: equal for two that differ in nothing but what may be spent on them."""
-        return digest(self.model_dump(mode="json", exclude=set(ELASTIC)))
+        return digest({name: value for name, value in self.settled().items() if name not in ELASTIC})
 
     @property
     def aim(self) -> Aim:
@@ -259,10 +259,8 @@ class SweepSpec(Spec):
 
 def corpus_key(data: DataSpec) -> str:
     """Equal for two corpora that hold the same rows, however they are mixed."""
-    tree = data.model_dump(mode="json")
-    for source in tree["sources"].values():
-        source.pop("weight")
-    return digest(tree)
+    sources = {name: source.model_copy(update={"weight": 1.0}) for name, source in data.sources.items()}
+    return data.model_copy(update={"sources": sources}).digest()
 
 
 def _write(tree: Tree, path: str, value: JsonValue) -> None:

@@ -1,15 +1,18 @@
 """The folder of a sweep: still the same one or refused, and all that is missing is found before anything is spent."""
 
+import copy
 import os
 
 import pytest
 from corpora import tiny_run
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.locks import Busy
+from cogito_ray.records.provenance import Provenance
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime import pretrain
 from cogito_ray.runtime.home import Home, OtherSettings, closing, refuse_missing
+from cogito_ray.runtime.pretrain import home_of as run_home
 from cogito_ray.runtime.promote import promote
 from cogito_ray.runtime.sweep import home_of as home_of_sweep
 from cogito_ray.runtime.sweep import run_sweep
@@ -25,7 +28,7 @@ def home_of(tmp_path):
 
     def made(**changed):
         spec = SweepSpec.model_validate(tree | {"budget": {"trials": 4}} | changed)
-        return Home(tmp_path / "tiny", spec.model_dump(mode="json"), ELASTIC)
+        return Home(tmp_path / "tiny", spec.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
 
     return made
 
@@ -103,3 +106,65 @@ def test_train_sweep_and_promote_are_refused_while_another_one_drives(tmp_path):
         ledger.append(closing())
     with home.driving(), pytest.raises(Busy, match="tiny has a driver already"):
         promote(spec, tmp_path)
+
+
+def opened(home, spec, commit="aaaaaaaaaaaaaaaa"):
+    """A ledger that an earlier version opened with this spec."""
+    origin = Provenance(commit=commit, dirty=False, versions={"cogito-ray": "0.1.0"}, host="there")
+    with Ledger(home.ledger) as ledger:
+        ledger.append(SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin))
+
+
+def without(tree, *path):
+    """The tree, as a version wrote it that did not have the setting at `path` yet."""
+    older = copy.deepcopy(tree)
+    inner = older
+    for name in path[:-1]:
+        inner = inner[name]
+    del inner[path[-1]]
+    return older
+
+
+@pytest.mark.parametrize("path", [("search", "warm_start"), ("early_stopping",), ("constraints",), ("without",)])
+def test_a_setting_that_an_older_ledger_lacks_means_its_default(home_of, path):
+    home = home_of()
+    opened(home, without(home.spec, *path))
+    assert home.recorded() is not None
+
+
+def test_a_setting_that_an_older_ledger_lacks_and_that_is_not_at_its_default_now_is_a_difference(home_of):
+    opened(home_of(), without(home_of().spec, "question"))
+    with pytest.raises(OtherSettings, match=r"question: '' -> why\?"):
+        home_of(question="why?").recorded()
+
+
+def test_a_setting_that_is_gone_is_told_with_its_place_and_a_way_out(home_of):
+    home = home_of()
+    opened(home, home.spec | {"search": home.spec["search"] | {"patience": 3}, "mood": "grim"})
+    with pytest.raises(OtherSettings) as refused:
+        home.recorded()
+    said = str(refused.value)
+    assert "was started by other code (aaaaaaaaaaaa), with settings that this version does not read:" in said
+    assert "search.patience: " in said
+    assert "mood: " in said
+    assert said.endswith("go on with the version that started it, or give this one another name")
+
+
+def test_of_a_single_run_a_setting_that_came_later_means_its_default_and_one_that_is_gone_is_told(tmp_path):
+    run = RunSpec.model_validate(tiny_run(tmp_path))
+    home = run_home(run, "one", tmp_path)
+    opened(home, without(home.spec, "run", "training", "stall_s"))
+    assert home.recorded() is not None
+    home = run_home(run, "two", tmp_path)
+    opened(home, home.spec | {"run": home.spec["run"] | {"mood": "grim"}})
+    with pytest.raises(OtherSettings, match=r"  run\.mood: "):
+        home.recorded()
+
+
+def test_whoever_goes_on_with_other_code_is_told_which_and_whoever_does_not_is_told_nothing(home_of):
+    home = home_of()
+    opened(home, home.spec)
+    assert "code: aaaaaaaaaaaa -> " in home.other_code(home.recorded())
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+    assert home.other_code(home.recorded()) == ""

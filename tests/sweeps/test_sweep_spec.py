@@ -2,12 +2,17 @@
 
 import copy
 import itertools
+import json
 import re
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
+from cogito_ray.spec import Spec
 from cogito_ray.sweeps.explain import explain
+from cogito_ray.sweeps.files import load
 from cogito_ray.sweeps.paths import put
 from cogito_ray.sweeps.points import FEW
 from cogito_ray.sweeps.spec import SweepSpec, corpus_key
@@ -59,6 +64,45 @@ def test_a_trial_is_the_run_with_the_sample_written_into_it():
     assert run.objective.rate == 0.4
     assert run.loss.weighting.weights == {"variance": 0.5}
     assert spec.run == BASE["run"]
+
+
+class Inner(Spec):
+    kind: Literal["inner"] = "inner"
+    size: int = 3
+
+
+class InnerLater(Inner):
+    speed: float = 1.0
+
+
+class Other(Spec):
+    kind: Literal["other"] = "other"
+    size: int = 3
+
+
+class Whole(Spec):
+    part: Inner | InnerLater | Other
+    parts: tuple[Inner | InnerLater | Other, ...] = ()
+    named: dict[str, Inner | InnerLater | Other] = {}
+
+
+def test_a_setting_that_a_later_version_adds_renames_nothing_unless_it_is_set():
+    for whole in (
+        lambda part: Whole(part=part),
+        lambda part: Whole(part=Inner(), parts=(part,)),
+        lambda part: Whole(part=Inner(), named={"a": part}),
+    ):
+        assert whole(Inner(size=4)).digest() == whole(InnerLater(size=4)).digest()
+        assert whole(Inner(size=4)).digest() != whole(InnerLater(size=4, speed=2.0)).digest()
+        assert whole(Inner()).digest() != whole(Other()).digest()  # equal settings of another kind
+
+
+def test_no_two_values_of_any_axis_of_a_shipped_sweep_share_a_name():
+    for file in sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml")):
+        spec = load(file)
+        runs = [spec.trial(corner) for corner in spec.corners()]
+        trees = {json.dumps(run.model_dump(mode="json"), sort_keys=True) for run in runs}
+        assert len({run.digest() for run in runs}) == len(trees)
 
 
 def test_equal_samples_make_runs_of_equal_digest_and_others_do_not():
