@@ -40,7 +40,7 @@ def main() -> None:
     except ValueError as fault:
         _refuse(str(fault), str(fault).splitlines(), as_json=as_json)
     except UsageError as fault:
-        _refuse(str(fault), [str(fault)], as_json=as_json)
+        _refuse(told := fault.format_message().replace("Value error, ", ""), [told], as_json=as_json)
 
 
 def _refuse(told: str, faults: list[str], *, as_json: bool, file: str | None = None) -> NoReturn:

@@ -146,5 +146,11 @@ class Worded:
         return handler(schema) | {"pattern": f"^{self.pattern}$"}
 
 
-Url = Annotated[str, AfterValidator(without_secrets)]
+def _plain(url: str) -> str:
+    if re.search(r"\$\{\w+\}", without_secrets(url)):
+        raise ValueError("takes nothing from the environment; write it out, and leave keys to the environment")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_plain)]
 """A path or URL, with no secret in it."""

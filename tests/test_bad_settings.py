@@ -224,6 +224,7 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("checkpoints: {upload: 's4://b/x'}", "training.checkpoints.upload: 's4://b/x' is no URL; write"),
         ("checkpoints: {upload: ''}", "training.checkpoints.upload: '' is no URL; write s3://bucket/runs,"),
         ("checkpoints: {best: {metric: eval/nonsense}}", "training.checkpoints.best.metric: no report of this run has"),
+        ("checkpoints: {upload: 's3://${KEY}:${SECRET}@b/x'}", "training.checkpoints.upload: takes nothing from"),
         ("checkpoints: {keep: 0}", "training.checkpoints.keep: should be greater than 0; got 0"),
         ("checkpoints: {best: {metric: eval/nonsense}}", "training.checkpoints.best"),
     ],
@@ -469,7 +470,7 @@ def entries(tree):
 def assert_plain(faults):
     for fault in faults:
         told_of_a_line = re.search(r"\(line \d+\)$|at lines \d+ and \d+; keep one$", fault)
-        assert told_of_a_line or fault.endswith((": is missing; write it", "quickstart.yaml for one")), fault
+        assert told_of_a_line or fault.endswith((": is missing; write it", "search_spaces/quickstart.yaml")), fault
         assert_in_the_users_words(fault)
 
 

@@ -293,7 +293,7 @@ def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty,
         (["evaluate", tmp_path], str(tmp_path)),
         (["promote", QUICKSTART, "--storage", tmp_path], "does not say what to promote"),
         (["sweep", QUICKSTART, "--colour"], "No such option: --colour"),
-        (["sweep"], "Missing parameter: file"),
+        (["sweep"], "Missing argument 'file'"),
     ]:
         status, said, complaints = cogito_ray(*arguments, "--json")
         assert status == 2

@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Sweeps and pretraining of concept encoders on Ray.\n\n"
     "Start with: [bold]cogito-ray sweep search_spaces/quickstart.yaml[/bold]",
 )
-UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
 """What a command line is refused with: typer gives it no name of its own."""
 File = Annotated[Path, typer.Argument(help="YAML of a sweep or of a run.", show_default=False)]
 Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from cogito_ray.commands import screen
 from cogito_ray.commands.app import AsJson, app, err, out
 from cogito_ray.evaluation.long_texts import LONG_TASKS
 from cogito_ray.evaluation.tasks import DEFAULT
 from cogito_ray.records.evaluations import scored
+from cogito_ray.spec import brief
+from cogito_ray.sweeps.yaml_text import NotSettings, parse
 
 
 @app.command(epilog="Example: cogito-ray evaluate runs/debug --tasks stsb,sick-relatedness --data data")
@@ -83,9 +84,6 @@ def _settings(names: list[str], limit: int | None, fine_tune: list[str]) -> dict
 
 def _yaml(text: str) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise ValueError(f"--fine-tune {text!r} is no YAML: {fault}") from fault
-    if not isinstance(tree, dict):
-        raise ValueError(f"--fine-tune {text!r} names no settings; write it like '{{epochs: 3}}'")
-    return tree
+        return parse(text.encode()).tree
+    except NotSettings as fault:
+        raise ValueError(f"--fine-tune {brief(text)}: {fault}; write it like '{{epochs: 3}}'") from None

@@ -115,7 +115,7 @@ class _Reader:
         if self._repeats:
             raise NotSettings(*self._repeats)
         if not isinstance(tree, dict):
-            raise NotSettings("holds no mapping of settings; see search_spaces/quickstart.yaml for one")
+            raise NotSettings("holds no mapping of settings, such as those of search_spaces/quickstart.yaml")
         return Settings(tree, self._lines, self._aliases)
 
     def _document(self) -> JsonValue:
