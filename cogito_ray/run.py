@@ -89,7 +89,7 @@ class ElasticSpec(Spec):
     """As many workers as there is room for, from `min` to `max`. The numbers do not depend on how many they are."""
 
     min: PositiveInt
-    max: PositiveInt
+    max: int = Field(ge=2, le=1024)
     check_every_s: PositiveFloat = 60.0
     """Seconds between two looks at whether there is room for more. Growing costs the steps since a checkpoint."""
 

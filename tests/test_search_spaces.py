@@ -9,6 +9,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from cogito_ray.commands.app import app
+from cogito_ray.commands.promote import promote
 from cogito_ray.losses.regularisers import RegulariserSpec
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.decoders import DecoderSpec
@@ -126,6 +128,12 @@ def runs(name):
     """Every run of a shipped grid."""
     sweep = load(FOLDER / f"{name}.yaml")
     return [sweep.trial(cell) for cell in sweep.cells()]
+
+
+def test_the_example_of_promote_names_a_file_that_says_what_to_promote():
+    [command] = [command for command in app.registered_commands if command.callback is promote]
+    [file] = re.findall(r"search_spaces/(\S+)", command.epilog)
+    assert load(FOLDER / file).promote is not None
 
 
 def full_runs(name):

@@ -80,9 +80,13 @@ def near(root: type[BaseModel], path: str) -> list[str]:
 def _repaired(root: type[BaseModel], keys: Sequence[str]) -> Iterator[str]:
     """`keys` with each that nothing reads replaced by what is nearest to it there."""
     done: list[str] = []
-    for key in keys:
+    for place, key in enumerate(keys):
         if not options_at(root, [*done, key]):
-            key = next(iter(nearest(key, fields_at(root, done), 1)), key)
+            meant = nearest(key, fields_at(root, done), 1)
+            if not meant:       # nothing further inside can be read either
+                done += keys[place:]
+                break
+            key = meant[0]
         done.append(key)
     yield ".".join(done)
 

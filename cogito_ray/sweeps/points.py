@@ -44,32 +44,45 @@ def count(space: Space, listed: Listed) -> int:
 
 def combined(space: Space, listed: Listed, without: Collection[Sample] = ()) -> Iterator[Sample]:
     """Each combination once, one after the other, but those that are left out."""
-    return (sample for _, sample in _combined(space, listed, without, list(listed), {}))
+    return (sample for _, sample in _combined(space, listed, _by_last(listed, without), list(listed), {}))
 
 
 def in_order(space: Space, listed: Listed, without: Collection[Sample], names: Sequence[str]) -> list[Sample]:
     """All of them, as the axes `names` count: the last one first."""
-    found = list(_combined(space, listed, without, list(listed), {}))
+    found = list(_combined(space, listed, _by_last(listed, without), list(listed), {}))
     found.sort(key=lambda one: [one[0].get(name, 0) for name in names])
     return [{name: sample[name] for name in names if name in sample} for _, sample in found]
 
 
+Holes = Mapping[tuple[str, Scalar], Sequence[Sample]]
+"""Combinations that are left out, by the last of their values."""
+
+
+def _by_last(paths: Collection[str], without: Collection[Sample]) -> Holes:
+    order, found = {path: place for place, path in enumerate(paths)}, dict[tuple[str, Scalar], list[Sample]]()
+    for hole in without:
+        if hole.keys() <= order.keys():
+            last = max(hole, key=order.__getitem__)
+            found.setdefault((last, hole[last]), []).append(hole)
+    return found
+
+
 def _combined(
-    space: Space, listed: Listed, without: Collection[Sample], left: list[str], sample: Sample
+    space: Space, listed: Listed, holes: Holes, left: list[str], sample: Sample
 ) -> Iterator[tuple[dict[str, int], Sample]]:
     """With the places of their values."""
-    if any(hole.items() <= sample.items() for hole in without):
-        return
     if not left:
         yield {}, sample
         return
     path, *left = left
     if not space[path].applies(sample):
-        yield from _combined(space, listed, without, left, sample)
+        yield from _combined(space, listed, holes, left, sample)
         return
     for place, value in enumerate(listed[path]):
-        for places, found in _combined(space, listed, without, left, sample | {path: value}):
-            yield places | {path: place}, found
+        longer = sample | {path: value}
+        if not left_out(longer, holes.get((path, value), ())):
+            for places, found in _combined(space, listed, holes, left, longer):
+                yield places | {path: place}, found
 
 
 def listing(space: Space, without: Collection[Sample]) -> list[Sample] | None:
@@ -98,7 +111,7 @@ def corners(space: Space, without: Collection[Sample]) -> Iterator[Sample]:
     extremes, draw = {path: domain.extremes() for path, domain in space.items()}, random.Random(0)
     first = {path: values[0] for path, values in extremes.items()}
     held = {path: _where(space, path) for path in space}
-    few, seen = named(space, without), set()
+    few, holes, seen = named(space, without), _by_last(space, without), set()
     for pair in _pairs(extremes, draw):
         fixed = {key: value for path in pair for key, value in held[path].items()} | pair
         others: Iterator[Sample] = (
@@ -107,7 +120,7 @@ def corners(space: Space, without: Collection[Sample]) -> Iterator[Sample]:
             else (point for point in few if fixed.items() <= point.items())
         )
         tried = (within(space, start | fixed) for start in chain([first], others))
-        corner = next((sample for sample in tried if not left_out(sample, without)), None)
+        corner = next((sample for sample in tried if not _is_hole(sample, holes)), None)
         if corner is not None and (key := tuple(map(repr, corner.items()))) not in seen:
             seen.add(key)
             yield corner
@@ -141,7 +154,7 @@ def _where(space: Space, path: str) -> Sample:
 
 def drawn(space: Space, without: Collection[Sample]) -> list[Sample]:
     """DRAWN points anywhere in the space, fewer where it has few: at random, but always the same ones."""
-    draw = random.Random(0)
+    draw, holes = random.Random(0), _by_last(space, without)
 
     def samples() -> Iterator[Sample]:
         for _ in range(DRAWN * TRIES):
@@ -150,7 +163,7 @@ def drawn(space: Space, without: Collection[Sample]) -> list[Sample]:
                 share = draw.random()
                 if domain.applies(sample):
                     sample[path] = at(domain, share)
-            if not left_out(sample, without):
+            if not _is_hole(sample, holes):
                 yield sample
 
     return list({repr(one): one for one in islice(samples(), DRAWN)}.values())
@@ -166,4 +179,9 @@ def within(space: Space, sample: Sample) -> Sample:
 
 
 def left_out(sample: Sample, without: Collection[Sample]) -> bool:
+    """Is it one of these combinations?"""
     return any(hole.items() <= sample.items() for hole in without)
+
+
+def _is_hole(sample: Sample, holes: Holes) -> bool:
+    return any(left_out(sample, holes[item]) for item in sample.items() if item in holes)

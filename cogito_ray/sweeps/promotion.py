@@ -12,7 +12,7 @@ from cogito_ray.spec import Spec
 from cogito_ray.sweeps.domains import Sample, reads
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, near, overlap
-from cogito_ray.sweeps.replication import other_seeds
+from cogito_ray.sweeps.replication import MOST_SEEDS, other_seeds
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.spec import SweepSpec
@@ -34,7 +34,7 @@ class PromoteSpec(Spec):
     """What a full run has instead, by dotted path."""
     scale: dict[str, PositiveFloat] = Field(default={}, examples=[{"model.width": 4}])
     """How many times a trial's number a full run has, by dotted path, also where the sweep searches over it."""
-    seeds: PositiveInt = 1
+    seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
     """Full runs of each, the trial's own seed first."""
 
     @model_validator(mode="after")

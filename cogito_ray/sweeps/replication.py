@@ -22,6 +22,8 @@ from scipy.stats import studentized_range
 
 FINALISTS = 4
 """At most so many trials are run again."""
+MOST_SEEDS = 1000
+"""Of one trial."""
 COVERAGE = 0.9
 """Of an interval; and of all that is said about differences, together."""
 

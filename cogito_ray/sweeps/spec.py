@@ -4,7 +4,7 @@ import copy
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from graphlib import TopologicalSorter
 from typing import Literal, Self
 
@@ -24,6 +24,7 @@ from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.names import FolderName
 from cogito_ray.sweeps.paths import Tree, above, default_at, get, is_weight, kinds_at, overlap, put
 from cogito_ray.sweeps.promotion import PromoteSpec
+from cogito_ray.sweeps.replication import MOST_SEEDS
 from cogito_ray.sweeps.stopping import NoStoppingSpec, Policy, StoppingSpec
 from cogito_ray.text.spec import DataSpec
 
@@ -115,7 +116,7 @@ class SweepSpec(Spec):
     gates: tuple[GateSpec, ...] = ()
     """What to conclude when the sweep ends."""
     early_stopping: StoppingSpec = NoStoppingSpec()
-    seeds: int = Field(default=0, ge=0)
+    seeds: int = Field(default=0, ge=0, le=MOST_SEEDS)
     """Further runs of each finalist, with other seeds, once the search is over; 0 = none. They show which differences
     are larger than chance."""
     promote: PromoteSpec | None = None
@@ -181,6 +182,11 @@ class SweepSpec(Spec):
 
     def order(self) -> tuple[str, ...]:
         """The axes, each after those it lies in, those its ratio is of and those it depends on. Raises CycleError."""
+        return tuple(self.ordered)
+
+    @cached_property
+    def ordered(self) -> points.Space:
+        """The space in that order. Raises CycleError."""
         after = {
             path: [
                 other
@@ -191,12 +197,7 @@ class SweepSpec(Spec):
             ]
             for path, domain in self.space.items()
         }
-        return tuple(TopologicalSorter(after).static_order())
-
-    @property
-    def ordered(self) -> points.Space:
-        """The space in the order of its axes. Raises CycleError."""
-        return {path: self.space[path] for path in self.order()}
+        return {path: self.space[path] for path in TopologicalSorter(after).static_order()}
 
     def corners(self) -> Iterator[Sample]:
         """Points that touch every pair of extremes of every two axes; so many of them, where they are too many."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -19,6 +20,9 @@ from cogito_ray.sweeps.points import drawn, listing, named
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.spec import SweepSpec
+
+WAYS = 20_000
+"""Sets of as many axes that are gone through in search of those to blame."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def _blamed(fault: str, where: int, seen: Tried, sweep: SweepSpec) -> Iterator[s
         for path, value in point.items():
             having[path, repr(value)] = having.get((path, repr(value)), 0) | 1 << number
     left = where
-    for size in range(4):
+    for size in (size for size in range(4) if comb(len(sweep.space), size) <= WAYS):
         for number in _places(where):
             for paths in combinations(sweep.space, size):
                 held = {path: seen.points[number][path] for path in paths if path in seen.points[number]}

@@ -73,6 +73,14 @@ def test_a_setting_that_has_come_since_the_sweep_ran_is_no_silent_difference():
         promotions(SWEEP, fold(told))
 
 
+def test_a_full_run_of_a_copy_starts_at_its_first_step_and_says_so():
+    told = story([5.0, 4.0])
+    told[4].spec["branch"] = {"run": "t0", "step": 200}
+    copied = promotions(SWEEP, fold(told))[0]
+    assert (copied.number, copied.run.branch) == (1, None)
+    assert set(copied.changes) == {"branch: {run: t0, step: 200} -> (absent)", "training.steps: 1000 -> 5000"}
+
+
 def test_without_a_ranked_trial_there_is_none_to_promote():
     with pytest.raises(ValueError, match="no trial of this sweep has a rank"):
         promotions(SWEEP, fold(story([5.0], status="stopped")))

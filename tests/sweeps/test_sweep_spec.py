@@ -622,6 +622,13 @@ def test_a_grid_refuses_a_point_inside_of_a_range_that_is_no_valid_run():
             },
             "without.0.seed: -1 is not one of its values [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]",
         ),
+        ({"seeds": 10**9}, "seeds: should be less than or equal to 1000"),
+        (
+            {"promote": {"with": {"training.steps": 500}, "seeds": 10**9}},
+            "promote.seeds: should be less than or equal to 1000",
+        ),
+        ({"run__workers": {"min": 1, "max": 10**9}}, "run.workers.max: should be less than or equal to 1024"),
+        ({"space": {"model" + 2000 * ".a": {"choice": [1]}}}, "space.model.a.a.a"),
     ],
 )
 def test_what_is_too_much_to_list_is_counted_and_refused(changes, fault):
@@ -654,3 +661,11 @@ def test_faults_that_differ_in_numbers_alone_are_counted_after_the_first():
     assert len(found) == 4
     assert found[0] == "space.model.width=50 with space.model.heads=3: model: width 50 is not divisible by 3 heads"
     assert re.fullmatch(r"space\.model\.width: and 3\d\d more faults like these 3", found[-1])
+
+
+def test_thousands_of_combinations_left_out_are_no_trouble():
+    space = {"seed": {"choice": list(range(100))}, "model.concepts": {"choice": list(range(4, 60))}}
+    holes = [{"seed": seed, "model.concepts": count} for seed in range(100) for count in range(4, 34)]
+    spec = sweep(space=space, without=holes, search={"sampler": "grid"}, budget={"trials": 2600})
+    assert {cell["model.concepts"] for cell in spec.cells()} == set(range(34, 60))
+    assert not any(spec.leaves_out(corner) for corner in spec.corners())
