@@ -30,6 +30,7 @@ lock:           ## pin the dependencies anew, from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install -q torch==2.13.0
 	build/lock/bin/pip install -q . && $(FREEZE) > requirements.lock
+	sed 's/==.*//' requirements.lock > cogito_ray/text/sources/packages.txt
 	build/lock/bin/pip install -q '.[dev]' && $(FREEZE) | grep -vxFf requirements.lock > requirements-dev.lock
 	rm -rf build/lock
 

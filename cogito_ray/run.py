@@ -64,7 +64,7 @@ class TrainingSpec(Spec):
 
 class EvaluationSpec(Spec):
     rows: PositiveInt = 256
-    """Held-out rows, the same for every trial, in equal shares from every source."""
+    """Held-out rows, the same for every trial, in equal shares from every source; what one lacks, others give."""
     reference: ObjectiveSpec | None = None
     """The corruption under which every trial is measured, with fixed masks. None = the objective's kind with its
     default settings, so that a trial which corrupts less is not measured on an easier task."""

@@ -8,7 +8,7 @@ as many parameters. It is left out where shorter rows say that it would take mor
 pass adds to what its process holds; on a CPU, memory that a pass before gave back is not seen.
 Quality: ours (masked tokens, read back by position and token) and a BERT of equal width and depth learn the same
 objective on Python's documentation, in rows of --length and for as many seconds of CPU each; then both fill in the same
-masked tokens of longer rows. Positions of both are squeezed into the trained range. The unigram entropy is what no
+masked tokens of longer rows. Positions of both are squeezed into the trained range. A constant prediction is what no
 reading at all can reach.
 """
 
@@ -25,7 +25,7 @@ from bench_step import Settings, encode_rate
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
-from cogito_ray.evaluation.held_out import MASK_SEED
+from cogito_ray.evaluation.held_out import MASK_SEED, HeldOut
 from cogito_ray.evaluation.stretch import PARTS, nats_by_place, summed_by_place
 from cogito_ray.losses.total import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
@@ -129,7 +129,7 @@ def quality(options: argparse.Namespace) -> None:
         for module, loss in ((total, lambda view: total(view).total), (full, full))
     ]
     print(f"trained on rows of {options.length} for {options.train_seconds:g} s of CPU each, {steps[0]} and "
-          f"{steps[1]} steps; unigram entropy {corpus.held_out_entropy:.3f} nats")
+          f"{steps[1]} steps; a constant prediction {_constant_nats(corpus, options.length):.3f} nats")
     print(f"{'tokens a row':>12} {'rows':>5}  {'ours, by quarter':<30} full attention, by quarter")
     for length in options.lengths:
         asked = _rows(corpus, length, "held_out")[: max(1, 32_768 // length)]
@@ -137,6 +137,12 @@ def quality(options: argparse.Namespace) -> None:
         theirs = _full_nats(full, asked, corpus) if length <= options.longest_full else []
         told = ["  ".join(f"{nats:.3f}" for nats in each) or "left out" for each in (ours, theirs)]
         print(f"{length:>12} {len(asked):>5}  {told[0]:<30} {told[1]}", flush=True)
+
+
+def _constant_nats(corpus: Corpus, length: int) -> float:
+    """Of predicting the training text's token frequencies everywhere."""
+    views = HeldOut(_rows(corpus, length, "held_out"), OBJECTIVE, corpus.vocabulary)
+    return views.constant_nats(torch.from_numpy(corpus.log_unigram))
 
 
 def _rows(corpus: Corpus, length: int, side: Side) -> Tensor:

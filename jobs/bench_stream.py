@@ -33,6 +33,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.document import Found
 from cogito_ray.text.pack import PACKERS, Ids
 from cogito_ray.text.plan import Indices
+from cogito_ray.text.prepare import prepared
 from cogito_ray.text.raw import RawText, regrouped
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
@@ -55,7 +56,7 @@ class Task:
     world: int = 1
 
     def corpus(self, **changed: str) -> Corpus:
-        return Corpus.open(self.data.model_copy(update=changed), self.storage)
+        return prepared(self.data.model_copy(update=changed), self.storage)
 
     @property
     def share(self) -> dict[str, int]:

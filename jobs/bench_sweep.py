@@ -73,7 +73,7 @@ class Text:
 
 def sweep(storage: Path, steps: int) -> SweepSpec:
     """Twelve runs over the documents and the tokenizer that `gather` left in `storage`."""
-    [tokenizer] = (storage / "tokenizers").iterdir()
+    [tokenizer] = (path for path in (storage / "tokenizers").iterdir() if path.is_dir())
     documents = {"kind": "files", "path": str(storage / "documents")}
     return SweepSpec.model_validate({
         "name": "ours",

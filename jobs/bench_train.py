@@ -30,6 +30,7 @@ from cogito_ray.runtime import worker
 from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.prepare import prepare
 from cogito_ray.sweeps.files import load_run
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.training.checkpoint import Checkpoints, Snapshot, State
 from cogito_ray.training.loop import Report
 
@@ -80,7 +81,7 @@ def _worker(config: dict[str, Any]) -> None:
         config["found"].write_text(json.dumps(seconds))
 
 
-def steps(run: RunSpec, storage: Path, repeats: int) -> None:
+def steps(run: RunSpec, data: DataDigests, storage: Path, repeats: int) -> None:
     """The table of training steps."""
     pair = run.model_copy(update={"workers": 2})
     ways: dict[str, tuple[Callable[[worker.Job], list[float]], RunSpec]] = {
@@ -90,7 +91,7 @@ def steps(run: RunSpec, storage: Path, repeats: int) -> None:
     for repeat in range(repeats):
         for name, (way, of) in ways.items():        # in turn, so that a busy minute is everybody's
             with tempfile.TemporaryDirectory(dir=storage, prefix=f"{repeat}-") as folder:
-                found[name] += way(worker.Job(of, storage, Path(folder)))
+                found[name] += way(worker.Job(of, storage, data, Path(folder)))
     yardstick, middle = min(found["bare process"]), median(found["bare process"])
     for name, seconds in found.items():
         print(f"{name:22} {1000 * min(seconds):8.2f} ms a step (median {1000 * median(seconds):8.2f}), "
@@ -134,8 +135,7 @@ def main() -> None:
     evaluation = run.evaluation.model_copy(update={"rows": 16, "words": None})
     run = run.model_copy(update={"reader": "mapped", "training": training, "evaluation": evaluation})
     with cluster(dashboard=True):
-        prepare(run.data, storage)
-        steps(run, storage, asked.repeats)
+        steps(run, prepare(run.data, storage).digests, storage, asked.repeats)
     with tempfile.TemporaryDirectory(dir=storage) as folder:
         stalls(Path(folder))
 

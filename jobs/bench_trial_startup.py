@@ -10,7 +10,7 @@ what a sweep of short trials pays per trial, whatever it trains.
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,16 @@ from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.room import DRIVER_CPUS
 from cogito_ray.runtime.trial import resources, trainer, trial
 from cogito_ray.sweeps.files import load_run
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.digests import DataDigests
 
 RUN = Path(__file__).with_name("debug.yaml")
 
 
-def nested(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
+def nested(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDigests], trials: Path) -> None:
     """A trainer of its own for however many workers."""
-    job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"])
+    run = RunSpec.model_validate(config["run"])
+    job = worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"])
     trainer(job, callbacks=[TuneReportCallback()]).fit()
 
 
@@ -68,13 +71,20 @@ class FirstSteps(tune.Callback):
 
 
 def seconds(
-    body: Callable[..., None], needs: Callable[..., Any], run: RunSpec, storage: Path, *, reuse: bool, trials: int
+    body: Callable[..., None],
+    needs: Callable[..., Any],
+    run: RunSpec,
+    *,
+    storage: Path,
+    data: Mapping[str, DataDigests],
+    reuse: bool,
+    trials: int,
 ) -> list[float]:
     """From launch to first step, of each trial in turn."""
     name = f"{time.time_ns()}"
     searcher, steps = Seeds(run, name), FirstSteps()
     tune.Tuner(
-        tune.with_resources(partial(body, storage=storage, trials=storage / "trials"), needs),
+        tune.with_resources(partial(body, storage=storage, data=data, trials=storage / "trials"), needs),
         tune_config=tune.TuneConfig(
             search_alg=searcher, num_samples=trials, max_concurrent_trials=1, reuse_actors=reuse
         ),
@@ -94,8 +104,8 @@ def main() -> None:
     run = run.model_copy(update={"reader": "mapped", "training": training, "evaluation": evaluation})
     pair = run.model_copy(update={"workers": 2})
     with cluster(dashboard=True):
-        prepare(run.data, asked.storage)
-        measure = partial(seconds, storage=asked.storage)
+        data = {corpus_key(run.data): prepare(run.data, asked.storage).digests}
+        measure = partial(seconds, storage=asked.storage, data=data)
         reused = measure(trial, resources, run, reuse=True, trials=asked.trials + 1)
         rows = {
             "reused trial actor": reused[1:],

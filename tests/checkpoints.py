@@ -9,8 +9,7 @@ from corpora import data_spec, two_sources
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run import RunSpec
-from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.prepare import prepare_with
+from cogito_ray.text.prepare import prepare_with, prepared, serially
 from cogito_ray.training.checkpoint import Checkpoints, State
 
 
@@ -21,21 +20,23 @@ def untrained(folder: Path) -> tuple[RunSpec, Path]:
             "data": data_spec(two_sources(folder / "text")),
             "model": {"width": 16, "heads": 2, "concepts": 4, "decoder": {"kind": "position"}},
             "objective": {"kind": "tsdae"},
+            "evaluation": {"rows": 32},
         }
     )
-    prepare_with(lambda work: ((number, call()) for number, call in enumerate(work)), run.data, folder / "storage")
+    prepare_with(serially, run.data, folder / "storage")
     return run, folder / "storage"
 
 
 def save(run: RunSpec, storage: Path, folder: Path, *, ledger: Path, steps: tuple[int, ...] = (10, 20)) -> TotalLoss:
     """Writes checkpoints of the run into `folder`, and its start into the ledger."""
-    corpus = Corpus.open(run.data, storage)
+    corpus = prepared(run.data, storage)
     with Ledger(ledger) as record:
         spec = run.model_dump(mode="json")
-        record.append(TrialStarted(at=time.time(), trial=run.digest(), number=0, sample={}, spec=spec))
+        names = {"trial": run.digest(), "number": 0, "sample": {}, "data": corpus.digests}
+        record.append(TrialStarted(at=time.time(), spec=spec, **names))
     torch.manual_seed(run.seed)
     total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
     checkpoints = Checkpoints(folder / "checkpoints", run.digest())
     for step in steps:
-        checkpoints.save(State(step=step), total, torch.optim.SGD(total.parameters()))
+        checkpoints.save(State(step=step, data=corpus.digests), total, torch.optim.SGD(total.parameters()))
     return total

@@ -43,7 +43,7 @@ def final(record: Record) -> RenderableType:
     if ranking.footnote:
         parts.append(Text(ranking.footnote, style="dim"))
     if ranking.unigram_nats is not None:
-        parts.append(Text(f"What a constant prediction reaches (unigram entropy): {ranking.unigram_nats:.3f} nats"))
+        parts.append(Text(f"Always predicting training's token frequencies costs {ranking.unigram_nats:.3f} nats"))
     for row in ranking.best:
         parts.append(Text(f"{ranking.standing.capitalize()}: trial {row.trial}, {_said(row)}", style="bold"))
         parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]

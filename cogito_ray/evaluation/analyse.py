@@ -23,10 +23,11 @@ def analyse(trained: Trained, *, name: str, texts: int, times: Sequence[int] = (
     ValueError for times of an encoder that is not tied, or where concepts are not finite.
     """
     iterated = list(iterations(trained, times)) if times else []
-    model, vocabulary = trained.model, trained.corpus.vocabulary
-    rows = torch.from_numpy(trained.corpus.held_out_rows(texts))            # (R, N)
+    model, vocabulary = trained.model, trained.vocabulary
+    available = sum(trained.corpus.held_out_available.values())
+    rows = torch.from_numpy(trained.corpus.held_out_rows(min(texts, available)))    # (R, N)
     concepts = encode(model, rows, vocabulary.pad_id)                       # (R, C, D)
-    depths, read = layers(model, rows, vocabulary), readings(model, rows, trained.corpus.tokenizer)
+    depths, read = layers(model, rows, vocabulary), readings(model, rows, trained.tokenizer)
     figures = measures.figures(concepts) | depths[-1].probes
     findings = judge(figures)
     return Analysis(

@@ -51,5 +51,10 @@ class HeldOut:
         }
         return ranks if model.decoder is None else {"eval/reconstruction_nats": float(nats / weights), **ranks}
 
+    def constant_nats(self, log_unigram: Tensor) -> float:
+        """What always predicting the frequencies of the training text costs on the same targets. log_unigram (V,)."""
+        nats = sum((-log_unigram[view.targets].double() * view.weights).sum() for view in self.views)
+        return float(nats / sum(view.weights.double().sum() for view in self.views))
+
     def _views_on(self, device: torch.device) -> Iterator[View]:
         return (view.to(device) for view in self.views)

@@ -12,7 +12,7 @@ def iterations(trained: Trained, times: Sequence[int]) -> Iterator[Iteration]:
 
     ValueError where the encoder's blocks are its own. Its depth is what it was, afterwards.
     """
-    encoder, vocabulary = trained.model.encoder, trained.corpus.vocabulary
+    encoder, vocabulary = trained.model.encoder, trained.vocabulary
     own = encoder.depth
     encoder.iterate(own)                                                    # refused before anything is computed
     measure = scores_of(trained.run, trained.corpus, vocabulary)

@@ -22,7 +22,8 @@ def scores_of(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Score:
     ValueError where the rows are too few for a metric by which the best checkpoints are to be chosen.
     """
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
-    asked: list[Score] = [HeldOut(rows, run.reference, vocabulary)]
+    held_out = HeldOut(rows, run.reference, vocabulary)
+    asked: list[Score] = [held_out]
     if run.evaluation.words is not None:
         words, best = run.evaluation.words.build(rows, vocabulary), run.training.checkpoints.best
         if not words.enough and best is not None and best.metric in run.evaluation.words.metrics:
@@ -34,5 +35,5 @@ def scores_of(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Score:
         asked.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:
         asked.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
-    yardstick = {"eval/unigram_nats": corpus.held_out_entropy}
+    yardstick = {"eval/unigram_nats": held_out.constant_nats(torch.from_numpy(corpus.log_unigram))}
     return lambda model: {name: value for score in asked for name, value in score(model).items()} | yardstick

@@ -1,7 +1,8 @@
 """A trained model, taken up from its checkpoint: which run it is, the ledger above its folder says."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,12 @@ from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.run import RunSpec
-from cogito_ray.text.corpus import Corpus, index_of
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import DataDigests, NotPrepared
+from cogito_ray.text.prepare import changes_since
 from cogito_ray.text.tokenizer import FILE as TOKENIZER
+from cogito_ray.text.tokenizer import TextTokenizer, tokenizer_folder
+from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 
 GIVE = "give a run's folder or a checkpoint, step-..."
@@ -30,6 +35,8 @@ class Checkpoint:
     folder: Path
     run: RunSpec
     step: int
+    data: DataDigests
+    """What it was trained on."""
     ledger: Path
     """Tells of its run."""
 
@@ -41,7 +48,8 @@ class Checkpoint:
         verify(folder, [STATE])
         state = json.loads((folder / STATE).read_text())
         ledger = _ledger_above(folder)
-        return cls(folder, _run(ledger, state["run"]), int(state["step"]), ledger)
+        data = DataDigests(**state["data"]) if state.get("data") else None
+        return cls(folder, _run(ledger, state["run"]), int(state["step"]), named_data(data, folder), ledger)
 
     def digest(self) -> str:
         """Twelve hex digits that name its weights. BadCheckpoint unless they are whole."""
@@ -57,25 +65,41 @@ class Trained:
     run: RunSpec
     step: int
     model: ConceptModel
-    corpus: Corpus
+    data: DataDigests
+    """What it was trained on."""
+    storage: Path
+    tokenizer: TextTokenizer
+    """The one it was trained with."""
 
     @classmethod
     def open(cls, folder: Path) -> Self:
         """The checkpoint in `folder`, or the newest below it.
 
-        FileNotFoundError where there is none, where no ledger stands above it, or where its corpus was deleted;
+        FileNotFoundError where there is none, where no ledger stands above it, or where its tokenizer was deleted;
         BadCheckpoint where it is torn or altered.
         """
         found = Checkpoint.at(newest(folder.absolute()))
         verify(found.folder, [WEIGHTS])
-        run, corpus = found.run, Corpus.open(found.run.data, _storage_of(found))
-        total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
+        run, storage = found.run, _storage_of(found)
+        with _telling_changes(run, storage, found.data):
+            tokenizer = TextTokenizer.open(storage, found.data.tokenizer)
+        total = TotalLoss(run.model.build(tokenizer.vocabulary, run.data.length), run.loss)
         load_model(total, str(found.folder / WEIGHTS), strict=True)
-        return cls(run, found.step, total.model.eval(), corpus)
+        return cls(run, found.step, total.model.eval(), found.data, storage, tokenizer)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The rows it was trained on. NotPrepared where they were deleted, ChangedData where they are others now."""
+        with _telling_changes(self.run, self.storage, self.data):
+            return Corpus.open(self.run.data, self.storage, self.data)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.tokenizer.vocabulary
 
     @property
     def reader(self) -> TextReader:
-        return TextReader(self.model, self.corpus.tokenizer, self.run.data.length)
+        return TextReader(self.model, self.tokenizer, self.run.data.length)
 
     def export(self, folder: Path) -> None:
         """Write what AutoModel and SentenceTransformer load; the latter's vectors are our mean concepts.
@@ -84,16 +108,38 @@ class Trained:
         """
         from cogito_ray.nn import hub  # imports transformers: slow
 
-        words, length = self.corpus.vocabulary, self.run.data.length
-        record: dict[str, JsonValue] = {"run": self.run.digest(), "step": self.step}
+        words, length = self.vocabulary, self.run.data.length
+        record: dict[str, JsonValue] = {"run": self.run.digest(), "step": self.step, **self._read()}
         with export_folder(folder, record) as draft:
             hub.export(
                 self.model,
                 hub.ConceptConfig.of(self.run.model, words, length),
-                hub.tokenizer_of(self.corpus.tokenizer_folder / TOKENIZER, words, length),
+                hub.tokenizer_of(tokenizer_folder(self.storage, self.data.tokenizer) / TOKENIZER, words, length),
                 draft,
                 record=record,
             )
+
+    def _read(self) -> dict[str, JsonValue]:
+        """Names of what it was trained on, for a record."""
+        rows: dict[str, JsonValue] = {f"rows of {name}": digest for name, digest in self.data.sources.items()}
+        return {"data": self.data.digest(), "tokenizer": self.data.tokenizer, **rows}
+
+
+def named_data(data: DataDigests | None, folder: Path) -> DataDigests:
+    """What the checkpoint in `folder` says that it was trained on. ValueError if it does not say."""
+    if data is None:
+        raise ValueError(f"{folder}: does not say on what text it was trained (version 0.1 wrote it); train it again")
+    return data
+
+
+@contextmanager
+def _telling_changes(run: RunSpec, storage: Path, data: DataDigests) -> Iterator[None]:
+    """Whoever hears that something is not there is also told what has become of the text since."""
+    try:
+        yield
+    except NotPrepared as gone:
+        changes = changes_since(run.data, storage, data)
+        raise NotPrepared("\n".join([str(gone), *(f"  since then: {change}" for change in changes)])) from gone
 
 
 def newest(folder: Path) -> Path:
@@ -139,7 +185,8 @@ def _ledger_above(checkpoint: Path) -> Path:
 def _storage_of(found: Checkpoint) -> Path:
     """The nearest folder above the run's in which its text was prepared: full runs lie deeper than others."""
     above = found.ledger.parents[1:]
-    return next((folder for folder in above if index_of(found.run.data, folder).exists()), above[0])
+    prepared = (folder for folder in above if TextTokenizer.is_saved(tokenizer_folder(folder, found.data.tokenizer)))
+    return next(prepared, above[0])
 
 
 def _run(ledger: Path, digest: str) -> RunSpec:

@@ -15,7 +15,8 @@ class HeadSpec(Spec):
     norm: bool = True
     """Layer norm before anything else."""
     bias: bool = True
-    """One number per word, started at its log unigram frequency, so that training starts at the unigram entropy."""
+    """One number per word, started at its log frequency in the training text: training starts at the constant
+    predictor."""
 
     def build(self, token: nn.Embedding, width: int, log_unigram: Tensor | None) -> "VocabularyHead":
         bias = torch.zeros(token.num_embeddings) if log_unigram is None else log_unigram.detach().float().clone()

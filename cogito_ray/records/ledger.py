@@ -280,7 +280,8 @@ class Evaluated(Spec):
     step: int
     """Of the checkpoint."""
     key: str
-    """Digest of weights, task and its data, protocol and its settings, seed and code: equal keys, equal scores."""
+    """Digest of weights, tokenizer, task and its data, protocol and its settings, seed and code: equal keys give equal
+    scores."""
     checkpoint: str
     """Digest of the weights."""
     code: str

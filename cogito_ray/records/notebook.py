@@ -29,6 +29,9 @@ OPENING = (
     "is lost. Numbers of two entries may be compared only where one names the other."
 )
 
+MEASURED_ON_ROWS = tuple(family for family in MUST_AGREE if family != "eval/stsb_")
+"""Families of metrics that mean the same on the same rows alone."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -70,16 +73,20 @@ def _entry(ledger: Path) -> Entry:
 
 
 def _yardstick(record: Record, ranking: Ranking) -> Hashable:
-    """What must be equal for the goals' metrics to mean the same (see MUST_AGREE), for the best trial."""
+    """What must be equal for the goals' metrics to mean the same (see MUST_AGREE, and the rows), for the best trial."""
     if not ranking.best:
         return None
+    trial = record.trials[ranking.best[0].trial]
     try:
-        run = RunSpec.model_validate(record.trials[ranking.best[0].trial].spec)
+        run = RunSpec.model_validate(trial.spec)
     except ValidationError:
         return f"recorded by another version, {record.opened.sweep}"
     metrics = [goal.metric for goal in ranking.goals]
     rules = [rule for metric in metrics for prefix, rule in MUST_AGREE.items() if metric.startswith(prefix)]
-    return repr((metrics, [{name: part(run) for name, part in rule.items()} for rule in rules]))
+    read = None
+    if any(metric.startswith(MEASURED_ON_ROWS) for metric in metrics):
+        read = trial.data.digest() if trial.data else f"rows that nobody named, {record.opened.sweep}"
+    return repr((metrics, read, [{name: part(run) for name, part in rule.items()} for rule in rules]))
 
 
 def _told(entry: Entry, entries: list[Entry]) -> str:

@@ -16,7 +16,7 @@ from ray._private.state import available_resources_per_node
 
 from cogito_ray.evaluation.labelled import PROTOCOLS, protocols_of
 from cogito_ray.evaluation.long_answers import AnyQuestion, questions_of
-from cogito_ray.evaluation.trained import Checkpoint
+from cogito_ray.evaluation.trained import Checkpoint, named_data
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
@@ -117,9 +117,10 @@ class Agenda:
     def _take(self, folder: Path) -> list[Unit]:
         """Its questions that are not settled; holds it if there are any."""
         try:
-            weights, step = verify(folder, [STATE])[WEIGHTS][:12], State.read(folder).step
-            held = self._checkpoints / f"{HELD}{step:08d}-{weights}"
-            units = self._panel.units(Checkpoint(held, self._run, step, self._ledger), weights)
+            weights, state = verify(folder, [STATE])[WEIGHTS][:12], State.read(folder)
+            held = self._checkpoints / f"{HELD}{state.step:08d}-{weights}"
+            data = named_data(state.data, folder)
+            units = self._panel.units(Checkpoint(held, self._run, state.step, data, self._ledger), weights)
             left = [unit for unit in units if unit.key not in self._settled]
             if left and folder != held:
                 _hold(folder, held)

@@ -61,9 +61,9 @@ class Panel:
 
     def units(self, checkpoint: Checkpoint, weights: str) -> list[Unit]:
         """All questions to a checkpoint whose weights have this digest."""
-        code = code_version()
+        code, tokenizer = code_version(), checkpoint.data.tokenizer
         return [
-            Unit(checkpoint, weights, question, self.data, digest([weights, key, code]))
+            Unit(checkpoint, weights, question, self.data, digest([weights, tokenizer, key, code]))
             for question, key in zip(self.questions, self.keys, strict=True)
         ]
 

@@ -1,12 +1,12 @@
 """Whether the weights that runs start from fit their models: asked before anything is spent."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
-from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.losses.total import TotalLoss
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.absent import Absent
+from cogito_ray.runtime.home import Corpora
+from cogito_ray.sweeps.spec import corpus_key
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.training.start_from import Start, StartFromSpec
 
@@ -23,28 +23,25 @@ def refuse_torn(runs: Iterable[RunSpec]) -> None:
         raise Absent(faults)
 
 
-def refuse_misfits(runs: Iterable[RunSpec], storage: Path) -> None:
-    """ValueError with all that does not fit of what these runs start from. Their text must have been prepared."""
+def refuse_misfits(runs: Iterable[RunSpec], corpora: Corpora) -> None:
+    """ValueError with all that does not fit of what these runs start from. `corpora`: what they read."""
     unlike = {(run.start_from, run.data.digest(), run.model.digest()): run for run in runs}
-    faults = [f"start_from: {fault}" for run in unlike.values() for fault in _faults(run, storage)]
+    faults = [f"start_from: {fault}" for run in unlike.values() for fault in _faults(run, corpora)]
     if faults:
         raise ValueError("\n".join(dict.fromkeys(faults)))
 
 
-def _faults(run: RunSpec, storage: Path) -> list[str]:
+def _faults(run: RunSpec, corpora: Corpora) -> list[str]:
     if run.start_from is None:
         return []
-    corpus = Corpus.open(run.data, storage)
+    corpus = corpora[corpus_key(run.data)]
     total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
     return Start.read(run.start_from).faults(total) + _tokenizer_faults(run.start_from, corpus)
 
 
 def _tokenizer_faults(spec: StartFromSpec, corpus: Corpus) -> list[str]:
-    """Weights of words mean nothing to another tokenizer. What has no ledger above it cannot be asked for its own."""
-    try:
-        found = Checkpoint.at(Path(spec.folder))
-        theirs = Corpus.open(found.run.data, found.ledger.parents[1]).tokenizer_folder.name
-    except FileNotFoundError:
+    """Weights of words mean nothing to another tokenizer. Another implementation's checkpoints do not name theirs."""
+    theirs, ours = spec.tokenizer, corpus.digests.tokenizer
+    if theirs in ("", ours):
         return []
-    ours = corpus.tokenizer_folder.name
-    return [] if theirs == ours else [f"{spec.folder} was trained with tokenizer {theirs}, this run has {ours}"]
+    return [f"{spec.folder} was trained with tokenizer {theirs}, this run has {ours}"]

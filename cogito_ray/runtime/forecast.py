@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,8 +20,9 @@ from cogito_ray.sweeps.forecast import Corner, Forecast, Measured, micro
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.text.build import sample
 from cogito_ray.text.collocations import with_collocations
-from cogito_ray.text.corpus import Corpus, NotPrepared
-from cogito_ray.text.prepare import prepare_with, serially
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import NotPrepared
+from cogito_ray.text.prepare import prepare_with, prepared, serially
 from cogito_ray.text.sources.files import FilesSpec
 from cogito_ray.text.spec import DataSpec
 from cogito_ray.training.loop import Report
@@ -42,30 +44,37 @@ def forecast(sweep: SweepSpec, storage: Path) -> Forecast:
         costs: dict[str, float] = {}
         for run in runs:
             if run.digest() not in costs:
-                costs[run.digest()] = _flops(run, *texts[run.data.digest()]) * run.training.batch * run.training.steps
+                rows = run.training.batch * run.training.steps
+                costs[run.digest()] = _flops(run, texts[run.data.digest()].corpus) * rows
         ends = [choose(runs, key=lambda run: costs[run.digest()]) for choose in (min, max)]
         cheapest, dearest = (
-            Corner(run, _apart(run, *texts[run.data.digest()], Path(folder) / f"end-{number}"))
+            Corner(run, _apart(run, texts[run.data.digest()], Path(folder) / f"end-{number}"))
             for number, run in enumerate(ends)
         )
-        sampled = any(used != storage.absolute() for _, used in texts.values())
+        sampled = any(text.storage != storage.absolute() for text in texts.values())
     small = f"a sample of {SAMPLE_CHARACTERS:,} characters a source, because the text is not prepared yet"
     note = small if sampled else "the text as prepared"
     return Forecast(sweep, cheapest, dearest, _at_once(sweep, runs), note)
 
 
-def _text(data: DataSpec, storage: Path, folder: Path) -> tuple[DataSpec, Path]:
-    """The data as prepared in `storage`, or else a sample of it prepared below `folder`."""
-    try:
-        Corpus.open(data, storage)
-    except NotPrepared:
-        return _sampled(data, folder / data.digest())
-    return data, storage
+@dataclass(frozen=True)
+class _Text:
+    data: DataSpec
+    storage: Path
+    corpus: Corpus
 
 
-def _sampled(data: DataSpec, folder: Path) -> tuple[DataSpec, Path]:
+def _text(data: DataSpec, storage: Path, folder: Path) -> _Text:
+    """The text as it is now, as prepared in `storage`, or else a sample of it prepared below `folder`."""
     if faults := data.faults():
         raise ValueError("\n".join(faults))
+    try:
+        return _Text(data, storage, prepared(data, storage))
+    except NotPrepared:
+        return _sampled(data, folder / data.digest())
+
+
+def _sampled(data: DataSpec, folder: Path) -> _Text:
     sources = {}
     for name, source in data.sources.items():
         scratch = folder / name
@@ -76,26 +85,27 @@ def _sampled(data: DataSpec, folder: Path) -> tuple[DataSpec, Path]:
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         sources[name] = FilesSpec(path=str(path), weight=source.weight)
     small = data.model_copy(update={"sources": sources, "held_out": SAMPLE_HELD_OUT})
-    prepare_with(serially, small, folder)
-    return small, folder
+    return _Text(small, folder, prepare_with(serially, small, folder))
 
 
-def _flops(run: RunSpec, data: DataSpec, storage: Path) -> float:
+def _flops(run: RunSpec, corpus: Corpus) -> float:
     """Of one row's forward pass: what corners are compared by before any is measured."""
-    corpus = Corpus.open(data, storage)
     asked = run.objective.needs | run.reference.needs
     vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
-    model = run.model.build(vocabulary, data.length, torch.from_numpy(corpus.log_unigram))
+    model = run.model.build(vocabulary, corpus.length, torch.from_numpy(corpus.log_unigram))
     total = TotalLoss(model, run.loss)
-    ids = torch.from_numpy(corpus.held_out_rows(max(ROWS, len(corpus.sources))))[:ROWS]
+    ids = torch.from_numpy(corpus.held_out_rows(ROWS))
     with FlopCounterMode(display=False) as counted:
         total(*run.loss.views(run.objective, ids, vocabulary, torch.Generator().manual_seed(0)))
     return float(counted.get_total_flops()) / ROWS
 
 
-def _apart(run: RunSpec, data: DataSpec, storage: Path, folder: Path) -> Measured:
-    """Measured in a fresh process, whose memory is the trial's alone."""
-    job = worker.Job(micro(run.model_copy(update={"data": data}), steps=STEPS), storage, folder)
+def _apart(run: RunSpec, text: _Text, folder: Path) -> Measured:
+    """Measured in a fresh process, whose memory is the trial's alone; on as many held-out rows as a sample has."""
+    rows = min(run.evaluation.rows, sum(text.corpus.held_out_available.values()))
+    evaluation = run.evaluation.model_copy(update={"rows": rows})
+    short = micro(run.model_copy(update={"data": text.data, "evaluation": evaluation}), steps=STEPS)
+    job = worker.Job(short, text.storage, text.corpus.digests, folder)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, job).result()
 

@@ -18,16 +18,25 @@ from cogito_ray.records.provenance import collect
 from cogito_ray.records.record import Record, fold
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.absent import Absent
+from cogito_ray.runtime.prepare import prepare
 from cogito_ray.spec import Spec, digest
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.files import diff
 from cogito_ray.sweeps.paths import Tree
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import ChangedData, DataDigests
+from cogito_ray.text.prepare import Listener
 from cogito_ray.text.spec import DataSpec
 
+ANEW = "give this one another name, or delete that folder"
+"""The way out where something cannot be taken up again."""
 DRIVER = "driver.lock"
 """File of a sweep or run that its driver locks, and in which it says who it is."""
 LEFT = ("trials", "checkpoints", "study.journal")
 """What a sweep or a run leaves in its folder besides its ledger, and never before it."""
+Corpora = Mapping[str, Corpus]
+"""What trials read, by its `corpus_key`."""
 
 
 class OtherSettings(ValueError):
@@ -63,7 +72,7 @@ class Home:
                     [
                         f"{self.folder} was started with other settings:",
                         *(f"  {change}" for change in changes),
-                        "give this one another name, or delete that folder",
+                        ANEW,
                     ]
                 )
             )
@@ -125,11 +134,48 @@ class Home:
     def _may_change(self, place: str) -> bool:
         return any(f"{place}.".startswith(f"{path}.") for path in self.elastic)
 
-    def opening(self) -> SweepOpened:
-        """The event that starts, or takes up again, what is to be done here."""
+    def prepare(
+        self,
+        corpora: Iterable[DataSpec],
+        storage: Path,
+        listener: Listener,
+        *,
+        bound: Mapping[str, DataDigests] | None = None,
+    ) -> Corpora:
+        """What is read here, and must be what was read here before, if anything was. ChangedData, with the difference.
+
+        `bound`: what else it must be, by `corpus_key`.
+        """
+        before = self.recorded()
+        expected = {**(bound or {}), **(before.data if before else {})}
+        if before is not None and before.trials and not before.data:
+            raise ChangedData(f"{self.ledger} does not say what was read (version 0.1 wrote it); {ANEW}")
+        found, changes = dict[str, Corpus](), list[str]()
+        for data in corpora:
+            key = corpus_key(data)
+            try:
+                found[key] = prepare(data, storage, listener, expected=expected.get(key))
+            except ChangedData as changed:
+                changes += str(changed).splitlines()
+            else:
+                if before is not None and before.data and found[key].digests not in before.data.values():
+                    changes.append(f"data {found[key].digests.digest()} of {', '.join(data.sources)}: never read here")
+        if changes:
+            told = [f"  {change}" for change in dict.fromkeys(changes)]
+            said = [f"{self.folder} was started with other text:", *told, f"put the old text back, {ANEW}"]
+            raise ChangedData("\n".join(said))
+        return found
+
+    def opening(self, data: Mapping[str, DataDigests] | None = None) -> SweepOpened:
+        """The event that starts, or takes up again, what is to be done here. `data`: what is read, by `corpus_key`."""
         provenance = collect(host=socket.gethostname())
         return SweepOpened(
-            at=time.time(), spec=self.spec, sweep=digest(self.spec), provenance=provenance, format=FORMAT
+            at=time.time(),
+            spec=self.spec,
+            sweep=digest(self.spec),
+            provenance=provenance,
+            format=FORMAT,
+            data=dict(data or {}),
         )
 
 
@@ -146,6 +192,14 @@ def _said(lock: Path) -> str:
 
 def closing(cause: str = COMPLETE) -> SweepClosed:
     return SweepClosed(at=time.time(), cause=cause)
+
+
+def refuse_few_rows(runs: Iterable[RunSpec], corpora: Corpora) -> None:
+    """ValueError where fewer held-out rows are there than a run is to be measured on."""
+    asked = {(corpus_key(run.data), run.evaluation.rows) for run in runs}
+    faults = [fault for key, rows in sorted(asked) if (fault := corpora[key].shortfall(rows))]
+    if faults:
+        raise ValueError("\n".join(dict.fromkeys(faults)))
 
 
 def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:

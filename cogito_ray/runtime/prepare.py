@@ -15,18 +15,21 @@ import ray
 import ray.data
 
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.prepare import Listener, prepare_with
 from cogito_ray.text.spec import DataSpec
 
 Result = TypeVar("Result")
 
 
-def prepare(data: DataSpec, storage: Path, progress: Listener = lambda _: None) -> Corpus:
+def prepare(
+    data: DataSpec, storage: Path, progress: Listener = lambda _: None, *, expected: DataDigests | None = None
+) -> Corpus:
     """Builds what is missing or damaged and opens the corpus; needs no Ray instance when all stands.
 
-    ValueError, all faults at once, before any work.
+    ValueError, all faults at once, before any work. ChangedData where the text is not what gave `expected`.
     """
-    return prepare_with(in_parallel, data, storage, progress)
+    return prepare_with(in_parallel, data, storage, progress, expected=expected)
 
 
 def in_parallel(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Result]]:

@@ -1,6 +1,8 @@
 """One run on its own, under Ray Train, recorded like a sweep of one trial."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from cogito_ray.runtime.beside import PLACE, Beside, ask_rest, panel_of
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.evaluate import Panel
 from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
-from cogito_ray.runtime.home import Home, closing, refuse_missing
+from cogito_ray.runtime.home import Corpora, Home, closing, refuse_few_rows, refuse_missing
 from cogito_ray.runtime.outcome import metrics_of
-from cogito_ray.runtime.prepare import prepare
 from cogito_ray.runtime.trial import trainer
 from cogito_ray.runtime.worker import Job, stalls
 from cogito_ray.sweeps.paths import Tree
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.prepare import Listener
 
 
@@ -34,11 +37,18 @@ def home_of(run: RunSpec, name: str, storage: Path) -> Home:
     return Home(storage / name, spec, elastic=frozenset({f"run.{PLACE}"}), kinds={"run": RunSpec})
 
 
-def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda _: None) -> Record:
+def pretrain(
+    run: RunSpec,
+    name: str,
+    storage: Path,
+    listener: Listener = lambda _: None,
+    *,
+    data: DataDigests | None = None,
+) -> Record:
     """Train `run` to its end in `<storage>/<name>/`, from its newest checkpoint if it was interrupted.
 
     Its checkpoints are asked labelled questions beside, the last one in any case. A complete run is asked nothing more.
-    The listener hears how far the preparation of the text is.
+    The listener hears how far the preparation of the text is. `data`: what it must be, where that is settled.
     """
     storage = storage.absolute()
     home = home_of(run, name, storage)
@@ -51,23 +61,28 @@ def pretrain(run: RunSpec, name: str, storage: Path, listener: Listener = lambda
     if before is None:
         refuse_torn([run])
     with home.driving(), cluster(dashboard=True):
-        return _trained(Job(run, storage, home.folder), home, panel, listener)
+        bound = {corpus_key(run.data): data} if data else {}
+        corpora = partial(home.prepare, [run.data], storage, listener, bound=bound)
+        return _trained(run, storage, home, panel, corpora)
 
 
-def _trained(job: Job, home: Home, panel: Panel | None, listener: Listener) -> Record:
+def _trained(run: RunSpec, storage: Path, home: Home, panel: Panel | None, prepared: Callable[[], Corpora]) -> Record:
     """As its only driver. What was done so far is read again: another driver may just have ended."""
-    run, before = job.run, home.recorded()
+    before = home.recorded()
     if before is not None and before.is_complete:
         return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
     concurrency([run], asked=1, in_sweep=False)
-    prepare(run.data, job.storage, listener)
+    corpora = prepared()
+    refuse_few_rows([run], corpora)
     if before is None:
-        refuse_misfits([run], job.storage)
+        refuse_misfits([run], corpora)
+    [(key, corpus)] = corpora.items()
+    job = Job(run, storage, corpus.digests, home.folder)
     with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening())
+        ledger.append(home.opening({key: job.data}))
         spec = run.model_dump(mode="json")
-        ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec))
+        ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data))
     beside = Beside(run, home.ledger, panel) if panel else None
     try:
         failure = _fit(job, home, _Teller(run, home.ledger, done, beside))

@@ -7,9 +7,12 @@ from cogito_ray.records.ledger import Ledger, PromotionCertified
 from cogito_ray.records.ledger import Promoted as Told
 from cogito_ray.records.promoted import Promotion, certificates, promotions
 from cogito_ray.records.record import Record, read
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.home import Home
 from cogito_ray.runtime.pretrain import pretrain
 from cogito_ray.runtime.sweep import home_of
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.spec import SweepSpec, corpus_key
+from cogito_ray.text.digests import ChangedData, DataDigests
 from cogito_ray.text.prepare import Listener
 
 PROMOTED = "promoted"
@@ -42,13 +45,24 @@ def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None
     return read(home.ledger)
 
 
+def _read(due: Promotion, home: Home) -> DataDigests | None:
+    """What the full run must read, because its trial did; None where the two are to read other text."""
+    trial = read(home.ledger).trials[due.trial]
+    if corpus_key(RunSpec.model_validate(trial.spec).data) != corpus_key(due.run.data):
+        return None
+    if trial.data is None:
+        raise ChangedData(f"{home.ledger} does not say what trial {trial.number} read; run the sweep under another name")
+    return trial.data
+
+
 def _train(due: Promotion, sweep: SweepSpec, storage: Path, listener: Listener) -> None:
     """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it."""
     digest = due.run.digest()
     name = f"{sweep.name}/{PROMOTED}/{digest}"
-    own = pretrain(due.run, name, storage, listener)
+    home = home_of(sweep, storage)
+    own = pretrain(due.run, name, storage, listener, data=_read(due, home))
     trial = own.trials[digest]
-    with Ledger(home_of(sweep, storage).ledger) as ledger:
+    with Ledger(home.ledger) as ledger:
         ledger.append(
             Told(
                 at=time.time(),

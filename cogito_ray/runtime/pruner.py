@@ -12,9 +12,10 @@ from cogito_ray.records.ledger import CheckpointsPruned, Ledger
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.standing import standings
 from cogito_ray.run import RunSpec
+from cogito_ray.runtime.home import Corpora
 from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.quota import Stored, least, pruned
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.spec import SweepSpec, corpus_key
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.training.checkpoint import bytes_of, folder_of, remove
 
@@ -61,8 +62,8 @@ class Pruner:
         return found
 
 
-def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], storage: Path, *, at_once: int) -> None:
-    """ValueError where `budget.disk` cannot hold what so many trials at once need. Their text must have been prepared.
+def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:
+    """ValueError where `budget.disk` cannot hold what so many trials at once need. `corpora`: what they read.
 
     `runs`: the corners of the sweep.
     """
@@ -70,7 +71,7 @@ def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], storage: Path, *, 
         return
     runs = list(runs)
     unlike = {(run.model.digest(), run.data.digest()): run for run in runs}
-    largest = max(_checkpoint_bytes(run, storage) for run in unlike.values())
+    largest = max(_checkpoint_bytes(run, corpora[corpus_key(run.data)]) for run in unlike.values())
     trials, steps = sweep.budget.trials, max(run.training.steps for run in runs)
     held = sweep.early_stopping.held(steps, trials=trials, at_once=at_once)
     needed = least(largest, at_once=at_once, trials=trials, held=held)
@@ -83,6 +84,5 @@ def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], storage: Path, *, 
         )
 
 
-def _checkpoint_bytes(run: RunSpec, storage: Path) -> int:
-    vocabulary = Corpus.open(run.data, storage).vocabulary
-    return bytes_of(TotalLoss(run.model.build(vocabulary, run.data.length), run.loss))
+def _checkpoint_bytes(run: RunSpec, corpus: Corpus) -> int:
+    return bytes_of(TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss))

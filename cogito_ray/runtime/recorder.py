@@ -9,6 +9,8 @@ from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialLeft, Tr
 from cogito_ray.records.record import Record
 from cogito_ray.runtime.outcome import Left, metrics_of, outcome
 from cogito_ray.runtime.worker import stalls
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.spec import DataSpec
 
 Config = dict[str, Any]
 """What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`."""
@@ -18,9 +20,11 @@ class Recorder:
     """Returns each event once it is on disk."""
 
     def __init__(self, append: Callable[[Event], None], trials: Path, record: Record | None = None):
-        """`trials`: the folder of one folder a trial. `record`: of what was done so far, None if nothing."""
+        """`trials`: the folder of one folder a trial. `record`: of what was done so far, its opening included; None if
+        nothing, then what trials read is not said."""
         self.append, self._trials = append, trials
         known = record.trials | record.replicates if record else {}
+        self._data = record.data if record else {}
         self._before = {name: trial.seconds for name, trial in known.items()}
         self._began: dict[str, float] = {}
         self._reached = {name: trial.step for name, trial in known.items()}
@@ -40,6 +44,7 @@ class Recorder:
             sample=config["sample"],
             spec=config["run"],
             replicates=config.get("replicates"),
+            data=self._data[corpus_key(DataSpec.model_validate(config["run"]["data"]))] if self._data else None,
         )
         self.append(event)
         return event

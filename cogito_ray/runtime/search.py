@@ -45,6 +45,7 @@ from cogito_ray.sweeps.paths import Tree
 from cogito_ray.sweeps.points import combined
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.sweeps.stopping import Policy
+from cogito_ray.text.digests import DataDigests
 
 FINISHED: Final = "FINISHED"
 """Nothing more will be handed out; the word that Tune's searchers say."""
@@ -81,12 +82,13 @@ class Search:
         self._closed: str | None = None
         self._changed: Callable[[FrozenTrial], None] = lambda trial: None
         self._warm = not sweep.search.warm_start
+        self._data: dict[str, DataDigests] = {}
         for event in history:
             self._apply(event)
         self._interrupt()
         self._catch_up()
         if not self._warm:
-            self._record(WarmStarted(at=time.time(), trials=tuple(earlier_trials(sweep))))
+            self._record(WarmStarted(at=time.time(), trials=tuple(earlier_trials(sweep, self._data))))
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles into its folder whatever it is given, and the ledger is the state."""
@@ -166,6 +168,7 @@ class Search:
         """Take to heart what is in the ledger."""
         match event:
             case SweepOpened():
+                self._data |= event.data
                 self._interrupt()
             case WarmStarted():
                 self._study.learn(frozen(self._sweep, trial) for trial in event.trials)

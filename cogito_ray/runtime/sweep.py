@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,7 @@ from cogito_ray.records.verdicts import judge
 from cogito_ray.runtime.absent import refuse_absent
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
-from cogito_ray.runtime.home import Home, closing, refuse_missing
-from cogito_ray.runtime.prepare import prepare
+from cogito_ray.runtime.home import Home, closing, refuse_few_rows, refuse_missing
 from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.replicate import Listed, further_runs
@@ -28,6 +28,7 @@ from cogito_ray.runtime.trial import LEAVE, resources, trial
 from cogito_ray.runtime.tuning import Course, Handout, Stage, Starts
 from cogito_ray.runtime.worker import CHECKPOINTS, PAUSED, TRIALS
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.prepare import Listener
 from cogito_ray.training.checkpoint import folder_of
 
@@ -71,18 +72,19 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
     runs = [sweep.trial(corner) for corner in sweep.corners()]
     with Ledger(home.ledger) as ledger:
         if before is not None and (gone := sweep.budget.gone(spent(before))):
-            ledger.append(home.opening())
+            ledger.append(home.opening(before.data))
             ledger.append(closing(_cause(before, gone, over=False)))
             return read(home.ledger)
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
             at_once = concurrency(runs, asked=sweep.concurrency)
-            ledger.append(home.opening())
-            for data in sweep.corpora():
-                prepare(data, storage, listener)
+            corpora = home.prepare(sweep.corpora(), storage, listener)
+            refuse_few_rows(runs, corpora)
             if before is None or not before.trials:
-                refuse_misfits(runs, storage)
-            refuse_cramped(sweep, runs, storage, at_once=at_once)
-            cause = _Stages(sweep, home, ledger, at_once).run()
+                refuse_misfits(runs, corpora)
+            refuse_cramped(sweep, runs, corpora, at_once=at_once)
+            data = {key: corpus.digests for key, corpus in corpora.items()}
+            ledger.append(home.opening(data))
+            cause = _Stages(sweep, home, ledger, at_once, data).run()
             for verdict in judge(read(home.ledger)):
                 ledger.append(verdict)
             ledger.append(closing(cause))
@@ -103,6 +105,8 @@ class _Stages:
     ledger: Ledger
     at_once: int
     """Trials at a time."""
+    data: Mapping[str, DataDigests]
+    """What trials read, by `corpus_key`."""
 
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
@@ -143,13 +147,15 @@ class _Stages:
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
         )
         if not stage.exhausted:
-            _tuner(self.home, config, [Starts(stage), treasurer]).fit()  # the ledger first: pruning reads it
+            _tuner(self.home, self.data, config, [Starts(stage), treasurer]).fit()  # the ledger first: pruning reads it
         return _cause(read(self.home.ledger), treasurer.gone, over=stage.exhausted)
 
 
-def _tuner(home: Home, config: TuneConfig, callbacks: list[tune.Callback]) -> Tuner:
+def _tuner(
+    home: Home, data: Mapping[str, DataDigests], config: TuneConfig, callbacks: list[tune.Callback]
+) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
-    body = partial(trial, storage=home.folder.parent, trials=home.folder / TRIALS)
+    body = partial(trial, storage=home.folder.parent, data=dict(data), trials=home.folder / TRIALS)
     return Tuner(
         tune.with_resources(body, resources),
         tune_config=config,

@@ -1,6 +1,6 @@
 """One trial of a sweep, as Tune runs it: in its own process when it needs one worker, around Ray Train when more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from cogito_ray.run import ElasticSpec, RunSpec
 from cogito_ray.runtime import worker
 from cogito_ray.runtime.outcome import death, leave, progress
 from cogito_ray.runtime.room import DRIVER_CPUS
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.loop import Report, RunLeft
 
@@ -25,10 +27,11 @@ RETRIES = 3
 """Times a lost worker group is started again, from its newest checkpoint."""
 
 
-def trial(config: dict[str, Any], *, storage: Path, trials: Path) -> None:
+def trial(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDigests], trials: Path) -> None:
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
     asked = trials / LEAVE
-    job = worker.Job(RunSpec.model_validate(config["run"]), storage, trials / config["trial"], asked)
+    run = RunSpec.model_validate(config["run"])
+    job = worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"], asked)
     job.paused.unlink(missing_ok=True)
     if asked.exists():
         tune.report(leave(0))

@@ -1,5 +1,6 @@
 """What earlier sweeps teach a sampler: their trials, read from their ledgers once, as trials of this sweep's space."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
@@ -10,11 +11,15 @@ from cogito_ray.records.ledger import NAME, EarlierTrial, Status
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.domains import contains
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.spec import SweepSpec, corpus_key
+from cogito_ray.text.digests import DataDigests
 
 
-def earlier_trials(sweep: SweepSpec) -> list[EarlierTrial]:
-    """Of all folders of `search.warm_start`. Raises ValueError where one has other goals or nothing that fits."""
+def earlier_trials(sweep: SweepSpec, data: Mapping[str, DataDigests]) -> list[EarlierTrial]:
+    """Of all folders of `search.warm_start`. Raises ValueError where one has other goals or nothing that fits.
+
+    `data`: what trials of this sweep read, by `corpus_key`.
+    """
     found = []
     for folder in sweep.search.warm_start:
         record = read(Path(folder) / NAME)
@@ -23,7 +28,7 @@ def earlier_trials(sweep: SweepSpec) -> list[EarlierTrial]:
                 f"search.warm_start: {folder} was ranked by {_goals(record)}, which are not the goals here; "
                 "leave it out, or give this sweep those goals"
             )
-        told = [trial for trial in record.trials.values() if _fits(sweep, trial)]
+        told = [trial for trial in record.trials.values() if _fits(sweep, trial, data)]
         if not told:
             raise ValueError(
                 f"search.warm_start: no finished trial of {folder} lies in this space and reads the same text under "
@@ -33,7 +38,7 @@ def earlier_trials(sweep: SweepSpec) -> list[EarlierTrial]:
     return found
 
 
-def _fits(sweep: SweepSpec, trial: Trial) -> bool:
+def _fits(sweep: SweepSpec, trial: Trial, data: Mapping[str, DataDigests]) -> bool:
     """Did it end with a finite value, as a point of this space from its first step on, measured on the same rows?"""
     if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.axes(trial.sample)):
         return False
@@ -45,6 +50,7 @@ def _fits(sweep: SweepSpec, trial: Trial) -> bool:
         return False
     ours = sweep.trial(trial.sample)
     same = (theirs.data, theirs.evaluation, theirs.reference) == (ours.data, ours.evaluation, ours.reference)
+    same = same and trial.data is not None and trial.data == data.get(corpus_key(ours.data))
     return same and theirs.branch is None and sweep.aim.merit(trial.latest()).finite
 
 

@@ -14,6 +14,7 @@ from cogito_ray.run import RunSpec
 from cogito_ray.runtime.data import StreamReader, TextReader
 from cogito_ray.text.collocations import with_collocations
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.raw import RawText
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.spec import DataSpec
@@ -29,6 +30,8 @@ class Job:
     run: RunSpec
     storage: Path
     """Holds the token shards of every corpus."""
+    data: DataDigests
+    """What the run reads, and nothing else."""
     folder: Path
     """Holds this run's checkpoints."""
     leave: Path | None = None
@@ -109,12 +112,12 @@ def _last_words(path: Path, said: str) -> None:
 def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
-    corpus = _corpus(run.data.model_dump_json(), job.storage)
+    corpus = _corpus(run.data.model_dump_json(), job.storage, job.data)
     asked = run.objective.needs | run.reference.needs
     vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
     fit(
         run,
-        Facts(vocabulary, torch.from_numpy(corpus.log_unigram)),
+        Facts(vocabulary, torch.from_numpy(corpus.log_unigram), job.data),
         feed=lambda done: _micro_batches(run, corpus, done, place),
         evaluate=scores_of(run, corpus, vocabulary),
         tell=tell,
@@ -134,9 +137,9 @@ def _wanted(job: Job, place: Place) -> Wanted:
 
 
 @lru_cache(maxsize=2)
-def _corpus(data: str, storage: Path) -> Corpus:
+def _corpus(data: str, storage: Path, digests: DataDigests) -> Corpus:
     """Of a DataSpec as JSON. A reused trial process keeps the last corpora open."""
-    return Corpus.open(DataSpec.model_validate_json(data), storage)
+    return Corpus.open(DataSpec.model_validate_json(data), storage, digests)
 
 
 def _micro_batches(run: RunSpec, corpus: Corpus, done: int, place: Place) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cogito_ray.files import atomic_write
 from cogito_ray.text.document import Bad, Found, Part, fraction
 from cogito_ray.text.pack import PACKERS, Ids
 from cogito_ray.text.plan import Indices
@@ -17,14 +18,16 @@ from cogito_ray.text.shards import (
     BadDocument,
     Counted,
     Counts,
+    RowsDigest,
     Shard,
-    Side,
     Verified,
+    file_sha256,
     map_shard,
     write_json,
     write_shard,
 )
 from cogito_ray.text.tokenizer import TextTokenizer
+from cogito_ray.text.vocabulary import Vocabulary
 
 BATCH = 2**20
 """Characters tokenised at a time."""
@@ -34,7 +37,6 @@ CHUNK = 2**20  # tokens counted at a time
 FAIR_CHOICE = 4
 """Characters looked at for each character sampled."""
 SAMPLED = b"sample"
-HELD_OUT: Side = "held_out"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Recipe:
     packing: str
     keeps_rows: bool = True
     """Whether train rows are written; else they are counted."""
+    counted_every: int = 1
+    """Where rows are not kept, train tokens of every so-manyth part are counted: enough to estimate frequencies by."""
 
 
 def build_part(part: Part, number: int, recipe: Recipe) -> tuple[Counted, Counts]:
@@ -58,8 +62,10 @@ def build_part(part: Part, number: int, recipe: Recipe) -> tuple[Counted, Counts
         recipe.folder.mkdir(parents=True, exist_ok=True)
         record = _build(part, number, recipe, tokenizer)
         write_json(_record_file(number, recipe), record.model_dump(mode="json"))
-    sides = SIDES if recipe.keeps_rows else (HELD_OUT, HELD_OUT)        # a fair sample of train documents
-    return record, np.stack([_count(record.shards[side], recipe, tokenizer) for side in sides])     # (2, V)
+    train, held_out = (_count(record.shards[side], recipe, tokenizer) for side in SIDES)
+    for file in record.counts:
+        train = train + np.load(recipe.folder / file.file)
+    return record, np.stack([train, held_out])     # (2, V)
 
 
 def train_rows(part: Part, recipe: Recipe) -> Ids:
@@ -133,14 +139,21 @@ class _Kept:
 
 
 class _Counter:
-    def __init__(self) -> None:
-        self.rows = 0
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.rows, self.vocabulary = 0, vocabulary
+        self.tokens = np.zeros(vocabulary.size, np.int64)
 
     def add(self, rows: Ids) -> None:
         self.rows += len(rows)
+        self.tokens += counted(rows, self.vocabulary)
 
     def close(self) -> None:
         """Nothing waits."""
+
+    def save(self, file: Path) -> Shard:
+        with atomic_write(file) as stream:
+            np.save(stream, self.tokens)
+        return Shard(file=file.name, rows=self.rows, size=file.stat().st_size, sha256=file_sha256(file))
 
 
 class _Shards:
@@ -168,7 +181,7 @@ class _SideWriter:
     """Tokenises and packs the documents of one side."""
 
     def __init__(self, sink: _Sink, recipe: Recipe, tokenizer: TextTokenizer):
-        self.sink, self.tokenizer = sink, tokenizer
+        self.sink, self.tokenizer, self.digest = sink, tokenizer, RowsDigest()
         self.packer = PACKERS[recipe.packing](recipe.length, tokenizer.vocabulary, tokenizer.dtype)
         self.texts: list[str] = []
         self.characters = self.documents = self.tokens = 0
@@ -181,7 +194,7 @@ class _SideWriter:
 
     def close(self) -> None:
         self._tokenise()
-        self.sink.add(self.packer.close())
+        self._pass_on(self.packer.close())
         self.sink.close()
 
     def _tokenise(self) -> None:
@@ -189,7 +202,11 @@ class _SideWriter:
         self.documents += len(encoded)
         self.tokens += sum(map(len, encoded))
         self.texts, self.characters = [], 0
-        self.sink.add(self.packer.add(encoded))
+        self._pass_on(self.packer.add(encoded))
+
+    def _pass_on(self, rows: Ids) -> None:
+        self.digest.add(rows)
+        self.sink.add(rows)
 
 
 @lru_cache(maxsize=1)
@@ -199,7 +216,8 @@ def _loaded(folder: Path) -> TextTokenizer:
 
 
 def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) -> Counted:
-    counter, kept, aside = _Counter(), *(_Shards(recipe.folder / f"{side}-{number:05d}") for side in SIDES)
+    kept, aside = (_Shards(recipe.folder / f"{side}-{number:05d}") for side in SIDES)
+    counter = _Counter(tokenizer.vocabulary)
     train = _SideWriter(kept if recipe.keeps_rows else counter, recipe, tokenizer)
     held_out = _SideWriter(aside, recipe, tokenizer)
     bad = BadTally()
@@ -207,6 +225,7 @@ def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) ->
         (held_out if fraction(text.encode()) < recipe.held_out else train).add(text)
     train.close()
     held_out.close()
+    is_sampled = not recipe.keeps_rows and number % recipe.counted_every == 0
     return Counted(
         documents={"train": train.documents, "held_out": held_out.documents},
         tokens={"train": train.tokens, "held_out": held_out.tokens},
@@ -216,6 +235,8 @@ def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) ->
         files=len(part.pieces),
         examples=tuple(bad.examples),
         part_rows=() if recipe.keeps_rows else (counter.rows,),
+        part_digests={"train": (train.digest.hex(),), "held_out": (held_out.digest.hex(),)},
+        counts=(counter.save(recipe.folder / f"counts-{number:05d}.npy"),) if is_sampled else (),
     )
 
 
@@ -238,8 +259,14 @@ def _count(shards: Iterable[Shard], recipe: Recipe, tokenizer: TextTokenizer) ->
     vocabulary = tokenizer.vocabulary
     counts = np.zeros(vocabulary.size, np.int64)
     for shard in shards:
-        ids = map_shard(recipe.folder / shard.file, recipe.length, tokenizer.dtype).reshape(-1)
-        for start in range(0, len(ids), CHUNK):
-            counts += np.bincount(ids[start : start + CHUNK], minlength=vocabulary.size)
+        counts += counted(map_shard(recipe.folder / shard.file, recipe.length, tokenizer.dtype), vocabulary)
+    return counts
+
+
+def counted(rows: Ids, vocabulary: Vocabulary) -> Indices:
+    """(V,) occurrences of each token in rows (R, N); special tokens 0."""
+    ids, counts = rows.reshape(-1), np.zeros(vocabulary.size, np.int64)
+    for start in range(0, len(ids), CHUNK):
+        counts += np.bincount(ids[start : start + CHUNK], minlength=vocabulary.size)
     counts[list(vocabulary.special_ids)] = 0
     return counts

@@ -1,19 +1,20 @@
 """What a trial needs of the prepared data: rows, weights, the vocabulary, and how frequent each token is. No Ray."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
-from cogito_ray.spec import digest
+from cogito_ray.files import atomic_write_text
+from cogito_ray.text.digests import MADE_AGAIN, ChangedData, DataDigests, NotPrepared
 from cogito_ray.text.plan import Indices, RowPlan, permuted
-from cogito_ray.text.shards import TokenShards, write_json
+from cogito_ray.text.shards import TokenShards
 from cogito_ray.text.spec import DataSpec
-from cogito_ray.text.tokenizer import TextTokenizer
+from cogito_ray.text.tokenizer import TextTokenizer, tokenizer_folder
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.text.windows import WindowPlan
 
@@ -24,10 +25,6 @@ HELD_OUT_KEY = (0x4E1D,)
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 
-class NotPrepared(FileNotFoundError):
-    """The data a run names was never prepared in this storage."""
-
-
 @dataclass(frozen=True)
 class Source:
     name: str
@@ -35,32 +32,68 @@ class Source:
     shards: TokenShards
 
 
+class Index(BaseModel):
+    """Where data lies in a storage, and what it was made from: a file `corpora/<digest of the data>.json`."""
+
+    digests: DataDigests
+    shards: dict[str, str]
+    """Folder of each source's shards."""
+    identities: dict[str, dict[str, object]]
+    """What each source's shards were made from."""
+
+    def write(self, storage: Path) -> None:
+        file = index_of(self.digests, storage)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(file, self.model_dump_json(indent=1))
+
+    @classmethod
+    def read(cls, digests: DataDigests, storage: Path) -> Self | None:
+        """None where no such data was ever prepared in this storage."""
+        file = index_of(digests, storage)
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as fault:
+            raise ValueError(f"{file}: damaged; delete it and prepare the text again") from fault
+
+
 @dataclass(frozen=True)
 class Corpus:
     length: int
     sources: tuple[Source, ...]
+    digests: DataDigests
     tokenizer_folder: Path
     """Holds tokenizer.json and vocabulary.json (see TextTokenizer.load)."""
 
     @classmethod
-    def open(cls, data: DataSpec, storage: Path) -> Self:
-        """NotPrepared if `prepare` never ran for this data; DamagedShards if its files are torn."""
-        index_file = index_of(data, storage)
-        if not index_file.exists():
-            raise NotPrepared(
-                f"{storage}: the data of this run ({', '.join(data.sources)}) is not prepared there; "
-                "run `cogito-ray prepare` with the same file first"
-            )
-        index = json.loads(index_file.read_text())
+    def open(cls, data: DataSpec, storage: Path, digests: DataDigests) -> Self:
+        """Exactly the rows and the tokenizer of these digests, whatever the sources hold by now.
+
+        NotPrepared if they are not there; DamagedShards if files are torn; ChangedData if there is something else in
+        their place.
+        """
+        index = Index.read(digests, storage)
+        if index is None:
+            named = f"data {digests.digest()} ({', '.join(data.sources)})"
+            raise NotPrepared(f"{storage}: {named} is not there; {MADE_AGAIN}")
+        return cls.of(data, storage, digests, index.shards)
+
+    @classmethod
+    def of(cls, data: DataSpec, storage: Path, digests: DataDigests, shards: Mapping[str, str]) -> Self:
+        """The same, from these folders of each source's shards."""
         sources = tuple(
-            Source(name, source.weight, TokenShards.open(shard_folder(storage, index["sources"][name])))
+            Source(name, source.weight, _shards(storage, shards[name], digests.sources[name]))
             for name, source in data.sources.items()
         )
-        return cls(data.length, sources, tokenizer_folder(storage, index["tokenizer"]))
+        folder = tokenizer_folder(storage, digests.tokenizer)
+        if not TextTokenizer.is_saved(folder):
+            raise NotPrepared(f"{folder}: the tokenizer of data {digests.digest()} is not there; {MADE_AGAIN}")
+        return cls(data.length, sources, digests, folder)
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        return TextTokenizer.load(self.tokenizer_folder)
+        return TextTokenizer.open(self.tokenizer_folder.parents[1], self.digests.tokenizer)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -83,52 +116,71 @@ class Corpus:
     @cached_property
     def log_unigram(self) -> Floats:
         """(V,) float32: log frequency of each token in the mixture that training reads; special tokens are rare, not
-        impossible."""
+        impossible. Where rows were not kept, counted in a sample of the parts."""
         weights = np.array([source.weight for source in self.sources])
         smooth = np.stack([source.shards.counts[0] + UNSEEN for source in self.sources])  # (sources, V)
-        return np.log(_mixture(smooth, weights)).astype(np.float32)
+        frequencies = smooth / smooth.sum(axis=1, keepdims=True)
+        return np.log(np.average(frequencies, axis=0, weights=weights)).astype(np.float32)
 
-    @cached_property
-    def held_out_entropy(self) -> float:
-        """Unigram entropy in nats of the held-out rows, every source alike: what ignoring all context can reach."""
-        counts = np.stack([source.shards.counts[1] for source in self.sources])  # (sources, V)
-        share = _mixture(counts, np.ones(len(counts)))
-        seen = share[share > 0]
-        return float(-(seen * np.log(seen)).sum())
+    @property
+    def held_out_available(self) -> dict[str, int]:
+        """Held-out rows of each source."""
+        return {source.name: source.shards.manifest.rows("held_out") for source in self.sources}
+
+    def shortfall(self, count: int) -> str:
+        """What is wrong with asking for so many held-out rows; empty if there are as many."""
+        have = self.held_out_available
+        if sum(have.values()) >= count:
+            return ""
+        each = ", ".join(f"{rows} of {name}" for name, rows in have.items())
+        return (
+            f"evaluation.rows: {count} held-out rows are asked for, but there are {sum(have.values())} ({each}); ask "
+            "for fewer, put more documents aside (data.held_out), or add text"
+        )
 
     def held_out_rows(self, count: int) -> Indices:
-        """(R, N) int64, R <= count: the same rows for every trial, as many of one source as of any other."""
-        available = [source.shards.manifest.rows("held_out") for source in self.sources]
-        each = min(count // len(self.sources), *available)
+        """(count, N) int64: the same rows for every trial, as many of one source as of any other.
+
+        Of a source that has fewer than its share all are taken, and what is missing comes from the others in equal
+        parts. ValueError where all sources together have fewer than `count`.
+        """
+        if fault := self.shortfall(count):
+            raise ValueError(fault)
+        available = list(self.held_out_available.values())
         chosen = [
             source.shards.held_out(permuted(np.arange(each), rows, HELD_OUT_KEY))
-            for source, rows in zip(self.sources, available, strict=True)
+            for source, rows, each in zip(self.sources, available, equal_shares(count, available), strict=True)
         ]
         return np.concatenate(chosen).astype(np.int64)
+
+
+def equal_shares(count: int, available: Sequence[int]) -> list[int]:
+    """`count` shared equally, none more than is available; what cannot be divided goes to those that have most."""
+    shares = [0] * len(available)
+    ascending = sorted(range(len(available)), key=lambda index: available[index])
+    for place, index in enumerate(ascending):
+        shares[index] = min(available[index], (count - sum(shares)) // (len(available) - place))
+    return shares
 
 
 def shard_folder(storage: Path, name: str) -> Path:
     return storage / "tokens" / name
 
 
-def tokenizer_folder(storage: Path, name: str) -> Path:
-    return storage / "tokenizers" / name
+def index_of(digests: DataDigests, storage: Path) -> Path:
+    """The file that says where data of these digests lies. Preparing changed data writes another one."""
+    return storage / "corpora" / f"{digests.digest()}.json"
 
 
-def index_of(data: DataSpec, storage: Path) -> Path:
-    """The file that says which shards and tokenizer were prepared for this data; mixing weights do not matter."""
-    aside: dict[str, Any] = {"bad_documents": True, "keep": True, "sources": {"__all__": {"weight"}}}
-    wanted = data.model_dump(mode="json", exclude=aside)
-    return storage / "corpora" / f"{digest(wanted)}{data.keeping.suffix}.json"
-
-
-def write_index(data: DataSpec, storage: Path, *, tokenizer: str, sources: dict[str, str]) -> None:
-    file = index_of(data, storage)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"tokenizer": tokenizer, "sources": sources})
-
-
-def _mixture(counts: Floats | Indices, weights: Sequence[float] | Floats) -> Floats:
-    """(V,) mean of each source's frequencies (sources, V) by weight."""
-    frequencies = counts / counts.sum(axis=1, keepdims=True)
-    return np.average(frequencies, axis=0, weights=weights)
+def _shards(storage: Path, name: str, digest: str) -> TokenShards:
+    folder = shard_folder(storage, name)
+    try:
+        shards = TokenShards.open(folder)
+    except FileNotFoundError as gone:
+        raise NotPrepared(f"{folder}: rows {digest} are not there; {MADE_AGAIN}") from gone
+    if (found := shards.manifest.digest()) != digest:
+        raise ChangedData(
+            f"{folder}: holds rows {found}, not {digest}: they were made again from other text; put the old text back "
+            "and run `cogito-ray prepare`, or train on the new one under another name"
+        )
+    return shards

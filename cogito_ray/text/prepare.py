@@ -1,20 +1,22 @@
 """What is prepared, in which order, and what is reused; who runs the tasks is the caller's business (see runtime)."""
 
+import json
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from cogito_ray.files import atomic_write
 from cogito_ray.spec import digest
 from cogito_ray.text.build import EXAMPLES, Recipe, build_part, sample
-from cogito_ray.text.corpus import Corpus, shard_folder, tokenizer_folder, write_index
+from cogito_ray.text.corpus import Corpus, Index, shard_folder
+from cogito_ray.text.digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.document import Part
 from cogito_ray.text.raw import write_cut
 from cogito_ray.text.shards import (
@@ -30,10 +32,12 @@ from cogito_ray.text.shards import (
     write_json,
 )
 from cogito_ray.text.spec import DataSpec
-from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer
+from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer, tokenizer_folder
 
-FORMAT = 1
-"""Raised when the same documents would give other rows."""
+FORMAT = 2
+"""Raised when the same documents would give other rows, or shards are described otherwise."""
+COUNTED_PARTS = 64
+"""Parts, spread over a source, in which train tokens are counted where rows are not kept."""
 LIBRARIES = ("numpy", "pyarrow", "tokenizers")
 Result = TypeVar("Result")
 
@@ -61,15 +65,45 @@ def serially(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Result
     return ((number, call()) for number, call in enumerate(work))
 
 
-def prepare_with(run: Runner, data: DataSpec, storage: Path, progress: Listener = lambda _: None) -> Corpus:
-    """Builds what is missing or damaged and opens the corpus. ValueError, all faults at once, before work starts."""
+def prepare_with(
+    run: Runner,
+    data: DataSpec,
+    storage: Path,
+    progress: Listener = lambda _: None,
+    *,
+    expected: DataDigests | None = None,
+) -> Corpus:
+    """Builds what is missing or damaged and opens the corpus.
+
+    ValueError, all faults at once, before work starts. ChangedData if the text is not what gave `expected`: before work
+    starts where files came, went or have another size, else when it was tokenised again.
+    """
     if faults := data.faults():
         raise ValueError("\n".join(faults))
     job = _Job(run, data, storage.absolute(), progress)
+    if expected is not None and (changes := job.changes(expected, stamps=False)):
+        raise ChangedData("\n".join(changes))
     tokenizer = job.tokenizer()
-    sources = {name: job.source(name, tokenizer) for name in data.sources}
-    write_index(data, job.storage, tokenizer=tokenizer, sources=sources)
-    return Corpus.open(data, job.storage)
+    manifests = {name: job.source(name, tokenizer) for name in data.sources}
+    digests = DataDigests(tokenizer, {name: manifest.digest() for name, manifest in manifests.items()})
+    if expected is not None and digests != expected:
+        raise ChangedData("\n".join([*_other(expected, digests), *job.changes(expected, stamps=True)]))
+    identities = {name: manifest.identity for name, manifest in manifests.items()}
+    shards = {name: digest(identity) for name, identity in identities.items()}
+    Index(digests=digests, shards=shards, identities=identities).write(job.storage)
+    return Corpus.open(data, job.storage, digests)
+
+
+def prepared(data: DataSpec, storage: Path) -> Corpus:
+    """The corpus of the text as it is now; NotPrepared if it does not stand in this storage. Reads no documents."""
+    return _Job(serially, data, storage.absolute(), lambda _: None).standing()
+
+
+def changes_since(data: DataSpec, storage: Path, digests: DataDigests) -> list[str]:
+    """What became other in the text that these digests were made from, as far as can be told without reading it."""
+    if faults := data.faults():
+        return faults
+    return _Job(serially, data, storage.absolute(), lambda _: None).changes(digests, stamps=True)
 
 
 @dataclass(frozen=True)
@@ -80,8 +114,8 @@ class _Job:
     progress: Listener
 
     @cached_property
-    def fingerprints(self) -> dict[str, list[object]]:
-        return {name: [source.kind, *source.fingerprint()] for name, source in self.data.sources.items()}
+    def fingerprints(self) -> dict[str, dict[str, object]]:
+        return {name: {"kind": source.kind, **source.fingerprint()} for name, source in self.data.sources.items()}
 
     @cached_property
     def scratch(self) -> Path:
@@ -94,47 +128,90 @@ class _Job:
             self.progress(Progress("gathering " + ", ".join(missing), done, len(missing)))
         return scratch
 
+    def changes(self, since: DataDigests, *, stamps: bool) -> list[str]:
+        """In what the sources differ from those that these digests were made from, where that is still known."""
+        index = Index.read(since, self.storage)
+        before = {name: identity["source"] for name, identity in index.identities.items()} if index else {}
+        return [
+            f"data.sources.{name}.{difference}"
+            for name, was in before.items()
+            for difference in differences(cast(dict[str, Any], was), self.fingerprints.get(name, {}), stamps=stamps)
+        ]
+
+    def standing(self) -> Corpus:
+        """NotPrepared unless tokenizer and shards of the text as it is now are there."""
+        tokenizer = self._standing_tokenizer()
+        shards = {name: digest(self._identity(name, tokenizer or "")) for name in self.data.sources}
+        files = {name: shard_folder(self.storage, folder) / MANIFEST for name, folder in shards.items()}
+        if tokenizer is None or not all(file.exists() for file in files.values()):
+            raise NotPrepared(f"{self.storage}: the text of {', '.join(files)} is not prepared there as it is now")
+        manifests = {name: Manifest.model_validate_json(file.read_bytes()) for name, file in files.items()}
+        digests = DataDigests(tokenizer, {name: manifest.digest() for name, manifest in manifests.items()})
+        return Corpus.of(self.data, self.storage, digests, shards)
+
     def tokenizer(self) -> str:
-        """Stores the tokenizer if it is not yet there, and returns its name."""
+        """Stores the tokenizer if it is not yet there, and returns its digest."""
+        if standing := self._standing_tokenizer():
+            return standing
         spec = self.data.tokenizer
         if not isinstance(spec, BpeSpec):
-            loaded = spec.load()
-            loaded.save(tokenizer_folder(self.storage, name := loaded.digest()))
-            return name
-        name = digest([FORMAT, spec.model_dump(mode="json"), self.data.held_out, sorted(self.fingerprints.items())])
-        folder = tokenizer_folder(self.storage, name)
-        if not TextTokenizer.is_saved(folder):
-            self.progress(Progress("training the tokenizer", 0, 1))
-            parts = [source.parts(self.scratch) for source in self.data.sources.values()]
-            list(self.run([partial(_train, spec, parts, self.data.held_out, folder)]))
-            self.progress(Progress("training the tokenizer", 1, 1))
-        return name
+            return spec.load().store(self.storage)
+        self.progress(Progress("training the tokenizer", 0, 1))
+        parts = [source.parts(self.scratch) for source in self.data.sources.values()]
+        [(_, trained)] = self.run([partial(_train, spec, parts, self.data.held_out, self.storage)])
+        write_json(self._trained, trained)
+        self.progress(Progress("training the tokenizer", 1, 1))
+        return trained
 
-    def source(self, name: str, tokenizer: str) -> str:
-        """Builds the shards of one source unless they stand, and returns their folder's name."""
-        data = self.data
-        identity = {
-            "format": FORMAT,
-            "source": self.fingerprints[name],
-            "tokenizer": tokenizer,
-            "length": data.length,
-            "packing": data.packing,
-            "held_out": data.held_out,
-            **data.keeping.identity,
-        }
-        folder = shard_folder(self.storage, digest(identity))
+    def _standing_tokenizer(self) -> str | None:
+        """The digest of the tokenizer, if it is there and whole."""
+        spec = self.data.tokenizer
+        if not isinstance(spec, BpeSpec):
+            known = spec.load().digest()
+        elif self._trained.exists():
+            known = str(json.loads(self._trained.read_text()))
+        else:
+            return None
+        try:
+            TextTokenizer.open(self.storage, known)
+        except (OSError, ValueError):
+            return None
+        return known
+
+    @property
+    def _trained(self) -> Path:
+        """A file that says which tokenizer was trained on these sources."""
+        spec = self.data.tokenizer.model_dump(mode="json")
+        name = digest([FORMAT, spec, self.data.held_out, sorted(self.fingerprints.items())])
+        return self.storage / "tokenizers" / f"trained-{name}.json"
+
+    def source(self, name: str, tokenizer: str) -> Manifest:
+        """Builds the shards of one source unless they stand, and returns what is known of them."""
+        data, identity = self.data, self._identity(name, tokenizer)
         recipe = Recipe(
-            folder,
+            shard_folder(self.storage, digest(identity)),
             tokenizer_folder(self.storage, tokenizer),
             data.length,
             data.held_out,
             data.packing,
             keeps_rows=data.keeping.rows,
         )
-        manifest = self._standing(name, folder) or self._build(name, recipe, identity)
+        manifest = self._standing(name, recipe.folder) or self._build(name, recipe, identity)
         _refuse_bad(name, manifest, data.bad_documents)
         _refuse_empty(name, manifest, data.held_out)
-        return folder.name
+        return manifest
+
+    def _identity(self, name: str, tokenizer: str) -> dict[str, object]:
+        """What the shards of a source are made from: its digest names their folder."""
+        return {
+            "format": FORMAT,
+            "source": self.fingerprints[name],
+            "tokenizer": tokenizer,
+            "length": self.data.length,
+            "packing": self.data.packing,
+            "held_out": self.data.held_out,
+            **self.data.keeping.identity,
+        }
 
     def _standing(self, name: str, folder: Path) -> Manifest | None:
         """The manifest, if every file is what it says."""
@@ -150,18 +227,20 @@ class _Job:
 
     def _build(self, name: str, recipe: Recipe, identity: dict[str, object]) -> Manifest:
         parts = self.data.sources[name].parts(self.scratch, self.data.keeping.largest_part)
+        if not parts:
+            raise ValueError(f"data.sources.{name}: holds no documents")
         if not recipe.keeps_rows:
             write_cut(recipe, parts)
+            recipe = replace(recipe, counted_every=max(1, len(parts) // COUNTED_PARTS))
         work = [partial(build_part, part, number, recipe) for number, part in enumerate(parts)]
-        built: dict[int, tuple[Counted, Counts]] = {}
+        built: dict[int, Counted] = {}
+        counts: Counts = np.zeros((2, 1), np.int64)
         tokens = 0
-        for number, (record, counts) in self.run(work):
-            built[number] = record, counts
+        for number, (record, counted) in self.run(work):
+            built[number], counts = record, counts + counted  # (2, V)
             tokens += sum(record.tokens.values())
             self.progress(Progress(f"{name}: tokenising", len(built), len(work), tokens))
-        if not built:
-            raise ValueError(f"data.sources.{name}: holds no documents")
-        return _finish(recipe, identity, [built[number] for number in sorted(built)])
+        return _finish(recipe, identity, [built[number] for number in sorted(built)], counts)
 
 
 def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
@@ -174,19 +253,26 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     return damaged if counts.exists() and file_sha256(counts) == manifest.counts_sha256 else [*damaged, COUNTS]
 
 
-def _train(spec: BpeSpec, sources: Sequence[Sequence[Part]], held_out: float, folder: Path) -> None:
-    """Trains on an equal share of every source's train documents."""
+def _other(expected: DataDigests, found: DataDigests) -> list[str]:
+    changed = [name for name in expected.sources if found.sources.get(name) != expected.sources[name]]
+    lines = [f"data.sources.{name}: rows {expected.sources[name]} -> {found.sources.get(name)}" for name in changed]
+    if found.tokenizer != expected.tokenizer:
+        lines.append(f"data.tokenizer: {expected.tokenizer} -> {found.tokenizer}")
+    return lines
+
+
+def _train(spec: BpeSpec, sources: Sequence[Sequence[Part]], held_out: float, storage: Path) -> str:
+    """Trains on an equal share of every source's train documents; the digest of the stored tokenizer."""
     share = spec.sample // len(sources)
     texts = chain.from_iterable(sample(parts, characters=share, held_out=held_out) for parts in sources)
-    spec.train(texts).save(folder)
+    return spec.train(texts).store(storage)
 
 
-def _finish(recipe: Recipe, identity: dict[str, object], built: Sequence[tuple[Counted, Counts]]) -> Manifest:
+def _finish(recipe: Recipe, identity: dict[str, object], records: Sequence[Counted], counts: Counts) -> Manifest:
     """Writes the counts, then the manifest, then the note that all shards were seen whole."""
-    records = [record for record, _ in built]
     counts_file = recipe.folder / COUNTS
     with atomic_write(counts_file) as stream:
-        np.save(stream, np.sum([counts for _, counts in built], axis=0))  # (2, V)
+        np.save(stream, counts)
     manifest = Manifest(
         documents={side: sum(record.documents[side] for record in records) for side in SIDES},
         tokens={side: sum(record.tokens[side] for record in records) for side in SIDES},
@@ -196,6 +282,8 @@ def _finish(recipe: Recipe, identity: dict[str, object], built: Sequence[tuple[C
         files=sum(record.files for record in records),
         examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
         part_rows=tuple(rows for record in records for rows in record.part_rows),
+        part_digests={side: tuple(name for record in records for name in record.part_digests[side]) for side in SIDES},
+        counts=tuple(file for record in records for file in record.counts),
         identity=identity,
         length=recipe.length,
         dtype=TextTokenizer.load(recipe.tokenizer).dtype.str,

@@ -4,27 +4,29 @@ Preparation left behind how the text is cut into parts and how many rows each ho
 by tokenising the parts of one window per source, and who tokenises them, and how many at a time, changes nothing.
 """
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from pydantic import BaseModel
 
-from cogito_ray.files import atomic_write
+from cogito_ray.files import atomic_write_text
 from cogito_ray.text.build import Recipe, train_rows
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.document import Part
 from cogito_ray.text.pack import Ids
 from cogito_ray.text.plan import BLOCK
-from cogito_ray.text.shards import PARTS
+from cogito_ray.text.shards import PARTS, RowsDigest
+from cogito_ray.text.sources import AnyPiece
 from cogito_ray.text.windows import Window, WindowPlan
 
 
 class ChangedText(ValueError):
-    """A part that does not hold the rows it was counted to hold."""
+    """A part that no longer holds the rows that were counted."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class RawText:
     def rows(self, start: int, stop: int, tokenised: Iterator[Ids]) -> Iterator[Ids]:
         """Pieces (R, N) that together are the rows at positions [start, stop). `tokenised`: what `calls` gave.
 
-        ChangedText if a part holds more or fewer rows than were counted.
+        ChangedText if a part holds other rows than were counted.
         """
         reads = self.plan.reads(start, stop)
         due = next(reads, None)
@@ -61,11 +63,12 @@ class RawText:
     def _shuffled(self, window: Window, tokenised: Iterator[Ids]) -> Ids:
         parts = list(islice(tokenised, len(window.parts)))
         for number, part in zip(window.parts, parts, strict=True):
-            if len(part) != (counted := self.plan.part_rows[window.source][number]):
-                name = self.corpus.sources[window.source].name
+            source = self.corpus.sources[window.source]
+            (digest := RowsDigest()).add(part)
+            if digest.hex() != source.shards.manifest.part_digests["train"][number]:
                 raise ChangedText(
-                    f"data.sources.{name}: part {number} gives {len(part)} rows, but {counted} were counted: the text "
-                    "was changed; run `cogito-ray prepare` to count it again"
+                    f"data.sources.{source.name}: part {number} gives other rows than when it was counted: the text "
+                    "was changed; put the old one back, or train on the new one under another name"
                 )
         rows: Ids = np.concatenate(parts)[window.order()]
         return rows
@@ -108,13 +111,24 @@ def regrouped(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
             waiting, have = [rows[whole:]], have - whole
 
 
+class _Cut(BaseModel):
+    """How a source's text is cut and packed, as parts.json has it."""
+
+    length: int
+    held_out: float
+    packing: str
+    parts: tuple[tuple[AnyPiece, ...], ...]
+
+
 def write_cut(recipe: Recipe, parts: Sequence[Part]) -> None:
-    """How the text is cut and packed, for those who read it again."""
+    """For those who read the text again, on whatever machine."""
     recipe.folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(recipe.folder / PARTS) as stream:
-        stream.write(pickle.dumps((recipe, list(parts))))
+    pieces = cast(tuple[tuple[AnyPiece, ...], ...], tuple(part.pieces for part in parts))
+    cut = _Cut(length=recipe.length, held_out=recipe.held_out, packing=recipe.packing, parts=pieces)
+    atomic_write_text(recipe.folder / PARTS, cut.model_dump_json())
 
 
 def _read_cut(folder: Path, tokenizer: Path) -> tuple[Recipe, Sequence[Part]]:
-    recipe, parts = pickle.loads((folder / PARTS).read_bytes())
-    return replace(recipe, folder=folder, tokenizer=tokenizer), parts       # the storage may have been moved
+    cut = _Cut.model_validate_json((folder / PARTS).read_bytes())
+    recipe = Recipe(folder, tokenizer, cut.length, cut.held_out, cut.packing, keeps_rows=False)
+    return recipe, [Part(pieces) for pieces in cut.parts]

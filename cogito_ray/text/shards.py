@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from cogito_ray.files import atomic_write, atomic_write_text
+from cogito_ray.spec import digest
 from cogito_ray.text.pack import Ids
 from cogito_ray.text.plan import Indices
 
 SHARD_BYTES = 48 * 2**20
-MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.pickle"
+MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.json"
 ONE_PAGE = 2**31 - 1
 LONGEST_PAGE_HEADER = 64  # bytes; one page's header takes about 27
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -62,6 +63,10 @@ class Counted(_Stored):
     """The first bad documents."""
     part_rows: tuple[int, ...] = ()
     """Train rows of each part, where they were counted and not kept."""
+    part_digests: dict[Side, tuple[str, ...]]
+    """Of each part's rows (see `rows_digest`), kept or not."""
+    counts: tuple[Shard, ...] = ()
+    """Files of how often each token occurs in train rows of some parts, where rows were not kept."""
 
     def rows(self, side: Side) -> int:
         counted = {"train": sum(self.part_rows), "held_out": 0}
@@ -69,7 +74,7 @@ class Counted(_Stored):
 
     @property
     def every_shard(self) -> list[Shard]:
-        return [shard for side in SIDES for shard in self.shards[side]]
+        return [*(shard for side in SIDES for shard in self.shards[side]), *self.counts]
 
     @property
     def bad_share(self) -> float:
@@ -88,6 +93,10 @@ class Manifest(Counted):
     versions: dict[str, str]
     counts_sha256: str
     """Of unigram_counts.npy."""
+
+    def digest(self) -> str:
+        """Twelve hex digits that name the rows of both sides and their tokens' counts, whatever files they are in."""
+        return digest([self.length, self.dtype, self.part_digests, self.counts_sha256])
 
 
 class DamagedShards(ValueError):
@@ -139,6 +148,19 @@ def map_shard(file: Path, length: int, dtype: np.dtype[np.unsignedinteger]) -> I
     if parquet.metadata.num_row_groups != 1 or not 0 < header <= LONGEST_PAGE_HEADER:
         raise ValueError(f"{file}: rows of {length} tokens do not lie in one page; prepare the data again")
     return np.memmap(file, dtype, "r", offset=chunk.data_page_offset + header, shape=(rows, length))
+
+
+class RowsDigest:
+    """Names rows (R, N) by their ids in order, however they come in pieces."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, rows: Ids) -> None:
+        self._hash.update(np.ascontiguousarray(rows).tobytes())
+
+    def hex(self) -> str:
+        return self._hash.hexdigest()
 
 
 def file_sha256(file: Path) -> str:

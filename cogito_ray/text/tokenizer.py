@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from cogito_ray.files import atomic_write_text
 from cogito_ray.spec import Spec
+from cogito_ray.text.digests import MADE_AGAIN, NotPrepared
 from cogito_ray.text.shards import write_json
 from cogito_ray.text.vocabulary import Vocabulary
 
@@ -48,6 +49,7 @@ class TextTokenizer:
         return np.dtype("<u2" if self.vocabulary.size <= 2**16 else "<u4")
 
     def digest(self) -> str:
+        """Twelve hex digits that name what it does to any text."""
         content = self.tokenizer.to_str() + json.dumps(self._facts())
         return sha256(content.encode()).hexdigest()[:12]
 
@@ -68,6 +70,21 @@ class TextTokenizer:
         vocabulary = Vocabulary(**{**facts, "special_ids": tuple(facts["special_ids"])})
         return cls(_plain(Tokenizer.from_file(str(folder / FILE))), vocabulary)
 
+    def store(self, storage: Path) -> str:
+        """In this storage, under its digest, which is returned."""
+        self.save(tokenizer_folder(storage, name := self.digest()))
+        return name
+
+    @classmethod
+    def open(cls, storage: Path, digest: str) -> Self:
+        """One that was prepared in this storage. NotPrepared, or ValueError where its files were altered."""
+        if not cls.is_saved(folder := tokenizer_folder(storage, digest)):
+            raise NotPrepared(f"{folder}: the tokenizer is not there; {MADE_AGAIN}")
+        opened = cls.load(folder)
+        if (found := opened.digest()) != digest:
+            raise ValueError(f"{folder}: altered, it holds tokenizer {found}; delete it and prepare the text again")
+        return opened
+
     @staticmethod
     def is_saved(folder: Path) -> bool:
         return (folder / FACTS).exists()
@@ -84,6 +101,10 @@ class TextTokenizer:
         special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
         special_ids = tuple(sorted(special | {pad_id, mask_id, separator_id}))
         return cls(_plain(tokenizer), Vocabulary(max(ids.values()) + 1, pad_id, mask_id, separator_id, special_ids))
+
+
+def tokenizer_folder(storage: Path, digest: str) -> Path:
+    return storage / "tokenizers" / digest
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:

@@ -22,6 +22,7 @@ from cogito_ray.losses.total import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives.view import View
 from cogito_ray.run import RunSpec, TrainingSpec
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.agreement import Agreement
 from cogito_ray.training.checkpoint import Checkpoints, Choice, Snapshot, State
@@ -50,6 +51,8 @@ class Facts:
     vocabulary: Vocabulary
     log_unigram: Tensor
     """(V,) log frequency of each token in the training rows."""
+    data: DataDigests | None = None
+    """What the rows are; None where they are of no prepared corpus."""
 
 
 class Wanted(Enum):
@@ -109,7 +112,7 @@ def fit(
     else:
         began_from = agreement.first_decides(lambda: origin(run.start_from))
     trainer = _Trainer(run, facts.vocabulary, total, accelerator, watch)
-    keeper = _Keeper(trainer, checkpoints, agreement, chosen, State(origin=began_from))
+    keeper = _Keeper(trainer, checkpoints, agreement, chosen, State(origin=began_from, data=facts.data))
     with keeper:
         while keeper.state.step < run.training.steps:
             for step in trainer.steps(keeper.state, feed):
@@ -254,6 +257,7 @@ class _Keeper:
         if self.chosen is not None:
             found = self._read(self.chosen)
             self._refuse_another_origin(found.state)
+            self._refuse_other_data(found.state)
             self.trainer.parallel.adopt(found)
             self.state = found.state
             if found.state.step:
@@ -276,6 +280,15 @@ class _Keeper:
             raise BadCheckpoint(
                 f"the run began from weights {found.origin}, but start_from now holds {self.state.origin}: "
                 "put the old checkpoint back, or train under another name"
+            )
+
+    def _refuse_other_data(self, found: State) -> None:
+        """Rows and tokens of other data would make this another run."""
+        if found.data != self.state.data:
+            read, given = (state.data.digest() if state.data else "unknown" for state in (found, self.state))
+            raise BadCheckpoint(
+                f"the run has read data {read} so far, but is given data {given}: put the old text back, or train "
+                "under another name"
             )
 
     def __exit__(self, *reason: object) -> None:

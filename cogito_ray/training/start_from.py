@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cogito_ray.nn import seed_checkpoint
 from cogito_ray.nn.heads import Classifier, PairClassifier
 from cogito_ray.spec import Spec
-from cogito_ray.training.checkpoint import named_weights
+from cogito_ray.training.checkpoint import State, named_weights
 from cogito_ray.training.manifest import WEIGHTS, BadCheckpoint, sha256, verify
 
 PREFIXES = {"encoder": ("model.encoder.",), "decoder": ("model.decoder.", "model.head.")}
@@ -61,6 +61,12 @@ class FromCheckpointSpec(_Start):
         """Names its weights. BadCheckpoint unless they are whole."""
         return verify(self.file.parent, [WEIGHTS])[WEIGHTS][:NAME_LENGTH]
 
+    @property
+    def tokenizer(self) -> str:
+        """Digest of the one it was trained with; empty where it does not say."""
+        data = State.read(self.file.parent).data
+        return data.tokenizer if data else ""
+
     def read(self) -> Weights:
         return named_weights(self.file)
 
@@ -79,6 +85,11 @@ class FromSeedSpec(_Start):
     def origin(self) -> str:
         """Names its weights. FileNotFoundError where there are none."""
         return sha256(self.file)[:NAME_LENGTH]
+
+    @property
+    def tokenizer(self) -> str:
+        """It does not say."""
+        return ""
 
     def read(self) -> Weights:
         loaded = seed_checkpoint.load(self.folder, self.reads)

@@ -40,10 +40,10 @@ def recursive(trained) -> Path:
         with Ledger(folder / "ledger.jsonl") as ledger:
             ledger.append(started)
         torch.manual_seed(4)
-        vocabulary = Trained.open(trained[1]).corpus.vocabulary
-        total = TotalLoss(run.model.build(vocabulary, run.data.length), run.loss)
+        model = Trained.open(trained[1])
+        total = TotalLoss(run.model.build(model.vocabulary, run.data.length), run.loss)
         checkpoints = Checkpoints(folder / "checkpoints", run.digest())
-        checkpoints.save(State(step=5), total, torch.optim.SGD(total.parameters()))
+        checkpoints.save(State(step=5, data=model.data), total, torch.optim.SGD(total.parameters()))
     return folder
 
 

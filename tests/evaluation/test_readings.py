@@ -22,7 +22,7 @@ def opened(trained) -> Trained:
 
 @pytest.fixture(scope="module")
 def rows(opened) -> Tensor:
-    return torch.from_numpy(opened.corpus.held_out_rows(64))
+    return torch.from_numpy(opened.corpus.held_out_rows(40))
 
 
 def reading_one(opened: Trained, text: str, place: int) -> Readings:

@@ -7,7 +7,8 @@ from cogito_ray.records.ledger import NAME, Ledger, Promoted, Reported, TrialEnd
 from cogito_ray.runtime.home import closing
 from cogito_ray.runtime.promote import PROMOTED, planned, promote
 from cogito_ray.runtime.sweep import home_of
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.spec import SweepSpec, corpus_key
+from cogito_ray.text.prepare import prepared
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS = "eval/reconstruction_nats"
@@ -17,12 +18,14 @@ def write_ended(spec, storage):
     """The ledger of this sweep after its trials ended, the later ones worse."""
     home = home_of(spec, storage)
     with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening())
+        [data] = spec.corpora()
+        read = prepared(data, storage).digests
+        ledger.append(home.opening({corpus_key(data): read}))
         for number, sample in enumerate(spec.cells()):
             run = spec.trial(sample)
             name, steps = run.digest(), run.training.steps
             tree = run.model_dump(mode="json")
-            ledger.append(TrialStarted(at=0, trial=name, number=number, sample=sample, spec=tree))
+            ledger.append(TrialStarted(at=0, trial=name, number=number, sample=sample, spec=tree, data=read))
             ledger.append(Reported(trial=name, step=steps, seconds=1, metrics={NATS: 5.0 + number}))
             ledger.append(TrialEnded(at=1, trial=name, status="completed", step=steps))
         ledger.append(closing())

@@ -13,6 +13,7 @@ from cogito_ray.records.ledger import NAME
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.pretrain import pretrain
 from cogito_ray.text.corpus import index_of
+from cogito_ray.text.prepare import prepared
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("ray_cluster"), pytest.mark.chaos]
 
@@ -59,7 +60,8 @@ def block_reading(file, ledger):
 def test_a_run_that_always_stands_still_fails_with_that_cause(tmp_path):
     spec = run_spec(tmp_path, training={"stall_s": 15})
     with ThreadPoolExecutor() as pool:
-        blocking = pool.submit(block_reading, index_of(spec.data, tmp_path), tmp_path / "stuck" / NAME)
+        index = index_of(prepared(spec.data, tmp_path).digests, tmp_path)
+        blocking = pool.submit(block_reading, index, tmp_path / "stuck" / NAME)
         [trial] = pretrain(spec, "stuck", tmp_path).trials.values()
         blocking.result()
     assert trial.status == "failed"

@@ -20,6 +20,7 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.notebook import escaped, write
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.run import RunSpec
+from cogito_ray.text.digests import DataDigests
 
 NATS = "eval/reconstruction_nats"
 
@@ -29,14 +30,15 @@ def storage(tmp_path):
     """Writes ledgers of one completed trial each into one storage, whose folder it returns."""
     tree = tiny_run(tmp_path)
 
-    def written(**changes):
+    def written(rows=None, **changes):
         for at, (name, changed) in enumerate(changes.items()):
-            run = RunSpec.model_validate(tree | changed)
+            run, read = RunSpec.model_validate(tree | changed), DataDigests("t", {"first": (rows or {}).get(name, "r")})
             spec = {"name": name, "question": f"{name}?", "goals": [{"metric": NATS, "mode": "min"}], "space": {}}
             origin = Provenance(commit="abc", dirty=False, versions={}, host="h")
             with Ledger(tmp_path / "runs" / name / NAME) as ledger:
                 ledger.append(SweepOpened(at=at, spec=spec, sweep=name, provenance=origin))
-                ledger.append(TrialStarted(at=at, trial="t", number=0, sample={}, spec=run.model_dump(mode="json")))
+                asked = {"trial": "t", "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
+                ledger.append(TrialStarted(at=at, data=read, **asked))
                 ledger.append(Reported(trial="t", step=10, seconds=1, metrics={NATS: 5.0 + at}))
                 ledger.append(TrialEnded(at=at, trial="t", status="completed", step=10))
                 ledger.append(SweepClosed(at=at, cause=COMPLETE))
@@ -80,6 +82,12 @@ def test_only_entries_measured_alike_may_be_compared(storage):
     told = entries(write(storage(one={}, two={"seed": 3}, other={"evaluation": {"rows": 7}})))
     assert "may be compared with [two](#two)\n" in told["one"]
     assert "may be compared with [one](#one)\n" in told["two"]
+    assert "may be compared with no other" in told["other"]
+
+
+def test_entries_of_equal_settings_that_read_other_rows_are_not_compared(storage):
+    told = entries(write(storage(rows={"other": "s"}, one={}, two={}, other={})))
+    assert "may be compared with [two](#two)\n" in told["one"]
     assert "may be compared with no other" in told["other"]
 
 

@@ -8,19 +8,25 @@ from cogito_ray.records.record import fold
 from cogito_ray.runtime.outcome import progress
 from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.search import Search
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.digests import DataDigests
 
 ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 
 
-def opening(spec):
-    return SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN, format=FORMAT)
+READ = DataDigests("0a" * 6, {"docs": "1b" * 6})
+
+
+def opening(spec, read=READ):
+    data = {corpus_key(corpus): read for corpus in spec.corpora()}
+    return SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN, format=FORMAT, data=data)
 
 
 class Driven:
     """One start of a driver; another one given its `log` goes on from there."""
 
-    def __init__(self, spec, log=(), **more):
-        self.log = [*log, opening(spec)]
+    def __init__(self, spec, log=(), read=READ, **more):
+        self.log = [*log, opening(spec, read)]
         recorder = Recorder(self.log.append, Path("nowhere"), fold(self.log))
         self.search = Search(spec, recorder, list(self.log), **more)
         self.configs = {}

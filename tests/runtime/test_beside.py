@@ -1,5 +1,6 @@
 """Which checkpoint of a run is asked what, and when, while it trains; and what is refused before it does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,14 +9,17 @@ import torch
 from corpora import tiny_run
 from pyarrow import parquet
 
+from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.records.ledger import NAME, Evaluated, Ledger
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.beside import Agenda, panel_of, room
 from cogito_ray.runtime.home import OtherSettings
 from cogito_ray.runtime.pretrain import home_of
+from cogito_ray.text.digests import DataDigests
 from cogito_ray.training.checkpoint import Checkpoints, State
 from cogito_ray.training.retention import CheckpointsSpec
 
+DATA = DataDigests("0a" * 6, {"first": "1b" * 6, "second": "2c" * 6})
 SICK = ("sick-relatedness", "sick-entailment")
 OF_EACH = ["sick-relatedness zero-shot", "sick-relatedness probe", "sick-entailment probe"]
 
@@ -49,7 +53,7 @@ class Written:
         for step in steps:
             torch.manual_seed(step)
             module = torch.nn.Linear(2, 2)
-            self._checkpoints.save(State(step=step), module, torch.optim.SGD(module.parameters()))
+            self._checkpoints.save(State(step=step, data=DATA), module, torch.optim.SGD(module.parameters()))
 
     def agenda(self) -> Agenda:
         """As a process that starts now has it."""
@@ -159,11 +163,17 @@ def test_when_training_has_ended_what_is_begun_and_the_last_checkpoint_are_left(
 
 
 def test_keys_are_those_of_the_evaluate_command(written):
-    from cogito_ray.evaluation.trained import Checkpoint
-
     written.write(2)
     [unit, *_] = due(written.agenda())
-    assert Checkpoint(unit.checkpoint.folder, written.run, 2, written.home / NAME).digest() == unit.weights
+    assert Checkpoint(unit.checkpoint.folder, written.run, 2, DATA, written.home / NAME).digest() == unit.weights
+
+
+def test_answers_of_equal_weights_with_another_tokenizer_are_others(written):
+    checkpoint, panel = Checkpoint(written.home, written.run, 2, DATA, written.home / NAME), panel_of(written.run)
+    other = replace(checkpoint, data=replace(DATA, tokenizer="3d" * 6))
+    keys, others = ({unit.key for unit in panel.units(one, "w")} for one in (checkpoint, other))
+    assert len(keys) == len(others) == 3
+    assert not keys & others
 
 
 @pytest.mark.parametrize(("file", "content"), [("manifest.json", ""), ("manifest.json", "{}"), ("state.json", '{"st')])

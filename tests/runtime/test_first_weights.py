@@ -6,6 +6,7 @@ from checkpoints import save, untrained
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.absent import Absent
 from cogito_ray.runtime.first_weights import refuse_misfits, refuse_torn
+from cogito_ray.sweeps.spec import corpus_key
 from cogito_ray.text.prepare import prepare_with, serially
 
 
@@ -17,6 +18,10 @@ def source(tmp_path_factory):
     return run, storage, storage / "mine" / "checkpoints" / "step-00000010"
 
 
+def corpora_of(run, storage):
+    return {corpus_key(run.data): prepare_with(serially, run.data, storage)}
+
+
 def begun(run, folder, **changed):
     start = {"kind": "checkpoint", "folder": str(folder), "parts": ["encoder"]}
     return RunSpec.model_validate(run.model_dump() | {"start_from": start} | changed)
@@ -25,7 +30,7 @@ def begun(run, folder, **changed):
 def test_a_run_that_fits_passes(source):
     run, storage, folder = source
     refuse_torn([begun(run, folder)])
-    refuse_misfits([begun(run, folder)], storage)
+    refuse_misfits([begun(run, folder)], corpora_of(run, storage))
 
 
 def test_every_misfit_of_every_run_is_listed_once(source):
@@ -33,7 +38,7 @@ def test_every_misfit_of_every_run_is_listed_once(source):
     narrow = begun(run, folder, model=run.model.model_dump() | {"concepts": 3})
     deep = begun(run, folder, model=run.model.model_dump() | {"encoder": {"depth": 3}})
     with pytest.raises(ValueError, match="start_from: ") as refused:
-        refuse_misfits([narrow, deep, narrow], storage)
+        refuse_misfits([narrow, deep, narrow], corpora_of(run, storage))
     lines = str(refused.value).splitlines()
     assert sum("start.vectors: 4x16 there, 3x16 here" in line for line in lines) == 1
     assert any("missing: model.encoder.blocks.2." in line for line in lines)
@@ -49,6 +54,5 @@ def test_a_checkpoint_of_another_tokenizer_is_refused_though_its_shapes_fit(sour
     run, storage, folder = source
     tokenizer = run.data.tokenizer.model_dump() | {"sample": 10_000}
     other = begun(run, folder, data=run.data.model_dump() | {"tokenizer": tokenizer})
-    prepare_with(serially, other.data, storage)
     with pytest.raises(ValueError, match=r"was trained with tokenizer \w+, this run has \w+"):
-        refuse_misfits([other], storage)
+        refuse_misfits([other], corpora_of(other, storage))

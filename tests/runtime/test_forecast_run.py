@@ -15,8 +15,8 @@ from cogito_ray.text.prepare import prepare_with, serially
 
 def test_what_is_measured_is_what_the_run_took_and_left(tmp_path):
     run = micro(RunSpec.model_validate(tiny_run(tmp_path)), steps=8)
-    prepare_with(serially, run.data, tmp_path)
-    found = measure(Job(run, tmp_path, tmp_path / "run"))
+    corpus = prepare_with(serially, run.data, tmp_path)
+    found = measure(Job(run, tmp_path, corpus.digests, tmp_path / "run"))
     left = sum(path.stat().st_size for path in (tmp_path / "run" / "checkpoints").rglob("*") if path.is_file())
     assert found.checkpoint_bytes == left > 0
     assert 0 < found.step_s < 5

@@ -18,7 +18,8 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.runtime.pruner import Pruner, refuse_cramped
 from cogito_ray.sweeps.budget import BudgetSpec, Spent
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.sweeps.spec import SweepSpec, corpus_key
+from cogito_ray.text.prepare import prepared
 
 NATS = "eval/reconstruction_nats"
 
@@ -118,6 +119,7 @@ def test_without_a_quota_nothing_is_touched(tmp_path):
 
 def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_that_it_takes(tmp_path):
     run, storage = untrained(tmp_path)
+    corpora = {corpus_key(run.data): prepared(run.data, storage)}
     tree = {
         "name": "tiny",
         "run": run.model_dump(mode="json"),
@@ -128,7 +130,7 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
     def cramped(disk, at_once, **changed):
         budget = {"trials": 9} | ({"disk": disk} if disk else {})
         spec = SweepSpec.model_validate(tree | {"budget": budget} | changed)
-        refuse_cramped(spec, [spec.trial(corner) for corner in spec.corners()], storage, at_once=at_once)
+        refuse_cramped(spec, [spec.trial(corner) for corner in spec.corners()], corpora, at_once=at_once)
 
     with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
         cramped("1kB", at_once=1)

@@ -9,11 +9,12 @@ from cogito_ray.evaluation.tasks import TASKS
 from cogito_ray.evaluation.trained import Checkpoint
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.evaluate import Unit, faults_of_data
+from cogito_ray.text.digests import DataDigests
 
 
 def test_units_of_two_variants_have_two_names(tmp_path):
     run = RunSpec.model_validate(tiny_run(tmp_path))
-    checkpoint = Checkpoint(tmp_path, run, 1, tmp_path / "ledger.jsonl")
+    checkpoint = Checkpoint(tmp_path, run, 1, DataDigests("t", {}), tmp_path / "ledger.jsonl")
     variants = {"fine-tune": [{}, {"head": {"kind": "attention"}}, {"epochs": 2}]}
     units = [
         Unit(checkpoint, "w", Question(TASKS["rte"], protocol, 0), None, "k")

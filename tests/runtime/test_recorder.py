@@ -3,16 +3,22 @@
 import time
 
 import pytest
+from corpora import unread_run
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialLeft, TrialStarted, events
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import read
+from cogito_ray.run import RunSpec
 from cogito_ray.runtime.outcome import death, leave, progress
 from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.worker import STALLED, TRIALS
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.digests import DataDigests
+from cogito_ray.text.spec import DataSpec
 
 STEPS = 20
-RUN = {"training": {"steps": STEPS}}
+RUN = RunSpec.model_validate(unread_run(steps=STEPS)).model_dump(mode="json")
+READ = DataDigests("0a" * 6, {"docs": "1b" * 6})
 
 
 @pytest.fixture
@@ -33,7 +39,8 @@ def told(tmp_path):
     path = tmp_path / NAME
     origin = Provenance(commit=None, dirty=False, versions={}, host="here")
     with Ledger(path) as ledger:
-        ledger.append(SweepOpened(at=0.0, spec={}, sweep="s", provenance=origin))
+        data = {corpus_key(DataSpec.model_validate(RUN["data"])): READ}
+        ledger.append(SweepOpened(at=0.0, spec={}, sweep="s", provenance=origin, data=data))
 
         def tell(*calls, stopped="", left="", replicates=None):
             config = {"trial": "a", "number": 3, "sample": {"seed": 1}, "run": RUN, "replicates": replicates}
@@ -62,7 +69,8 @@ START = (at_once, "start")
 def test_a_start_and_each_report_are_written_down_whole(told):
     report = progress(5, {"loss/total": 2.0}, rows="1f", notes=("resumed at step 4",))
     start, reported = told(START, (at_once, "result", report), replicates="first")
-    assert start == TrialStarted(at=start.at, trial="a", number=3, sample={"seed": 1}, spec=RUN, replicates="first")
+    asked = {"trial": "a", "number": 3, "sample": {"seed": 1}, "spec": RUN, "replicates": "first"}
+    assert start == TrialStarted(at=start.at, data=READ, **asked)
     assert (reported.trial, reported.step, reported.metrics) == ("a", 5, {"loss/total": 2.0})
     assert (reported.rows, reported.notes) == ("1f", ("resumed at step 4",))
 

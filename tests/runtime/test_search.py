@@ -4,13 +4,14 @@ import math
 
 import pytest
 from corpora import unread_run
-from driven import Driven, opening
+from driven import READ, Driven, opening
 from optuna.trial import TrialState
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialProposed, TrialStarted
 from cogito_ray.runtime.outcome import death, leave, progress
 from cogito_ray.runtime.search import FINISHED
 from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.text.digests import DataDigests
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 ONE = [{"metric": NATS, "mode": "min"}]
@@ -251,8 +252,8 @@ def earlier(tmp_path):
             for number in range(trials):
                 config, completed = search.suggest(f"t{number}"), number % 2 == 0
                 name, step = config["trial"], STEPS if completed else 50
-                started = TrialStarted(at=0, trial=name, number=number, sample=config["sample"], spec=config["run"])
-                ledger.append(started)
+                asked = {"trial": name, "number": number, "sample": config["sample"], "spec": config["run"]}
+                ledger.append(TrialStarted(at=0, data=READ, **asked))
                 ledger.append(Reported(trial=name, step=step, seconds=1, metrics=measured(config)))
                 status = "completed" if completed else "stopped"
                 ledger.append(TrialEnded(at=1, trial=name, status=status, step=step))
@@ -292,6 +293,13 @@ def test_trials_measured_on_other_rows_teach_nothing(earlier):
     run = sweep().run | {"evaluation": {"rows": 7}}
     with pytest.raises(ValueError, match="under the same evaluation"):
         Driven(sweep(name="next", run=run, search={"warm_start": [str(folder)]}))
+
+
+def test_trials_that_read_other_text_under_the_same_settings_teach_nothing(earlier):
+    warm = sweep(name="next", search={"warm_start": [str(earlier(sweep()))]})
+    assert len(told(Driven(warm))) == 4
+    with pytest.raises(ValueError, match="reads the same text"):
+        Driven(warm, read=DataDigests(READ.tokenizer, {"docs": "2c" * 6}))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import data_spec, texts, two_sources
 
-from cogito_ray.text.corpus import Corpus, NotPrepared
-from cogito_ray.text.prepare import Progress, prepare_with, serially
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import DataDigests, NotPrepared
+from cogito_ray.text.prepare import Progress, prepare_with, prepared, serially
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.text.shards import MANIFEST
 from cogito_ray.text.spec import DataSpec
@@ -57,12 +58,12 @@ def test_a_second_preparation_reuses_everything(sources: Sources, tmp_path: Path
 
 
 def test_mixing_weights_and_tolerance_rebuild_nothing(sources: Sources, tmp_path: Path) -> None:
-    stages(data_spec(sources), tmp_path / "s")
+    digests = prepare_with(serially, data_spec(sources), tmp_path / "s").digests
     before = shard_times(tmp_path / "s")
     sources["second"]["weight"] = 5.0
     changed = data_spec(sources, bad_documents=0.5)
-    assert [source.weight for source in Corpus.open(changed, tmp_path / "s").sources] == [3.0, 5.0]
-    stages(changed, tmp_path / "s")
+    assert [source.weight for source in Corpus.open(changed, tmp_path / "s", digests).sources] == [3.0, 5.0]
+    assert prepare_with(serially, changed, tmp_path / "s").digests == digests
     assert shard_times(tmp_path / "s") == before
 
 
@@ -70,7 +71,7 @@ def test_a_changed_source_is_built_anew(sources: Sources, tmp_path: Path) -> Non
     stages(data_spec(sources), tmp_path / "s")
     (tmp_path / "second" / "more.jsonl").write_text('{"text": "one more document"}\n')
     stages(data_spec(sources), tmp_path / "s")
-    documents = Corpus.open(data_spec(sources), tmp_path / "s").sources[1].shards.manifest.documents
+    documents = prepared(data_spec(sources), tmp_path / "s").sources[1].shards.manifest.documents
     assert sum(documents.values()) == 101
 
 
@@ -101,8 +102,9 @@ def test_an_interrupted_preparation_goes_on_where_it_was(sources: Sources, tmp_p
 
 
 def test_data_that_was_not_prepared_names_the_command(sources: Sources, tmp_path: Path) -> None:
-    with pytest.raises(NotPrepared, match=r"first, second.*run `cogito-ray prepare`"):
-        Corpus.open(data_spec(sources), tmp_path)
+    digests = DataDigests("0a" * 6, {"first": "1b" * 6, "second": "2c" * 6})
+    with pytest.raises(NotPrepared, match=r"first, second.*`cogito-ray prepare`"):
+        Corpus.open(data_spec(sources), tmp_path, digests)
 
 
 def test_a_document_is_held_out_by_its_text_alone(sources: Sources, tmp_path: Path) -> None:
@@ -178,14 +180,31 @@ def test_log_unigram_is_the_mixture_that_training_reads(corpus: Corpus) -> None:
     assert np.exp(corpus.log_unigram.astype(float)).sum() == pytest.approx(1, abs=1e-6)
 
 
-def test_held_out_entropy_is_that_of_the_rows_without_special_tokens(corpus: Corpus) -> None:
-    shares = []
-    for index in range(2):
-        ids = every_row(corpus, index, "held_out").ravel()
-        counts = np.bincount(ids[~np.isin(ids, corpus.vocabulary.special_ids)], minlength=corpus.vocabulary.size)
-        shares.append(counts / counts.sum())
-    share = sum(shares) / 2
-    assert corpus.held_out_entropy == pytest.approx(-(share[share > 0] * np.log(share[share > 0])).sum())
+def test_a_small_source_gives_all_it_has_and_the_others_what_it_lacks(sources: Sources, tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts(12, seed=4))
+    (tmp_path / "third.jsonl").write_text(lines)
+    third = {"kind": "files", "path": str(tmp_path / "third.jsonl")}
+    corpus = prepare_with(serially, data_spec(sources | {"third": third}), tmp_path / "s")
+    have = corpus.held_out_available
+    assert 0 < have["third"] < 13 < 19 < min(have["first"], have["second"])
+    rows = corpus.held_out_rows(40)
+    assert rows.shape == (40, 16)
+    shared = 40 - have["third"]
+    parts = np.split(rows, [shared - shared // 2, shared])          # of an odd number, the larger gives one more
+    for index, part in enumerate(parts):
+        theirs = {row.tobytes() for row in every_row(corpus, index, "held_out").astype(np.int64)}
+        assert {row.tobytes() for row in part} <= theirs
+    assert corpus.held_out_rows(1).shape == (1, 16)
+
+
+def test_more_held_out_rows_than_there_are_are_refused_with_what_each_source_has(corpus: Corpus) -> None:
+    have = corpus.held_out_available
+    total = sum(have.values())
+    assert len(corpus.held_out_rows(total)) == total
+    each = ", ".join(f"{rows} of {name}" for name, rows in have.items())
+    said = rf"{total + 1} held-out rows .* are {total} \({each}\); ask for"
+    with pytest.raises(ValueError, match=said):
+        corpus.held_out_rows(total + 1)
 
 
 def test_the_reader_follows_the_plan(corpus: Corpus) -> None:

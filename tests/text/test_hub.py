@@ -113,7 +113,13 @@ def test_a_local_copy_gives_the_same_documents(
 @pytest.mark.usefixtures("hub")
 def test_what_is_prepared_is_named_by_the_commit() -> None:
     spec = HubSpec(name="wikimedia/wikipedia", config="20231101.en", revision=COMMIT)
-    assert spec.fingerprint() == ["20231101.en", "train", "text", "wikimedia/wikipedia", COMMIT]
+    assert spec.fingerprint() == {
+        "config": "20231101.en",
+        "split": "train",
+        "column": "text",
+        "name": "wikimedia/wikipedia",
+        "commit": COMMIT,
+    }
 
 
 FAULTS = [

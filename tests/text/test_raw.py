@@ -10,10 +10,14 @@ from corpora import data_spec, texts, tiny_run, two_sources
 from pydantic import ValidationError
 
 from cogito_ray.run import RunSpec
+from cogito_ray.text.build import Recipe
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.document import Part
 from cogito_ray.text.prepare import prepare_with, serially
-from cogito_ray.text.raw import ChangedText, RawText, regrouped
+from cogito_ray.text.raw import ChangedText, RawText, _read_cut, regrouped, write_cut
 from cogito_ray.text.reader import MappedReader
+from cogito_ray.text.sources.files import JsonLinesPiece, ParquetPiece, TextPiece, UnreadablePiece
+from cogito_ray.text.sources.filesystem import File
 
 
 def prepared(sources: dict[str, dict[str, object]], storage: Path, **changed: object) -> Corpus:
@@ -64,15 +68,15 @@ def test_no_train_rows_are_written(raw: RawText) -> None:
         assert source.shards.manifest.rows("train") > 0
 
 
-def test_the_facts_a_model_asks_for_are_those_of_held_out_rows(
+def test_the_facts_a_model_asks_for_are_those_of_kept_rows(
     sources: dict[str, dict[str, object]], tmp_path: Path
 ) -> None:
     kept, text = (prepared(sources, tmp_path / "s", keep=keep) for keep in ("tokens", "text"))
     assert text.tokenizer.digest() == kept.tokenizer.digest()
-    assert text.held_out_entropy == kept.held_out_entropy
     np.testing.assert_array_equal(text.held_out_rows(20), kept.held_out_rows(20))
     for before, after in zip(kept.sources, text.sources, strict=True):
-        np.testing.assert_array_equal(after.shards.counts, before.shards.counts[[1, 1]])  # of held-out documents
+        np.testing.assert_array_equal(after.shards.counts, before.shards.counts)
+    np.testing.assert_array_equal(text.log_unigram, kept.log_unigram)
 
 
 def test_an_interrupted_count_goes_on_where_it_was(sources: dict[str, dict[str, Any]], tmp_path: Path) -> None:
@@ -87,8 +91,45 @@ def test_text_that_changed_since_it_was_counted_is_refused(raw: RawText, tmp_pat
     lines = [json.dumps({"text": text}) for text in texts(100, seed=9)]
     lines[0] = json.dumps({"text": "short"}).ljust(len(lines[0]))
     (tmp_path / "second" / "lines.jsonl").write_text("\n".join(lines) + "\n")
-    with pytest.raises(ChangedText, match=r"data\.sources\.second: part 0 gives \d+ rows, but \d+ were counted"):
+    with pytest.raises(ChangedText, match=r"data\.sources\.second: part 0 gives other rows than when it was counted"):
         read(raw, 0, 2000)
+
+
+def test_other_words_in_as_many_rows_are_refused(raw: RawText, tmp_path: Path) -> None:
+    file = tmp_path / "second" / "lines.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"number 9-7", b"number 9-8", 1))
+    with pytest.raises(ChangedText, match=r"data\.sources\.second: part 0 gives other rows"):
+        read(raw, 0, 2000)
+
+
+def test_how_text_is_cut_is_kept_as_json_that_gives_every_kind_of_piece_again(tmp_path: Path) -> None:
+    """A file that is planted there may name text to read, but runs nothing."""
+    file = File(str(tmp_path), str(tmp_path / "a.txt"), 5, "[1]")
+    pieces = (
+        ParquetPiece(file, "text", (0, 1), first_row=7, size=9, rows=(2, 5)),
+        JsonLinesPiece(file, "text", 0, None, size=9),
+        TextPiece(file, size=5),
+        UnreadablePiece(file, "no Parquet"),
+    )
+    recipe = Recipe(tmp_path, tmp_path / "tokenizer", 16, 0.1, "concatenate", keeps_rows=False)
+    write_cut(recipe, [Part(pieces[:1]), Part(pieces[1:])])
+    assert json.loads((tmp_path / "parts.json").read_text())["length"] == 16
+    assert _read_cut(tmp_path, tmp_path / "tokenizer") == (recipe, [Part(pieces[:1]), Part(pieces[1:])])
+
+
+def test_train_tokens_are_counted_in_parts_spread_over_the_source(
+    sources: dict[str, dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = prepared(sources, tmp_path / "s")
+    monkeypatch.setattr("cogito_ray.text.prepare.COUNTED_PARTS", 4)
+    text = prepared(sources, tmp_path / "t", keep="text")
+    assert [len(source.shards.manifest.counts) for source in text.sources] == [5, 4]       # of 19 and 8 parts
+    for before, after in zip(kept.sources, text.sources, strict=True):
+        share = after.shards.counts[0].sum() / before.shards.counts[0].sum()
+        assert 0.15 < share < 0.6
+        assert (after.shards.counts[0] <= before.shards.counts[0]).all()
+    ordinary = np.exp(kept.log_unigram) > 0.005
+    np.testing.assert_allclose(text.log_unigram[ordinary], kept.log_unigram[ordinary], atol=0.35)
 
 
 def test_regrouping_keeps_the_order() -> None:
@@ -102,6 +143,6 @@ def test_a_run_over_text_wants_ray_data_and_no_collocations(tmp_path: Path) -> N
     tree = tiny_run(tmp_path)
     tree["data"]["keep"] = "text"  # type: ignore[index]
     tree["objective"] = {"kind": "pmi"}
-    with pytest.raises(ValidationError, match=r"set reader: streamed; .*set data\.keep: tokens"):
+    with pytest.raises(ValidationError, match=r"set reader: streamed\s.*set data\.keep: tokens"):
         RunSpec.model_validate(tree)
     RunSpec.model_validate(tree | {"objective": {"kind": "tsdae"}, "reader": "streamed"})

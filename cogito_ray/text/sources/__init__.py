@@ -4,8 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cogito_ray.text.sources.files import FilesSpec
+from cogito_ray.text.sources.files import FilesSpec, JsonLinesPiece, ParquetPiece, TextPiece, UnreadablePiece
 from cogito_ray.text.sources.hub import HubSpec
 from cogito_ray.text.sources.python_docs import PythonDocsSpec
 
+AnyPiece = Annotated[ParquetPiece | JsonLinesPiece | TextPiece | UnreadablePiece, Field(discriminator="kind")]
 SourceSpec = Annotated[FilesSpec | HubSpec | PythonDocsSpec, Field(discriminator="kind")]

@@ -15,7 +15,7 @@ from pydantic import PositiveFloat
 
 from cogito_ray.spec import Spec, Url
 from cogito_ray.text.document import LARGEST_PART, Bad, Found, Part, Piece, parts_of, target_size
-from cogito_ray.text.sources.filesystem import File, list_files, relative
+from cogito_ray.text.sources.filesystem import File, fingerprints_of, list_files
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 EXPANSION = 4
@@ -46,9 +46,9 @@ class FilesSpec(Spec):
         columns = next((names for names in wanted if names is not None), {self.column})
         return [] if self.column in columns else [f"column: {self.column!r} is not among {sorted(columns)}"]
 
-    def fingerprint(self) -> list[object]:
+    def fingerprint(self) -> dict[str, object]:
         """Changes when a file comes, goes, or is written to; not when the folder is moved."""
-        return [self.column, *([relative(file), file.size, file.changed] for file in self._files())]
+        return {"column": self.column, "files": fingerprints_of(self._files())}
 
     def is_gathered(self, scratch: Path) -> bool:
         """Files are read where they are."""
@@ -83,6 +83,7 @@ class ParquetPiece:
     size: int
     rows: tuple[int, int] | None = None
     """The rows [start, stop) of these groups alone; None = all."""
+    kind: Literal["parquet"] = "parquet"
 
     def read(self) -> Iterator[Found | Bad]:
         row = self.first_row
@@ -109,6 +110,7 @@ class JsonLinesPiece:
     start: int
     stop: int | None
     size: int
+    kind: Literal["json-lines"] = "json-lines"
 
     def read(self) -> Iterator[Found | Bad]:
         try:
@@ -133,6 +135,7 @@ class JsonLinesPiece:
 class TextPiece:
     file: File
     size: int
+    kind: Literal["text"] = "text"
 
     def read(self) -> Iterator[Found | Bad]:
         try:
@@ -147,6 +150,7 @@ class UnreadablePiece:
     file: File
     reason: str
     size: int = 0
+    kind: Literal["unreadable"] = "unreadable"
 
     def read(self) -> Iterator[Found | Bad]:
         yield Bad(self.file.path, self.reason, whole_file=True)

@@ -1,6 +1,7 @@
 """One way to list and open files, whether local or behind any URL that pyarrow or fsspec understands."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
@@ -50,6 +51,11 @@ def list_files(root: str) -> list[File]:
         for name, info in sorted(found.items())
         if info["type"] == "file" and not _is_hidden(name, path)
     ]
+
+
+def fingerprints_of(files: Sequence[File]) -> dict[str, dict[str, object]]:
+    """What can be told of each file without reading it."""
+    return {relative(file): {"bytes": file.size, "changed": file.changed} for file in files}
 
 
 def relative(file: File) -> str:

@@ -18,7 +18,7 @@ from pydantic import PositiveFloat
 from cogito_ray.spec import Spec
 from cogito_ray.text.document import LARGEST_PART, Part
 from cogito_ray.text.sources.files import columns_of, parts_of_files
-from cogito_ray.text.sources.filesystem import File, list_files, relative
+from cogito_ray.text.sources.filesystem import File, fingerprints_of, list_files, relative
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
@@ -59,12 +59,12 @@ class HubSpec(Spec):
             return []
         return [f"column: {self.column!r} is not among {sorted(columns)}"]
 
-    def fingerprint(self) -> list[object]:
+    def fingerprint(self) -> dict[str, object]:
         """The commit on the hub, or what the local folder holds."""
-        chosen: list[object] = [self.config, self.split, self.column]
+        chosen: dict[str, object] = {"config": self.config, "split": self.split, "column": self.column}
         if self._is_local:
-            return [*chosen, *([relative(file), file.size, file.changed] for file in self.files)]
-        return [*chosen, self.name, self.commit]
+            return chosen | {"files": fingerprints_of(self.files)}
+        return chosen | {"name": self.name, "commit": self.commit}
 
     def is_gathered(self, scratch: Path) -> bool:
         """Tasks read the files where they are: nothing is stored twice."""

@@ -1,14 +1,16 @@
-"""English prose that every Python installation holds: the documentation of its library and installed packages.
+"""English prose that every installation of this project holds: the documentation of Python and of required packages.
 
-Source files are read, never imported. A document is what one file, topic or package description says.
+packages.txt names those that the project needs to run (`make lock` writes it): whatever else is installed changes
+no text. Source files are read, never imported. A document is what one file, topic or package description says.
 """
 
 import importlib.metadata
 import platform
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from importlib.metadata import Distribution, PackageNotFoundError
 from inspect import cleandoc
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -24,7 +26,7 @@ from cogito_ray.text.document import LARGEST_PART, Part, parts_of
 from cogito_ray.text.sources.files import parquet_pieces
 from cogito_ray.text.sources.filesystem import list_files
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the cleaning changes: gathered text is kept under this number."""
 SOURCE_BYTES = 64 * 2**20
 """Python source looked through for `packages`: keeps the gathering to seconds."""
@@ -34,22 +36,24 @@ SHORTEST_DOCUMENT, SHORTEST_PARAGRAPH = 200, 40  # characters
 NOT_PROSE = re.compile(r">>>|copyright|licen[sc]ed? |warrant|[=\-~^+*#]{5}|\|.*\||^\.\. |\$ |</|\{\{", re.IGNORECASE)
 MARKUP = re.compile(r":[a-z:]+:`~?([^`<]+)(?: <[^>]*>)?`|``?([^`]+)``?`?_{0,2}|\*\*([^*]+)\*\*|!?\[([^\]]*)\]\([^)]*\)")
 ROW_GROUP = 256  # documents
+LEFT_OUT = {"test", "tests", ".."}
+"""Folders of a package of which nothing is read."""
 
 
 class PythonDocsSpec(Spec):
     kind: Literal["python-docs"] = "python-docs"
     part: Literal["library", "packages"]
-    """library: pydoc's topics and the standard library's docstrings; packages: installed packages' docstrings and
-    descriptions."""
+    """library: pydoc's topics and the standard library's docstrings; packages: docstrings and descriptions of the
+    packages that this project needs."""
     weight: PositiveFloat = 1.0
     """Share of the rows drawn from this source, relative to the other sources."""
 
     def faults(self) -> list[str]:
         return []
 
-    def fingerprint(self) -> list[object]:
-        """Changes with the Python version and, for packages, with what is installed."""
-        return [FORMAT, self.part, platform.python_version(), *(_installed() if self.part == "packages" else [])]
+    def fingerprint(self) -> dict[str, object]:
+        """Changes with the versions of what is read."""
+        return {"format": FORMAT, "part": self.part, "python": platform.python_version(), **VERSIONS[self.part]()}
 
     def is_gathered(self, scratch: Path) -> bool:
         return self._file(scratch).exists()
@@ -70,8 +74,21 @@ class PythonDocsSpec(Spec):
         return scratch / f"python-{self.part}-{digest(self.fingerprint())}.parquet"
 
 
-def _installed() -> list[str]:
-    return sorted({f"{d.metadata['Name']} {d.version}" for d in importlib.metadata.distributions()})
+def packages() -> dict[str, Distribution]:
+    """Those of packages.txt that are installed."""
+    named = (Path(__file__).with_name("packages.txt")).read_text().split()
+    return {name: found for name in named if (found := _installed(name))}
+
+
+def _versions() -> dict[str, object]:
+    return {"packages": {name: distribution.version for name, distribution in packages().items()}}
+
+
+def _installed(name: str) -> Distribution | None:
+    try:
+        return importlib.metadata.distribution(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _library() -> Iterator[str]:
@@ -83,18 +100,18 @@ def _library() -> Iterator[str]:
 
 
 def _packages() -> Iterator[str]:
-    found = {distribution.metadata["Name"]: distribution for distribution in importlib.metadata.distributions()}
-    for _, distribution in sorted(found.items()):
+    for distribution in packages().values():
         yield distribution.read_text("METADATA") or ""
     yield from map(_docstrings, _package_files())
 
 
 def _package_files() -> Iterator[Path]:
     """Source files in an order that depends on their names alone, until SOURCE_BYTES are reached."""
-    folder = Path(sysconfig.get_path("purelib"))
-    files = [file for file in folder.rglob("*.py") if not {"test", "tests"} & set(file.parts)]
+    installed = (file for distribution in packages().values() for file in distribution.files or ())
+    named = {str(file): file for file in installed if file.suffix == ".py" and not LEFT_OUT & set(file.parts)}
     left = SOURCE_BYTES
-    for file in sorted(files, key=lambda file: blake2b(str(file.relative_to(folder)).encode()).digest()):
+    for name in sorted(named, key=lambda name: blake2b(name.encode()).digest()):
+        file = Path(str(named[name].locate()))
         left -= file.stat().st_size
         if left < 0:
             return
@@ -108,6 +125,7 @@ def _docstrings(file: Path) -> str:
 
 
 GATHER = {"library": _library, "packages": _packages}
+VERSIONS: dict[str, Callable[[], dict[str, object]]] = {"library": dict, "packages": _versions}
 
 
 def _documents(texts: Iterable[str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ import psutil
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.drill import Drill, NoSuchStep, Result
 from cogito_ray.runtime.worker import Job, Place, train
+from cogito_ray.text.prepare import prepared
 
 Driver = subprocess.Popen[bytes]
 Strike = Callable[[Driver, Drill], None]
@@ -106,7 +107,7 @@ def bare_result(run: RunSpec, storage: Path) -> Result:
 def _bare_result(run_json: str, storage: Path) -> Result:
     run = RunSpec.model_validate_json(run_json)
     drill, told = Drill(run, f"bare-{run.digest()}", storage), []
-    train(Job(run, storage, drill.home.folder), told.append, Place())
+    train(Job(run, storage, prepared(run.data, storage).digests, drill.home.folder), told.append, Place())
     return Result(drill.weights(), told[-1].rows, told[-1].step)
 
 

@@ -9,6 +9,7 @@ from ordeal import BY_ITSELF
 
 from cogito_ray.runtime.drill import Drill, Result
 from cogito_ray.runtime.worker import Job, Place, train
+from cogito_ray.text.prepare import prepared
 
 pytestmark = [pytest.mark.quick, pytest.mark.timeout(300)]
 
@@ -44,7 +45,7 @@ def test_a_disk_full_for_a_while_costs_checkpoints_and_nothing_else(base, bare, 
             ballast.unlink()
 
     drill = Drill(base, "run", small_disk)
-    train(Job(base, storage, drill.home.folder), tell, Place())
+    train(Job(base, storage, prepared(base.data, storage).digests, drill.home.folder), tell, Place())
     assert [note for report in told for note in report.notes if "checkpoint not written" in note]
     result = Result(drill.weights(), told[-1].rows, told[-1].step)
     assert result.rows == bare.rows

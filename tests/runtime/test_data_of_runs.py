@@ -1,0 +1,136 @@
+"""A run reads what it was started with, whatever its sources hold by now, or is refused with the difference."""
+
+from pathlib import Path
+
+import pytest
+from corpora import prepared_run, texts
+
+from cogito_ray.records.ledger import Ledger, TrialStarted
+from cogito_ray.run import RunSpec
+from cogito_ray.runtime.home import Home, refuse_few_rows
+from cogito_ray.runtime.pretrain import home_of
+from cogito_ray.runtime.worker import Job, Place, train
+from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.digests import ChangedData
+from cogito_ray.text.prepare import prepare_with, prepared, serially
+from cogito_ray.training.checkpoint import BadCheckpoint, State
+
+
+def silent(told: object) -> None:
+    """How far the text is prepared is of no interest."""
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunSpec:
+    """Its text is prepared in `tmp_path`."""
+    return RunSpec.model_validate(prepared_run(tmp_path))
+
+
+def started(run: RunSpec, storage: Path) -> tuple[Home, Corpus]:
+    """The home of this run, of which the ledger tells that it was started, and what it reads."""
+    home = home_of(run, "mine", storage)
+    corpora = home.prepare([run.data], storage, silent)
+    [corpus] = corpora.values()
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening({key: corpus.digests for key, corpus in corpora.items()}))
+        asked = {"trial": run.digest(), "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
+        ledger.append(TrialStarted(at=0.0, data=corpus.digests, **asked))
+    return home, corpus
+
+
+def add_a_file(storage: Path) -> None:
+    lines = "".join(f'{{"text": "{text}"}}\n' for text in texts(100, seed=5))
+    (storage / "text" / "second" / "more.jsonl").write_text(lines.replace("concept", "quartz"))
+
+
+def test_a_run_whose_source_has_changed_is_refused_with_the_difference_and_a_way_out(run, tmp_path):
+    home, _ = started(run, tmp_path)
+    before = home.ledger.read_bytes()
+    add_a_file(tmp_path)
+    with pytest.raises(ChangedData) as refused:
+        home.prepare([run.data], tmp_path, silent)
+    assert str(refused.value).splitlines() == [
+        f"{home.folder} was started with other text:",
+        "  data.sources.second.files that came: more.jsonl",
+        "put the old text back, give this one another name, or delete that folder",
+    ]
+    assert home.ledger.read_bytes() == before
+
+
+def test_under_another_name_it_reads_the_new_text_and_the_old_run_keeps_its_own(run, tmp_path):
+    _, old = started(run, tmp_path)
+    add_a_file(tmp_path)
+    new = prepare_with(serially, run.data, tmp_path)
+    [found] = home_of(run, "other", tmp_path).prepare([run.data], tmp_path, silent).values()
+    assert found.digests == new.digests != old.digests
+    assert Corpus.open(run.data, tmp_path, old.digests).tokenizer.digest() == old.digests.tokenizer
+
+
+def test_what_is_bound_to_other_data_is_refused_though_nothing_was_started(run, tmp_path):
+    _, old = started(run, tmp_path)
+    add_a_file(tmp_path)
+    prepare_with(serially, run.data, tmp_path)
+    promoted = home_of(run, "mine/promoted/full", tmp_path)
+    with pytest.raises(ChangedData, match=r"second\.files that came: more\.jsonl"):
+        promoted.prepare([run.data], tmp_path, silent, bound={corpus_key(run.data): old.digests})
+
+
+def test_a_ledger_that_does_not_say_what_was_read_is_refused(run, tmp_path):
+    home = home_of(run, "mine", tmp_path)
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+        asked = {"trial": run.digest(), "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
+        ledger.append(TrialStarted(at=0.0, **asked))
+    with pytest.raises(ChangedData, match="does not say what was read"):
+        home.prepare([run.data], tmp_path, silent)
+
+
+def test_a_ledger_of_a_version_with_fewer_settings_is_bound_as_well(run, tmp_path):
+    """The keys of its corpora are others, for they are of all settings."""
+    home = home_of(run, "mine", tmp_path)
+    old = prepared(run.data, tmp_path).digests
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening({"another key": old}))
+    assert [corpus.digests for corpus in home.prepare([run.data], tmp_path, silent).values()] == [old]
+    add_a_file(tmp_path)
+    prepare_with(serially, run.data, tmp_path)
+    with pytest.raises(ChangedData, match=r"data \w+ of first, second: never read here"):
+        home.prepare([run.data], tmp_path, silent)
+
+
+def test_a_worker_reads_the_data_of_its_run_and_not_what_was_prepared_last(run, tmp_path):
+    old = prepared(run.data, tmp_path).digests
+    names = []
+    for attempt in ("before", "after"):
+        told = []
+        train(Job(run, tmp_path, old, tmp_path / attempt), told.append, Place())
+        names.append((told[-1].rows, told[-1].metrics["eval/reconstruction_nats"]))
+        add_a_file(tmp_path)
+        assert prepare_with(serially, run.data, tmp_path).digests != old
+    assert names[0] == names[1]
+    assert State.read(next((tmp_path / "after" / "checkpoints").glob("step-*"))).data == old
+
+
+def test_a_run_does_not_go_on_from_a_checkpoint_that_read_other_data(run, tmp_path):
+    old = prepared(run.data, tmp_path).digests
+    train(Job(run, tmp_path, old, tmp_path / "run"), silent, Place())
+    add_a_file(tmp_path)
+    new = prepare_with(serially, run.data, tmp_path).digests
+    with pytest.raises(BadCheckpoint, match=f"has read data {old.digest()} so far, but is given data {new.digest()}"):
+        train(Job(run, tmp_path, new, tmp_path / "run"), silent, Place())
+
+
+def test_too_few_held_out_rows_are_refused_before_anything_is_trained(run, tmp_path):
+    corpora = {corpus_key(run.data): prepared(run.data, tmp_path)}
+    refuse_few_rows([run], corpora)
+    many = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"rows": 10_000})})
+    with pytest.raises(ValueError, match=r"evaluation\.rows: 10000 held-out rows .* of first, .* of second\)"):
+        refuse_few_rows([run, many], corpora)
+
+
+def test_digests_are_equal_in_ledger_state_and_corpus(run, tmp_path):
+    home, corpus = started(run, tmp_path)
+    record = home.recorded()
+    assert record is not None
+    assert record.trials[run.digest()].data == record.data[corpus_key(run.data)] == corpus.digests
