@@ -1,7 +1,7 @@
 """Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
 
 A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
-takes the newest one whose hashes hold; a torn or altered one is named and passed over. Which one that is, a run's first
+takes the newest one whose hashes hold; a torn or altered one is named and set aside. Which one that is, a run's first
 worker says, and all others read just that. Training waits only for a copy in memory: a thread hashes and writes it, and
 another one uploads it. A full disk costs that checkpoint, not the run.
 """
