@@ -61,7 +61,6 @@ class TrainingSpec(Spec):
     on_divergence: OnDivergence = StopSpec()
     """What to do when a loss or gradient explodes, rises for good or is not finite."""
 
-
 class EvaluationSpec(Spec):
     rows: PositiveInt = 256
     """Held-out rows, the same for every trial, in equal shares from every source; what one lacks, others give."""
@@ -192,6 +191,9 @@ class RunSpec(Spec):
         guards = self.training.guards.faults(
             terms=len(self.terms()),
             rebuilds=self.model.decoder is not None,
+            rank=min(self.model.concepts, self.model.width),
+            steps=self.training.steps,
+            report_every=self.training.report_every,
         )
         concepts, width = self.model.concepts, self.model.width
         shape = self.loss.shape_faults(concepts=concepts, width=width, rows=self.micro_batch)

@@ -1,13 +1,18 @@
 """Why a run is dead: each guard looks at a run's reports so far and convicts it by name, with the numbers behind it.
 
-A guard is a pure policy: the same reports give the same verdict. Its `offence` judges the newest report; it convicts
-when the last `reports` reports offend without a break. All of this happens once per report, never inside a step.
+A guard is a pure policy: the same reports give the same verdict. It convicts when the last `reports` reports offend
+without a break. Its `offence` judges one report: `seen` ends with it, and `settled` are the reports before the whole
+stretch under suspicion, to compare with. All of this happens once per report, never inside a step.
+
+A loss that is measured on few rows is noisy, so guards compare it with the level that it held over several reports, not
+with its luckiest one, and by as much as it usually rises from report to report (recorded in tests/training).
 """
 
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Annotated, ClassVar, Literal
 
@@ -18,6 +23,10 @@ from cogito_ray.training.schedule import Share
 
 MEMORY = 64
 """Reports that guards look back on."""
+HELD = 4
+"""Reports in a row whose median loss is a level that a run has held."""
+NOISE = 3.0
+"""Rises of a loss are beyond noise from so many times the upper quartile of its rises between two reports on."""
 READ = (
     "loss/",
     "optimizer/",
@@ -73,39 +82,52 @@ class Verdict:
 
 
 class ExplosionSpec(Spec):
-    """The gradient bursts and a task's loss rises with it. A burst alone is clipped, and healthy runs have some."""
+    """The gradient bursts, and a task's loss rises with it and stays there. A burst alone is clipped, and healthy runs
+    have some; a single hard batch has both, and is forgotten in the next report."""
 
     cause: ClassVar[str] = "gradient-explosion"
     diverged: ClassVar[bool] = True
-    reports: ClassVar[int] = 1
+    reports: ClassVar[int] = 3
     norm: Annotated[float, Field(gt=1)] = 30.0
     """Largest gradient norm before clipping, in units of the median of the reports before."""
     rise: PositiveFloat = 0.5
-    """Of a task's loss above its best so far, in nats."""
+    """Of a task's loss above the best level that it held, in nats, where its noise is not larger."""
     after: PositiveInt = 3
     """Reports that must have come before, so that there is something to compare with."""
 
-    def offence(self, seen: tuple[Seen, ...], run: Watched) -> Numbers:
-        name = "optimizer/gradient_norm"
-        past = [report.metrics[name] for report in seen[:-1]]
-        if len(past) < self.after or seen[-1].metrics[name] <= self.norm * median(past):
+    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+        if len(settled) < self.after:
             return {}
-        risen = _risen(seen, run.tasks, self.rise)
-        return {name: seen[-1].metrics[name], f"{name}_median": median(past), **risen} if risen else {}
+        name = "optimizer/gradient_norm"
+        usual = median(report.metrics[name] for report in settled)
+        burst = max(report.metrics[name] for report in seen[len(settled) - 1 :])    # it may precede the loss's rise
+        risen = _risen(seen[-1], settled, run.tasks, self.rise) if burst > self.norm * usual else {}
+        return {name: burst, f"{name}_median": usual, **risen} if risen else {}
+
+    @property
+    def needed(self) -> int:
+        """Reports of a run in which it can convict."""
+        return self.after + self.reports
 
 
 class DivergenceSpec(Spec):
-    """A task's loss has left its best far behind, and stays there."""
+    """A task's loss has left the best level that it held far behind, and stays there."""
 
     cause: ClassVar[str] = "divergence"
     diverged: ClassVar[bool] = True
     rise: PositiveFloat = 1.0
-    """Of a task's loss above its best so far, in nats."""
+    """Of a task's loss above the best level that it held, in nats, where its noise is not larger."""
     reports: PositiveInt = 4
     """In a row: a spike that heals sooner is none of this guard's business."""
+    after: PositiveInt = 4
+    """Reports that must have come before, so that there are a level and a noise to compare with."""
 
-    def offence(self, seen: tuple[Seen, ...], run: Watched) -> Numbers:
-        return _risen(seen, run.tasks, self.rise)
+    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+        return _risen(seen[-1], settled, run.tasks, self.rise) if len(settled) >= self.after else {}
+
+    @property
+    def needed(self) -> int:
+        return self.after + self.reports
 
 
 class BoundSpec(Spec):
@@ -116,10 +138,14 @@ class BoundSpec(Spec):
     reports: PositiveInt = 3
     """In a row."""
 
-    def offence(self, seen: tuple[Seen, ...], run: Watched) -> Numbers:
+    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
         total = seen[-1].metrics["loss/total"]
         slack = 1e-3 * (1 + abs(run.bound))  # rounding, in bfloat16 too
         return {"loss/total": total, "bound": run.bound} if total < run.bound - slack else {}
+
+    @property
+    def needed(self) -> int:
+        return self.reports
 
 
 class MutedSpec(Spec):
@@ -134,13 +160,17 @@ class MutedSpec(Spec):
     reports: PositiveInt = 5
     """In a row."""
 
-    def offence(self, seen: tuple[Seen, ...], run: Watched) -> Numbers:
+    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
         metrics, numbers = seen[-1].metrics, Numbers()
         for task in run.tasks:
             loss, share = f"loss/{task}", f"loss/{task}_gradient_share"
             if metrics[share] < self.share and metrics[loss] >= self.solved:
                 numbers |= {share: metrics[share], loss: metrics[loss]}
         return numbers
+
+    @property
+    def needed(self) -> int:
+        return self.reports
 
 
 class CollapseSpec(Spec):
@@ -159,11 +189,15 @@ class CollapseSpec(Spec):
     reports: PositiveInt = 3
     """In a row."""
 
-    def offence(self, seen: tuple[Seen, ...], run: Watched) -> Numbers:
+    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
         name, floor = f"concepts/{self.measure}", 1 + self.share * (run.rank - 1)
         rank, lowest = seen[-1].metrics[name], min(report.metrics[name] for report in seen)
         spared = seen[-1].step < self.after * run.steps or rank > (1 + self.rising) * lowest
         return {} if spared or rank >= floor else {name: rank, "floor": floor}
+
+    @property
+    def needed(self) -> int:
+        return self.reports
 
 
 class LeakSpec(Spec):
@@ -175,10 +209,14 @@ class LeakSpec(Spec):
     share: Share = 0.02
     """Of eval/unigram_nats, the loss of predicting word frequencies."""
 
-    def offence(self, seen: tuple[Seen, ...], run: Watched) -> Numbers:
+    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
         nats, unigram = (f"eval/{name}_nats" for name in ("reconstruction", "unigram"))
         found = {name: seen[-1].metrics[name] for name in (nats, unigram) if name in seen[-1].metrics}
         return found if len(found) == 2 and found[nats] < self.share * found[unigram] else {}
+
+    @property
+    def needed(self) -> int:
+        return self.reports
 
 
 Guard = ExplosionSpec | DivergenceSpec | BoundSpec | MutedSpec | CollapseSpec | LeakSpec
@@ -195,21 +233,38 @@ class GuardsSpec(Spec):
     leak: LeakSpec | None = LeakSpec()
 
     def active(self) -> list[Guard]:
-        guards = (self.explosion, self.divergence, self.bound, self.muted, self.collapse, self.leak)
-        return [guard for guard in guards if guard is not None]
+        return [guard for guard in self._all() if guard is not None]
 
-    def faults(self, *, terms: int, rebuilds: bool) -> list[str]:
-        """What has no effect on a run of so many loss terms that rebuilds text, or not.
+    def _all(self) -> tuple[Guard | None, ...]:
+        return self.explosion, self.divergence, self.bound, self.muted, self.collapse, self.leak
 
-        A guard left at its defaults is not at fault: it stands in every run.
+    def faults(self, *, terms: int, rebuilds: bool, rank: int, steps: int, report_every: int) -> list[str]:
+        """What has no effect on a run of so many loss terms that rebuilds text, or not, whose concepts can have so high
+        a rank. A guard left at its defaults is not at fault: it stands in every run.
         """
         idle = {
-            "muted": (terms == 1 and self.muted not in (None, MutedSpec()), "a single loss term has all the gradient"),
-            "leak": (not rebuilds and self.leak not in (None, LeakSpec()), "without model.decoder nothing is rebuilt"),
+            "muted": "a single loss term has all the gradient" if terms == 1 else "",
+            "leak": "" if rebuilds else "without model.decoder nothing is rebuilt",
+            "collapse": "a single direction cannot collapse" if rank == 1 else "",
         }
-        return [
-            f"training.guards.{name} has no effect: {why}; leave it out" for name, (found, why) in idle.items() if found
-        ]
+        faults = []
+        for name, guard in zip(type(self).model_fields, self._all(), strict=True):
+            if guard is None or guard == type(guard)():
+                continue
+            if why := idle.get(name) or _too_few(guard, steps, report_every):
+                faults.append(f"training.guards.{name} has no effect: {why}; leave it out")
+        return faults
+
+
+def _too_few(guard: Guard, steps: int, report_every: int) -> str:
+    """Says so where a run has not as many reports as the guard needs to convict."""
+    since = math.ceil(guard.after * steps) if isinstance(guard, CollapseSpec) else 1
+    first = -(-since // report_every) * report_every
+    reports = len(range(first, steps, report_every)) + 1                # the last step has one in any case
+    if reports >= guard.needed:
+        return ""
+    begin = f" from step {since} on" if since > 1 else ""
+    return f"it needs {guard.needed} reports{begin}, but the run has {reports}: lower training.report_every"
 
 
 class StopSpec(Spec):
@@ -260,19 +315,24 @@ class Guards:
         return next(self._convictions(), None)
 
     def suspect_divergence(self) -> bool:
-        """May the newest report turn out to be the first of a divergence? Then it is no place to come back to."""
-        return any(guard.offence(self.seen, self._run) for guard in self._guards if guard.diverged and self._seen)
+        """May the last few reports turn out to be the first of a divergence? Then this is no place to come back to."""
+        return any(
+            all(self._offences(guard, stretch))
+            for guard in self._guards
+            for stretch in range(1, min(guard.reports, len(self._seen)) + 1)
+            if guard.diverged
+        )
 
     def _convictions(self) -> Iterator[Verdict]:
         for guard in self._guards:
-            offences = [guard.offence(seen, self._run) for seen in self._prefixes(guard.reports)]
-            if len(offences) == guard.reports and all(offences):
+            offences = self._offences(guard, guard.reports) if len(self._seen) >= guard.reports else [{}]
+            if all(offences):
                 yield Verdict(guard.cause, offences[0], guard.diverged)
 
-    def _prefixes(self, count: int) -> list[tuple[Seen, ...]]:
-        """The reports as they stood at each of the last `count` ones, newest first."""
-        whole = self.seen
-        return [whole[:end] for end in range(len(whole), max(0, len(whole) - count), -1)]
+    def _offences(self, guard: Guard, stretch: int) -> list[Numbers]:
+        """Of each of the last `stretch` reports, newest first, judged by those before the stretch."""
+        whole, begin = self.seen, len(self._seen) - stretch
+        return [guard.offence(whole[:end], whole[:begin], self._run) for end in range(len(whole), begin, -1)]
 
 
 def not_finite(metrics: Mapping[str, float]) -> Verdict | None:
@@ -281,11 +341,14 @@ def not_finite(metrics: Mapping[str, float]) -> Verdict | None:
     return Verdict("non-finite", broken, diverged=True) if broken else None
 
 
-def _risen(seen: tuple[Seen, ...], tasks: tuple[str, ...], rise: float) -> Numbers:
-    """Loss and best loss of each task that is more than `rise` nats above its best."""
+def _risen(newest: Seen, settled: tuple[Seen, ...], tasks: tuple[str, ...], rise: float) -> Numbers:
+    """Loss, and best level held before, of each task that is above that level by `rise` nats and by its noise."""
     numbers = Numbers()
     for name in (f"loss/{task}" for task in tasks):
-        best = min(report.metrics[name] for report in seen)
-        if seen[-1].metrics[name] > best + rise:
-            numbers |= {name: seen[-1].metrics[name], f"{name}_best": best}
+        past = [report.metrics[name] for report in settled]
+        held = min(median(past[first : first + HELD]) for first in range(max(1, len(past) - HELD + 1)))
+        rises = sorted(after - before for before, after in pairwise(past) if after > before)
+        noise = rises[3 * len(rises) // 4] if rises else 0.0
+        if newest.metrics[name] > held + max(rise, NOISE * noise):
+            numbers |= {name: newest.metrics[name], f"{name}_held": held}
     return numbers

@@ -85,7 +85,7 @@ def test_a_healthy_run_passes_all_guards_to_its_end():
 
 
 def test_a_run_with_too_high_a_learning_rate_dies_of_divergence():
-    with pytest.raises(RunDied, match=r"divergence at step 40: loss/reconstruction=\d.*, loss/reconstruction_best=4"):
+    with pytest.raises(RunDied, match=r"divergence at step 40: loss/reconstruction=\d.*, loss/reconstruction_held=4"):
         train(spec(**WILD))
     _, seen = train(spec(**WILD, guards=OFF))
     assert seen[-1][1]["loss/reconstruction"] > 2 * NATS["eval/unigram_nats"]
