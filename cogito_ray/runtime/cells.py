@@ -5,8 +5,9 @@ from cogito_ray.sweeps.domains import Sample
 
 
 class Cells:
-    def __init__(self, cells: list[Sample]):
-        self._cells = cells
+    def __init__(self, cells: list[Sample], *, single: bool):
+        """`single`: each is one point, so that a trial there exhausts it."""
+        self._cells, self._single = cells, single
         self._index = {digest(cell): index for index, cell in enumerate(cells)}
         self._next, self._exhausted = 0, set[int]()
 
@@ -20,8 +21,12 @@ class Cells:
 
     def served(self, cell: Sample) -> None:
         """A trial was made there."""
+        if self._single:
+            self.exhausted(cell)
         self._next = (self._index[digest(cell)] + 1) % len(self._cells)
 
     def exhausted(self, cell: Sample) -> None:
-        self.served(cell)
-        self._exhausted.add(self._index[digest(cell)])
+        """Nothing is left to run there."""
+        index = self._index[digest(cell)]
+        self._exhausted.add(index)
+        self._next = (index + 1) % len(self._cells)

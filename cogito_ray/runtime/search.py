@@ -75,7 +75,8 @@ class Search:
         self._study, self._aim, self._written = Study(sweep), sweep.aim, written
         self._trials: dict[str, Handed] = {}
         self._in: dict[Phase, dict[str, Handed]] = {phase: {} for phase in Phase}
-        self._cells, self._asked, self._rejected = Cells(sweep.cells()), 0, 0
+        self._cells = Cells(sweep.cells(), single=not sweep.distributions())
+        self._asked = self._rejected = 0
         self._exhausted: list[CellExhausted] = []
         self._judged: dict[str, RunSpec | str] = {}
         self._copier = Copier(sweep, self._policy, written)
@@ -383,10 +384,11 @@ class Search:
 
 def _summary(causes: Counter[str]) -> str:
     """What was found in a cell instead of a further run."""
-    if sum(causes.values()) == 1:
+    if causes.total() == 1:
         return next(iter(causes))
-    same = sum(count for cause, count in causes.items() if cause.startswith(SAME))
-    others = [(cause, count) for cause, count in causes.most_common() if not cause.startswith(SAME)]
-    said = [f"{count} of its points are no runs ({cause})" for cause, count in others[:3]]
-    said += ["others are none for other reasons"] * (len(others) > 3)
-    return "; ".join(([f"{same} are trials already"] if same else []) + said)
+    others = {cause: count for cause, count in causes.items() if not cause.startswith(SAME)}
+    same = causes.total() - sum(others.values())
+    said = [f"{same} points are trials already"] if same else []
+    if others:
+        said.append(f"{sum(others.values())} points are no runs, such as: {max(others, key=others.__getitem__)}")
+    return "; ".join(said)

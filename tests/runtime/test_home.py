@@ -6,7 +6,7 @@ import os
 import pytest
 from corpora import tiny_run
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import NAME, Ledger, LedgerFault, Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.locks import Busy
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.run import RunSpec
@@ -40,6 +40,29 @@ def test_a_home_in_which_nothing_was_written_is_new(home_of):
         pass
     assert home.ledger.name == NAME
     assert home.recorded() is None
+
+
+@pytest.mark.parametrize("kept", [1, 100, -2])
+def test_a_home_whose_driver_was_killed_in_its_very_first_write_is_new(home_of, kept):
+    home = home_of()
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+    home.ledger.write_bytes(home.ledger.read_bytes()[:kept])
+    assert home.recorded() is None
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+    assert len(home.recorded().openings) == 1
+
+
+@pytest.mark.parametrize("left", ["trials/a/checkpoints", "checkpoints", "study.journal"])
+@pytest.mark.parametrize("ledger", [None, b"", b'{"event":"sweep_op'], ids=["deleted", "empty", "torn"])
+def test_a_home_that_lost_its_ledger_but_not_what_it_told_of_is_refused_with_a_way_out(home_of, left, ledger):
+    home = home_of()
+    (home.folder / left).mkdir(parents=True)
+    if ledger is not None:
+        home.ledger.write_bytes(ledger)
+    with pytest.raises(LedgerFault, match=rf"is missing or empty, but {left.split('/')[0]} .* put the ledger back, or"):
+        home.recorded()
 
 
 def test_what_was_started_with_other_settings_is_refused_with_the_difference_and_a_way_out(home_of):
