@@ -193,7 +193,10 @@ class Search:
             case Reported():
                 self._heard(event)
             case TrialLeft():
-                self._move(trial, Phase.WAITING if trial.name in self._policy.waiting else Phase.DUE)
+                waits = trial.name in self._policy.waiting
+                self._move(trial, Phase.WAITING if waits else Phase.DUE)
+                if waits:
+                    self._study.waits(trial.told)
             case TrialEnded():
                 trial.failed = event.status is Status.FAILED
                 self._study.tell(trial.told, event, trial.metrics, trial.reports)
@@ -226,6 +229,7 @@ class Search:
         trial = self._trials[event.trial]
         if trial.phase is Phase.WAITING:
             self._policy.resumed(trial.name)
+        self._study.goes_on(trial.told)
         self._move(trial, Phase.RUNNING)
 
     def _heard(self, event: Reported) -> Verdict:

@@ -10,6 +10,7 @@ nothing else: each is made by a fresh sampler, and what samplers note for themse
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 
 import numpy as np
@@ -47,6 +48,8 @@ class Study:
         self._study = optuna.create_study(
             study_name=sweep.identity(), storage=self._storage, directions=directions(sweep), sampler=RandomSampler(0)
         )
+        self._waiting: set[int] = set()
+        """Numbers of trials that have left at a rung, and may go on."""
         self._times: dict[int, tuple[float, float | None]] = {}
         """When the trial of this number was proposed, and when it ended."""
         self._noting = sweep.search.sampler in NOTING
@@ -124,11 +127,20 @@ class Study:
         if len(values) == 1:  # Optuna has no intermediate values for several goals; those are told at the end
             trial.report(values[0], step)
 
+    def waits(self, trial: Trial) -> None:
+        """It has left at a rung. To Optuna it runs, until it is told how it ended."""
+        self._waiting.add(trial.number)
+
+    def goes_on(self, trial: Trial) -> None:
+        """It was started, or taken up again."""
+        self._waiting.discard(trial.number)
+
     def tell(
         self, trial: Trial, over: TrialEnded, metrics: Mapping[str, float], reports: Mapping[int, list[float]]
     ) -> None:
         """What became of a trial that last measured these metrics."""
         self._times[trial.number] = (self._times[trial.number][0], over.at)
+        self._waiting.discard(trial.number)
         state = STATES[over.status] if self._aim.merit(metrics).finite else TrialState.FAIL
         if len(self._aim.goals) > 1:
             trial.set_user_attr("reports", {str(step): values for step, values in reports.items()})
@@ -146,14 +158,27 @@ class Study:
         usual, study.sampler = study.sampler, drawing
         if given:
             study.enqueue_trial({path: value for path, value in given.items() if path in self._drawn})
-        trial = study.ask({path: drawn for path, drawn in self._drawn.items() if path not in self._conditional})
-        for path in self._conditional:
-            if self._sweep.space[path].applies(trial.params | crossed):
-                suggest(trial, path, self._drawn[path])
+        with self._taught():
+            trial = study.ask({path: drawn for path, drawn in self._drawn.items() if path not in self._conditional})
+            for path in self._conditional:
+                if self._sweep.space[path].applies(trial.params | crossed):
+                    suggest(trial, path, self._drawn[path])
         if study is self._study:
             self._settle(trial)
         study.sampler = usual
         return trial
+
+    @contextmanager
+    def _taught(self) -> Iterator[None]:
+        """Meanwhile, who waits counts as stopped: samplers learn from what stopped trials have measured, but nothing
+        good from those that run, and as many as wait they would draw at random until most are over."""
+        for number in self._waiting:
+            self.trials[number].state = TrialState.PRUNED
+        try:
+            yield
+        finally:
+            for number in self._waiting:
+                self.trials[number].state = TrialState.RUNNING
 
     def _settle(self, trial: Trial) -> None:
         """Let the study hold the same whether the sampler drew every value, or some were given."""

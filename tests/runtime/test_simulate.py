@@ -1,5 +1,7 @@
 """The simulator: real searcher and policy, counted steps, no cluster."""
 
+from statistics import fmean
+
 from corpora import unread_run
 
 from cogito_ray.runtime.simulate import simulate
@@ -23,6 +25,13 @@ def sweep(**changed):
 
 def falling(sample, step):
     return {NATS: float(sample["objective.rate"]) + 1 / step}
+
+
+PAUSE = {"kind": "asha", "first_rung": 10}
+
+
+def valley(sample, step):
+    return {NATS: abs(float(sample["objective.rate"]) - 0.3) + 1 / step}
 
 
 def test_without_early_stopping_every_point_of_a_grid_takes_all_its_steps():
@@ -57,3 +66,16 @@ def test_pausing_completes_the_best_and_spends_no_step_twice():
     assert RATES[0] in [trial.sample["objective.rate"] for trial in ended if trial.completed]
     assert ended[-1].spent == sum(trial.step for trial in ended) < 0.5 * 90 * len(RATES)
     assert {trial.step for trial in ended} <= {10, 30, 90}
+
+
+def test_trials_that_wait_teach_the_sampler_where_to_go_on():
+    """Before the last few are given up, most trials wait: who learned nothing from them would search at random."""
+
+    def distance(sampler):
+        changed = {"space": {"objective.rate": {"uniform": [0.1, 0.9]}}, "budget": {"trials": 40}}
+        spec = sweep(early_stopping=PAUSE, search={"sampler": sampler, "seed": 1}, **changed)
+        ended = simulate(spec, valley, workers=2, limit=10**9)
+        assert sum(trial.completed for trial in ended) < 20
+        return fmean(abs(float(trial.sample["objective.rate"]) - 0.3) for trial in ended)
+
+    assert distance("tpe") < 0.75 * distance("random")
