@@ -25,6 +25,8 @@ Label = Annotated[
         "a label has letters, digits, '-', '_', '.' and '/', and begins and ends with a letter or digit",
     ),
 ]
+MANY = 32
+"""Numbers of workers: what all of them divide soon has more digits than a batch."""
 SHARDED = {"shards"}
 MAPS_SHARDS = {"mapped": True, "streamed": False}
 
@@ -239,10 +241,13 @@ class RunSpec(Spec):
 
     def _batch_faults(self) -> list[str]:
         rows, whole = self.micro_batch, self.training.batch
-        if odd := [size for size in self.sizes if rows == 0 or whole % (rows * size)]:
-            multiple = max(rows, 1) * math.lcm(*self.sizes)
-            return [
-                f"training.batch {whole} cannot be shared by {odd[0]} workers in forward passes of {rows} rows: "
-                f"make it a multiple of {multiple}, or set training.micro_batch"
-            ]
-        return []
+        odd = next((size for size in self.sizes if rows == 0 or whole % (rows * size)), None)
+        if odd is None:
+            return []
+        multiple = f"make it a multiple of {max(rows, 1) * math.lcm(*self.sizes)}" if len(self.sizes) <= MANY else (
+            "name fewer numbers of workers"
+        )
+        return [
+            f"training.batch {whole} cannot be shared by {odd} workers in forward passes of {rows} rows: "
+            f"{multiple}, or set training.micro_batch"
+        ]

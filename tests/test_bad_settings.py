@@ -118,7 +118,7 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
             "budget: {trials: 12}\npromote: {with: {training.stps: 5}}",
             "promote.with.training.stps: there is no such setting in a run;",
         ),
-        ("budget: {trials: 12}\npromote: {with: {training.steps: many}}", "promote: a full run would be none:"),
+        ("budget: {trials: 12}\npromote: {with: {training.steps: many}}", "promote.with.training.steps: should be"),
         ("budget: {trials: 12}\nconcurrency: 0", "concurrency: should be greater than 0; got 0"),
         ("budget: {trials: 12}\nwithout: [{objective.rate: 0.5}]", "without.0: names 1 axes, but a combination has"),
         ("budget: {trials: 12}\nextends: base.yaml", "extends: there is no such setting here; write"),
@@ -338,6 +338,18 @@ ONE_FAULT = [
     for old, cases in faults.items()
     for new, fault in cases
 ]
+EXTREMES = [
+    (RUN, "reader: streamed", "workers: {min: 1, max: 1000000000}", "training.batch 32 cannot be shared by 3 workers"),
+    (RUN, "heads: 4", "heads: 1000000000000", "model: width 64 is not divisible by"),
+    (SWEEP, "search:", "seeds: 1000000000000\nsearch:", "seeds: should be less than or equal to 100"),
+    (SWEEP, "search:", "promote: {seeds: 100000000000, with: {training.steps: 500}}\nsearch:", "promote.seeds: should"),
+    (SWEEP, "{choice: [8, 16, 32]}", "{randint: [0, 2147483647]}", "space.model.concepts=0: should be greater than 0"),
+    (SWEEP, "step: 0.1", "step: 1.0e-12, when: {model.concepts: 9}", "space.objective.rate.when.model.concepts: 9"),
+    (SWEEP, "{kind: tsdae}", "tsdae", "run.objective: should be a mapping, for objective.rate"),
+    (RUN, "{kind: tsdae, rate: 0.6}", "tsdae", "objective: should be a mapping; got 'tsdae'; write {kind: tsdae}"),
+    (SWEEP, "  objective.rate:", "  loss.regularisers.7.layers:", "run.loss.regularisers: has 1 entries, counted"),
+]
+"""Of size, or of shape."""
 FINE = [
     (SWEEP, "steps: 400", "steps: 4e2"),
     (SWEEP, "steps: 400", "steps: 400.0"),
@@ -377,7 +389,9 @@ def changed(tmp_path, file, old, new):
     return tmp_path / "changed.yaml"
 
 
-@pytest.mark.parametrize(("file", "old", "new", "fault"), ONE_FAULT, ids=[case[2][:60] for case in ONE_FAULT])
+@pytest.mark.parametrize(
+    ("file", "old", "new", "fault"), ONE_FAULT + EXTREMES, ids=[case[2][:60] for case in ONE_FAULT + EXTREMES]
+)
 def test_a_fault_is_told_with_its_place_and_line(tmp_path, file, old, new, fault):
     first, *_ = refusal(changed(tmp_path, file, old, new))
     assert first.startswith(fault)

@@ -65,11 +65,19 @@ def _lines(place: Keys, faults: list[ErrorDetails], given: JsonValue, kind: type
     shapes = [fault for fault in faults if fault["type"] in WANTED]
     if len(shapes) == len(faults):
         wanted = " or ".join(dict.fromkeys(WANTED[fault["type"]] for fault in shapes))
-        quoted = "; write it in quotes" if wanted == "text" and isinstance(shapes[0]["input"], int | float) else ""
-        yield f"{_dotted(place)}: should be {wanted}; got {brief(shapes[0]['input'])}{quoted}"
+        found = shapes[0]["input"]
+        yield f"{_dotted(place)}: should be {wanted}; got {brief(found)}{_way_out(place, wanted, found, kind)}"
     for fault in faults:
         if fault["type"] not in WANTED:
             yield from _said(place, fault, given, kind).splitlines()
+
+
+def _way_out(place: Keys, wanted: str, found: object, kind: type[BaseModel] | None) -> str:
+    if wanted == "text" and isinstance(found, int | float):
+        return "; write it in quotes"
+    if wanted == "a mapping" and isinstance(found, str) and found in _kinds(kind, place):
+        return f"; write {{kind: {found}}}"
+    return ""
 
 
 def _said(place: Keys, fault: ErrorDetails, given: JsonValue, kind: type[BaseModel] | None) -> str:

@@ -147,6 +147,8 @@ def above(path: str) -> list[str]:
 
 
 def _blocked(path: str, place: str, found: JsonValue) -> NoReturn:
+    if isinstance(found, list):
+        raise ValueError(f"{place}: has {len(found)} entries, counted from 0, so that {path} cannot be set")
     raise ValueError(f"{place}: should be a mapping, for {path} is set in it; got {brief(found)}")
 
 

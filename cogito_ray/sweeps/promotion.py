@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Self
 
 from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec
+from cogito_ray.spec import Spec, brief, did_you_mean
 from cogito_ray.sweeps.domains import Sample, reads
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.paths import Tree, default_at, get, kinds_at, near, overlap
@@ -65,8 +66,8 @@ class PromoteSpec(Spec):
     def _unknown(self) -> Iterator[str]:
         for place, path in [*(("with", path) for path in self.overrides), *(("scale", path) for path in self.scale)]:
             if not kinds_at(RunSpec, path):
-                known = " or ".join(near(RunSpec, path)) or "?"
-                yield f"promote.{place}.{path}: there is no such setting in a run; did you mean {known}"
+                meant = did_you_mean(near(RunSpec, path), list(RunSpec.model_fields))
+                yield f"promote.{place}.{path}: there is no such setting in a run; {meant}"
             if path == SEED:
                 yield f"promote.{place}.seed: say how many seeds with promote.seeds"
 
@@ -94,12 +95,18 @@ class PromoteSpec(Spec):
         trees = [sweep.tree(point) for point in points]
         for path, value in self.overrides.items():
             if all((get(tree, path) or default_at(RunSpec, path)) == value for tree in trees):
-                yield f"promote.with.{path}: every trial has {value!r} there already; leave it out"
+                yield f"promote.with.{path}: every trial has {brief(value)} there already; leave it out"
         for point in points:
             full: Tree = {}
             try:
                 RunSpec.model_validate(full := sweep.full_trees(point)[0])
             except ValidationError as error:
-                yield from (f"promote: a full run would be none: {line}" for line in explain(error, full, RunSpec))
+                yield from map(self._placed, explain(error, full, RunSpec))
             except ValueError as error:
                 yield f"promote: a full run would be none: {error}"
+
+    def _placed(self, fault: str) -> str:
+        """A fault of a full run under the override that brings it about, if it is told of that place."""
+        place = re.split("[:= ]", fault, maxsplit=1)[0]
+        own = any(overlap(place, path) for path in self.overrides)
+        return f"promote.with.{fault}" if own else f"promote: a full run would be none: {fault}"

@@ -46,6 +46,10 @@ def finalists(ranked: Sequence[str], front: Sequence[str]) -> list[str]:
     return list(front or ranked[: max(2, len(ranked) // 2)])[:FINALISTS]
 
 
+MOST_SEEDS = 100
+"""Of one run: more tell nothing new."""
+
+
 def other_seeds(seed: int, count: int) -> list[int]:
     """`count` seeds that differ from `seed` and from each other; the first ones stay when more are asked for."""
     found: list[int] = []

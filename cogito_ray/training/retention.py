@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from cogito_ray.spec import Spec, Url, brief
 
-SCHEMES = re.compile(r"(s3|gs|gcs|hdfs|viewfs|abfss?|file|fsspec\+\w+)://.")
+SCHEMES = re.compile(r"(s3|gs|gcs|abfss?)://[^/]|(hdfs|viewfs|file|fsspec\+\w+)://.")
 
 
 def _reachable(url: str) -> str:

@@ -63,7 +63,7 @@ def test_put_makes_mappings_and_reaches_into_lists():
 
 @pytest.mark.parametrize("path", ["model.decoder.depth", "loss.regularisers.3.layers"])
 def test_put_says_what_blocks_the_way(path):
-    with pytest.raises(ValueError, match="should be a mapping, for "):
+    with pytest.raises(ValueError, match=r"should be a mapping, for |has 0 entries, counted from 0"):
         put({"model": {"decoder": None}, "loss": {"regularisers": []}}, path, 1)
 
 
