@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cogito_ray.evaluation.rung import scores_of
 from cogito_ray.run import RunSpec
-from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.prepare import prepared
 from cogito_ray.text.reader import MappedReader
 from cogito_ray.training.loop import Facts, fit
 
@@ -32,7 +32,7 @@ def plain(tmp_path_factory):
 def test_each_report_has_the_metrics_that_were_announced(plain, over):
     run, storage = plain
     run = RunSpec.model_validate(merged(merged(run.model_dump(mode="json"), UNTRAINED), over))
-    corpus, reports = Corpus.open(run.data, storage), []
+    corpus, reports = prepared(run.data, storage), []
     fit(
         run,
         Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
@@ -61,6 +61,6 @@ def test_checkpoints_are_not_chosen_by_words_of_rows_that_hold_too_few(plain):
     best = {"training": {"checkpoints": {"best": {"metric": "eval/word_content_auc", "mode": "max"}}}}
     rare = {"evaluation": {"words": {"rare": 0.49}}}
     run = RunSpec.model_validate(merged(merged(run.model_dump(mode="json"), best), rare))
-    corpus = Corpus.open(run.data, storage)
+    corpus = prepared(run.data, storage)
     with pytest.raises(ValueError, match="eval/word_content_auc is not measured, because"):
         scores_of(run, corpus, corpus.vocabulary)
