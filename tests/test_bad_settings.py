@@ -339,7 +339,8 @@ ONE_FAULT = [
     for new, fault in cases
 ]
 EXTREMES = [
-    (RUN, "reader: streamed", "workers: {min: 1, max: 1000000000}", "training.batch 32 cannot be shared by 3 workers"),
+    (RUN, "reader: streamed", "workers: {min: 1, max: 1000000000}", "workers.max: should be less than or equal to"),
+    (RUN, "reader: streamed", "workers: {min: 1, max: 1000}", "training.batch 32 cannot be shared by 3 workers"),
     (RUN, "heads: 4", "heads: 1000000000000", "model: width 64 is not divisible by"),
     (SWEEP, "search:", "seeds: 1000000000000\nsearch:", "seeds: should be less than or equal to 100"),
     (SWEEP, "search:", "promote: {seeds: 100000000000, with: {training.steps: 500}}\nsearch:", "promote.seeds: should"),
