@@ -51,7 +51,9 @@ def _read(due: Promotion, home: Home) -> DataDigests | None:
     if corpus_key(RunSpec.model_validate(trial.spec).data) != corpus_key(due.run.data):
         return None
     if trial.data is None:
-        raise ChangedData(f"{home.ledger} does not say what trial {trial.number} read; run the sweep under another name")
+        raise ChangedData(
+            f"{home.ledger} does not say what trial {trial.number} read; run the sweep under another name"
+        )
     return trial.data
 
 
