@@ -1,11 +1,15 @@
 """The ways in which runs have died, replayed on tiny models: each ends by name, and would go on without its guard."""
 
+from dataclasses import replace
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 from kinds import LENGTH, VOCABULARY, run
 
 from cogito_ray.evaluation.held_out import HeldOut
+from cogito_ray.objectives.masking import MlmSpec
 from cogito_ray.training.checkpoint import Checkpoints, State
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.loop import Facts, fit
@@ -82,6 +86,26 @@ def test_a_healthy_run_passes_all_guards_to_its_end():
     _, seen = train(spec(loss=pressed, steps=100))
     assert seen[-1][0] == 100
     assert seen[-1][1]["eval/reconstruction_nats"] < 0.8 * NATS["eval/unigram_nats"]
+
+
+class Leaking(MlmSpec):
+    """The decoder reads what it is to predict."""
+
+    provides: ClassVar[frozenset[str]] = MlmSpec.provides
+
+    def corrupt(self, ids, vocabulary, generator):
+        view = super().corrupt(ids, vocabulary, generator)
+        return replace(view, query_ids=view.targets)
+
+
+def test_a_run_whose_decoder_sees_the_answer_dies_of_the_leak_and_one_that_hides_it_does_not():
+    training = {"steps": 50, "batch": 8, "report_every": 10, "optimizer": {"learning_rate": 4e-2}}
+    training |= {"schedule": {"kind": "wsd", "warmup_steps": 5}, "guards": {"collapse": None, "divergence": None}}
+    hidden = run(objective={"kind": "mlm", "rate": 0.5}, model={"decoder": {"kind": "perceiver"}}, training=training)
+    with pytest.raises(RunDied, match=r"leak at step \d+: eval/shuffled_reconstruction_nats=0\.0"):
+        train(hidden.model_copy(update={"objective": Leaking(rate=0.5)}))
+    _, seen = train(hidden)
+    assert seen[-1][1]["eval/shuffled_reconstruction_nats"] > 0.5 * NATS["eval/unigram_nats"]
 
 
 def test_a_run_with_too_high_a_learning_rate_dies_of_divergence():
