@@ -150,3 +150,9 @@ def test_the_fingerprint_changes_with_the_files(datasets: Path) -> None:
     before = HubSpec(name=str(folder)).fingerprint()
     pq.write_table(pa.table({"id": [0], "text": ["changed"]}), folder / LAYOUTS["Skylion007/openwebtext"][0])
     assert HubSpec(name=str(folder)).fingerprint() != before
+
+
+def test_a_hub_that_cannot_be_reached_is_told_with_the_name_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    (fault,) = HubSpec(name="wikimedia/wikipedia").faults()
+    assert "'wikimedia/wikipedia' cannot be listed (the hub was asked for its commit: " in fault

@@ -79,12 +79,16 @@ class HubSpec(Spec):
 
     @cached_property
     def commit(self) -> str:
-        """What the revision stands for now: asked once, so that every file is of the same commit."""
+        """What the revision stands for now: asked once, so that every file is of the same commit. OSError."""
         if self.revision is not None and COMMIT.fullmatch(self.revision):
             return self.revision
         from huggingface_hub import HfApi  # costs half a second: only for names
+        from huggingface_hub.errors import HTTPError
 
-        return str(HfApi().dataset_info(self.name, revision=self.revision).sha)
+        try:
+            return str(HfApi().dataset_info(self.name, revision=self.revision).sha)
+        except HTTPError as fault:  # of a hub that cannot be reached; not an OSError by itself
+            raise ConnectionError(f"the hub was asked for its commit: {fault}") from fault
 
     @cached_property
     def files(self) -> list[File]:
