@@ -172,6 +172,8 @@ class RunSpec(Spec):
     def metrics(self) -> list[str]:
         """Names of what each of its reports measures."""
         rebuilt = ["eval/reconstruction_nats"] if self.model.decoder is not None else []
+        if rebuilt and self.evaluation.rows > 1:
+            rebuilt.append("eval/shuffled_reconstruction_nats")
         ranks = ["concepts/effective_rank", "concepts/nuclear_rank"]
         losses = [f"loss/{term}" for term in ("total", *self.terms())]
         shares = [f"loss/{term}_gradient_share" for term in self.terms()]

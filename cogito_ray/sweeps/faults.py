@@ -39,6 +39,7 @@ SAME_LOSS: dict[str, Callable[[RunSpec], object]] = {
 MUST_AGREE = {
     "loss/": SAME_ROWS | SAME_TASK | SAME_LOSS,
     "eval/reconstruction_nats": SAME_ROWS | SAME_TASK,
+    "eval/shuffled_reconstruction_nats": SAME_ROWS | SAME_TASK,
     "eval/word_": SAME_ROWS,
     "eval/stsb_": {"evaluation": SAME_ROWS["evaluation"]},
     "concepts/": {"evaluation": SAME_ROWS["evaluation"]},
