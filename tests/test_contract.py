@@ -199,6 +199,10 @@ def test_a_regulariser_of_few_concepts_has_a_value_and_a_gradient_or_is_refused(
 
 REFUSALS = [
     (
+        {"loss": {"weighting": {"kind": "fixed", "weights": {"reconstruction": 0}}}},
+        r"loss\.weighting\.weights: \['reconstruction'\] weigh 0, so that no task trains the encoder",
+    ),
+    (
         {"loss": {"contrast": {"kind": "halves"}}, "training": {"batch": 4, "micro_batch": 1}},
         r"loss\.contrast 'halves' tells a text from the others .* make training\.micro_batch 2 or more",
     ),

@@ -37,6 +37,11 @@ class LossSpec(Spec):
         faults = []
         if unknown := sorted(set(self.weighting.weights) - set(terms)):
             faults.append(f"loss.weighting.weights names {unknown}, but the terms of this run are {terms}")
+        tasks = [term for term in terms if term in ("reconstruction", "contrast")]
+        if tasks and not any(self.weighting.weights.get(task, 1.0) for task in tasks):
+            faults.append(
+                f"loss.weighting.weights: {tasks} weigh 0, so that no task trains the encoder; give one of them weight"
+            )
         negative = [r.kind for r in self.regularisers if r.floor < 0]
         if negative and self.weighting.needs_nonnegative:
             faults.append(
