@@ -22,8 +22,8 @@ from scipy.stats import studentized_range
 
 FINALISTS = 4
 """At most so many trials are run again."""
-MOST_SEEDS = 1000
-"""Of one trial."""
+MOST_SEEDS = 100
+"""Of one run: more tell nothing new."""
 COVERAGE = 0.9
 """Of an interval; and of all that is said about differences, together."""
 
@@ -44,10 +44,6 @@ def finalists(ranked: Sequence[str], front: Sequence[str]) -> list[str]:
     `ranked`: every trial with a rank, best first. `front`: those of the first front, best first; empty for one goal.
     """
     return list(front or ranked[: max(2, len(ranked) // 2)])[:FINALISTS]
-
-
-MOST_SEEDS = 100
-"""Of one run: more tell nothing new."""
 
 
 def other_seeds(seed: int, count: int) -> list[int]:

@@ -622,10 +622,10 @@ def test_a_grid_refuses_a_point_inside_of_a_range_that_is_no_valid_run():
             },
             "without.0.seed: -1 is not one of its values [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]",
         ),
-        ({"seeds": 10**9}, "seeds: should be less than or equal to 1000"),
+        ({"seeds": 10**9}, "seeds: should be less than or equal to 100"),
         (
             {"promote": {"with": {"training.steps": 500}, "seeds": 10**9}},
-            "promote.seeds: should be less than or equal to 1000",
+            "promote.seeds: should be less than or equal to 100",
         ),
         ({"run__workers": {"min": 1, "max": 10**9}}, "run.workers.max: should be less than or equal to 1024"),
         ({"space": {"model" + 2000 * ".a": {"choice": [1]}}}, "space.model.a.a.a"),
