@@ -342,3 +342,15 @@ def test_a_version_and_short_help_are_there(cogito_ray):
     assert cogito_ray("--version")[:2] == (0, f"cogito-ray {version('cogito-ray')}\n")
     assert cogito_ray("sweep", "-h")[0] == 0
     assert "--install-completion" in cogito_ray("--help")[1]
+
+
+def test_what_ends_at_once_is_told_however_late_the_telling_begins(tmp_path, capsys, monkeypatch):
+    """On a busy machine a thread may start after all is over."""
+    ledger = opened(tmp_path) / NAME
+    whole = ledger.read_text()
+    ledger.write_text("".join(whole.splitlines(keepends=True)[:3]))
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (ledger.write_text(whole), start(thread)))
+    with watching(ledger, quiet=False):
+        pass
+    assert "trial t completed at step 1" in capsys.readouterr().out

@@ -36,8 +36,8 @@ def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
         with Live(get_renderable=lambda: screen.live(_known(ledger), stage.text), console=out, transient=True):
             yield stage
     else:
-        over = threading.Event()
-        teller = threading.Thread(target=_tell_ends, args=(ledger, stage, over), daemon=True)
+        over, known = threading.Event(), set(_ends(_known(ledger)))  # before anything is done that is to be told
+        teller = threading.Thread(target=_tell_ends, args=(ledger, stage, over, known), daemon=True)
         teller.start()
         try:
             yield stage
@@ -46,8 +46,8 @@ def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
             teller.join()
 
 
-def _tell_ends(ledger: Path, stage: Stage, over: threading.Event) -> None:
-    told, said = set(_ends(_known(ledger))), ""
+def _tell_ends(ledger: Path, stage: Stage, over: threading.Event, told: set[str]) -> None:
+    said = ""
     while True:
         last = over.wait(1.0)
         ends = _ends(_known(ledger))
