@@ -201,8 +201,9 @@ class Further:
         return f"{len(self.failed)} of {over} further runs failed: {'; '.join(causes)}"
 
     def means(self, trial: Trial) -> dict[str, float]:
-        """What is known of the trial: means over further runs, or what it measured itself where they are too few."""
-        if not self.tested:
+        """What is known of the trial: means over further runs, or what it measured itself while they are too few. It was
+        chosen for being good, so a single one that is left beside failed ones tells more."""
+        if not self.tested and not (self.sound and self.failed):
             return trial.latest()
         runs = [run.latest() for run in self.sound]
         return {name: fmean(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}

@@ -109,7 +109,14 @@ def test_a_recipe_of_which_a_further_run_failed_ranks_below_all_of_which_none_di
 def test_of_two_recipes_that_failed_the_one_that_failed_less_comes_first_whatever_the_others_reached():
     told = story([(3.0, [9.9, math.inf, math.inf]), (4.0, [4.1, 4.2, math.inf])])
     assert [row.number for row in rank(fold(told)).rows] == [1, 0]
-    assert rank(fold(told)).rows[1].value == 3.0                        # one run is no mean
+    assert rank(fold(told)).rows[1].value == 9.9
+
+
+def test_a_lucky_run_does_not_win_where_two_of_three_further_runs_failed_and_the_third_is_bad():
+    told = story([(3.0, [9.9, math.inf, math.inf]), (4.0, [math.inf, math.inf, 4.05])])
+    ranking = rank(fold(told))
+    assert [(row.number, row.value) for row in ranking.rows] == [(1, 4.05), (0, 9.9)]
+    assert headline(ranking).alarm
 
 
 def test_the_headline_warns_of_a_winner_that_failed_or_was_not_run_again_where_others_were():
