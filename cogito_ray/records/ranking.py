@@ -201,8 +201,8 @@ class Further:
         return f"{len(self.failed)} of {over} further runs failed: {'; '.join(causes)}"
 
     def means(self, trial: Trial) -> dict[str, float]:
-        """What is known of the trial: means over further runs, or what it measured itself while they are too few. It was
-        chosen for being good, so a single one that is left beside failed ones tells more."""
+        """What is known of the trial: means over further runs, or what it measured itself while they are too few. It
+        was chosen for being good, so a single one that is left beside failed ones tells more."""
         if not self.tested and not (self.sound and self.failed):
             return trial.latest()
         runs = [run.latest() for run in self.sound]
