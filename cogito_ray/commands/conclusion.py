@@ -20,7 +20,7 @@ WINNER = "winner.yaml"
 def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> None:
     """The ranked result, where the report lies, what to type next; exit 1 if interrupted or if nothing came of it."""
     from cogito_ray.records import notebook
-    from cogito_ray.records.report import write
+    from cogito_ray.records.report import untried, write
 
     page, ranking = write(folder), rank(record)
     try:
@@ -42,6 +42,8 @@ def conclude(record: Record, folder: Path, *, again: bool, as_json: bool) -> Non
         if again:
             out.print(f"{folder} is complete: nothing was left to do.")
         out.print(screen.final(record))
+        for why, count in untried(record).items():
+            out.print(f"Not tried: {count} x {why}", markup=False)
         out.print(f"Report: {page}\nNext:   {_advice(record, folder)}")
     if not ranking.best or not record.is_complete:
         raise typer.Exit(1)

@@ -48,6 +48,7 @@ def render(record: Record, folder: Path) -> str:
         sweep_yaml=dump(record.opened.spec),
         counts=Counter(row.status for row in ranking.rows),
         stops=stops(record, ranking),
+        untried=untried(record),
         failed=[run for run in (record.trials | record.replicates).values() if run.status is Status.FAILED],
         saved=saved(ranking),
         looks=looks(record) if record.axes else [],
@@ -70,6 +71,11 @@ def render(record: Record, folder: Path) -> str:
         seeds=sorted({str(trial.spec.get("seed", 0)) for trial in record.trials.values()}),
         folder=folder.resolve(),
     )
+
+
+def untried(record: Record) -> dict[str, int]:
+    """Why points of the space were not run -> how many there were of each kind, most first."""
+    return dict(Counter(told.cause for told in (*record.rejected, *record.exhausted)).most_common())
 
 
 @dataclass(frozen=True)

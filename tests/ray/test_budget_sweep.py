@@ -39,7 +39,7 @@ def test_a_spent_budget_ends_trials_at_their_next_report_and_a_larger_one_finish
     left = [event for event in events(ledger) if isinstance(event, TrialLeft)]
     assert 1 <= len(left) <= 2
     assert all("budget.cpu_hours" in event.cause for event in left)
-    for event in left:
+    for event in (event for event in left if event.step):           # who had not begun has nothing to leave
         assert list((tmp_path / "tiny" / "trials" / event.trial / "checkpoints").glob(f"step-{event.step:08d}"))
     assert left_behind() == []
 

@@ -174,10 +174,12 @@ def wait_for(condition, seconds):
 
 
 @pytest.mark.timeout(600)
-def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
+def test_a_killed_driver_loses_no_trial_repeats_none_and_leaves_no_secret(tmp_path, monkeypatch):
     """The sweep runs in a Ray instance of its own; driver and instance are killed together, then it is run again."""
+    monkeypatch.setenv("WHERE", "/hunter2.db")
     slow = tiny_run(tmp_path, steps=200, report_every=20, checkpoint_every=20)
-    spec = sweep_spec(tmp_path, slow, early_stopping={"kind": "none"}, budget={"trials": 3})
+    search = {"storage": f"sqlite:///{tmp_path}${{WHERE}}"}
+    spec = sweep_spec(tmp_path, slow, search=search, early_stopping={"kind": "none"}, budget={"trials": 3})
     (tmp_path / "sweep.yaml").write_text(dump(spec.model_dump(mode="json")))
     arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
     command = [sys.executable, "-m", "cogito_ray.cli", *arguments]
@@ -191,6 +193,10 @@ def test_a_killed_driver_loses_no_trial_and_repeats_none(tmp_path):
     with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True) as first:
         wait_for(has_reported, seconds=200)
         os.killpg(first.pid, signal.SIGKILL)
+    files = [path for path in (tmp_path / "tiny").rglob("*") if path.is_file()]
+    assert any(path.name == "tuner.pkl" for path in files)
+    assert not [path for path in files if b"hunter2" in path.read_bytes()]
+    assert (tmp_path / "hunter2.db").exists()
     killed = read(ledger)
     assert any(trial.status == "unfinished" for trial in killed.trials.values())
     record = run_sweep(spec, tmp_path)

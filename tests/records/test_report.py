@@ -8,9 +8,11 @@ import yaml
 
 from cogito_ray.records.ledger import (
     NAME,
+    CellExhausted,
     Evaluated,
     Ledger,
     Reported,
+    SampleRejected,
     SweepClosed,
     SweepOpened,
     TaskScore,
@@ -203,3 +205,14 @@ def test_labelled_scores_stand_there_with_their_intervals(sweep, tmp_path):
         ledger.append(asked)
     table = Page(write(tmp_path)).plain.split("Labelled tasks")[1]
     assert "0 40 stsb zero-shot mean spearman 0.610 0.580 to 0.640 1 1500".replace(" ", "") in table.replace(" ", "")
+
+
+def test_points_that_were_not_tried_stand_there_with_how_many_there_were_and_why(sweep, tmp_path):
+    sweep(("completed", 5.0, ""))
+    with Ledger(tmp_path / NAME) as ledger:
+        for width in (68, 68):
+            ledger.append(SampleRejected(at=1.0, sample={"model.width": width}, cause=f"{NASTY} width {width}"))
+        ledger.append(CellExhausted(at=1.0, cell={"model.concepts": 8.0}, cause="the same run as trial 0", whole=True))
+    page = Page(write(tmp_path))
+    assert f"2{NASTY} width 68" in page.plain
+    assert "1the same run as trial 0" in page.plain
