@@ -83,7 +83,7 @@ class HubSpec(Spec):
         if self.revision is not None and COMMIT.fullmatch(self.revision):
             return self.revision
         from huggingface_hub import HfApi  # costs half a second: only for names
-        from huggingface_hub.errors import HTTPError
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # that of its own client
 
         try:
             return str(HfApi().dataset_info(self.name, revision=self.revision).sha)
