@@ -75,7 +75,8 @@ def render(record: Record, folder: Path) -> str:
 
 def untried(record: Record) -> dict[str, int]:
     """Why points of the space were not run -> how many there were of each kind, most first."""
-    return dict(Counter(told.cause for told in (*record.rejected, *record.exhausted)).most_common())
+    causes = [told.cause for told in record.rejected] + [told.cause for told in record.exhausted]
+    return dict(Counter(causes).most_common())
 
 
 @dataclass(frozen=True)
