@@ -97,8 +97,8 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """Time it ran, interruptions left out."""
-        over = self.end or self.left
+        """Time it ran, interruptions left out; so is the wait of one that left and was ended while it waited."""
+        over = self.left or self.end
         reported = max((report.seconds for report in self.reports.values()), default=self.earlier)
         return max(reported, self.earlier + over.at - self.began if over else 0.0)
 

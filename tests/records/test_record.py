@@ -10,6 +10,7 @@ from cogito_ray.records.ledger import (
     SweepClosed,
     SweepOpened,
     TrialEnded,
+    TrialLeft,
     TrialStarted,
 )
 from cogito_ray.records.provenance import Provenance
@@ -45,6 +46,13 @@ def test_a_trial_has_its_curve_and_its_last_value():
     assert trial.last(NATS) == 4.5
     assert (trial.status, trial.step, trial.steps, trial.seconds) == ("completed", 100, 100, 100.0)
     assert (record.goals, list(record.axes)) == ((GoalSpec(metric=NATS, mode="min"),), ["model.width"])
+
+
+def test_a_trial_that_is_ended_while_it_waits_has_not_run_meanwhile():
+    waits = TrialLeft(at=16.0, trial="a", step=50, cause="not among the best")
+    over = ended("a", "stopped", 50, at=300.0)
+    record = fold([OPENED, started("a"), reported("a", 50, 5.0, seconds=14.5), waits, over])
+    assert (record.trials["a"].status, record.trials["a"].seconds) == ("stopped", 15.0)
 
 
 def test_data_of_trials_and_corpora_are_named_however_often_a_sweep_is_taken_up_again():
