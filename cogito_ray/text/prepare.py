@@ -18,7 +18,7 @@ from cogito_ray.text.build import EXAMPLES, Recipe, build_part, sample
 from cogito_ray.text.corpus import Corpus, Index, shard_folder
 from cogito_ray.text.digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.document import Part
-from cogito_ray.text.raw import write_cut
+from cogito_ray.text.raw import is_cut_of, write_cut
 from cogito_ray.text.shards import (
     COUNTS,
     MANIFEST,
@@ -196,7 +196,11 @@ class _Job:
             data.packing,
             keeps_rows=data.keeping.rows,
         )
-        manifest = self._standing(name, recipe.folder) or self._build(name, recipe, identity)
+        manifest = self._standing(name, recipe.folder)
+        if manifest is None:
+            manifest = self._build(name, recipe, identity)
+        elif not recipe.keeps_rows and not is_cut_of(recipe.folder, data.sources[name].places(self.scratch)):
+            write_cut(recipe, self._parts(name))    # its text, or this storage, was moved
         _refuse_bad(name, manifest, data.bad_documents)
         _refuse_empty(name, manifest, data.held_out)
         return manifest
@@ -225,8 +229,11 @@ class _Job:
         self.progress(Progress(f"{name}: {manifest.rows('train')} rows stand from before", 1, 1))
         return manifest
 
+    def _parts(self, name: str) -> list[Part]:
+        return self.data.sources[name].parts(self.scratch, self.data.keeping.largest_part)
+
     def _build(self, name: str, recipe: Recipe, identity: dict[str, object]) -> Manifest:
-        parts = self.data.sources[name].parts(self.scratch, self.data.keeping.largest_part)
+        parts = self._parts(name)
         if not parts:
             raise ValueError(f"data.sources.{name}: holds no documents")
         if not recipe.keeps_rows:

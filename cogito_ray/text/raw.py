@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from cogito_ray.files import atomic_write_text
 from cogito_ray.text.build import Recipe, train_rows
@@ -126,6 +126,15 @@ def write_cut(recipe: Recipe, parts: Sequence[Part]) -> None:
     pieces = cast(tuple[tuple[AnyPiece, ...], ...], tuple(part.pieces for part in parts))
     cut = _Cut(length=recipe.length, held_out=recipe.held_out, packing=recipe.packing, parts=pieces)
     atomic_write_text(recipe.folder / PARTS, cut.model_dump_json())
+
+
+def is_cut_of(folder: Path, places: set[str]) -> bool:
+    """Whether the text whose cut stands in `folder` lies at these places, whatever it was moved from."""
+    try:
+        cut = _Cut.model_validate_json((folder / PARTS).read_bytes())
+    except ValidationError:     # altered by hand
+        return False
+    return all(piece.file.path in places for pieces in cut.parts for piece in pieces)
 
 
 def _read_cut(folder: Path, tokenizer: Path) -> tuple[Recipe, Sequence[Part]]:

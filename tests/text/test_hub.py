@@ -156,3 +156,29 @@ def test_a_hub_that_cannot_be_reached_is_told_with_the_name_that_was_asked_for(m
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     (fault,) = HubSpec(name="wikimedia/wikipedia").faults()
     assert "'wikimedia/wikipedia' cannot be listed (the hub was asked for its commit: " in fault
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "---\nconfigs: [{config_name: default\n---\n",
+        "---\n- configs\n---\n",
+        "---\nconfigs: {default: data/*}\n---\n",
+        "---\nconfigs:\n- config_name: default\n  data_files: [{split: train}]\n---\n",
+        b"---\nlanguage: \xff\n---\n",
+    ],
+    ids=["no YAML", "a list", "no list of configs", "no path", "no UTF-8"],
+)
+def test_a_card_that_cannot_be_read_is_a_fault_that_names_it(datasets: Path, card: str | bytes) -> None:
+    folder = datasets / "JeanKaddour/minipile"
+    (folder / "README.md").write_bytes(card if isinstance(card, bytes) else card.encode())
+    [fault] = HubSpec(name=str(folder)).faults()
+    assert fault.startswith(f"name: the README.md of '{folder}' does not say in YAML which files there are (")
+    assert fault.endswith("mend it there, or use the hub's converted copy, revision: refs/convert/parquet")
+
+
+@pytest.mark.parametrize("files", ["data/*", "[data/*]", "{split: train, path: [data/*]}"])
+def test_a_card_may_say_its_files_in_any_of_the_hubs_ways(datasets: Path, files: str) -> None:
+    folder = datasets / "JeanKaddour/minipile"
+    (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: 2024\n  data_files: {files}\n---\n")
+    assert len(HubSpec(name=str(folder), config="2024").files) == 4

@@ -146,3 +146,36 @@ def test_a_run_over_text_wants_ray_data_and_no_collocations(tmp_path: Path) -> N
     with pytest.raises(ValidationError, match=r"set reader: streamed\s.*set data\.keep: tokens"):
         RunSpec.model_validate(tree)
     RunSpec.model_validate(tree | {"objective": {"kind": "tsdae"}, "reader": "streamed"})
+
+
+def test_text_that_was_moved_is_read_where_it_lies_now(
+    sources: dict[str, dict[str, object]], tmp_path: Path
+) -> None:
+    before = prepared(sources, tmp_path / "s", keep="text")
+    rows = read(RawText(before, before.text_plan(seed=3)), 0, 300)
+    moved = {name: {**each, "path": str(tmp_path / f"moved-{name}")} for name, each in sources.items()}
+    for name, each in moved.items():
+        Path(str(sources[name]["path"])).rename(str(each["path"]))
+    now = prepared(moved, tmp_path / "s", keep="text")
+    assert now.digests == before.digests
+    np.testing.assert_array_equal(read(RawText(now, now.text_plan(seed=3)), 0, 300), rows)
+
+
+def test_gathered_text_is_read_from_a_storage_that_was_moved(tmp_path: Path) -> None:
+    docs = {"docs": {"kind": "python-docs", "part": "library"}}
+    before = prepared(docs, tmp_path / "old", keep="text")
+    rows = read(RawText(before, before.text_plan(seed=3)), 0, 10)
+    (tmp_path / "old").rename(tmp_path / "new")
+    now = prepared(docs, tmp_path / "new", keep="text")
+    assert now.digests == before.digests
+    np.testing.assert_array_equal(read(RawText(now, now.text_plan(seed=3)), 0, 10), rows)
+
+
+def test_how_text_is_cut_is_written_anew_where_somebody_altered_it(
+    sources: dict[str, dict[str, object]], raw: RawText, tmp_path: Path
+) -> None:
+    cut = raw.corpus.sources[0].shards.folder / "parts.json"
+    before = cut.read_bytes()
+    cut.write_text("{}")
+    prepared(sources, tmp_path / "s", keep="text")
+    assert cut.read_bytes() == before

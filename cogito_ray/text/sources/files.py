@@ -61,6 +61,10 @@ class FilesSpec(Spec):
         """How independent tasks share the reading; `largest`: bytes of text in a part, about."""
         return parts_of_files(self._files(), self.column, largest)
 
+    def places(self, scratch: Path) -> set[str]:
+        """Where the files of its parts lie now."""
+        return {file.path for file in self._files()}
+
     def _files(self) -> list[File]:
         return [file for file in list_files(self.path) if _ending(file) in FORMATS]
 

@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import pyarrow as pa
 import yaml
 from fsspec.utils import glob_translate
-from pydantic import PositiveFloat
+from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
 from cogito_ray.spec import Spec
 from cogito_ray.text.document import LARGEST_PART, Part
@@ -77,6 +77,10 @@ class HubSpec(Spec):
         """How independent tasks share the reading: runs of row groups; `largest`: bytes of text in a part, about."""
         return parts_of_files(self.files, self.column, largest)
 
+    def places(self, scratch: Path) -> set[str]:
+        """Where the files of its parts lie now."""
+        return {file.path for file in self.files}
+
     @cached_property
     def commit(self) -> str:
         """What the revision stands for now: asked once, so that every file is of the same commit. OSError."""
@@ -101,7 +105,14 @@ class HubSpec(Spec):
                 f"name: {self.name!r} holds no Parquet files at this revision; the hub keeps a converted copy of most "
                 f"datasets at revision: {CONVERTED}"
             )
-        declared = _declared(every["README.md"]) if "README.md" in every else {}
+        try:
+            declared = _declared(every["README.md"]) if "README.md" in every else {}
+        except (yaml.YAMLError, UnicodeError, ValidationError) as fault:
+            said = " ".join(str(fault).split())
+            raise NoSuchData(
+                f"name: the README.md of {self.name!r} does not say in YAML which files there are ({said}); mend it "
+                f"there, or use the hub's converted copy, revision: {CONVERTED}"
+            ) from fault
         by_split = _by_readme(declared, self.config, parquet) if declared else _by_path(self.config, parquet)
         return [every[path] for path in _one_of(by_split, self.split, "split", self.name)]
 
@@ -110,30 +121,51 @@ class HubSpec(Spec):
         return Path(self.name).is_dir()
 
 
-def _declared(readme: File) -> dict[str, dict[str, Any]]:
-    """Configs by name, as the front matter of a README.md has them."""
+class _Named(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+class _Files(_Named):
+    split: str
+    path: str | list[str]
+
+
+class _Config(_Named):
+    config_name: str = "default"
+    default: bool = False
+    data_files: str | _Files | list[str | _Files] | None = None
+
+
+class _Card(BaseModel):
+    """What the front matter of a dataset's README.md says of its files."""
+
+    configs: list[_Config] = []
+
+
+def _declared(readme: File) -> dict[str, _Config]:
+    """Configs by name. YAMLError, UnicodeError, ValidationError."""
     with readme.open() as stream:
         found = FRONT_MATTER.match(stream.read().decode())
-    configs = (yaml.safe_load(found[1]) or {}).get("configs", []) if found else []
-    return {config["config_name"]: config for config in configs if "data_files" in config}
+    card = _Card.model_validate((yaml.safe_load(found[1]) if found else None) or {})
+    return {config.config_name: config for config in card.configs if config.data_files is not None}
 
 
-def _by_readme(declared: dict[str, dict[str, Any]], config: str | None, parquet: list[str]) -> dict[str, list[str]]:
-    defaults = [name for name, one in declared.items() if one.get("default") or name == "default"]
+def _by_readme(declared: dict[str, _Config], config: str | None, parquet: list[str]) -> dict[str, list[str]]:
+    defaults = [name for name, one in declared.items() if one.default or name == "default"]
     chosen = _one_of(declared, config or next(iter(defaults), _only(declared)), "config", "the dataset")
     by_split: dict[str, list[str]] = {}
-    for split, pattern in _patterns(chosen["data_files"]):
+    for split, pattern in _patterns(chosen):
         matches = re.compile(glob_translate(pattern.removeprefix("./"))).fullmatch
         by_split.setdefault(split, []).extend(path for path in parquet if matches(path))
     return {split: paths for split, paths in by_split.items() if paths}
 
 
-def _patterns(data_files: Any) -> Iterator[tuple[str, str]]:
+def _patterns(config: _Config) -> Iterator[tuple[str, str]]:
     """(split, glob) pairs; files without a split are for training."""
-    for entry in data_files if isinstance(data_files, list) else [data_files]:
-        one = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
-        paths = one["path"] if isinstance(one["path"], list) else [one["path"]]
-        yield from ((one["split"], path) for path in paths)
+    given = config.data_files or []
+    for entry in given if isinstance(given, list) else [given]:
+        one = _Files(split="train", path=entry) if isinstance(entry, str) else entry
+        yield from ((one.split, path) for path in ([one.path] if isinstance(one.path, str) else one.path))
 
 
 def _by_path(config: str | None, parquet: list[str]) -> dict[str, list[str]]:

@@ -70,6 +70,10 @@ class PythonDocsSpec(Spec):
         [stored] = list_files(str(self._file(scratch)))
         return parts_of(parquet_pieces(stored, "text", 0), largest)
 
+    def places(self, scratch: Path) -> set[str]:
+        """Where the files of its parts lie now."""
+        return {file.path for file in list_files(str(self._file(scratch)))}
+
     def _file(self, scratch: Path) -> Path:
         return scratch / f"python-{self.part}-{digest(self.fingerprint())}.parquet"
 
