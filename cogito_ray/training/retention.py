@@ -1,5 +1,6 @@
 """Which checkpoints stay. A pure policy: the newest, the best, within so many bytes."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,5 +73,5 @@ def _best(newest: Sequence[Standing], spec: BestSpec | None) -> list[Standing]:
     if spec is None:
         return []
     sign = {"min": 1, "max": -1}[spec.mode]
-    scored = [(sign * one.score, one) for one in newest if one.score is not None]
+    scored = [(sign * one.score, one) for one in newest if one.score is not None and math.isfinite(one.score)]
     return [one for _, one in sorted(scored, key=lambda pair: pair[0])[: spec.keep]]
