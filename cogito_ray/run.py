@@ -9,6 +9,7 @@ from cogito_ray.evaluation.labelled_spec import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.words import FEWEST_ROWS, WordsSpec
 from cogito_ray.losses.total import LossSpec
 from cogito_ray.nn.model import ModelSpec
+from cogito_ray.nn.vocabulary_head import HeadSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.text.spec import DataSpec
@@ -140,7 +141,8 @@ class RunSpec(Spec):
 
     def digest(self) -> str:
         """As of every Spec; but what its checkpoints are asked besides makes it no other run."""
-        return digest(self.model_dump(mode="json", exclude={"evaluation": {"labelled"}}))
+        measured = self.evaluation.model_copy(update={"labelled": None})
+        return digest(self.model_copy(update={"evaluation": measured}).settled())
 
     @property
     def reference(self) -> ObjectiveSpec:
@@ -201,7 +203,22 @@ class RunSpec(Spec):
         )
         concepts, width = self.model.concepts, self.model.width
         shape = self.loss.shape_faults(concepts=concepts, width=width, rows=self.micro_batch)
-        return [*guards, *self.loss.faults(self.terms()), *shape, *self._best_faults()]
+        return [*guards, *self.loss.faults(self.terms()), *shape, *self._best_faults(), *self._idle_faults()]
+
+    def _idle_faults(self) -> list[str]:
+        """Settings without effect."""
+        model, every = self.model, [r.kind for r in self.loss.regularisers if r.layers == "every"]
+        idle = {
+            "model.head: without model.decoder nothing is rebuilt; leave it out": (
+                model.decoder is None and model.head != HeadSpec()
+            ),
+            "model.encoder.tied: with model.encoder.depth 1 there is one block only; leave it out": (
+                model.encoder.depth == 1 and model.encoder.tied
+            ),
+            f"loss.regularisers: with model.encoder.depth 1, layers 'every' of {', '.join(every)} is the last one; "
+            "leave it out": bool(model.encoder.depth == 1 and every),
+        }
+        return [fault for fault, found in idle.items() if found]
 
     def _best_faults(self) -> list[str]:
         best, known = self.training.checkpoints.best, self.metrics

@@ -48,6 +48,11 @@ class LossSpec(Spec):
                 f"loss.weighting '{self.weighting.kind}' would give {negative} the largest weight there is, because "
                 "these terms can be negative; use 'fixed' or 'capped'"
             )
+        if self.weighting.needs_regularisers and not self.regularisers:
+            faults.append(
+                f"loss.weighting '{self.weighting.kind}' limits regularisers, but loss.regularisers names none; use "
+                "'fixed'"
+            )
         return faults
 
     def shape_faults(self, *, concepts: int, width: int, rows: int) -> list[str]:

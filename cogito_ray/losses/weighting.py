@@ -19,6 +19,7 @@ from cogito_ray.spec import Spec
 class FixedSpec(Spec):
     kind: Literal["fixed"] = "fixed"
     needs_nonnegative: ClassVar[bool] = False
+    needs_regularisers: ClassVar[bool] = False
     weights: dict[str, NonNegativeFloat] = {}
     """Weight per term; a term not named here weighs 1."""
 
@@ -35,6 +36,7 @@ class CappedSpec(Spec):
 
     kind: Literal["capped"] = "capped"
     needs_nonnegative: ClassVar[bool] = False
+    needs_regularisers: ClassVar[bool] = True
     weights: dict[str, NonNegativeFloat] = {}
     """Weight per term before the cap; a term not named here weighs 1."""
     share: PositiveFloat = 0.1
@@ -57,6 +59,7 @@ class LearnableSpec(Spec):
 
     kind: Literal["learnable"] = "learnable"
     needs_nonnegative: ClassVar[bool] = False
+    needs_regularisers: ClassVar[bool] = False
     weights: ClassVar[dict[str, float]] = {}
     even: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the weight that is spread evenly over the terms: with 0.5, none ever weighs less than half of what it
@@ -78,6 +81,7 @@ class KendallGalSpec(Spec):
 
     kind: Literal["kendall_gal"] = "kendall_gal"
     needs_nonnegative: ClassVar[bool] = True
+    needs_regularisers: ClassVar[bool] = False
     weights: ClassVar[dict[str, float]] = {}
     least_variance: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Floor of every learned variance (arXiv:1612.01474, section 2.2.1): a term weighs at most 1 / (2 x this)."""

@@ -4,11 +4,12 @@ import os
 import socket
 import time
 from _thread import interrupt_main
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 
 from cogito_ray.evaluation.zero_shot import read_stsb
@@ -76,7 +77,18 @@ class Home:
                     ]
                 )
             )
+        self._refuse_renamed(record)
         return record
+
+    def _refuse_renamed(self, record: Record) -> None:
+        """A run's name leaves out what is at its default, so it would stay where a default became another one."""
+        for name, trial in record.trials.items():
+            if (now := RunSpec.model_validate(trial.spec).digest()) != name:
+                raise OtherSettings(
+                    f"{self.folder} was started by other code ({record.opened.provenance.code}), which had other "
+                    f"defaults: trial {trial.number} was run {name}, and is {now} by those of this version; go on with "
+                    "the version that started it, or give this one another name"
+                )
 
     def _refuse_lost_ledger(self) -> None:
         if left := [name for name in LEFT if (self.folder / name).exists()]:
@@ -194,12 +206,34 @@ def closing(cause: str = COMPLETE) -> SweepClosed:
     return SweepClosed(at=time.time(), cause=cause)
 
 
-def refuse_few_rows(runs: Iterable[RunSpec], corpora: Corpora) -> None:
-    """ValueError where fewer held-out rows are there than a run is to be measured on."""
+def refuse_few_rows(runs: Sequence[RunSpec], corpora: Corpora, judged_by: Iterable[tuple[str, str]] = ()) -> None:
+    """ValueError where fewer held-out rows are there than a run is to be measured on.
+
+    Also where their words are too few for a metric that something depends on: `judged_by` has each with its place.
+    """
     asked = {(corpus_key(run.data), run.evaluation.rows) for run in runs}
     faults = [fault for key, rows in sorted(asked) if (fault := corpora[key].shortfall(rows))]
+    if not faults:
+        named = list(judged_by)
+        unlike = {(corpus_key(run.data), run.evaluation, run.training.checkpoints.best): run for run in runs}
+        faults = [fault for run in unlike.values() for fault in _word_faults(run, corpora, named)]
     if faults:
         raise ValueError("\n".join(dict.fromkeys(faults)))
+
+
+def _word_faults(run: RunSpec, corpora: Corpora, judged_by: Sequence[tuple[str, str]]) -> list[str]:
+    words, best = run.evaluation.words, run.training.checkpoints.best
+    named = [*judged_by, *([("training.checkpoints.best.metric", best.metric)] if best else [])]
+    wanted = [(place, metric) for place, metric in named if words is not None and metric in words.metrics]
+    if words is None or not wanted:
+        return []
+    corpus = corpora[corpus_key(run.data)]
+    rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
+    if words.build(rows, corpus.vocabulary).enough:
+        return []
+    why = f"{len(rows)} held-out rows are too few, or their words all too rare (evaluation.words.rare {words.rare:g})"
+    out = "raise evaluation.rows or data.held_out, or use another metric"
+    return [f"{place}: {metric} would not be measured, because {why}; {out}" for place, metric in wanted]
 
 
 def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:

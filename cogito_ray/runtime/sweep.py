@@ -27,6 +27,7 @@ from cogito_ray.runtime.treasurer import Treasurer
 from cogito_ray.runtime.trial import LEAVE, resources, trial
 from cogito_ray.runtime.tuning import Course, Handout, Stage, Starts
 from cogito_ray.runtime.worker import CHECKPOINTS, PAUSED, TRIALS
+from cogito_ray.sweeps.faults import judged_by
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.prepare import Listener
@@ -78,7 +79,7 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
             at_once = concurrency(runs, asked=sweep.concurrency)
             corpora = home.prepare(sweep.corpora(), storage, listener)
-            refuse_few_rows(runs, corpora)
+            refuse_few_rows(runs, corpora, judged_by(sweep))
             if before is None or not before.trials:
                 refuse_misfits(runs, corpora)
             refuse_cramped(sweep, runs, corpora, at_once=at_once)

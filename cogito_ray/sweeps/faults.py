@@ -42,7 +42,7 @@ MUST_AGREE = {
     "eval/shuffled_reconstruction_nats": SAME_ROWS | SAME_TASK,
     "eval/word_": SAME_ROWS,
     "eval/stsb_": {"evaluation": SAME_ROWS["evaluation"]},
-    "concepts/": {"evaluation": SAME_ROWS["evaluation"]},
+    "concepts/": {name: SAME_ROWS[name] for name in ("data.sources", "data.held_out", "evaluation")},  # the same text
 }
 """What must be the same in every trial for a metric (or a family of them) to rank trials."""
 
@@ -238,13 +238,18 @@ def _said(domain: Domain) -> str:
     return str(domain.model_dump(mode="json", exclude_defaults=True))
 
 
+def judged_by(sweep: SweepSpec) -> Iterator[tuple[str, str]]:
+    """Each place that names a metric by which trials are judged, with the metric."""
+    yield from ((f"goals.{index}.metric", goal.metric) for index, goal in enumerate(sweep.goals))
+    yield from ((f"constraints.{metric}", metric) for metric in sweep.constraints)
+    for index, gate in enumerate(sweep.gates):
+        yield from ((f"gates.{index}.if", metric) for metric, _ in gate.parts())
+
+
 def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
     reported = [run.metrics for run in runs]
     known = list(dict.fromkeys(name for names in reported for name in names))
-    named = {f"goals.{index}.metric": goal.metric for index, goal in enumerate(sweep.goals)}
-    named |= {f"constraints.{metric}": metric for metric in sweep.constraints}
-    named |= {f"gates.{index}.if": metric for index, gate in enumerate(sweep.gates) for metric, _ in gate.parts()}
-    for place, metric in named.items():
+    for place, metric in judged_by(sweep):
         if metric not in known:
             close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4)
             yield f"{place}: no run reports {metric}; {did_you_mean(close, known)}"

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from corpora import prepared_run, texts
 
+from cogito_ray.evaluation.words import WordsSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
-from cogito_ray.run import RunSpec
+from cogito_ray.run import EvaluationSpec, RunSpec
 from cogito_ray.runtime.home import Home, refuse_few_rows
 from cogito_ray.runtime.pretrain import home_of
 from cogito_ray.runtime.worker import Job, Place, train
@@ -127,6 +128,17 @@ def test_too_few_held_out_rows_are_refused_before_anything_is_trained(run, tmp_p
     many = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"rows": 10_000})})
     with pytest.raises(ValueError, match=r"evaluation\.rows: 10000 held-out rows .* of first, .* of second\)"):
         refuse_few_rows([run, many], corpora)
+
+
+def test_a_metric_that_the_words_of_these_rows_cannot_give_is_refused_before_anything_is_trained(run, tmp_path):
+    corpora = {corpus_key(run.data): prepared(run.data, tmp_path)}
+    judged = [("goals.0.metric", "eval/reconstruction_nats"), ("constraints.x", "eval/word_order_accuracy")]
+    common = run.model_copy(update={"evaluation": EvaluationSpec(rows=40)})
+    refuse_few_rows([common], corpora, judged)
+    rare = run.model_copy(update={"evaluation": EvaluationSpec(rows=40, words=WordsSpec(rare=0.49))})
+    refuse_few_rows([rare], corpora, judged[:1])
+    with pytest.raises(ValueError, match=r"^constraints\.x: eval/word_order_accuracy would not be measured, because"):
+        refuse_few_rows([common, rare], corpora, judged)
 
 
 def test_digests_are_equal_in_ledger_state_and_corpus(run, tmp_path):

@@ -191,3 +191,16 @@ def test_whoever_goes_on_with_other_code_is_told_which_and_whoever_does_not_is_t
     with Ledger(home.ledger) as ledger:
         ledger.append(home.opening())
     assert home.other_code(home.recorded()) == ""
+
+
+def test_what_other_defaults_made_is_not_taken_up_again(tmp_path):
+    run = RunSpec.model_validate(tiny_run(tmp_path))
+    told = {"at": 0.0, "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
+    for name, trial in (("same", run.digest()), ("other", "of-other-defaults")):
+        home = run_home(run, name, tmp_path)
+        opened(home, home.spec)
+        with Ledger(home.ledger) as ledger:
+            ledger.append(TrialStarted(trial=trial, **told))
+    assert run_home(run, "same", tmp_path).recorded() is not None
+    with pytest.raises(OtherSettings, match=f"trial 0 was run of-other-defaults, and is {run.digest()} by those of"):
+        run_home(run, "other", tmp_path).recorded()

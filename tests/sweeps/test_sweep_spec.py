@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
+from cogito_ray.run import RunSpec
 from cogito_ray.spec import Spec
 from cogito_ray.sweeps.explain import explain
 from cogito_ray.sweeps.files import load
@@ -95,6 +96,16 @@ def test_a_setting_that_a_later_version_adds_renames_nothing_unless_it_is_set():
         assert whole(Inner(size=4)).digest() == whole(InnerLater(size=4)).digest()
         assert whole(Inner(size=4)).digest() != whole(InnerLater(size=4, speed=2.0)).digest()
         assert whole(Inner()).digest() != whole(Other()).digest()  # equal settings of another kind
+
+
+class RunLater(RunSpec):
+    patience: int = 3
+
+
+def test_a_setting_that_a_later_version_adds_renames_no_run_unless_it_is_set():
+    tree = sweep().trial({"objective.rate": 0.4}).model_dump(mode="json")
+    assert RunLater.model_validate(tree).digest() == RunSpec.model_validate(tree).digest()
+    assert RunLater.model_validate(tree | {"patience": 4}).digest() != RunSpec.model_validate(tree).digest()
 
 
 def test_no_two_values_of_any_axis_of_a_shipped_sweep_share_a_name():
@@ -337,6 +348,37 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
         (
             {"space": {"evaluation.rows": {"choice": [16, 32]}}, "goals": [RANK]},
             "goals.0.metric: concepts/effective_rank asks something else of each trial, because evaluation varies; fix",
+        ),
+        (
+            {"space": {"data.sources.library.part": {"choice": ["library", "packages"]}}, "goals": [RANK]},
+            "goals.0.metric: concepts/effective_rank asks something else of each trial, because data.sources varies; f",
+        ),
+        (
+            {
+                "run__loss": {},
+                "space": {"loss.weighting": {"preset": {"c": {"kind": "capped"}, "f": {"kind": "fixed"}}}},
+            },
+            "space.loss.weighting.c: loss.weighting 'capped' limits regularisers, but loss.regularisers names none",
+        ),
+        (
+            {"space": {"model.encoder": {"preset": {"a": {"depth": 1, "tied": True}, "b": {"depth": 2}}}}},
+            "space.model.encoder.a: tied: with model.encoder.depth 1 there is one block only; leave it out",
+        ),
+        (
+            {
+                "run__loss": {"regularisers": [{"kind": "variance", "layers": "every"}]},
+                "space": {"model.encoder.depth": {"choice": [1, 2]}},
+            },
+            "space.model.encoder.depth=1: loss.regularisers: with model.encoder.depth 1, layers 'every' of variance is",
+        ),
+        (
+            {
+                "run__model__decoder": None,
+                "run__model__head": {"tied": False},
+                "run__loss": {"contrast": {"kind": "dropout"}},
+                "goals": [RANK],
+            },
+            "run.model.head: without model.decoder nothing is rebuilt; leave it out",
         ),
         (
             {
