@@ -228,7 +228,9 @@ class Checkpoints:
         self.settle()
         self._tidy_up()
         folder = self._newest_whole()
-        if self._fetch():
+        tried: set[str] = set()
+        while (name := self._fetch(tried)) is not None:     # a copy may be torn as well: then the one before
+            tried.add(name)
             folder = self._newest_whole()
         if folder is not None:
             _refuse_another_run(folder, self.run_digest)
@@ -374,21 +376,21 @@ class Checkpoints:
         partial.mkdir(parents=True)
         return partial
 
-    def _fetch(self) -> bool:
-        """Bring what is newer elsewhere than here, if anything. A filesystem that cannot be reached matters if nothing
-        is here."""
+    def _fetch(self, tried: set[str]) -> str | None:
+        """Bring what is newest elsewhere and newer than here, but for what was tried; its name. A filesystem that
+        cannot be reached matters if nothing is here."""
         here = self._newest_first()
         try:
             elsewhere = self._remote.whole(MANIFEST) if self._remote else []
-            newer = [name for name in elsewhere if not here or name > here[0].name]
+            newer = [name for name in elsewhere if name not in tried and (not here or name > here[0].name)]
             if self._remote and newer:
-                self._bring(self._remote, max(newer))
-                return True
+                self._bring(self._remote, name := max(newer))
+                return name
         except OSError as fault:
             if not here:
                 raise
             self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
-        return False
+        return None
 
     def _bring(self, remote: Remote, name: str) -> None:
         partial = self._partial(name)

@@ -54,6 +54,18 @@ def test_a_copy_that_was_not_finished_is_not_taken(tmp_path, away):
     assert checkpoints(tmp_path / "here", url).resume(*trained(0)) == State(1)
 
 
+def test_where_the_newest_copy_is_torn_the_one_before_is_taken(tmp_path, away):
+    url, system, path = away
+    for step in (1, 2):
+        checkpoints(tmp_path / "here", url).save(State(step), *trained(step))
+    system.pipe(f"{path}/abc/step-00000002/model.safetensors", b"torn")
+    shutil.rmtree(tmp_path / "here")
+    told = []
+    assert checkpoints(tmp_path / "here", url, told).resume(*trained(0)) == State(1)
+    assert len(told) == 1
+    assert "checkpoint passed over, and set aside as damaged-step-00000002: " in told[0]
+
+
 def test_what_is_newer_here_than_there_is_used(tmp_path, away):
     url, system, path = away
     for step in (1, 2):
