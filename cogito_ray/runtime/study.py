@@ -172,13 +172,14 @@ class Study:
     def _taught(self) -> Iterator[None]:
         """Meanwhile, who waits counts as stopped: samplers learn from what stopped trials have measured, but nothing
         good from those that run, and as many as wait they would draw at random until most are over."""
-        for number in self._waiting:
-            self.trials[number].state = TrialState.PRUNED
+        waiting = [trial for trial in self.trials if trial.number in self._waiting] if self._waiting else []
+        for trial in waiting:
+            trial.state = TrialState.PRUNED
         try:
             yield
         finally:
-            for number in self._waiting:
-                self.trials[number].state = TrialState.RUNNING
+            for trial in waiting:
+                trial.state = TrialState.RUNNING
 
     def _settle(self, trial: Trial) -> None:
         """Let the study hold the same whether the sampler drew every value, or some were given."""

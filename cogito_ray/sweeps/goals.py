@@ -5,6 +5,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
@@ -120,10 +121,10 @@ class Merit:
     excess: float
     """Sum over constraints of how far each is broken; 0 = all hold."""
 
-    @property
+    @cached_property
     def finite(self) -> bool:
         return all(map(math.isfinite, self.costs))
 
-    @property
+    @cached_property
     def feasible(self) -> bool:
         return self.finite and self.excess == 0

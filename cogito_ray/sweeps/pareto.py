@@ -54,6 +54,9 @@ def place_by_spread(merits: Sequence[Merit]) -> int:
 
     Within a front, each goal's best comes first, then what is farthest from those taken. Among equals it is ahead.
     """
+    first = merits[0]
+    if len(first.costs) == 1 and first.feasible:  # a front is one value then, and there are as many as trials
+        return sum(merit.feasible and merit.costs < first.costs for merit in merits)
     before = 0
     for members, scaled in _layers(merits):
         if 0 in members:
@@ -64,6 +67,9 @@ def place_by_spread(merits: Sequence[Merit]) -> int:
 
 def by_spread(merits: Sequence[Merit], count: int) -> list[int]:
     """Indices of the best `count` finite ones, best first, in the order of `place_by_spread`; the earlier of equals."""
+    feasible = [index for index, merit in enumerate(merits) if merit.feasible]
+    if len(feasible) >= count and feasible and len(merits[0].costs) == 1:
+        return sorted(feasible, key=lambda index: merits[index].costs)[:count]
     taken = list[int]()
     for members, scaled in _layers(merits):
         if len(taken) >= count:

@@ -1,11 +1,13 @@
 """Asynchronous successive halving, with one goal and with several; what every policy must do is in test_stopping."""
 
 import random
+import time
 
 import pytest
 
 from cogito_ray.sweeps.asha import AshaSpec, ParetoAshaSpec, decide
 from cogito_ray.sweeps.goals import Aim, GoalSpec, Merit
+from cogito_ray.sweeps.pareto import by_spread
 
 AIM = Aim.of((GoalSpec(metric="nats", mode="min"),), {})
 
@@ -37,6 +39,16 @@ def test_the_first_at_a_rung_passes_and_the_second_only_if_it_is_no_worse():
     assert decide([merit(9.0)], merit(8.0), eta=3)
     assert decide([merit(9.0)], merit(9.0), eta=3)
     assert not decide([merit(9.0)], merit(10.0), eta=3)
+
+
+def test_among_thousands_a_decision_takes_milliseconds():
+    draw = random.Random(0)
+    recorded = [merit(draw.random()) for _ in range(4000)]
+    began = time.process_time()
+    for _ in range(100):
+        decide(recorded, merit(draw.random()), eta=3)
+        by_spread(recorded, 1333)
+    assert time.process_time() - began < 2  # if every value were a front of its own: 5 s, and more
 
 
 def test_with_one_goal_both_kinds_decide_alike():

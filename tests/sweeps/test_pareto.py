@@ -42,6 +42,16 @@ def test_with_one_goal_the_order_is_that_of_its_values(order):
     assert order([Merit((value,), 0.0) for value in (3.0, 1.0, 2.0, 1.0)]) == [1, 3, 2, 0]
 
 
+def test_with_one_goal_and_constraints_orders_are_those_of_the_same_goal_told_twice():
+    draw = random.Random(0)
+    merits = [Merit((draw.choice((math.nan, *range(9))),), draw.choice((0.0, 0.0, 1.0, 2.0))) for _ in range(60)]
+    twice = [Merit(merit.costs * 2, merit.excess) for merit in merits]
+    finite = [n for n in range(60) if merits[n].finite]
+    for count in (1, 5, 30, 60):
+        assert by_spread(merits, count) == by_spread(twice, count)
+    assert [by_place(merits).index(n) for n in finite] == [by_place(twice).index(n) for n in finite]
+
+
 @ORDERS
 def test_scaling_a_goal_changes_no_order(order):
     bent = [Merit((0.0, 4.0), 0.0), Merit((0.5, 1.0), 0.0), Merit((1.0, 0.8), 0.0), Merit((4.0, 0.0), 0.0)]
