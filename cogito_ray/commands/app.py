@@ -55,21 +55,24 @@ def _options(
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[SweepSpec | RunSpec]:
-    """What a file says. What turns out to be missing of it, now or in the block, is told with its line in the file."""
+def opened(file: Path, storage: Path | None = None) -> Iterator[SweepSpec | RunSpec]:
+    """What a file says. What turns out to be missing of it, now or in the block, is told with its line in the file.
+
+    `storage`: where it may have begun.
+    """
     document = Document.read(file)
     try:
         spec = document.either()
-        refuse_absent(spec)
+        refuse_absent(spec, storage)
         yield spec
     except Absent as fault:
         raise document.refused(fault.faults) from None
 
 
 @contextmanager
-def opened_sweep(file: Path) -> Iterator[SweepSpec]:
+def opened_sweep(file: Path, storage: Path) -> Iterator[SweepSpec]:
     """The same; ValueError for a single run."""
-    with opened(file) as spec:
+    with opened(file, storage) as spec:
         if isinstance(spec, RunSpec):
             raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
         yield spec

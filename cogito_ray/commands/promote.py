@@ -22,7 +22,7 @@ def promote(
     from cogito_ray.runtime.promote import planned
     from cogito_ray.runtime.promote import promote as train
 
-    with opened_sweep(file) as spec:
+    with opened_sweep(file, storage) as spec:
         due = planned(spec, storage)
         if not as_json:
             for one in due:

@@ -29,7 +29,7 @@ def sweep(
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
     from cogito_ray.runtime.sweep import asks_more, home_of, run_sweep
 
-    with opened_sweep(file) as spec:
+    with opened_sweep(file, storage) as spec:
         if dry_run:
             _forecast(spec, storage, as_json=as_json)
             return

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cogito_ray.records.ledger import NAME
+from cogito_ray.records.ledger import NAME, WarmStarted, events
 from cogito_ray.run import RunSpec
 from cogito_ray.sweeps.paths import overlap
 from cogito_ray.sweeps.spec import SweepSpec
@@ -18,9 +18,12 @@ class Absent(ValueError):
         super().__init__("\n".join(self.faults))
 
 
-def refuse_absent(spec: SweepSpec | RunSpec) -> None:
-    """Raises Absent with all that is not there: folders, variables, a database's driver."""
-    if faults := [*(_of_sweep(spec) if isinstance(spec, SweepSpec) else _of_run(spec))]:
+def refuse_absent(spec: SweepSpec | RunSpec, storage: Path | None = None) -> None:
+    """Raises Absent with all that is not there: folders, variables, a database's driver.
+
+    `storage`: where a sweep may have begun; what its ledger holds by now is needed no more.
+    """
+    if faults := [*(_of_sweep(spec, storage) if isinstance(spec, SweepSpec) else _of_run(spec))]:
         raise Absent(faults)
 
 
@@ -30,14 +33,20 @@ def _of_run(run: RunSpec) -> Iterator[str]:
     yield from _of_start(run.start_from)
 
 
-def _of_sweep(sweep: SweepSpec) -> Iterator[str]:
+def _of_sweep(sweep: SweepSpec, storage: Path | None) -> Iterator[str]:
     yield from sweep.search.lacking()
-    for index, folder in enumerate(sweep.search.warm_start):
+    learnt = storage is not None and bool(sweep.search.warm_start) and _has_learnt(storage / sweep.name / NAME)
+    for index, folder in enumerate(() if learnt else sweep.search.warm_start):
         if not (Path(folder) / NAME).is_file():
             yield f"search.warm_start.{index}: {folder} holds no {NAME}; name the folder of an earlier sweep"
     if any(overlap(path, "start_from") for path in (*sweep.run, *sweep.space)):
         for start in {sweep.trial(corner).start_from for corner in sweep.corners()}:
             yield from _of_start(start)
+
+
+def _has_learnt(ledger: Path) -> bool:
+    """Does it hold what the sampler knew of earlier sweeps?"""
+    return ledger.is_file() and any(isinstance(event, WarmStarted) for event in events(ledger))
 
 
 def _of_start(start: StartFromSpec | None) -> Iterator[str]:

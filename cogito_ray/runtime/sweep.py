@@ -54,7 +54,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     before = home.recorded()
     if before is not None and before.is_complete and not asks_more(sweep, before):
         return before
-    refuse_absent(sweep)
+    refuse_absent(sweep, storage)
     runs = [sweep.trial(corner) for corner in sweep.corners()]
     refuse_missing(sweep.corpora(), runs)
     if before is None:
