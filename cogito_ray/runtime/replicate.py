@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cogito_ray.records.ledger import TrialEnded
 from cogito_ray.records.ranking import rank
 from cogito_ray.records.record import Record
 from cogito_ray.run import RunSpec
@@ -38,6 +39,7 @@ class Listed:
 
     def __init__(self, configs: Iterable[Config], recorder: Recorder):
         self._left, self._recorder = deque(configs), recorder
+        self._under_way: set[str] = set()
         self._closed: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,7 +48,7 @@ class Listed:
 
     @property
     def exhausted(self) -> bool:
-        return not self._left
+        return not self._left and not self._under_way
 
     def sources(self, record: Record) -> set[tuple[str, int]]:
         """Nothing is copied."""
@@ -57,7 +59,11 @@ class Listed:
         self._closed = cause
 
     def suggest(self) -> Config | str:
-        return FINISHED if self._closed is not None or not self._left else self._left.popleft()
+        if self._closed is not None or not self._left:
+            return FINISHED
+        config = self._left.popleft()
+        self._under_way.add(config["trial"])
+        return config
 
     def started(self, config: Config) -> None:
         self._recorder.started(config)
@@ -68,4 +74,6 @@ class Listed:
         return Verdict(keep=True)
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
-        self._recorder.ended(config, result, error=error, stopped="", left=self._closed or "")
+        event = self._recorder.ended(config, result, error=error, stopped="", left=self._closed or "")
+        if isinstance(event, TrialEnded):
+            self._under_way.discard(config["trial"])

@@ -106,8 +106,9 @@ class Search:
 
     @property
     def exhausted(self) -> bool:
-        """Is there nothing left to hand out: is the budget, or the space, used up, and every copy made?"""
-        left = any(self._in[phase] for phase in (Phase.DUE, Phase.WAITING)) or self._copier.due(self._trials)
+        """Is there nothing left to do: is all that was handed out over, the budget, or the space, used up, and every
+        copy made?"""
+        left = any(self._in[phase] for phase in Phase if phase is not Phase.OVER) or self._copier.due(self._trials)
         return not left and (self._members >= self._sweep.budget.trials or self._cells.next() is None)
 
     @property

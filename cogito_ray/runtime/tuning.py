@@ -20,7 +20,7 @@ class Stage(Protocol):
 
     @property
     def exhausted(self) -> bool:
-        """Is there nothing left to hand out?"""
+        """Is there nothing left to do? What was handed out and is not over yet, is left."""
 
     def sources(self, record: Record) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which further trials are to go on, or may have to."""

@@ -5,7 +5,7 @@ from corpora import unread_run
 from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import fold
-from cogito_ray.runtime.outcome import progress
+from cogito_ray.runtime.outcome import leave, progress
 from cogito_ray.runtime.recorder import Recorder
 from cogito_ray.runtime.replicate import Listed, further_runs
 from cogito_ray.sweeps.spec import SweepSpec
@@ -90,7 +90,7 @@ def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_
     recorder = Recorder(lambda event: None, tmp_path)
     first, second = Listed([{"trial": "a"}, {"trial": "b"}], recorder), Listed([{"trial": "a"}], recorder)
     assert [first.suggest(), first.suggest()] == [{"trial": "a"}, {"trial": "b"}]
-    assert (first.suggest(), first.exhausted) == ("FINISHED", True)
+    assert (first.suggest(), first.exhausted) == ("FINISHED", False)  # both are under way
     second.close("budget.wall is spent")
     assert (second.suggest(), second.exhausted) == ("FINISHED", False)
 
@@ -101,6 +101,16 @@ def test_what_becomes_of_a_further_run_is_on_record(tmp_path):
     stage = Listed([config], Recorder(told.append, tmp_path))
     stage.started(stage.suggest())
     assert stage.report(config, progress(10, {NATS: 4.0})).keep
+    assert not stage.exhausted
     stage.ended(config, progress(10, {NATS: 4.0}))
+    assert stage.exhausted
     assert [type(event) for event in told] == [TrialStarted, Reported, TrialEnded]
     assert told[0].replicates == config["replicates"]
+
+
+def test_a_further_run_that_was_handed_out_and_left_is_left_to_do(tmp_path):
+    [config, *_] = further_runs(SWEEP, fold(searched()))
+    stage = Listed([config], Recorder([].append, tmp_path))
+    stage.started(stage.suggest())
+    stage.ended(config, leave(0))
+    assert not stage.exhausted

@@ -8,6 +8,7 @@ from driven import READ, Driven, opening
 from optuna.trial import TrialState
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialProposed, TrialStarted
+from cogito_ray.runtime.absent import Absent, refuse_absent
 from cogito_ray.runtime.outcome import death, leave, progress
 from cogito_ray.runtime.search import FINISHED
 from cogito_ray.sweeps.spec import SweepSpec
@@ -92,6 +93,12 @@ def test_as_soon_as_the_budgets_last_trial_is_out_nothing_is_left_to_hand_out():
     assert not search.exhausted
     run(search, "t")
     assert search.exhausted
+
+
+def test_a_trial_that_was_handed_out_and_never_started_is_left_to_do():
+    search = Driven(sweep(budget={"trials": 1}))  # its driver is interrupted while the trial waits for room
+    assert isinstance(search.search.suggest(), dict)
+    assert not search.exhausted
 
 
 def test_a_searcher_that_is_ended_hands_out_nothing_though_something_is_left():
@@ -293,6 +300,20 @@ def test_trials_measured_on_other_rows_teach_nothing(earlier):
     run = sweep().run | {"evaluation": {"rows": 7}}
     with pytest.raises(ValueError, match="under the same evaluation"):
         Driven(sweep(name="next", run=run, search={"warm_start": [str(folder)]}))
+
+
+def test_a_search_that_has_begun_needs_the_earlier_sweeps_no_more(earlier, tmp_path):
+    folder = earlier(sweep())
+    warm = sweep(name="next", search={"warm_start": [str(folder)]})
+    begun = Driven(warm)
+    (folder / NAME).unlink()
+    with pytest.raises(Absent, match=r"search\.warm_start\.0: "):
+        refuse_absent(warm, tmp_path)
+    with Ledger(tmp_path / "next" / NAME) as ledger:
+        for event in begun.log:
+            ledger.append(event)
+    refuse_absent(warm, tmp_path)
+    assert Driven(warm, begun.log).suggest("t")["sample"] == begun.suggest("t")["sample"]
 
 
 def test_trials_that_read_other_text_under_the_same_settings_teach_nothing(earlier):
