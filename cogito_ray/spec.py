@@ -65,7 +65,7 @@ class Spec(BaseModel):
         kept: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name == "kind" or field.is_required() or value != field.get_default(call_default_factory=False):
+            if name == "kind" or field.is_required() or value != field.default:
                 kept[name] = _settled(value)
         return kept
 

@@ -1,14 +1,14 @@
 """Every kind of every union, found through the unions themselves, and tiny whole runs of them."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaModel
 
 from cogito_ray.losses.total import Losses, TotalLoss
 from cogito_ray.nn.decoders import DecoderSpec
@@ -27,18 +27,22 @@ SMALL = {"width": 16, "heads": 2, "concepts": 6, "encoder": {"depth": 2}, "decod
 TINY = tempfile.TemporaryDirectory()
 
 
+@cache
 def tiny_language_model() -> str:
     """Folder of a random LLaMA that knows the words of VOCABULARY."""
-    torch.manual_seed(0)
+    from transformers import LlamaConfig, LlamaModel  # seconds, which every process that imports this would pay
+
     sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    LlamaModel(LlamaConfig(vocab_size=64, max_position_embeddings=LENGTH, **sizes)).save_pretrained(TINY.name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaModel(LlamaConfig(vocab_size=64, max_position_embeddings=LENGTH, **sizes)).save_pretrained(TINY.name)
     return TINY.name
 
 
-SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
-    ("tokens", "pretrained"): {"model": tiny_language_model(), "frozen": False},
+SETTINGS: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
+    ("tokens", "pretrained"): lambda: {"model": tiny_language_model(), "frozen": False},
 }
-"""What a kind must be told where its defaults do not make a tiny run: (field, kind) -> its other settings."""
+"""What a kind must be told where its defaults do not make a tiny run: (field, kind) -> makes its other settings."""
 
 
 def kinds(union: object) -> list[type[Spec]]:
@@ -72,7 +76,7 @@ def choices(spec: type[Spec], place: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 def at(place: tuple[str, ...], kind: str) -> dict[str, Any]:
     """{"a": {"b": {"kind": kind}}} for the path a.b."""
-    tree: dict[str, Any] = {"kind": kind} | SETTINGS.get((place[-1], kind), {})
+    tree: dict[str, Any] = {"kind": kind} | SETTINGS.get((place[-1], kind), dict)()
     for part in reversed(place):
         tree = {part: tree}
     return tree

@@ -57,8 +57,8 @@ every_model = pytest.mark.parametrize(
 
 @pytest.mark.parametrize(("block", "tied", "decoder", "objective"), GRID)
 def test_every_allowed_combination_trains_every_parameter(block: str, tied: bool, decoder: str, objective: str):
-    encoder = {"block": {"kind": block} | SETTINGS.get(("block", block), {}), "depth": 2, "tied": tied}
-    model = {"encoder": encoder, "decoder": {"kind": decoder} | SETTINGS.get(("decoder", decoder), {})}
+    encoder = {"block": {"kind": block} | SETTINGS.get(("block", block), dict)(), "depth": 2, "tied": tied}
+    model = {"encoder": encoder, "decoder": {"kind": decoder} | SETTINGS.get(("decoder", decoder), dict)()}
     assert untrained(run(model=model, objective={"kind": objective})) == []
 
 
@@ -126,7 +126,7 @@ HIDING = [
 @pytest.mark.parametrize(("decoder", "objective"), HIDING)
 def test_a_prediction_does_not_depend_on_the_hidden_token_it_predicts(decoder: str, objective: str):
     spec = run(
-        model={"decoder": {"kind": decoder} | SETTINGS.get(("decoder", decoder), {})}, objective={"kind": objective}
+        model={"decoder": {"kind": decoder} | SETTINGS.get(("decoder", decoder), dict)()}, objective={"kind": objective}
     )
     model = build(spec).model.eval()
     ids = rows()

@@ -206,6 +206,6 @@ def _class_of(option: object) -> type:
 def _unset(field: FieldInfo) -> object:
     """A field's default; where it has none, its only spec type, whose own defaults may still be asked for."""
     if not field.is_required():
-        return field.get_default(call_default_factory=False)
+        return field.default
     members = list(_models(field.annotation))
     return members[0] if len(members) == 1 else None

@@ -45,35 +45,40 @@ def curve(sample, step):
     return {NATS: 5 + rate * (1 - step / 60) + off / 9, RANK: 10 * rate}
 
 
-class Killed(BaseException):
-    """The driver was."""
-
-
 class Machine:
     """A folder with a ledger, and the checkpoints of its trials."""
 
     def __init__(self, spec, folder, workers=1):
         self.spec, self.path, self.workers = spec, folder / NAME, workers
         self.checkpoints = set()
+        self.before = []
+        """Before each write: the length of the ledger, the checkpoints, and the line that was about to be written."""
 
-    def drive(self, writes=None):
-        """One driver, which is killed after so many writes, in the middle of the next one where the number is odd."""
+    def drive(self):
+        """One driver, to the end of the search."""
         with Ledger(self.path) as ledger:
-            left = [writes]
 
             def append(event):
-                if left[0] == 0:
-                    if writes % 2:
-                        line = event.model_dump_json().encode()
-                        os.write(ledger._file, line[: len(line) // 2])
-                    raise Killed
-                left[0] = None if left[0] is None else left[0] - 1
+                line = event.model_dump_json().encode()
+                self.before.append((self.path.stat().st_size, {*self.checkpoints}, line))
                 ledger.append(event)
 
             append(opening(self.spec))
             history = events(self.path)
             recorder = Recorder(append, self.path.parent / "trials", fold(history))
             self.work(Search(self.spec, recorder, history, written=lambda *place: place in self.checkpoints))
+
+    def killed_after(self, writes, folder):
+        """As if its only driver had been killed after so many writes, in the middle of the next where that is odd.
+
+        What a process has written by then is no other than what one that lives on has.
+        """
+        folder.mkdir()
+        other = Machine(self.spec, folder, self.workers)
+        size, other.checkpoints, line = self.before[writes]
+        torn = line[: len(line) // 2] if writes % 2 else b""
+        other.path.write_bytes(self.path.read_bytes()[:size] + torn)
+        return other
 
     def work(self, search):
         """Workers take turns, and write a checkpoint after each report."""
@@ -113,13 +118,9 @@ class Machine:
         return [(t.id, t.number, t.sample, t.status, t.step, t.cause, t.curve(NATS), t.branch) for t in trials.values()]
 
 
-def killed_at(writes, spec, folder, workers):
-    folder.mkdir()
-    machine = Machine(spec, folder, workers)
-    try:
-        machine.drive(writes)
-    except Killed:
-        machine.drive()
+def undisturbed(spec, folder, workers):
+    machine = Machine(spec, folder / "straight", workers)
+    machine.drive()
     return machine
 
 
@@ -142,20 +143,22 @@ START = [{RATE: 0.5}, {RATE: 0.6}, {RATE: 0.7}]
 @pytest.mark.parametrize("policy", POLICIES)
 def test_killed_after_any_write_a_search_of_one_trial_at_a_time_is_the_undisturbed_one(policy, tmp_path):
     spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1})
-    straight = killed_at(-1, spec, tmp_path / "straight", workers=1)
+    straight = undisturbed(spec, tmp_path, workers=1)
     assert [event.sample[RATE] for event in straight.members()][:3] == [0.5, 0.6, 0.7]
     for writes in range(len(straight.told()) + 1):
-        killed = killed_at(writes, spec, tmp_path / f"{writes}", workers=1)
+        killed = straight.killed_after(writes, tmp_path / f"{writes}")
+        killed.drive()
         assert killed.trials() == straight.trials(), writes
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_is_run_twice(policy, tmp_path):
     spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1})
-    straight = killed_at(-1, spec, tmp_path / "straight", workers=2)
+    straight = undisturbed(spec, tmp_path, workers=2)
     curves = {trial[0]: dict(trial[6]) for trial in straight.trials()}
     for writes in range(0, len(straight.told()) + 1, 3):             # with and without a torn line, at every kind
-        killed = killed_at(writes, spec, tmp_path / f"{writes}", workers=2)
+        killed = straight.killed_after(writes, tmp_path / f"{writes}")
+        killed.drive()
         proposed = [event for event in killed.told() if isinstance(event, TrialProposed)]
         assert [event.number for event in proposed] == [*range(len(proposed))]
         assert len(killed.members()) == 6

@@ -1,5 +1,6 @@
 """Two workers that share every weight take the steps of two that hold a copy each, and resume as they do."""
 
+import multiprocessing
 import os
 import shutil
 import time
@@ -183,7 +184,8 @@ def worker(rank, folder):
 def trained(tmp_path_factory):
     """(folder, what the first worker told of each kind)"""
     folder = tmp_path_factory.mktemp("parallel")
-    mp.start_processes(worker, args=(folder,), nprocs=2, start_method="spawn")
+    multiprocessing.set_forkserver_preload(["cogito_ray.training.loop"])    # imported once for both
+    mp.start_processes(worker, args=(folder,), nprocs=2, start_method="forkserver")
     return folder, torch.load(folder / "told", weights_only=True)
 
 
