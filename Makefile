@@ -15,7 +15,7 @@ test: test-fast  ## every test but the slow fault injection
 	$(BIN)/pytest -m "not chaos" tests/ray
 
 test-fast: $(VENV)/.installed-dev  ## the tests that need no Ray, on every core
-	$(BIN)/pytest -m "not chaos" --ignore=tests/ray --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest -m "not chaos" --ignore=tests/ray --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/.installed-dev  ## every fault injection, and other slow tests; the table it ends with is build/chaos.md
 	$(BIN)/pytest -m "chaos or quick"
