@@ -186,7 +186,7 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
-        faults += self._shard_faults()
+        faults += [*self._shard_faults(), *self._gpu_faults()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
@@ -246,6 +246,13 @@ class RunSpec(Spec):
         counts = ["objective counts collocations in kept rows, but data.keep 'text' leaves none: set data.keep: tokens"]
         asked = self.objective.needs | self.reference.needs
         return mapped * MAPS_SHARDS[self.reader] + counts * ("collocations" in asked)
+
+    def _gpu_faults(self) -> list[str]:
+        """Ray shares one GPU among workers, or gives a worker whole ones."""
+        asked = self.gpus_per_worker
+        if asked <= 1 or asked.is_integer():
+            return []
+        return [f"gpus_per_worker: {asked} is neither a share of one GPU nor a whole number; write {math.ceil(asked)}"]
 
     def _shard_faults(self) -> list[str]:
         """What sharded weights do not go with."""

@@ -12,11 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema, to_jsonable_python
 
-SECRET = r"pass|pwd|secret|token|cred|sig|key"
+SECRET = r"pass|pwd|secret|token|cred|sig|key|auth(?!or)|\bsas\b"
 IN_URL = re.compile(
-    rf"://[^/?#\s:@]*:([^/\s@]+)@|https?://([^/\s@]+)@|[?&][^=&\s]*(?:{SECRET})[^=&\s]*=([^&\s]+)", re.IGNORECASE
+    rf"://[^/?#\s:@]*:(?!\d+[/?#])([^\s@]+)@|https?://([^/\s@]+)@|[?&#;][^=&;\s]*(?:{SECRET})[^=&;\s]*=([^&;\s]+)",
+    re.IGNORECASE,
 )
-"""A password, or what is as good as one, in a URL."""
+"""A password, or what is as good as one, in a URL. Keys of AWS may hold a slash."""
+ISSUED = re.compile(r"\b(?:hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{30,}|AKIA[0-9A-Z]{16})\b")
+"""A token that tells by its beginning who issued it."""
 FROM_ENVIRONMENT = re.compile(r"\$\{\w+\}")
 
 
@@ -117,8 +120,9 @@ def _folded(name: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text`; ValueError if a URL in it holds a password, for settings stand in ledgers and reports."""
+    """`text`; ValueError if it holds a token, or a URL with a password, for settings stand in ledgers and reports."""
     found = [match[match.lastindex or 0] for match in IN_URL.finditer(text)] if "://" in text else []
+    found += ISSUED.findall(text)
     if not all(map(FROM_ENVIRONMENT.fullmatch, found)):
         raise ValueError(
             "holds a password or key, which would stand in the ledger and the report; leave it out and set it in the "
@@ -152,5 +156,6 @@ def _plain(url: str) -> str:
     return url
 
 
-Url = Annotated[str, AfterValidator(_plain)]
+PLAIN = AfterValidator(_plain)
+Url = Annotated[str, PLAIN]
 """A path or URL, with no secret in it."""

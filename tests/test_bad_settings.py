@@ -27,7 +27,11 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("name:", "name: should be text; got null"),
         ("name: [a]", "name: should be text; got a list"),
     ],
-    "question: Which": [("question: [Which]\nx: Which", "question: should be text; got a list")],
+    "question: Which": [
+        ("question: [Which]\nx: Which", "question: should be text; got a list"),
+        ('question: "\\u202eWhich"\nx: Which', "question: holds the character U+202E, no text; delete it"),
+        (f"question: hf_{'a' * 34} Which", "question: holds a password or key, which would"),
+    ],
     "seed: 0": [
         ("seed: true", "search.seed: should be a whole number; got true"),
         ("seed: -1", "search.seed: should be greater than or equal to 0;"),
@@ -49,6 +53,12 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("storage: 'mysql+foo://h/x'", "search.storage: Optuna keeps no studies in"),
         ("storage: ''", "search.storage: is no URL of a database; write for"),
         ("storage: '://'", "search.storage: is no URL of a database; write for"),
+        ("storage: 'sqlite://'", "search.storage: is a database in memory, which nobody else could open"),
+        ("storage: 'sqlite:////nowhere/x.db'", "search.storage: the folder of this file is not there; make"),
+        ("storage: 'sqlite:////etc'", "search.storage: this is a folder; name a file in it"),
+        ("storage: 'sqlite:////tmp/${}.db'", "search.storage: holds a ${ that names no variable; write"),
+        ("storage: 'postgresql://h:99999/x'", "search.storage: has no port 99999; write one of 1 to 65535"),
+        (f"warm_start: [{'/x' * 3000}]", "search.warm_start.0: '/x/x"),
         ("warm_start: [/nowhere]", "search.warm_start.0: /nowhere holds no ledger.jsonl; name"),
         ("warm_start: /nowhere", "search.warm_start: should be a list; got '/nowhere'"),
         ("start_with: [{objective.rate: 2}]", "search.start_with.0.objective.rate: 2 is not in its domain {'uniform':"),
@@ -121,6 +131,7 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("budget: {trials: 12}\npromote: {with: {training.steps: many}}", "promote.with.training.steps: should be"),
         ("budget: {trials: 12}\nconcurrency: 0", "concurrency: should be greater than 0; got 0"),
         ("budget: {trials: 12}\nwithout: [{objective.rate: 0.5}]", "without.0: names 1 axes, but a combination has"),
+        ("budget: {trials: 12}\nwithout: [{}]", "without.0: names 0 axes, but a combination has"),
         ("budget: {trials: 12}\nextends: base.yaml", "extends: there is no such setting here; write"),
     ],
     "early_stopping: {kind: asha, first_rung: 50, eta: 3}": [
@@ -213,6 +224,18 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
             "data.sources.library.path: holds a password or key, which would",
         ),
         ("library: {kind: files}", "data.sources.library.path: is missing; write it"),
+        ("library: {kind: files, path: ''}", "data.sources.library.path: is empty; write something, or leave"),
+        ("library: {kind: hub, name: ''}", "data.sources.library.name: is empty; write something, or leave"),
+        *[
+            (f"library: {{kind: files, path: '{url}'}}", "data.sources.library.path: holds a password or key, which")
+            for url in (
+                "https://h/x?auth=abc",
+                "https://h/x#access_token=abc",
+                "https://h/x;token=abc",
+                "https://h/x?sas=abc",
+                "s3://me:hun/ter2@bucket/x",
+            )
+        ],
         (
             "library: {kind: hub, name: a/b, weight: -1}",
             "data.sources.library.weight: should be greater than 0; got -1",
@@ -276,6 +299,11 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
         ),
         ("labels: {gpu: 'a b'}", "labels.gpu: 'a b' does not fit: a label has"),
         ("labels: [gpu]", "labels: should be a mapping; got a list"),
+        ("gpus_per_worker: 1.5", "gpus_per_worker: 1.5 is neither a share of one GPU nor"),
+        (
+            f"start_from: {{kind: checkpoint, folder: {'/x' * 3000}, parts: [encoder]}}",
+            "start_from.folder: '/x/x",
+        ),
         ("gpus_per_worker: -1", "gpus_per_worker: should be greater than or equal to 0;"),
         ("branch: {run: x, step: 3}", "branch: a copy of a trial is trained in its"),
         ("seed: true", "seed: should be a whole number; got true"),
@@ -293,6 +321,11 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
             "micro_batch: 64",
             "training.batch 32 cannot be shared by",
         )
+    ],
+    "tokenizer: {kind: bpe, vocabulary: 8192}": [
+        ("tokenizer: {kind: pretrained, name: ''}", "data.tokenizer.name: is empty; write something, or leave it out"),
+        (f"tokenizer: {{kind: pretrained, name: hf_{'a' * 34}}}", "data.tokenizer.name: holds a password or key"),
+        ("tokenizer: {kind: bpe, name: x}", "data.tokenizer.name: there is no such setting here; write"),
     ],
     "decoder: {kind: position}": [
         (
@@ -367,6 +400,8 @@ FINE = [
     (RUN, "checkpoint_every: 50", "checkpoints: {upload: 's3://bucket/runs?region=eu'}"),
     (RUN, "checkpoint_every: 50", "checkpoints: {upload: /shared/copies}"),
     (RUN, "{kind: python-docs, part: library, weight: 2}", "{kind: files, path: 'https://host:8080/a/b.parquet'}"),
+    (RUN, "{kind: python-docs, part: library, weight: 2}", "{kind: files, path: 'https://host:8080/a@b?author=me'}"),
+    (RUN, "reader: streamed", "gpus_per_worker: 0.5"),
 ]
 """What is to be accepted as well."""
 
@@ -414,6 +449,14 @@ def test_a_secret_is_not_repeated_in_what_is_told_of_its_file(tmp_path):
         faults = refusal(changed(tmp_path, RUN, old, new))
         assert faults
         assert "HUNTER2" not in "".join(faults)
+
+
+@pytest.mark.parametrize("part", ["name", "run", "space", "goals", "budget"])
+def test_a_part_that_no_sweep_can_do_without_is_missing_at_its_own_place(tmp_path, part):
+    tree = yaml.safe_load(SWEEP.read_text())
+    del tree[part]
+    (tmp_path / "changed.yaml").write_text(dump(tree))
+    assert f"{part}: is missing; write it" in refusal(tmp_path / "changed.yaml")
 
 
 VALUES = [

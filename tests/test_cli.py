@@ -338,6 +338,49 @@ def _break(*_):
     raise RuntimeError("nobody writes there")
 
 
+def test_a_task_or_protocol_that_is_none_is_told_with_the_nearest(cogito_ray, tmp_path):
+    for option, given, fault in [
+        ("--tasks", "stsb, sts-b", "no task is called sts-b; did you mean stsb?"),
+        ("--tasks", "stsb,", "no task is called ''; write one of mrpc, mrpc-test,"),
+        ("--protocol", "probe,zero_shot", "no protocol is called 'zero_shot'; did you mean zero-shot?"),
+    ]:
+        status, _, complaints = cogito_ray("evaluate", tmp_path, option, given)
+        assert status == 2
+        assert complaints.startswith(fault)
+
+
+def test_text_that_is_missing_is_refused_before_ray_starts(cogito_ray, tmp_path, monkeypatch):
+    lost = DEBUG.read_text().replace("{kind: python-docs, part: library", "{kind: files, path: /nowhere")
+    (tmp_path / "lost.yaml").write_text(lost)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where none answers
+    status, _, complaints = cogito_ray("prepare", tmp_path / "lost.yaml", "--storage", tmp_path / "runs")
+    assert status == 2
+    assert "data.sources.library.path: '/nowhere' cannot be listed" in complaints
+    assert "(line 4)" in complaints
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x07", "\x9b31m", "\u202e", "\r"])
+def test_control_characters_are_shown_and_not_obeyed(cogito_ray, tmp_path, capsys, odd):
+    """In names of files and in what a ledger says, also in tables."""
+    (named := tmp_path / f"a{odd}b.yaml").write_text("3")
+    assert odd not in cogito_ray("check", named)[2]
+    ledger = opened(tmp_path / "sweep") / NAME
+    ledger.write_text(ledger.read_text().replace('"[/low]"', json.dumps(f"low{odd}")))
+    conclude(read(ledger), ledger.parent, again=True, as_json=False)
+    said = capsys.readouterr().out
+    assert "low" in said
+    assert odd not in said
+
+
+@pytest.mark.parametrize("project", ["", "a/b", "https://me:hunter2@host", "x" * 129, "a\nb"])
+def test_what_is_no_project_is_not_sent_and_not_repeated(cogito_ray, tmp_path, project):
+    status, _, complaints = cogito_ray("publish", opened(tmp_path / "sweep"), f"--project={project}")
+    assert (status, "hunter2" in complaints) == (2, False)
+    assert complaints.startswith("--project: a project of Weights & Biases has")
+    assert [file.name for file in (tmp_path / "sweep").iterdir()] == [NAME]
+
+
 def test_a_version_and_short_help_are_there(cogito_ray):
     assert cogito_ray("--version")[:2] == (0, f"cogito-ray {version('cogito-ray')}\n")
     assert cogito_ray("sweep", "-h")[0] == 0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.absent import Absent, refuse_absent
@@ -32,8 +33,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 RUNS = Path("runs")
 PIPED = None if sys.stdout.isatty() else 160
 """Columns where no terminal says how many it has."""
+CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+CONTROL |= dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+"""Control characters -> what is shown in their place: they could colour, move or turn round what a terminal shows."""
+
+
+class _Screen(Console):
+    """Shows control characters of names, files and ledgers instead of obeying them."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=segment.text.translate(CONTROL))
+
+
 out, err = (
-    Console(stderr=where, markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPED)
+    _Screen(stderr=where, markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPED)
     for where in (False, True)
 )
 """Show everything as it is: names may hold brackets."""

@@ -47,8 +47,8 @@ def evaluate(
     from cogito_ray.runtime.evaluate import Progress
     from cogito_ray.runtime.evaluate import evaluate as ask
 
-    names = protocol.split(",")
-    asked = questions_of(tasks.split(","), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
+    names = _listed(protocol)
+    asked = questions_of(_listed(tasks), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
     found, torn = whole(folder for run in runs for folder in newest_of_each(run.absolute()))
     if not found:
         raise ValueError("\n".join(torn))
@@ -71,6 +71,11 @@ def evaluate(
         err.print(fault)
     if faults:
         raise typer.Exit(1)
+
+
+def _listed(names: str) -> list[str]:
+    """Names separated by commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in names.split(",")))
 
 
 def _settings(names: list[str], limit: int | None, fine_tune: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -11,13 +11,17 @@ from cogito_ray.text.corpus import Corpus
 def prepare(file: File, storage: Storage = RUNS, as_json: AsJson = False) -> None:
     """Tokenise and pack every corpus the file names, once; what stands from before is verified and kept."""
     from cogito_ray.runtime.cluster import cluster
+    from cogito_ray.runtime.home import refuse_missing
     from cogito_ray.runtime.prepare import prepare as prepare_data
 
     corpora = []
-    with opened(file) as spec, cluster():
-        for data in [spec.data] if isinstance(spec, RunSpec) else spec.corpora():
-            corpus = prepare_data(data, storage, lambda told: None if as_json else out.print(stage_of(told)))
-            corpora.append(_counts(corpus))
+    with opened(file) as spec:
+        named = [spec.data] if isinstance(spec, RunSpec) else spec.corpora()
+        refuse_missing(named, [])  # before Ray starts
+        with cluster():
+            for data in named:
+                corpus = prepare_data(data, storage, lambda told: None if as_json else out.print(stage_of(told)))
+                corpora.append(_counts(corpus))
     if as_json:
         print(json.dumps(corpora))
         return

@@ -1,5 +1,6 @@
 """cogito-ray publish: sends a record to a tracker."""
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import typer
 from cogito_ray.commands.app import app, out
 
 POLL_S = 10.0
+PROJECT = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}")
 
 
 @app.command(epilog="Example: cogito-ray publish runs/quickstart --project concepts")
@@ -20,6 +22,8 @@ def publish(
     """Send a record to Weights & Biases, also while it grows; what was sent is not sent again."""
     from cogito_ray.records import tracker
 
+    if not PROJECT.fullmatch(project):
+        raise ValueError("--project: a project of Weights & Biases has 1 to 128 characters, and none of / \\ # ? % :")
     record = tracker.publish(folder, project)
     while follow and not record.is_complete:
         time.sleep(POLL_S)

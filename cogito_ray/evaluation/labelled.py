@@ -14,7 +14,7 @@ from cogito_ray.evaluation.probe import ProbeSpec
 from cogito_ray.evaluation.reader import TextReader
 from cogito_ray.evaluation.tasks import Task, check, place_of, read
 from cogito_ray.evaluation.zero_shot import ZeroShotSpec
-from cogito_ray.spec import digest
+from cogito_ray.spec import did_you_mean, digest, nearest
 
 Tree = dict[str, Any]
 ProtocolSpec = ZeroShotSpec | ProbeSpec | FineTuneSpec
@@ -104,7 +104,9 @@ def protocols_of(names: Iterable[str], settings: Mapping[str, Sequence[Tree]] | 
     """
     names, given = list(names), dict(settings or {})
     if unknown := [name for name in names if name not in PROTOCOLS]:
-        raise ValueError(f"no protocol is called {', '.join(unknown)}; there are {', '.join(PROTOCOLS)}")
+        known = list(PROTOCOLS)
+        said = (f"no protocol is called {name!r}; {did_you_mean(nearest(name, known), known)}" for name in unknown)
+        raise ValueError("\n".join(said))
     if idle := [name for name in given if name not in names]:
         raise ValueError(f"settings were given for {', '.join(idle)}, which was not asked; ask it, or drop them")
     return [PROTOCOLS[name].model_validate(each) for name in names for each in given.get(name, [{}])]

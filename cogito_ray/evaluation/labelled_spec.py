@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from cogito_ray.evaluation.long_texts import LONG_TASKS
 from cogito_ray.evaluation.tasks import DEFAULT, TASKS
-from cogito_ray.spec import Spec, did_you_mean, nearest
+from cogito_ray.spec import Spec, brief, did_you_mean, nearest
 
 
 def _absolute(folder: str) -> str:
@@ -16,15 +16,16 @@ def _absolute(folder: str) -> str:
     return folder
 
 
-def _known(name: str) -> str:
+def known_task(name: str) -> str:
+    """`name`; ValueError where no task is called so, with those that may have been meant."""
     if name not in TASKS and name not in LONG_TASKS:
         known = [*TASKS, *LONG_TASKS]
-        raise ValueError(f"no task is called {name}; {did_you_mean(nearest(name, known), known)}")
+        raise ValueError(f"no task is called {name or brief(name)}; {did_you_mean(nearest(name, known), known)}")
     return name
 
 
 AbsoluteFolder = Annotated[str, AfterValidator(_absolute)]
-TaskName = Annotated[str, AfterValidator(_known)]
+TaskName = Annotated[str, AfterValidator(known_task)]
 
 
 class LabelledSpec(Spec):

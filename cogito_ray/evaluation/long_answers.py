@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cogito_ray.evaluation import scores
 from cogito_ray.evaluation.labelled import ProtocolSpec, Question, Result, questions
+from cogito_ray.evaluation.labelled_spec import known_task
 from cogito_ray.evaluation.long_texts import (
     LONG_TASKS,
     Asked,
@@ -163,7 +164,7 @@ def long_questions(tasks: Iterable[LongTask]) -> list[LongQuestion]:
 
 def questions_of(names: Sequence[str], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[AnyQuestion]:
     """Every task of these names in every way that suits it; tasks of whole documents have ways of their own."""
-    long = [LONG_TASKS[name] for name in names if name in LONG_TASKS]
+    long = [LONG_TASKS[name] for name in map(known_task, names) if name in LONG_TASKS]
     others = tasks_of([name for name in names if name not in LONG_TASKS])
     return [*questions(others, protocols, seeds), *long_questions(long)]
 

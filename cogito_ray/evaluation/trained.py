@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from safetensors.torch import load_model
 
 from cogito_ray.evaluation.export_folder import CHECKPOINT, export_folder
@@ -194,4 +194,11 @@ def _run(ledger: Path, digest: str) -> RunSpec:
     specs = {event.trial: event.spec for event in started}
     if digest not in specs:
         raise ValueError(f"{ledger} tells of no run {digest}; it knows {', '.join(specs) or 'none'}")
-    return RunSpec.model_validate(specs[digest])
+    try:
+        return RunSpec.model_validate(specs[digest])
+    except ValidationError as fault:
+        places = ", ".join(dict.fromkeys(".".join(map(str, each["loc"])) for each in fault.errors()))
+        raise ValueError(
+            f"{ledger}: run {digest} has settings that this version does not read ({places}); "
+            "use the one that trained it"
+        ) from fault

@@ -1,13 +1,18 @@
 """What a sweep or run needs of the machine that starts it, looked for in moments: no Ray, no network, no text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from cogito_ray.records.ledger import NAME, WarmStarted, events
 from cogito_ray.run import RunSpec
+from cogito_ray.spec import brief
 from cogito_ray.sweeps.paths import overlap
 from cogito_ray.sweeps.spec import SweepSpec
 from cogito_ray.training.start_from import StartFromSpec
+
+LONGEST = 300
+"""Characters of a folder that are shown whole."""
 
 
 class Absent(ValueError):
@@ -37,8 +42,8 @@ def _of_sweep(sweep: SweepSpec, storage: Path | None) -> Iterator[str]:
     yield from sweep.search.lacking()
     learnt = storage is not None and bool(sweep.search.warm_start) and _has_learnt(storage / sweep.name / NAME)
     for index, folder in enumerate(() if learnt else sweep.search.warm_start):
-        if not (Path(folder) / NAME).is_file():
-            yield f"search.warm_start.{index}: {folder} holds no {NAME}; name the folder of an earlier sweep"
+        if not _is_file(partial(Path, folder, NAME)):
+            yield f"search.warm_start.{index}: {_short(folder)} holds no {NAME}; name the folder of an earlier sweep"
     if any(overlap(path, "start_from") for path in (*sweep.run, *sweep.space)):
         for start in {sweep.trial(corner).start_from for corner in sweep.corners()}:
             yield from _of_start(start)
@@ -52,9 +57,17 @@ def _has_learnt(ledger: Path) -> bool:
 def _of_start(start: StartFromSpec | None) -> Iterator[str]:
     if start is None:
         return
+    if not _is_file(lambda: start.file):
+        yield f"start_from.folder: {_short(start.folder)} holds no weights; name a checkpoint, a folder step-..."
+
+
+def _short(folder: str) -> str:
+    return folder if len(folder) < LONGEST else brief(folder)
+
+
+def _is_file(named: Callable[[], Path]) -> bool:
+    """Also where the name is too long for a file, or nobody may look there."""
     try:
-        there = start.file.is_file()
-    except ValueError:
-        there = False
-    if not there:
-        yield f"start_from.folder: {start.folder} holds no weights; name a checkpoint, a folder step-..."
+        return named().is_file()
+    except (OSError, ValueError):
+        return False

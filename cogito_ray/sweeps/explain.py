@@ -121,7 +121,8 @@ def _unknown(place: Keys, given: JsonValue, kind: type[BaseModel] | None) -> str
     known = fields_at(kind, place[:-1], given)
     if place[-1] in known:
         return "does not go with what else stands here; leave it out"
-    return f"there is no such setting here; {did_you_mean(beside or same_name(kind, str(place[-1])), known)}"
+    elsewhere = [path for path in same_name(kind, str(place[-1])) if path != _dotted(place)]
+    return f"there is no such setting here; {did_you_mean(beside or elsewhere, known)}"
 
 
 def _kinds(kind: type[BaseModel] | None, place: Keys) -> list[str]:

@@ -58,7 +58,7 @@ def faults(sweep: SweepSpec) -> list[str]:
     found = [line for path in sweep.space for line in (*_axis_faults(sweep, path), *_when_faults(sweep, path))]
     found += [*_cycle(sweep), *_branch_faults(sweep)]
     if not found:
-        found = [*_without_faults(sweep), *_size_faults(sweep)]
+        found = list(_without_faults(sweep)) or list(_size_faults(sweep))
     if not found:
         found += [*_grid_faults(sweep), *_run_faults(sweep)]
     return _in_short([*found, *_many_goals_faults(sweep), *_start_faults(sweep), *_seed_faults(sweep)])
@@ -70,7 +70,7 @@ def _without_faults(sweep: SweepSpec) -> Iterator[str]:
             yield f"without.{index}: names {len(hole)} axes, but a combination has two; change the axis itself instead"
         for path, value in hole.items():
             yield from _value_faults(sweep, f"without.{index}.{path}", path, (value,))
-    if next(sweep.corners(), None) is None:
+    if all(sweep.without) and next(sweep.corners(), None) is None:
         yield "without: leaves nothing of the space; take out one of its combinations"
 
 

@@ -78,7 +78,8 @@ class Document:
     def _with_line(self, fault: str) -> str:
         """A fault that names a place in a run stands in a sweep's file below `run`."""
         for place in (re.split(ends, fault, maxsplit=1)[0] for ends in ("[:=]", " ")):
-            for found, told in ((place, fault), (f"run.{place}", f"run.{fault}")):
+            inside = [] if re.split("[.:]", place)[0] in ONLY_OF_SWEEPS else [(f"run.{place}", f"run.{fault}")]
+            for found, told in ((place, fault), *inside):
                 if (line := self.settings.line(found)) is not None:
                     return f"{told} (line {line})"
         return fault

@@ -73,6 +73,12 @@ class SearchSpec(Spec):
             parts.get_dialect()
         except NoSuchModuleError:
             raise unknown from None
+        if parts.port is not None and not 0 < parts.port < 2**16:
+            raise ValueError(f"has no port {parts.port}; write one of 1 to 65535, or leave it out")
+        if "${" in FROM_ENVIRONMENT.sub("", url):
+            raise ValueError("holds a ${ that names no variable; write ${NAME}")
+        if parts.get_backend_name() == "sqlite" and parts.database in (None, "", ":memory:"):
+            raise ValueError("is a database in memory, which nobody else could open; write sqlite:////data/optuna.db")
         if parts.password and not FROM_ENVIRONMENT.fullmatch(parts.password):
             raise ValueError("holds a password; write ${NAME} instead, and set NAME in the environment")
         return url
@@ -87,7 +93,18 @@ class SearchSpec(Spec):
             make_url(self.storage).get_dialect().import_dbapi()
         except ImportError as missing:
             faults.append(f"search.storage: its driver is not installed here: {missing}; install it with pip")
-        return faults
+        return faults or self._without_folder()
+
+    def _without_folder(self) -> list[str]:
+        """What keeps a file of sqlite from being made; servers are asked when the sweep starts, and may come later."""
+        named = make_url(re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]], self.storage or ""))
+        if named.get_backend_name() != "sqlite" or str(named.database).startswith("file:"):
+            return []
+        file = str(named.database)
+        if os.path.isdir(file):
+            return ["search.storage: this is a folder; name a file in it"]
+        there = os.path.isdir(os.path.dirname(os.path.abspath(file)))
+        return [] if there else ["search.storage: the folder of this file is not there; make it, or name another"]
 
 
 ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote"})

@@ -41,7 +41,8 @@ LONGEST_KEY = 200
 """Characters."""
 CORE = "tag:yaml.org,2002:"
 MERGE = "<<"
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, those that turn the direction of writing included: text would not be what it looks like."""
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 

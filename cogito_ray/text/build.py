@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from pydantic import ValidationError
 
 from cogito_ray.files import atomic_write
 from cogito_ray.text.document import Bad, Found, Part, fraction
@@ -249,7 +250,10 @@ def _standing(number: int, recipe: Recipe) -> Counted | None:
     file = _record_file(number, recipe)
     if not file.exists():
         return None
-    record = Counted.model_validate_json(file.read_bytes())
+    try:
+        record = Counted.model_validate_json(file.read_bytes())
+    except ValidationError:
+        return None
     verified = Verified(recipe.folder)
     return record if all(verified.holds(shard) for shard in record.every_shard) else None
 

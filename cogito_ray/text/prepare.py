@@ -26,6 +26,7 @@ from cogito_ray.text.shards import (
     SIDES,
     Counted,
     Counts,
+    DamagedShards,
     Manifest,
     Verified,
     file_sha256,
@@ -145,7 +146,7 @@ class _Job:
         files = {name: shard_folder(self.storage, folder) / MANIFEST for name, folder in shards.items()}
         if tokenizer is None or not all(file.exists() for file in files.values()):
             raise NotPrepared(f"{self.storage}: the text of {', '.join(files)} is not prepared there as it is now")
-        manifests = {name: Manifest.model_validate_json(file.read_bytes()) for name, file in files.items()}
+        manifests = {name: Manifest.read(file.parent) for name, file in files.items()}
         digests = DataDigests(tokenizer, {name: manifest.digest() for name, manifest in manifests.items()})
         return Corpus.of(self.data, self.storage, digests, shards)
 
@@ -221,7 +222,11 @@ class _Job:
         """The manifest, if every file is what it says."""
         if not (folder / MANIFEST).exists():
             return None
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        try:
+            manifest = Manifest.read(folder)
+        except DamagedShards:
+            self.progress(Progress(f"{name}: rebuilding, for {MANIFEST} is damaged", 0, 1))
+            return None
         if damaged := damaged_files(folder, manifest):
             self.progress(Progress(f"{name}: rebuilding what is damaged: {', '.join(damaged)}", 0, len(damaged)))
             return None

@@ -15,7 +15,7 @@ from typing import Literal, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cogito_ray.files import atomic_write, atomic_write_text
 from cogito_ray.spec import digest
@@ -93,6 +93,16 @@ class Manifest(Counted):
     versions: dict[str, str]
     counts_sha256: str
     """Of unigram_counts.npy."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """FileNotFoundError where there is none, DamagedShards where it is torn or altered."""
+        try:
+            return cls.model_validate_json((folder / MANIFEST).read_bytes())
+        except ValidationError as fault:
+            raise DamagedShards(
+                f"{folder / MANIFEST}: torn or altered; run `cogito-ray prepare` to build the shards again"
+            ) from fault
 
     def digest(self) -> str:
         """Twelve hex digits that name the rows of both sides and their tokens' counts, whatever files they are in."""
@@ -181,7 +191,7 @@ class TokenShards:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """FileNotFoundError without a manifest; DamagedShards if a file is missing or has another size."""
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = Manifest.read(folder)
         torn = [shard.file for shard in manifest.every_shard if not has_size(folder, shard)]
         if torn:
             raise DamagedShards.naming(folder, torn)

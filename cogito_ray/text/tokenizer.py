@@ -65,10 +65,13 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """What `save` wrote."""
-        facts = json.loads((folder / FACTS).read_text())
-        vocabulary = Vocabulary(**{**facts, "special_ids": tuple(facts["special_ids"])})
-        return cls(_plain(Tokenizer.from_file(str(folder / FILE))), vocabulary)
+        """What `save` wrote. ValueError where it is damaged."""
+        try:
+            facts = json.loads((folder / FACTS).read_text())
+            vocabulary = Vocabulary(**{**facts, "special_ids": tuple(facts["special_ids"])})
+            return cls(_plain(_parsed((folder / FILE).read_text())), vocabulary)
+        except (ValueError, TypeError, KeyError) as fault:
+            raise ValueError(f"{folder}: the tokenizer is damaged; delete it and prepare the text again") from fault
 
     def store(self, storage: Path) -> str:
         """In this storage, under its digest, which is returned."""
@@ -107,6 +110,17 @@ def tokenizer_folder(storage: Path, digest: str) -> Path:
     return storage / "tokenizers" / digest
 
 
+def _parsed(text: str) -> Tokenizer:
+    """What a tokenizer.json describes. ValueError where that is none."""
+    described = json.loads(text)
+    if not isinstance(described, dict) or "model" not in described:
+        raise ValueError(f"{FILE} describes no model")
+    try:
+        return Tokenizer.from_str(text)
+    except Exception as fault:  # the library raises no narrower one
+        raise ValueError(f"{FILE} describes no tokenizer: {fault}") from fault
+
+
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -116,7 +130,7 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
 
 class PretrainedTokenizerSpec(Spec):
     kind: Literal["pretrained"] = "pretrained"
-    name: str
+    name: str = Field(min_length=1)
     """A name on the Hugging Face hub, or a folder that holds tokenizer.json."""
 
     def faults(self) -> list[str]:
@@ -129,13 +143,13 @@ class PretrainedTokenizerSpec(Spec):
     def load(self) -> TextTokenizer:
         """OSError or ValueError if there is no readable tokenizer.json."""
         text = _fetched(self.name, FILE).read_text()
-        if "model" not in json.loads(text):
-            raise ValueError(f"{FILE} describes no model")
-        tokenizer = Tokenizer.from_str(text)
+        tokenizer = _parsed(text)
         try:
             config = json.loads(_fetched(self.name, CONFIG).read_text())
         except OSError:  # tokenizer_config.json is optional
             config = {}
+        if not isinstance(config, dict):
+            raise ValueError(f"{CONFIG} holds no mapping")
         given = {role: config[role] for role in ROLES if config.get(role)}
         named = {role: token if isinstance(token, str) else token["content"] for role, token in given.items()}
         return TextTokenizer.of(tokenizer, {**_usual_roles(tokenizer), **named})

@@ -77,6 +77,14 @@ def test_a_damaged_checkpoint_is_refused_with_its_file_and_a_way_out(call, comma
     assert "; name another checkpoint, or delete step-00000020 and use the one before\n" in error
 
 
+def test_a_run_with_settings_of_another_version_is_told_with_its_ledger(trained, tmp_path):
+    run = shutil.copytree(trained[1], tmp_path / "run")
+    ledger = next(file for folder in (run, *trained[1].parents) if (file := folder / "ledger.jsonl").is_file())
+    (run / "ledger.jsonl").write_text(ledger.read_text().replace('"kind":"tsdae"', '"kind":"later"'))
+    with pytest.raises(ValueError, match=r"ledger\.jsonl: run \w+ has settings that this version does not read \(obj"):
+        Trained.open(run)
+
+
 def test_what_is_no_checkpoint_is_not_taken_for_one(trained, tmp_path):
     """An export, and a run with a like name, below a folder of runs."""
     runs = shutil.copytree(trained[1], tmp_path / "runs" / "step-by-step").parent

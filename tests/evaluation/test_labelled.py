@@ -39,7 +39,7 @@ def test_a_protocol_is_asked_once_for_every_one_of_its_settings():
 
 
 def test_an_unknown_protocol_settings_of_none_that_is_asked_and_idle_seeds_are_errors():
-    with pytest.raises(ValueError, match="no protocol is called finetune; there are zero-shot, probe, fine-tune"):
+    with pytest.raises(ValueError, match=r"no protocol is called 'finetune'; did you mean fine-tune\?"):
         protocols_of(["finetune"])
     with pytest.raises(ValueError, match="settings were given for fine-tune, which was not asked"):
         protocols_of(["probe"], {"fine-tune": [{"epochs": 2}]})

@@ -111,6 +111,16 @@ def test_a_tokenizer_altered_in_place_is_refused(data: DataSpec, tmp_path: Path)
     assert prepare_with(serially, data, tmp_path / "s").digests == before.digests      # trained again
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", "\x00"])
+def test_a_damaged_manifest_is_named_and_made_again(data: DataSpec, tmp_path: Path, content: str) -> None:
+    before = prepare_with(serially, data, tmp_path / "s")
+    file = before.sources[0].shards.folder / "manifest.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.json: torn or altered; run `cogito-ray prepare`"):
+        Corpus.open(data, tmp_path / "s", before.digests)
+    assert prepare_with(serially, data, tmp_path / "s").digests == before.digests
+
+
 def test_what_is_prepared_of_the_text_as_it_is_now_is_told_without_reading_it(data: DataSpec, tmp_path: Path) -> None:
     with pytest.raises(NotPrepared):
         prepared(data, tmp_path / "s")

@@ -52,6 +52,33 @@ def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path: Path) -> None:
     assert loaded.encode(["[MASK] concept"])[0].tolist() == tokenizer.encode(["[MASK] concept"])[0].tolist()
 
 
+DAMAGE = ["", "[]", "null", "3", '{"model": 3}', '{"model": {"type": "BPE"}}', "\x00"]
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocabulary.json"])
+def test_a_damaged_tokenizer_is_told_with_its_folder(tmp_path: Path, file: str, content: str) -> None:
+    BPE.train(texts(50, seed=0)).save(tmp_path)
+    (tmp_path / file).write_text(content)
+    with pytest.raises(ValueError, match=f"{tmp_path}: the tokenizer is damaged; delete it and prepare the text again"):
+        TextTokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", DAMAGE)
+def test_a_folder_whose_tokenizer_is_damaged_is_a_fault(tmp_path: Path, content: str) -> None:
+    spec = pretrained(tmp_path, ["unknown", "word"])
+    (tmp_path / "tokenizer.json").write_text(content)
+    [fault] = spec.faults()
+    assert fault.startswith(f"name: '{tmp_path}' gives no tokenizer (")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null"])
+def test_a_damaged_configuration_of_a_tokenizer_is_a_fault(tmp_path: Path, content: str) -> None:
+    spec = pretrained(tmp_path, ["unknown", "word"])
+    (tmp_path / "tokenizer_config.json").write_text(content)
+    assert len(spec.faults()) == 1
+
+
 def test_missing_special_tokens_grow_the_vocabulary(tmp_path: Path) -> None:
     vocabulary = pretrained(tmp_path, ["unknown", "word"]).load().vocabulary
     assert (vocabulary.size, vocabulary.special_ids) == (5, (2, 3, 4))

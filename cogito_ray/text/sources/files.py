@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Annotated, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat
 
-from cogito_ray.spec import Spec, Url
+from cogito_ray.spec import PLAIN, Spec
 from cogito_ray.text.document import LARGEST_PART, Bad, Found, Part, Piece, parts_of, target_size
 from cogito_ray.text.sources.filesystem import File, fingerprints_of, list_files
 
@@ -26,7 +26,7 @@ OPENERS = 16
 
 class FilesSpec(Spec):
     kind: Literal["files"] = "files"
-    path: Url
+    path: Annotated[str, Field(min_length=1), PLAIN]
     """A file, a folder (read recursively) or a glob; local or a URL such as s3://bucket/folder. Files count by their
     ending: .parquet, .jsonl, .ndjson, .txt, .md, the text ones also compressed (.gz, .bz2, .zst)."""
     column: str = "text"

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 import yaml
 from fsspec.utils import glob_translate
-from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from cogito_ray.spec import Spec
 from cogito_ray.text.document import LARGEST_PART, Part
@@ -35,7 +35,7 @@ class NoSuchData(ValueError):
 
 class HubSpec(Spec):
     kind: Literal["hub"] = "hub"
-    name: str
+    name: str = Field(min_length=1)
     """`owner/name` on the hub, or a local folder."""
     config: str | None = None
     """One of those the dataset declares, or a folder of it; unset: its default."""
