@@ -304,8 +304,9 @@ class Search:
 
     def _drawn(self, cell: Sample) -> Handed | None:
         """A run not had yet with these values of the crossed axes; None, on record, if there is none."""
-        while self._sweep.distributions() and self._rejected < PROPOSALS:
-            start = self._sweep.search.start_with[self._asked : self._asked + 1]
+        first = self._sweep.search.start_with  # asked for by the user: however many of them are no runs
+        while self._sweep.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
+            start = first[self._asked : self._asked + 1]
             told = self._study.draw(cell, start[0] if start else {})
             sample = told.params | cell
             run = self._judge(sample)

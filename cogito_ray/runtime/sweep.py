@@ -116,12 +116,10 @@ class _Stages:
         search = Search(self.sweep, self._recorder(record), history, written=self._has_written)
         search.follow(StudyCopy(self.sweep, self.home.folder, search.trials).update)
         cause = self._tune(record, search)
-        if cause == COMPLETE and search.shortfall:
-            return search.shortfall
         if cause == COMPLETE and self.sweep.seeds:
             record = read(self.home.ledger)
             cause = self._tune(record, Listed(further_runs(self.sweep, record), self._recorder(record)))
-        return cause
+        return (search.shortfall or cause) if cause == COMPLETE else cause
 
     def _recorder(self, record: Record) -> Recorder:
         return Recorder(self.ledger.append, self.home.folder / TRIALS, record)
