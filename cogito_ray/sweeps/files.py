@@ -95,11 +95,6 @@ def load_run(path: Path | str) -> RunSpec:
     return Document.read(Path(path)).run()
 
 
-def load_either(path: Path | str) -> SweepSpec | RunSpec:
-    """The sweep, or the single run, that a YAML file says. Raises SweepFault."""
-    return Document.read(Path(path)).either()
-
-
 def dump(tree: JsonValue) -> str:
     """`tree` as YAML in its own order, innermost lists and mappings on one line."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
