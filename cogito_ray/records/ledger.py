@@ -23,6 +23,8 @@ from cogito_ray.text.digests import DataDigests
 
 NAME = "ledger.jsonl"
 """The ledger's file in a sweep's folder."""
+TRIALS, CHECKPOINTS, PROMOTED = "trials", "checkpoints", "promoted"
+"""Beside it: folders of one folder a trial, of checkpoints (a run's, a trial's), and of one folder a full run."""
 PATIENCE_S = 300.0
 """For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
 FORMAT = 2

@@ -17,7 +17,7 @@ from ray._private.state import available_resources_per_node
 from cogito_ray.evaluation.labelled import PROTOCOLS, protocols_of
 from cogito_ray.evaluation.long_answers import AnyQuestion, questions_of
 from cogito_ray.evaluation.trained import Checkpoint, named_data
-from cogito_ray.records.ledger import Evaluated, Ledger, Noted
+from cogito_ray.records.ledger import CHECKPOINTS, Evaluated, Ledger, Noted
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.evaluate import (
@@ -32,7 +32,6 @@ from cogito_ray.runtime.evaluate import (
     start,
 )
 from cogito_ray.runtime.room import SPARE_CPUS, NoRoom
-from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.training.checkpoint import State
 from cogito_ray.training.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 

@@ -16,12 +16,11 @@ from torch import Tensor
 
 from cogito_ray.evaluation.trained import newest
 from cogito_ray.files import atomic_write_text, open_to_append
-from cogito_ray.records.ledger import LedgerFault
+from cogito_ray.records.ledger import CHECKPOINTS, LedgerFault
 from cogito_ray.records.record import Record, Trial, read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.home import Home
 from cogito_ray.runtime.pretrain import home_of
-from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.files import dump
 from cogito_ray.training.manifest import WEIGHTS, verify
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from cogito_ray.records.ledger import Ledger, PromotionCertified
+from cogito_ray.records.ledger import PROMOTED, Ledger, PromotionCertified
 from cogito_ray.records.ledger import Promoted as Told
 from cogito_ray.records.promoted import Promotion, certificates, promotions
 from cogito_ray.records.record import Record, read
@@ -14,9 +14,6 @@ from cogito_ray.runtime.sweep import home_of
 from cogito_ray.sweeps.spec import SweepSpec, corpus_key
 from cogito_ray.text.digests import ChangedData, DataDigests
 from cogito_ray.text.prepare import Listener
-
-PROMOTED = "promoted"
-"""Folder of a sweep that holds one folder a full run."""
 
 
 def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:

@@ -8,12 +8,11 @@ from math import ceil
 from pathlib import Path
 
 from cogito_ray.losses.total import TotalLoss
-from cogito_ray.records.ledger import CheckpointsPruned, Ledger
+from cogito_ray.records.ledger import CHECKPOINTS, CheckpointsPruned, Ledger
 from cogito_ray.records.record import Record, read
 from cogito_ray.records.standing import standings
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.home import Corpora
-from cogito_ray.runtime.worker import CHECKPOINTS
 from cogito_ray.sweeps.quota import Stored, least, pruned
 from cogito_ray.sweeps.spec import SweepSpec, corpus_key
 from cogito_ray.text.corpus import Corpus

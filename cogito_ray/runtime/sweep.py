@@ -10,7 +10,7 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import COMPLETE, Ledger, events
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, TRIALS, Ledger, events
 from cogito_ray.records.record import Record, fold, read
 from cogito_ray.records.spending import spent
 from cogito_ray.records.verdicts import judge
@@ -26,7 +26,7 @@ from cogito_ray.runtime.study_copy import StudyCopy
 from cogito_ray.runtime.treasurer import Treasurer
 from cogito_ray.runtime.trial import LEAVE, resources, trial
 from cogito_ray.runtime.tuning import Course, Handout, Stage, Starts
-from cogito_ray.runtime.worker import CHECKPOINTS, PAUSED, TRIALS
+from cogito_ray.runtime.worker import PAUSED
 from cogito_ray.sweeps.faults import judged_by
 from cogito_ray.sweeps.spec import ELASTIC, SweepSpec
 from cogito_ray.text.digests import DataDigests

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cogito_ray.evaluation.rung import scores_of
 from cogito_ray.files import open_to_append
+from cogito_ray.records.ledger import CHECKPOINTS
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.data import StreamReader, TextReader
 from cogito_ray.text.collocations import with_collocations
@@ -58,10 +59,6 @@ class Job:
         return self.paused.exists() or (self.leave is not None and self.leave.exists())
 
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run that holds one folder a checkpoint."""
-TRIALS = "trials"
-"""Folder of a sweep that holds one folder a trial."""
 PAUSED = "paused"
 """File of a trial that is to wait, until it goes on."""
 STALLED = "stalled.txt"

@@ -3,9 +3,9 @@
 import pytest
 from corpora import prepared_run
 
-from cogito_ray.records.ledger import NAME, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
+from cogito_ray.records.ledger import NAME, PROMOTED, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
 from cogito_ray.runtime.home import closing
-from cogito_ray.runtime.promote import PROMOTED, planned, promote
+from cogito_ray.runtime.promote import planned, promote
 from cogito_ray.runtime.sweep import home_of
 from cogito_ray.sweeps.spec import SweepSpec, corpus_key
 from cogito_ray.text.prepare import prepared

@@ -5,13 +5,23 @@ import time
 import pytest
 from corpora import unread_run
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialLeft, TrialStarted, events
+from cogito_ray.records.ledger import (
+    NAME,
+    TRIALS,
+    Ledger,
+    Reported,
+    SweepOpened,
+    TrialEnded,
+    TrialLeft,
+    TrialStarted,
+    events,
+)
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.record import read
 from cogito_ray.run import RunSpec
 from cogito_ray.runtime.outcome import death, leave, progress
 from cogito_ray.runtime.recorder import Recorder
-from cogito_ray.runtime.worker import STALLED, TRIALS
+from cogito_ray.runtime.worker import STALLED
 from cogito_ray.sweeps.spec import corpus_key
 from cogito_ray.text.digests import DataDigests
 from cogito_ray.text.spec import DataSpec
