@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     analyse,
     check,
@@ -21,9 +22,8 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     verify,
 )
 from cogito_ray.commands.app import UsageError, app, err
-from cogito_ray.files import explain_os_error
-from cogito_ray.sweeps.explain import explain
-from cogito_ray.sweeps.files import SweepFault
+from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.yaml_io.yaml_files import SweepFault
 
 
 def main() -> None:

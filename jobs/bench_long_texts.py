@@ -25,17 +25,17 @@ from bench_step import Settings, encode_rate
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
-from cogito_ray.evaluation.held_out import MASK_SEED, HeldOut
-from cogito_ray.evaluation.stretch import PARTS, nats_by_place, summed_by_place
-from cogito_ray.losses.total import LossSpec, TotalLoss
+from cogito_ray.evaluation.inspection.length_extrapolation import PARTS, nats_by_place, summed_by_place
+from cogito_ray.evaluation.online.held_out_loss import MASK_SEED, HeldOut
+from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
-from cogito_ray.nn.positions import interpolated
-from cogito_ray.objectives.masking import MlmSpec
-from cogito_ray.objectives.view import View
+from cogito_ray.nn.position_encodings import interpolated
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.objectives.token_masking import MlmSpec
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.prepare import prepare_with, serially
-from cogito_ray.text.shards import Side
-from cogito_ray.text.spec import DataSpec
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.shards.token_shards import Side
 
 TOKENS = 16_384
 """Of one measurement, whatever the length of its rows."""

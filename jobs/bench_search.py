@@ -32,11 +32,11 @@ from typing import Any, ClassVar
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from cogito_ray.runtime.simulate import Ended, simulate
-from cogito_ray.sweeps.asha import Verdict
-from cogito_ray.sweeps.domains import Sample
-from cogito_ray.sweeps.pareto import hypervolume
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.runtime.verification.sweep_simulator import Ended, simulate
+from cogito_ray.sweeps.early_stopping.asha import Verdict
+from cogito_ray.sweeps.pareto_fronts import hypervolume
+from cogito_ray.sweeps.space.domains import Sample
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 GOALS = [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}]

@@ -31,16 +31,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cogito_ray.evaluation.held_out import HeldOut
-from cogito_ray.losses.total import LossSpec, TotalLoss
+from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.objectives.view import View
-from cogito_ray.run import RunSpec
-from cogito_ray.text.prepare import prepare_with, serially
-from cogito_ray.text.reader import MappedReader
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.loop import Facts, Report, fit
+from cogito_ray.training.training_loop import Facts, Report, fit
 
 CPU = torch.device("cpu")
 Part = TypeVar("Part")

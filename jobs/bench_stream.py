@@ -23,21 +23,21 @@ import numpy as np
 import ray
 import torch
 
-from cogito_ray.evaluation.rung import scores_of
-from cogito_ray.run import RunSpec
+from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
-from cogito_ray.runtime.data import StreamReader, TextReader
-from cogito_ray.runtime.prepare import prepare
-from cogito_ray.sweeps.files import load_run
+from cogito_ray.runtime.data.ray_data_preparation import prepare
+from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
+from cogito_ray.sweeps.yaml_io.yaml_files import load_run
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.document import Found
-from cogito_ray.text.pack import PACKERS, Ids
-from cogito_ray.text.plan import Indices
-from cogito_ray.text.prepare import prepared
-from cogito_ray.text.raw import RawText, regrouped
-from cogito_ray.text.reader import MappedReader
-from cogito_ray.text.spec import DataSpec
-from cogito_ray.training.loop import Facts, Report, fit
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.order.row_order import Indices
+from cogito_ray.text.preparation import prepared
+from cogito_ray.text.shards.memory_mapped_reader import MappedReader
+from cogito_ray.text.shards.row_packing import PACKERS, Ids
+from cogito_ray.text.sources.documents import Found
+from cogito_ray.text.streamed_text import RawText, regrouped
+from cogito_ray.training.training_loop import Facts, Report, fit
 
 RUN = Path(__file__).with_name("debug.yaml")
 CORES = os.cpu_count() or 1

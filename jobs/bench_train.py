@@ -25,21 +25,21 @@ import torch
 from ray.train.torch import TorchTrainer
 from torch import nn
 
-from cogito_ray.run import RunSpec
-from cogito_ray.runtime import worker
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
-from cogito_ray.runtime.prepare import prepare
-from cogito_ray.sweeps.files import load_run
-from cogito_ray.text.digests import DataDigests
-from cogito_ray.training.checkpoint import Checkpoints, Snapshot, State
-from cogito_ray.training.loop import Report
+from cogito_ray.runtime.data.ray_data_preparation import prepare
+from cogito_ray.runtime.train import train_worker
+from cogito_ray.sweeps.yaml_io.yaml_files import load_run
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Snapshot, State
+from cogito_ray.training.training_loop import Report
 
 RUN = Path(__file__).with_name("debug.yaml")
 PARAMETERS = {"1 M": 1_000_000, "38 M": 38_000_000}
 SAVES = 3
 
 
-def seconds_per_step(job: worker.Job, place: worker.Place, forward: Callable[[dict[str, float]], None]) -> list[float]:
+def seconds_per_step(job: train_worker.Job, place: train_worker.Place, forward: Callable[[dict[str, float]], None]) -> list[float]:
     """Between each report and the next, as this worker sees it."""
     told: list[tuple[int, float]] = []
 
@@ -47,20 +47,20 @@ def seconds_per_step(job: worker.Job, place: worker.Place, forward: Callable[[di
         forward(report.metrics)
         told.append((report.step, time.perf_counter()))
 
-    worker.train(job, tell, place)
+    train_worker.train(job, tell, place)
     return [(ended - began) / (last - first) for (first, began), (last, ended) in pairwise(told)]
 
 
-def bare(job: worker.Job) -> list[float]:
+def bare(job: train_worker.Job) -> list[float]:
     with ProcessPoolExecutor(1, get_context("spawn")) as apart:
         return apart.submit(_bare, job).result()
 
 
-def _bare(job: worker.Job) -> list[float]:
-    return seconds_per_step(job, worker.Place(), lambda metrics: None)
+def _bare(job: train_worker.Job) -> list[float]:
+    return seconds_per_step(job, train_worker.Place(), lambda metrics: None)
 
 
-def under_ray(job: worker.Job) -> list[float]:
+def under_ray(job: train_worker.Job) -> list[float]:
     """As the first worker measures them."""
     found = job.folder / "seconds.json"
     TorchTrainer(
@@ -75,7 +75,7 @@ def under_ray(job: worker.Job) -> list[float]:
 
 def _worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
-    place = worker.Place(context.get_world_rank(), context.get_world_size())
+    place = train_worker.Place(context.get_world_rank(), context.get_world_size())
     seconds = seconds_per_step(config["job"], place, ray.train.report)
     if place.rank == 0:
         config["found"].write_text(json.dumps(seconds))
@@ -84,14 +84,14 @@ def _worker(config: dict[str, Any]) -> None:
 def steps(run: RunSpec, data: DataDigests, storage: Path, repeats: int) -> None:
     """The table of training steps."""
     pair = run.model_copy(update={"workers": 2})
-    ways: dict[str, tuple[Callable[[worker.Job], list[float]], RunSpec]] = {
+    ways: dict[str, tuple[Callable[[train_worker.Job], list[float]], RunSpec]] = {
         "bare process": (bare, run), "Ray Train, 1 worker": (under_ray, run), "Ray Train, 2 workers": (under_ray, pair),
     }
     found: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats):
         for name, (way, of) in ways.items():        # in turn, so that a busy minute is everybody's
             with tempfile.TemporaryDirectory(dir=storage, prefix=f"{repeat}-") as folder:
-                found[name] += way(worker.Job(of, storage, data, Path(folder)))
+                found[name] += way(train_worker.Job(of, storage, data, Path(folder)))
     yardstick, middle = min(found["bare process"]), median(found["bare process"])
     for name, seconds in found.items():
         print(f"{name:22} {1000 * min(seconds):8.2f} ms a step (median {1000 * median(seconds):8.2f}), "

@@ -20,15 +20,15 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search import Searcher
 
-from cogito_ray.run import RunSpec
-from cogito_ray.runtime import worker
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
-from cogito_ray.runtime.prepare import prepare
-from cogito_ray.runtime.room import DRIVER_CPUS
-from cogito_ray.runtime.trial import resources, trainer, trial
-from cogito_ray.sweeps.files import load_run
-from cogito_ray.sweeps.spec import corpus_key
-from cogito_ray.text.digests import DataDigests
+from cogito_ray.runtime.data.ray_data_preparation import prepare
+from cogito_ray.runtime.sweep.trainable import resources, trainer, trial
+from cogito_ray.runtime.sweep.trial_capacity import DRIVER_CPUS
+from cogito_ray.runtime.train import train_worker
+from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.sweeps.yaml_io.yaml_files import load_run
+from cogito_ray.text.data_digests import DataDigests
 
 RUN = Path(__file__).with_name("debug.yaml")
 
@@ -36,7 +36,7 @@ RUN = Path(__file__).with_name("debug.yaml")
 def nested(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDigests], trials: Path) -> None:
     """A trainer of its own for however many workers."""
     run = RunSpec.model_validate(config["run"])
-    job = worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"])
+    job = train_worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"])
     trainer(job, callbacks=[TuneReportCallback()]).fit()
 
 

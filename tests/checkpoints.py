@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from corpora import data_spec, two_sources
 
-from cogito_ray.losses.total import TotalLoss
+from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.records.ledger import Ledger, TrialStarted
-from cogito_ray.run import RunSpec
-from cogito_ray.text.prepare import prepare_with, prepared, serially
-from cogito_ray.training.checkpoint import Checkpoints, State
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.preparation import prepare_with, prepared, serially
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 
 
 def untrained(folder: Path) -> tuple[RunSpec, Path]:

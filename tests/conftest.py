@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-SLOW = {"test_parallel.py", "test_interrupted.py", "test_failures.py", "test_compile.py", "test_architecture.py"}
+SLOW = {"test_distributed.py", "test_interrupted_search.py", "test_interrupted_training.py", "test_compile.py", "test_architecture.py"}
 
 torch.set_num_threads(1)            # tiny shapes gain nothing from more, and thread pools of two processes fight
 

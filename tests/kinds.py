@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cogito_ray.losses.total import Losses, TotalLoss
+from cogito_ray.base_spec import Spec
+from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.collocations import find_collocations
 from cogito_ray.text.vocabulary import Vocabulary
 

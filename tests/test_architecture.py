@@ -9,43 +9,43 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "cogito_ray"
-MODEL = {"spec", "text.vocabulary", "nn", "objectives", "losses"}
+MODEL = {"base_spec", "text.vocabulary", "nn", "objectives", "losses"}
 OURS = {  # package or module -> what it may import of ours, besides itself; the longest name that fits counts
-    "spec": set(),
-    "files": set(),
+    "base_spec": set(),
+    "atomic_files": set(),
     "analysis": set(),
-    "text": {"spec", "files"},
+    "text": {"base_spec", "atomic_files"},
     "text.vocabulary": set(),
-    "text.digests": {"spec"},
-    "nn": {"spec", "text.vocabulary"},
-    "objectives": {"spec", "text.vocabulary"},
+    "text.data_digests": {"base_spec"},
+    "nn": {"base_spec", "text.vocabulary"},
+    "objectives": {"base_spec", "text.vocabulary"},
     "losses": MODEL,
-    "evaluation.tasks": set(),
-    "evaluation.long_texts": set(),
-    "evaluation.export_folder": {"training.manifest"},
-    "evaluation.labelled_spec": {"spec", "evaluation.tasks", "evaluation.long_texts"},
-    "evaluation.words": {"spec", "text.vocabulary", "analysis"},
-    "evaluation.trained": MODEL | {"run", "text", "evaluation", "records", "training.manifest"},
-    "training.optimizer": {"spec", "training.schedule"},
-    "training.schedule": {"spec"},
-    "training.guards": {"spec", "training.schedule"},
-    "training.retention": {"spec"},
-    "training.upload": set(),
-    "training.manifest": set(),
-    "training.checkpoint": {"text.digests"}
-    | {f"training.{part}" for part in ("guards", "manifest", "retention", "rows", "upload")},
-    "training.start_from": {"spec", "nn", "training.checkpoint", "training.manifest"},
-    "run": MODEL
-    | {"evaluation.labelled_spec", "evaluation.words", "text.spec"}
-    | {f"training.{part}" for part in ("optimizer", "schedule", "guards", "retention", "start_from")},
-    "evaluation": MODEL | {"run", "text", "analysis"},
-    "training": MODEL | {"run", "evaluation", "analysis", "text.digests"},
-    "sweeps": {"spec", "run", "text.spec"},
-    "records": {"spec", "files", "run", "sweeps", "analysis", "text.digests"},
-    "runtime": MODEL | {"files", "run", "text", "analysis", "evaluation", "training", "sweeps", "records"},
-    "commands.screen": {"records", "sweeps", "evaluation"},
-    "commands": MODEL | {"files", "run", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"},
-    "cli": {"sweeps", "files", "commands"},
+    "evaluation.tasks.sentence_tasks": set(),
+    "evaluation.tasks.document_tasks": set(),
+    "evaluation.export_folder": {"training.checkpoints.manifest"},
+    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks.sentence_tasks", "evaluation.tasks.document_tasks"},
+    "evaluation.online.word_probes": {"base_spec", "text.vocabulary", "analysis"},
+    "evaluation.checkpoint_loader": MODEL | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest"},
+    "training.optimizer": {"base_spec", "training.learning_rate_schedule"},
+    "training.learning_rate_schedule": {"base_spec"},
+    "training.guards": {"base_spec", "training.learning_rate_schedule"},
+    "training.checkpoints.checkpoint_retention": {"base_spec"},
+    "training.checkpoints.checkpoint_upload": set(),
+    "training.checkpoints.manifest": set(),
+    "training.checkpoints.checkpoint_store": {"text.data_digests"}
+    | {"training.guards", "training.checkpoints.manifest", "training.checkpoints.checkpoint_retention", "training.row_fingerprint", "training.checkpoints.checkpoint_upload"},
+    "training.checkpoints.initial_weights": {"base_spec", "nn", "training.checkpoints.checkpoint_store", "training.checkpoints.manifest"},
+    "run_spec": MODEL
+    | {"evaluation.labelled_evaluation_spec", "evaluation.online.word_probes", "text.data_spec"}
+    | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints.checkpoint_retention", "training.checkpoints.initial_weights"},
+    "evaluation": MODEL | {"run_spec", "text", "analysis"},
+    "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
+    "sweeps": {"base_spec", "run_spec", "text.data_spec"},
+    "records": {"base_spec", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
+    "runtime": MODEL | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
+    "commands.terminal.tables": {"records", "sweeps", "evaluation"},
+    "commands": MODEL | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"},
+    "cli": {"sweeps", "atomic_files", "commands"},
     "__init__": set(),
     "__main__": {"cli"},
 }
@@ -60,7 +60,7 @@ LIGHT = {"torch", "pydantic", "numpy", "safetensors"}
 LIBRARIES = {  # package -> all that it may import when it is imported; inside functions it may import more
     "analysis": {"torch"},
     "nn": LIGHT,
-    "nn.hub": LIGHT | {"transformers", "huggingface_hub"},
+    "nn.interop.transformers_model": LIGHT | {"transformers", "huggingface_hub"},
     "objectives": LIGHT,
     "losses": LIGHT,
     "training": LIGHT | {"accelerate"},
@@ -127,19 +127,19 @@ def test_imports_go_down_only():
 @pytest.mark.parametrize(
     ("module", "source", "fault"),
     [
-        ("nn.model", "from cogito_ray.losses.total import TotalLoss", "nn may not"),
+        ("nn.model", "from cogito_ray.losses.total_loss import TotalLoss", "nn may not"),
         ("nn.model", "from cogito_ray import losses", "nn may not"),
-        ("nn.blocks.cross", "def f():\n    import cogito_ray.objectives", "nn may not"),
-        ("text.vocabulary", "from cogito_ray.spec import Spec", "text.vocabulary may not"),
-        ("objectives.draw", "from cogito_ray.text.pack import pack", "objectives may not"),
-        ("training.schedule", "from cogito_ray.run import RunSpec", "training.schedule may not"),
-        ("analysis.rank", "from cogito_ray.spec import Spec", "analysis may not"),
-        ("training.loop", "import ray.train", "belongs in ['runtime']"),
-        ("sweeps.spec", "def f():\n    from ray import tune", "belongs in ['runtime']"),
-        ("runtime.sweep", "from rich.table import Table", "belongs in ['commands']"),
+        ("nn.blocks.perceiver_block", "def f():\n    import cogito_ray.objectives", "nn may not"),
+        ("text.vocabulary", "from cogito_ray.base_spec import Spec", "text.vocabulary may not"),
+        ("objectives.position_sampling", "from cogito_ray.text.shards.row_packing import pack", "objectives may not"),
+        ("training.learning_rate_schedule", "from cogito_ray.run_spec import RunSpec", "training.schedule may not"),
+        ("analysis.effective_rank", "from cogito_ray.base_spec import Spec", "analysis may not"),
+        ("training.training_loop", "import ray.train", "belongs in ['runtime']"),
+        ("sweeps.sweep_spec", "def f():\n    from ray import tune", "belongs in ['runtime']"),
+        ("runtime.sweep.sweep_driver", "from rich.table import Table", "belongs in ['commands']"),
         ("cli", "import plotly.express", "belongs in ['records']"),
-        ("analysis.rank", "import numpy", "when it is imported, which analysis may not"),
-        ("nn.tokens.pretrained", "import transformers", "when it is imported, which nn may not"),
+        ("analysis.effective_rank", "import numpy", "when it is imported, which analysis may not"),
+        ("nn.token_stages.pretrained", "import transformers", "when it is imported, which nn may not"),
     ],
 )
 def test_a_planted_import_is_found(module: str, source: str, fault: str):
@@ -151,11 +151,11 @@ def test_a_planted_import_is_found(module: str, source: str, fault: str):
     ("module", "source"),
     [
         ("nn.model", "from cogito_ray.nn.encoder import Encoder\nimport math, torch"),
-        ("nn.tokens.pretrained", "def f():\n    import transformers"),
-        ("nn.hub", "import transformers"),
-        ("runtime.sweep", "from ray import tune\nfrom cogito_ray.run import RunSpec"),
-        ("run", "from cogito_ray.training.schedule import ScheduleSpec"),
-        ("text.pack", "import raymond"),
+        ("nn.token_stages.pretrained", "def f():\n    import transformers"),
+        ("nn.interop.transformers_model", "import transformers"),
+        ("runtime.sweep.sweep_driver", "from ray import tune\nfrom cogito_ray.run_spec import RunSpec"),
+        ("run_spec", "from cogito_ray.training.learning_rate_schedule import ScheduleSpec"),
+        ("text.shards.row_packing", "import raymond"),
     ],
 )
 def test_an_allowed_import_is_not(module: str, source: str):
@@ -166,14 +166,14 @@ def test_an_allowed_import_is_not(module: str, source: str):
     ("packages", "absent"),
     [
         ({"analysis", "nn", "objectives", "losses"}, {"ray", "transformers", "pyarrow", "accelerate", "optuna"}),
-        ({"run", "training"}, {"ray", "transformers", "datasets", "optuna", "typer", "rich", "plotly"}),
+        ({"run_spec", "training"}, {"ray", "transformers", "datasets", "optuna", "typer", "rich", "plotly"}),
     ],
 )
 def test_models_and_training_can_be_imported_on_a_machine_without(packages: set[str], absent: set[str]):
     wanted = [
         f"cogito_ray.{module}"
         for module, _ in _modules()
-        if module.split(".")[0] in packages and not _within(module, "nn.hub")
+        if module.split(".")[0] in packages and not _within(module, "nn.interop.transformers_model")
     ]
     script = "import sys, importlib\nfor name in sys.argv[1].split(','): sys.modules[name] = None\n"
     script += "for name in sys.argv[2].split(','): importlib.import_module(name)\n"

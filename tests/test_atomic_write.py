@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cogito_ray.files import atomic_write, atomic_write_text, open_to_append
+from cogito_ray.atomic_files import atomic_write, atomic_write_text, open_to_append
 from cogito_ray.records.ledger import Ledger, SweepClosed
 
 

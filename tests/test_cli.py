@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from cogito_ray.commands.terminal.live_view import watching
 
+from cogito_ray.atomic_files import WAYS_OUT
 from cogito_ray.cli import main
 from cogito_ray.commands.app import err
-from cogito_ray.commands.conclusion import conclude
-from cogito_ray.commands.watch import watching
-from cogito_ray.files import WAYS_OUT
+from cogito_ray.commands.terminal.summary import conclude
 from cogito_ray.records.ledger import (
     COMPLETE,
     NAME,
@@ -28,7 +28,7 @@ from cogito_ray.records.ledger import (
     TrialStarted,
 )
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.record import read
+from cogito_ray.records.sweep_record import read
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"

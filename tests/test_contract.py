@@ -13,15 +13,15 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cogito_ray.losses.loss_terms import ContrastSpec
+from cogito_ray.losses.loss_weighting import WeightingSpec
 from cogito_ray.losses.regularisers import RegulariserSpec
-from cogito_ray.losses.terms import ContrastSpec
-from cogito_ray.losses.weighting import WeightingSpec
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.objectives.view import View
-from cogito_ray.run import RunSpec
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.run_spec import RunSpec
 
 
 def untrained(spec: RunSpec) -> list[str]:

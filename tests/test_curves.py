@@ -19,11 +19,11 @@ import torch
 from kinds import MODELS, VOCABULARY, build, fitting, kinds, name, run
 from torch import Tensor
 
+from cogito_ray.losses.loss_terms import ContrastSpec
+from cogito_ray.losses.loss_weighting import WeightingSpec
 from cogito_ray.losses.regularisers import RegulariserSpec
-from cogito_ray.losses.terms import ContrastSpec
-from cogito_ray.losses.weighting import WeightingSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.run import RunSpec
+from cogito_ray.run_spec import RunSpec
 
 FILE = Path(__file__).parent / "golden" / "curves.json"
 STEPS, BATCHES, BATCH, LENGTH = 20, 4, 8, 16

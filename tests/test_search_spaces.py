@@ -13,12 +13,12 @@ from cogito_ray.commands.app import app
 from cogito_ray.commands.promote import promote
 from cogito_ray.losses.regularisers import RegulariserSpec
 from cogito_ray.nn.blocks import BlockSpec
+from cogito_ray.nn.concept_latents import StartSpec
 from cogito_ray.nn.decoders import DecoderSpec
-from cogito_ray.nn.start import StartSpec
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import diff, load
-from cogito_ray.sweeps.schema import sweep_schema
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
+from cogito_ray.sweeps.yaml_io.yaml_files import diff, load
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("**/*.yaml"))

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cogito_ray.nn import seed_checkpoint
-from cogito_ray.nn.heads import Classifier, PairClassifier, Text
+from cogito_ray.nn.downstream_heads import Classifier, PairClassifier, Text
+from cogito_ray.nn.interop import legacy_checkpoint
 from cogito_ray.nn.model import ConceptModel
 
 FOLDER = Path(os.environ.get("COGITO_PARITY_DIR", Path(__file__).parent / "golden" / "parity"))
@@ -35,7 +35,7 @@ def recorded(case: str) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str,
 
 def loaded(case: str) -> torch.nn.Module:
     decoder = "position" if "posonly" in case else "perceiver"
-    return seed_checkpoint.convert(INDEX[case]["config"], recorded(case)[0], decoder)
+    return legacy_checkpoint.convert(INDEX[case]["config"], recorded(case)[0], decoder)
 
 
 def text(inputs: dict[str, Tensor], which: str = "") -> Text:
@@ -99,7 +99,7 @@ def test_a_folder_gives_the_model_of_its_weights(form: str, tmp_path: Path):
     weights, inputs, outputs = recorded("weighted_mlm")
     (tmp_path / "config.json").write_text(json.dumps(INDEX["weighted_mlm"]["config"]))
     (save_file if form.endswith("safetensors") else torch.save)(weights, tmp_path / form)
-    concepts = seed_checkpoint.load(tmp_path).encoder(*text(inputs))
+    concepts = legacy_checkpoint.load(tmp_path).encoder(*text(inputs))
     torch.testing.assert_close(concepts, outputs["concepts"], rtol=1e-5, atol=1e-5)
 
 
@@ -107,18 +107,18 @@ def test_a_missing_and_a_left_over_key_are_named():
     weights, _, _ = recorded("tsdae_posonly")
     weights["encoder.layers.1.gate"] = weights.pop("encoder.layers.1.Wi.bias")
     with pytest.raises(ValueError, match=r"missing: encoder\.layers\.1\.Wi\.bias; left over: encoder\.layers\.1\.gate"):
-        seed_checkpoint.convert(INDEX["tsdae_posonly"]["config"], weights, "position")
+        legacy_checkpoint.convert(INDEX["tsdae_posonly"]["config"], weights, "position")
 
 
 def test_a_checkpoint_that_cannot_tell_its_decoder_asks():
     with pytest.raises(ValueError, match="pass decoder='position' or 'perceiver'"):
-        seed_checkpoint.convert(INDEX["tsdae_posonly"]["config"], recorded("tsdae_posonly")[0])
+        legacy_checkpoint.convert(INDEX["tsdae_posonly"]["config"], recorded("tsdae_posonly")[0])
 
 
 def test_a_folder_without_weights_says_so(tmp_path: Path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"holds neither model\.safetensors nor pytorch_model\.bin"):
-        seed_checkpoint.load(tmp_path)
+        legacy_checkpoint.load(tmp_path)
 
 
 @pytest.mark.parametrize("setting", ["sep_token_id", "concept_position_type"])
@@ -126,17 +126,17 @@ def test_a_setting_that_is_null_is_one_that_is_not_there(setting: str, tmp_path:
     weights, inputs, outputs = recorded("weighted_mlm")
     (tmp_path / "config.json").write_text(json.dumps(INDEX["weighted_mlm"]["config"] | {setting: None}))
     save_file(weights, tmp_path / "model.safetensors")
-    concepts = seed_checkpoint.load(tmp_path).encoder(*text(inputs))
+    concepts = legacy_checkpoint.load(tmp_path).encoder(*text(inputs))
     torch.testing.assert_close(concepts, outputs["concepts"], rtol=1e-5, atol=1e-5)
 
 
 def test_a_decoder_that_is_null_is_asked_for():
     config = INDEX["tsdae_posonly"]["config"] | {"decoder_posonly": None}
     with pytest.raises(ValueError, match="pass decoder='position' or 'perceiver'"):
-        seed_checkpoint.convert(config, recorded("tsdae_posonly")[0])
+        legacy_checkpoint.convert(config, recorded("tsdae_posonly")[0])
 
 
 def test_tokens_that_a_checkpoint_must_name_are_named_together():
     config = INDEX["weighted_mlm"]["config"] | {"pad_token_id": None, "mask_token_id": None}
     with pytest.raises(ValueError, match=r"config\.json says no pad_token_id and no mask_token_id"):
-        seed_checkpoint.convert(config, recorded("weighted_mlm")[0])
+        legacy_checkpoint.convert(config, recorded("weighted_mlm")[0])

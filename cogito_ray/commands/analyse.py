@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cogito_ray.analysis.findings import Analysis
-from cogito_ray.analysis.targets import Verdict
+from cogito_ray.analysis.analysis_result import Analysis
+from cogito_ray.analysis.thresholds import Verdict
 from cogito_ray.commands.app import AsJson, app, out
-from cogito_ray.records.ranking import figures
+from cogito_ray.records.results.trial_ranking import figures
 
 Checkpoint = typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)
 
@@ -32,9 +32,9 @@ def analyse(
     as_json: AsJson = False,
 ) -> None:
     """Look at a checkpoint's concepts: geometry against targets, what linear probes read from them, what they read."""
-    from cogito_ray.evaluation import analyse as looking
-    from cogito_ray.evaluation.trained import Trained, newest
-    from cogito_ray.records.analysis_page import write
+    from cogito_ray.evaluation.checkpoint_loader import Trained, newest
+    from cogito_ray.evaluation.inspection import checkpoint_analysis as looking
+    from cogito_ray.records.pages.analysis_page import write
 
     times = [_times(count) for count in iterations.split(",")] if iterations else []
     folders = [newest(folder.absolute()) for folder in (checkpoint, other) if folder is not None]

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from cogito_ray.run import RunSpec
-from cogito_ray.runtime.absent import Absent, refuse_absent
-from cogito_ray.sweeps.files import Document
-from cogito_ray.sweeps.spec import SweepSpec
-from cogito_ray.text.prepare import Progress
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.preflight_checks import Absent, refuse_absent
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_files import Document
+from cogito_ray.text.preparation import Progress
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.commands.app import AsJson, app, err, opened, out
-from cogito_ray.files import atomic_write_text
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.files import SweepFault
-from cogito_ray.sweeps.schema import run_schema, sweep_schema
-from cogito_ray.sweeps.spec import SweepSpec
-from cogito_ray.sweeps.validity import tried_in_all
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.valid_points import tried_in_all
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
+from cogito_ray.sweeps.yaml_io.yaml_files import SweepFault
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")

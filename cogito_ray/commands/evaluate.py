@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cogito_ray.commands import screen
+from cogito_ray.base_spec import brief
 from cogito_ray.commands.app import AsJson, app, err, out
-from cogito_ray.evaluation.long_texts import LONG_TASKS
-from cogito_ray.evaluation.tasks import DEFAULT
-from cogito_ray.records.evaluations import scored
-from cogito_ray.spec import brief
-from cogito_ray.sweeps.yaml_text import NotSettings, parse
+from cogito_ray.commands.terminal import tables
+from cogito_ray.evaluation.tasks.document_tasks import LONG_TASKS
+from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
+from cogito_ray.records.results.evaluation_scores import scored
+from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, parse
 
 
 @app.command(epilog="Example: cogito-ray evaluate runs/debug --tasks stsb,sick-relatedness --data data")
@@ -41,11 +41,11 @@ def evaluate(
 
     zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
     """
-    from cogito_ray.evaluation.labelled import protocols_of
-    from cogito_ray.evaluation.long_answers import questions_of
-    from cogito_ray.evaluation.trained import newest_of_each, whole
-    from cogito_ray.runtime.evaluate import Progress
-    from cogito_ray.runtime.evaluate import evaluate as ask
+    from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
+    from cogito_ray.evaluation.protocols.document_protocols import questions_of
+    from cogito_ray.evaluation.task_runner import protocols_of
+    from cogito_ray.runtime.evaluation.batch_evaluation import Progress
+    from cogito_ray.runtime.evaluation.batch_evaluation import evaluate as ask
 
     names = _listed(protocol)
     asked = questions_of(_listed(tasks), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
@@ -66,7 +66,7 @@ def evaluate(
     else:
         if not answers.computed and not faults:
             out.print(f"nothing to do: all {len(answers.known)} answers are in the ledgers")
-        out.print(screen.scores(rows))
+        out.print(tables.scores(rows))
     for fault in faults:
         err.print(fault)
     if faults:

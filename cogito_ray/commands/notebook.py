@@ -6,7 +6,7 @@ from cogito_ray.commands.app import RUNS, Storage, app, out
 @app.command(epilog="Example: cogito-ray notebook --storage runs")
 def notebook(storage: Storage = RUNS) -> None:
     """Write notebook.md: what every sweep and run asked, what came out, and which numbers may be compared."""
-    from cogito_ray.records.notebook import write
+    from cogito_ray.records.pages.notebook import write
 
     if not storage.is_dir():
         raise FileNotFoundError(f"{storage}: no such folder; --storage names the one that sweeps were run in")

@@ -3,7 +3,7 @@
 import json
 
 from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened, out, stage_of
-from cogito_ray.run import RunSpec
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.corpus import Corpus
 
 
@@ -11,8 +11,8 @@ from cogito_ray.text.corpus import Corpus
 def prepare(file: File, storage: Storage = RUNS, as_json: AsJson = False) -> None:
     """Tokenise and pack every corpus the file names, once; what stands from before is verified and kept."""
     from cogito_ray.runtime.cluster import cluster
-    from cogito_ray.runtime.home import refuse_missing
-    from cogito_ray.runtime.prepare import prepare as prepare_data
+    from cogito_ray.runtime.data.ray_data_preparation import prepare as prepare_data
+    from cogito_ray.runtime.experiment_folder import refuse_missing
 
     corpora = []
     with opened(file) as spec:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_sweep, out
-from cogito_ray.records.ranking import figures
-from cogito_ray.records.record import Record
+from cogito_ray.records.results.trial_ranking import figures
+from cogito_ray.records.sweep_record import Record
 
 
 @app.command(epilog="Example: cogito-ray promote search_spaces/dimension_inversion.yaml --dry-run")
@@ -18,9 +18,9 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy."""
-    from cogito_ray.records.report import write
-    from cogito_ray.runtime.promote import planned
-    from cogito_ray.runtime.promote import promote as train
+    from cogito_ray.records.pages.report import write
+    from cogito_ray.runtime.train.promotion_driver import planned
+    from cogito_ray.runtime.train.promotion_driver import promote as train
 
     with opened_sweep(file, storage) as spec:
         due = planned(spec, storage)

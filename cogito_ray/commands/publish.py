@@ -20,12 +20,12 @@ def publish(
     follow: Annotated[bool, typer.Option(help="Go on until the sweep is complete.")] = False,
 ) -> None:
     """Send a record to Weights & Biases, also while it grows; what was sent is not sent again."""
-    from cogito_ray.records import tracker
+    from cogito_ray.records import wandb_tracker
 
     if not PROJECT.fullmatch(project):
         raise ValueError("--project: a project of Weights & Biases has 1 to 128 characters, and none of / \\ # ? % :")
-    record = tracker.publish(folder, project)
+    record = wandb_tracker.publish(folder, project)
     while follow and not record.is_complete:
         time.sleep(POLL_S)
-        record = tracker.publish(folder, project)
+        record = wandb_tracker.publish(folder, project)
     out.print(f"{len(record.trials)} trials of {folder} are in project {project}")

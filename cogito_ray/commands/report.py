@@ -11,6 +11,6 @@ from cogito_ray.commands.app import app, out
 @app.command(epilog="Example: cogito-ray report runs/quickstart")
 def report(folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show_default=False)]) -> None:
     """Write report.html from a sweep's ledger; works while the sweep runs, too."""
-    from cogito_ray.records.report import write
+    from cogito_ray.records.pages.report import write
 
     out.print(str(write(folder)))

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands import screen
 from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, err, opened_sweep, out
-from cogito_ray.commands.conclusion import conclude
-from cogito_ray.commands.watch import watching
-from cogito_ray.sweeps.spec import SweepSpec
-from cogito_ray.sweeps.validity import tried_in_all
+from cogito_ray.commands.terminal import tables
+from cogito_ray.commands.terminal.live_view import watching
+from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.sweeps.space.valid_points import tried_in_all
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
 @app.command(epilog="Example: cogito-ray sweep search_spaces/quickstart.yaml")
@@ -27,7 +27,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
-    from cogito_ray.runtime.sweep import asks_more, home_of, run_sweep
+    from cogito_ray.runtime.sweep.sweep_driver import asks_more, home_of, run_sweep
 
     with opened_sweep(file, storage) as spec:
         if dry_run:
@@ -46,7 +46,7 @@ def sweep(
 
 def _forecast(spec: SweepSpec, storage: Path, *, as_json: bool) -> None:
     """What the sweep would cost, from two short measured runs."""
-    from cogito_ray.runtime.forecast import forecast
+    from cogito_ray.runtime.sweep.cost_measurement import forecast
 
     found = forecast(spec, storage)
     if as_json:
@@ -54,4 +54,4 @@ def _forecast(spec: SweepSpec, storage: Path, *, as_json: bool) -> None:
         return
     there = next(folder for folder in (storage.absolute(), *storage.absolute().parents) if folder.exists())
     done = datetime.fromtimestamp(time.time() + found.wall_s.high)
-    out.print(screen.forecast(found, free_bytes=shutil.disk_usage(there).free, done=done))
+    out.print(tables.forecast(found, free_bytes=shutil.disk_usage(there).free, done=done))

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, err, opened_run, out
-from cogito_ray.commands.conclusion import conclude
-from cogito_ray.commands.watch import watching
-from cogito_ray.run import RunSpec
-from cogito_ray.sweeps.names import folder_name
+from cogito_ray.commands.terminal.live_view import watching
+from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.experiment_names import folder_name
 
 
 @app.command(epilog="Example: cogito-ray train jobs/debug.yaml --workers 2")
@@ -21,7 +21,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one run under Ray Train, or what is left of it, from its newest checkpoint."""
-    from cogito_ray.runtime.pretrain import home_of, pretrain
+    from cogito_ray.runtime.train.pretraining_driver import home_of, pretrain
 
     called = _name(name, file)
     with opened_run(file) as spec:

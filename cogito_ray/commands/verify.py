@@ -11,7 +11,7 @@ from rich.table import Table
 from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_run, out
 
 if TYPE_CHECKING:
-    from cogito_ray.runtime.verify import Compared
+    from cogito_ray.runtime.verification.resume_verification import Compared
 
 
 class What(StrEnum):
@@ -37,7 +37,7 @@ def verify(
     resume kills the driver and gives its command again; chaos kills workers; order compares 1 and 2 workers, mapped and
     streamed.
     """
-    from cogito_ray.runtime import verify as checks
+    from cogito_ray.runtime.verification import resume_verification as checks
 
     table = {What.RESUME: checks.resume, What.ORDER: checks.order, What.CHAOS: checks.chaos}
     with opened_run(file) as run:

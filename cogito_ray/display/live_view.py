@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.live import Live
 
-from cogito_ray.commands import screen
 from cogito_ray.commands.app import out, stage_of
+from cogito_ray.commands.terminal import tables
 from cogito_ray.records.ledger import LedgerFault, Status
-from cogito_ray.records.ranking import rank
-from cogito_ray.records.record import Record, read
-from cogito_ray.text.prepare import Progress
+from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.text.preparation import Progress
 
 
 @dataclass
@@ -33,7 +33,7 @@ def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
     if quiet:
         yield stage
     elif out.is_terminal:
-        with Live(get_renderable=lambda: screen.live(_known(ledger), stage.text), console=out, transient=True):
+        with Live(get_renderable=lambda: tables.live(_known(ledger), stage.text), console=out, transient=True):
             yield stage
     else:
         over, known = threading.Event(), set(_ends(_known(ledger)))  # before anything is done that is to be told
@@ -65,7 +65,7 @@ def _ends(record: Record | None) -> dict[str, str]:
     if record is None:
         return {}
     ranking = rank(record)
-    return {row.trial: screen.ended(row) for row in ranking.rows if row.status is not Status.UNFINISHED}
+    return {row.trial: tables.ended(row) for row in ranking.rows if row.status is not Status.UNFINISHED}
 
 
 def _known(ledger: Path) -> Record | None:

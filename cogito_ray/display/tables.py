@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cogito_ray.records.evaluations import Scored
 from cogito_ray.records.ledger import Status
-from cogito_ray.records.ranking import Ranking, Row, plain, rank
-from cogito_ray.records.record import Record
-from cogito_ray.sweeps.forecast import Forecast
+from cogito_ray.records.results.evaluation_scores import Scored
+from cogito_ray.records.results.trial_ranking import Ranking, Row, plain, rank
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.sweeps.statistics.cost_forecast import Forecast
 
 COLOURS = {
     Status.COMPLETED: "green",

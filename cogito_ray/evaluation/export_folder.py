@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from cogito_ray.training.manifest import sha256
+from cogito_ray.training.checkpoints.manifest import sha256
 
 RECORD = "export.json"
 """Says what was exported, and which files an export wrote."""

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
-from cogito_ray.losses.tree import spanning_tree
-from cogito_ray.spec import Spec
+from cogito_ray.base_spec import Spec
+from cogito_ray.losses.minimum_spanning_tree import spanning_tree
 
 Layers = Literal["last", "every"]
 

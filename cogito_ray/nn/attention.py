@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogito_ray.nn.positions import Turns
+from cogito_ray.nn.position_encodings import Turns
 
 
 class Attention(nn.Module):

@@ -8,16 +8,16 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from cogito_ray.base_spec import Spec
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.blocks.base import Block, Scene, Sizes
-from cogito_ray.nn.blocks.cross import CrossSpec
-from cogito_ray.nn.embedding import Embedding
-from cogito_ray.nn.positions import Turns
-from cogito_ray.nn.start import ConceptStart
-from cogito_ray.nn.tokens import TokenStageSpec
-from cogito_ray.nn.tokens.base import Tokens, TokenStage
-from cogito_ray.nn.tokens.raw import RawSpec
-from cogito_ray.spec import Spec
+from cogito_ray.nn.blocks.perceiver_block import CrossSpec
+from cogito_ray.nn.concept_latents import ConceptStart
+from cogito_ray.nn.position_encodings import Turns
+from cogito_ray.nn.token_embedding import Embedding
+from cogito_ray.nn.token_stages import TokenStageSpec
+from cogito_ray.nn.token_stages.base import Tokens, TokenStage
+from cogito_ray.nn.token_stages.projection import RawSpec
 
 
 class EncoderSpec(Spec):

@@ -8,8 +8,8 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Generator, Tensor
 
+from cogito_ray.base_spec import Spec
 from cogito_ray.nn.model import ConceptModel
-from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
 
 

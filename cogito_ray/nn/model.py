@@ -5,15 +5,15 @@ from typing import Any, Protocol, Self, runtime_checkable
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from cogito_ray.base_spec import Spec
 from cogito_ray.nn.blocks.base import Sizes
+from cogito_ray.nn.concept_latents import AnchoredStartSpec, Places, StartSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.decoders.base import Decoder, Stock
-from cogito_ray.nn.embedding import Embedding, EmbeddingSpec
 from cogito_ray.nn.encoder import Encoder, EncoderSpec
-from cogito_ray.nn.positions import segment_centres
-from cogito_ray.nn.start import AnchoredStartSpec, Places, StartSpec
+from cogito_ray.nn.position_encodings import segment_centres
+from cogito_ray.nn.token_embedding import Embedding, EmbeddingSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec, VocabularyHead
-from cogito_ray.spec import Spec
 from cogito_ray.text.vocabulary import Vocabulary
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from cogito_ray.nn import cross_entropy
+from cogito_ray.base_spec import Spec
+from cogito_ray.nn import chunked_cross_entropy
 from cogito_ray.nn.attention import same_start
-from cogito_ray.spec import Spec
 
 
 class HeadSpec(Spec):
@@ -46,7 +46,7 @@ class VocabularyHead(nn.Module):
     def forward(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """hidden (B, M, D), targets (B, M) -> cross-entropy of each target (B, M), in nats."""
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        nats = cross_entropy.nats(
+        nats = chunked_cross_entropy.nats(
             features, self.weight, bias=self.bias, targets=targets.flatten(), label_smoothing=label_smoothing
         )
         return nats.view_as(targets)
@@ -66,7 +66,7 @@ class VocabularyHead(nn.Module):
         where all weights are 0.
         """
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        total = cross_entropy.weighted_sum(
+        total = chunked_cross_entropy.weighted_sum(
             features,
             self.weight,
             bias=self.bias,

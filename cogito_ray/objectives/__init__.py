@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cogito_ray.objectives.deletion import TsdaeSpec
-from cogito_ray.objectives.diffusion import DiffusionSpec
-from cogito_ray.objectives.masking import MlmSpec
-from cogito_ray.objectives.prefix import PrefixSpec
-from cogito_ray.objectives.spans import PmiSpec, SpanSpec
+from cogito_ray.objectives.masked_diffusion import DiffusionSpec
+from cogito_ray.objectives.prefix_prediction import PrefixSpec
+from cogito_ray.objectives.span_masking import PmiSpec, SpanSpec
+from cogito_ray.objectives.token_deletion import TsdaeSpec
+from cogito_ray.objectives.token_masking import MlmSpec
 
 ObjectiveSpec = Annotated[
     MlmSpec | SpanSpec | PmiSpec | TsdaeSpec | DiffusionSpec | PrefixSpec, Field(discriminator="kind")

@@ -12,14 +12,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from cogito_ray.files import naming, open_to_append
-from cogito_ray.records.locks import hold
+from cogito_ray.atomic_files import naming, open_to_append
+from cogito_ray.base_spec import Spec
+from cogito_ray.records.file_locks import hold
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.spec import Spec
-from cogito_ray.sweeps.certificate import Certificate
-from cogito_ray.sweeps.domains import Sample
-from cogito_ray.sweeps.paths import Tree
-from cogito_ray.text.digests import DataDigests
+from cogito_ray.sweeps.space.domains import Sample
+from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.statistics.rank_agreement import Certificate
+from cogito_ray.text.data_digests import DataDigests
 
 NAME = "ledger.jsonl"
 """The ledger's file in a sweep's folder."""

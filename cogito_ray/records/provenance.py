@@ -6,7 +6,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cogito_ray.spec import Spec
+from cogito_ray.base_spec import Spec
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("cogito-ray", "torch", "ray", "optuna", "transformers", "tokenizers")

@@ -12,9 +12,9 @@ from ray._private import worker
 from ray._private.state import actors, available_resources_per_node
 from ray.util import placement_group_table
 
-from cogito_ray.run import RunSpec
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime import QUIET
-from cogito_ray.runtime.room import SPARE_CPUS, Machine, Shape, refusal, room
+from cogito_ray.runtime.sweep.trial_capacity import SPARE_CPUS, Machine, Shape, refusal, room
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local instance. Token rows are memory-mapped from shards, so the object store holds little."""

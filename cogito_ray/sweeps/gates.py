@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, field_validator
 
-from cogito_ray.spec import Spec, brief
+from cogito_ray.base_spec import Spec, brief
 from cogito_ray.sweeps.goals import Bound
 
 COMPARISON = re.compile(r"([^\s<>=]+)\s*([<>].*)")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
-from cogito_ray.spec import Spec, brief
+from cogito_ray.base_spec import Spec, brief
 
 NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 HOLDS: dict[str, Callable[[float, float], bool]] = {

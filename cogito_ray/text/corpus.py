@@ -9,14 +9,14 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from cogito_ray.files import atomic_write_text
-from cogito_ray.text.digests import MADE_AGAIN, ChangedData, DataDigests, NotPrepared
-from cogito_ray.text.plan import Indices, RowPlan, permuted
-from cogito_ray.text.shards import TokenShards
-from cogito_ray.text.spec import DataSpec
+from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.text.data_digests import MADE_AGAIN, ChangedData, DataDigests, NotPrepared
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.order.block_shuffle import WindowPlan
+from cogito_ray.text.order.row_order import Indices, RowPlan, permuted
+from cogito_ray.text.shards.token_shards import TokenShards
 from cogito_ray.text.tokenizer import TextTokenizer, tokenizer_folder
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.text.windows import WindowPlan
 
 UNSEEN = 0.5
 """Added to every token's count (Krichevsky and Trofimov, doi:10.1109/TIT.1981.1056331)."""

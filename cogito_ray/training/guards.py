@@ -18,8 +18,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from cogito_ray.spec import Spec
-from cogito_ray.training.schedule import Share
+from cogito_ray.base_spec import Spec
+from cogito_ray.training.learning_rate_schedule import Share
 
 MEMORY = 64
 """Reports that guards look back on."""

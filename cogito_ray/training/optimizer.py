@@ -7,8 +7,8 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from cogito_ray.spec import Spec
-from cogito_ray.training.schedule import Share
+from cogito_ray.base_spec import Spec
+from cogito_ray.training.learning_rate_schedule import Share
 
 
 class AdamWSpec(Spec):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from checkpoints import save, untrained
 
-from cogito_ray.losses.total import TotalLoss
-from cogito_ray.run import RunSpec
+from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.run_spec import RunSpec
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ import torch
 
 from cogito_ray.cli import main
 from cogito_ray.commands.analyse import names_of
-from cogito_ray.evaluation.iterations import iterations
-from cogito_ray.evaluation.trained import Trained
-from cogito_ray.losses.total import TotalLoss
+from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.inspection.recursion_depth import iterations
+from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.records.ledger import Ledger, TrialStarted
-from cogito_ray.run import RunSpec
-from cogito_ray.training.checkpoint import Checkpoints, State
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 
 
 @pytest.fixture

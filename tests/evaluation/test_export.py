@@ -7,8 +7,8 @@ import pytest
 from safetensors import SafetensorError
 
 from cogito_ray.cli import main
-from cogito_ray.evaluation.trained import Trained
-from cogito_ray.training.manifest import verify
+from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.training.checkpoints.manifest import verify
 
 NEWEST = "checkpoints/step-00000020"
 

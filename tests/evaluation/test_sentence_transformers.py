@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cogito_ray.cli import main
-from cogito_ray.evaluation.scores import value_of
-from cogito_ray.evaluation.tasks import Examples
-from cogito_ray.evaluation.trained import Trained
-from cogito_ray.evaluation.zero_shot import similarities
+from cogito_ray.evaluation.bootstrap_metrics import value_of
+from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.protocols.zero_shot import similarities
+from cogito_ray.evaluation.tasks.sentence_tasks import Examples
 
 library = pytest.importorskip("sentence_transformers")
 FIRST = ["concept token", "a radius, and [SEP] a delta", "Moment!", "inform " * 30, "delta radius", "token"]

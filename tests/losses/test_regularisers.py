@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from cogito_ray.analysis.rank import effective_ranks
+from cogito_ray.analysis.effective_rank import effective_ranks
 from cogito_ray.losses.regularisers import OrthogonalitySpec, RegulariserSpec, SoftOrthogonalitySpec, UniformitySpec
 
 KINDS = [kind() for kind in get_args(get_args(RegulariserSpec)[0])]

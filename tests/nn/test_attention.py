@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cogito_ray.nn.attention import Attention
-from cogito_ray.nn.positions import sinusoidal_code
+from cogito_ray.nn.position_encodings import sinusoidal_code
 
 
 @pytest.mark.parametrize("source_width", [16, 64])

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from cogito_ray.nn.blocks.base import Scene, Sizes
-from cogito_ray.nn.blocks.bixt import BixtSpec
-from cogito_ray.nn.blocks.cross import CrossBlock, CrossSpec
-from cogito_ray.nn.blocks.slot import Competition, SlotSpec
+from cogito_ray.nn.blocks.bixt_block import BixtSpec
+from cogito_ray.nn.blocks.perceiver_block import CrossBlock, CrossSpec
+from cogito_ray.nn.blocks.slot_attention import Competition, SlotSpec
 
 SIZES = Sizes(width=8, token_width=4, heads=2, hidden=12)
 VISIBLE = torch.tensor([[True] * 5, [True, True, True, False, False]])

@@ -6,10 +6,10 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, TrialEnded, TrialLeft, TrialStarted, events
-from cogito_ray.records.spending import spent
+from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.runtime.cluster import left_behind
-from cogito_ray.runtime.sweep import run_sweep
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 

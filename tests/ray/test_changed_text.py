@@ -3,11 +3,11 @@
 import pytest
 from corpora import prepared_run, texts
 
-from cogito_ray.evaluation.trained import Trained
+from cogito_ray.evaluation.checkpoint_loader import Trained
 from cogito_ray.records.ledger import NAME
-from cogito_ray.runtime.sweep import run_sweep
-from cogito_ray.sweeps.spec import SweepSpec
-from cogito_ray.text.digests import ChangedData
+from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.text.data_digests import ChangedData
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

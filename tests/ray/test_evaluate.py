@@ -12,13 +12,13 @@ from checkpoints import save, untrained
 from pyarrow import parquet
 
 from cogito_ray.cli import main
-from cogito_ray.evaluation.labelled import protocols_of, questions
-from cogito_ray.evaluation.tasks import tasks_of
-from cogito_ray.evaluation.trained import Checkpoint, Trained, newest_of_each
+from cogito_ray.evaluation.checkpoint_loader import Checkpoint, Trained, newest_of_each
+from cogito_ray.evaluation.task_runner import protocols_of, questions
+from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
-from cogito_ray.runtime import evaluate as at_scale
-from cogito_ray.runtime.home import Home
-from cogito_ray.training.manifest import MANIFEST, seal
+from cogito_ray.runtime.evaluation import batch_evaluation as at_scale
+from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.training.checkpoints.manifest import MANIFEST, seal
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 QUICK = "{epochs: 1, rows: 20}"

@@ -4,8 +4,8 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, Reported, TrialEnded, events
-from cogito_ray.runtime.sweep import run_sweep
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 

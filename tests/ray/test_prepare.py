@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from corpora import data_spec, two_sources
 
-from cogito_ray.runtime.prepare import in_parallel, prepare
+from cogito_ray.runtime.data.ray_data_preparation import in_parallel, prepare
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.prepare import Progress, prepare_with, serially
+from cogito_ray.text.preparation import Progress, prepare_with, serially
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_cluster")]
 

@@ -4,9 +4,9 @@ from corpora import prepared_run
 from safetensors.torch import load_file
 
 from cogito_ray.records.ledger import NAME
-from cogito_ray.run import RunSpec
-from cogito_ray.runtime.home import OtherSettings
-from cogito_ray.runtime.pretrain import pretrain
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.experiment_folder import OtherSettings
+from cogito_ray.runtime.train.pretraining_driver import pretrain
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 

@@ -4,11 +4,11 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, PROMOTED, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
-from cogito_ray.runtime.home import closing
-from cogito_ray.runtime.promote import planned, promote
-from cogito_ray.runtime.sweep import home_of
-from cogito_ray.sweeps.spec import SweepSpec, corpus_key
-from cogito_ray.text.prepare import prepared
+from cogito_ray.runtime.experiment_folder import closing
+from cogito_ray.runtime.sweep.sweep_driver import home_of
+from cogito_ray.runtime.train.promotion_driver import planned, promote
+from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.text.preparation import prepared
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS = "eval/reconstruction_nats"

@@ -16,14 +16,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from cogito_ray.records.ledger import NAME, TrialEnded, TrialStarted, events
-from cogito_ray.records.record import read
+from cogito_ray.records.sweep_record import read
 from cogito_ray.runtime.cluster import left_behind
-from cogito_ray.runtime.home import OtherSettings
-from cogito_ray.runtime.room import NoRoom
-from cogito_ray.runtime.sweep import run_sweep
-from cogito_ray.sweeps.budget import BudgetSpec
-from cogito_ray.sweeps.files import dump
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.runtime.experiment_folder import OtherSettings
+from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.sweep.trial_capacity import NoRoom
+from cogito_ray.sweeps.budget_spec import BudgetSpec
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_files import dump
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from test_analysis_page import made
 
-from cogito_ray.analysis.findings import Affinity, Analysis, Iteration, Layer
-from cogito_ray.records import analysis_charts as charts
+from cogito_ray.analysis.analysis_result import Affinity, Analysis, Iteration, Layer
+from cogito_ray.records.pages import analysis_charts as charts
 
 
 def with_pictures(**changed: object) -> Analysis:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from cogito_ray.analysis.findings import Affinity, Analysis, Example, Iteration, Layer, Pictures, Reader
-from cogito_ray.analysis.targets import conclude, judge
-from cogito_ray.records.analysis_page import render, write
+from cogito_ray.analysis.analysis_result import Affinity, Analysis, Example, Iteration, Layer, Pictures, Reader
+from cogito_ray.analysis.thresholds import conclude, judge
+from cogito_ray.records.pages.analysis_page import render, write
 
 EVIL = "</script><b>"
 

@@ -17,10 +17,10 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
-from cogito_ray.records.notebook import escaped, write
+from cogito_ray.records.pages.notebook import escaped, write
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.run import RunSpec
-from cogito_ray.text.digests import DataDigests
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.data_digests import DataDigests
 
 NATS = "eval/reconstruction_nats"
 

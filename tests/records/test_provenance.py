@@ -5,12 +5,12 @@ import subprocess
 
 import pytest
 
-from cogito_ray.records import notebook
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.pages import notebook
+from cogito_ray.records.pages.report import numbered, origins, render
 from cogito_ray.records.provenance import Provenance, collect
-from cogito_ray.records.ranking import rank
-from cogito_ray.records.record import fold
-from cogito_ray.records.report import numbered, origins, render
+from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.sweep_record import fold
 
 NATS = "eval/reconstruction_nats"
 

@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from cogito_ray.commands.conclusion import conclude
+from cogito_ray.commands.terminal.summary import conclude
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.pages.report import headline, render, write
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.ranking import rank
-from cogito_ray.records.record import fold
-from cogito_ray.records.report import headline, render, write
-from cogito_ray.records.verdicts import judge
+from cogito_ray.records.results.gate_results import judge
+from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.sweep_record import fold
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 ONE, TWO = [{"metric": NATS, "mode": "min"}], [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}]

@@ -19,8 +19,8 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
+from cogito_ray.records.pages.report import breakable, duration, write
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.report import breakable, duration, write
 
 NATS = "eval/reconstruction_nats"
 RANK = "concepts/effective_rank"

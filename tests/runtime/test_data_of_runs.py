@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 from corpora import prepared_run, texts
 
-from cogito_ray.evaluation.words import WordsSpec
+from cogito_ray.evaluation.online.word_probes import WordsSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
-from cogito_ray.run import EvaluationSpec, RunSpec
-from cogito_ray.runtime.home import Home, refuse_few_rows
-from cogito_ray.runtime.pretrain import home_of
-from cogito_ray.runtime.worker import Job, Place, train
-from cogito_ray.sweeps.spec import corpus_key
+from cogito_ray.run_spec import EvaluationSpec, RunSpec
+from cogito_ray.runtime.experiment_folder import Home, refuse_few_rows
+from cogito_ray.runtime.train.pretraining_driver import home_of
+from cogito_ray.runtime.train.train_worker import Job, Place, train
+from cogito_ray.sweeps.sweep_spec import corpus_key
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.digests import ChangedData
-from cogito_ray.text.prepare import prepare_with, prepared, serially
-from cogito_ray.training.checkpoint import BadCheckpoint, State
+from cogito_ray.text.data_digests import ChangedData
+from cogito_ray.text.preparation import prepare_with, prepared, serially
+from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, State
 
 
 def silent(told: object) -> None:

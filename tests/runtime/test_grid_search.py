@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cogito_ray.runtime.simulate import simulate
-from cogito_ray.sweeps.files import load
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.runtime.verification.sweep_simulator import simulate
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_files import load
 
 ROOT = Path(__file__).parents[2]
 NATS = "eval/reconstruction_nats"

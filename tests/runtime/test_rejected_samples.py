@@ -2,12 +2,12 @@
 
 import pytest
 from corpora import unread_run
-from driven import Driven
+from search_driver import Driven
 
 from cogito_ray.records.ledger import CellExhausted, SampleRejected
-from cogito_ray.runtime.outcome import progress
-from cogito_ray.runtime.search import FINISHED
-from cogito_ray.sweeps.spec import SweepSpec
+from cogito_ray.runtime.search.searcher import FINISHED
+from cogito_ray.runtime.sweep.trial_outcome import progress
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
 STEPS = 100

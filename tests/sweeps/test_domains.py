@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from cogito_ray.sweeps.domains import Domain, contains, reads, setting
+from cogito_ray.sweeps.space.domains import Domain, contains, reads, setting
 
 PARSE = TypeAdapter(Domain).validate_python
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cogito_ray.sweeps.early_stopping.hyperband import HyperbandSpec
 from cogito_ray.sweeps.goals import Aim, GoalSpec
-from cogito_ray.sweeps.hyperband import HyperbandSpec
 
 AIM = Aim.of((GoalSpec(metric="nats", mode="min"),), {})
 

@@ -10,14 +10,14 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
-from cogito_ray.run import RunSpec
-from cogito_ray.spec import Spec
-from cogito_ray.sweeps.explain import explain
-from cogito_ray.sweeps.files import load
-from cogito_ray.sweeps.paths import put
-from cogito_ray.sweeps.points import FEW
-from cogito_ray.sweeps.spec import SweepSpec, corpus_key
-from cogito_ray.sweeps.validity import tried_in_all
+from cogito_ray.base_spec import Spec
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.dotted_paths import put
+from cogito_ray.sweeps.space.space_points import FEW
+from cogito_ray.sweeps.space.valid_points import tried_in_all
+from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.yaml_io.yaml_files import load
 
 BASE = {
     "name": "tiny",

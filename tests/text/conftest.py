@@ -6,7 +6,7 @@ import pytest
 from corpora import data_spec, two_sources
 
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.prepare import prepare_with, serially
+from cogito_ray.text.preparation import prepare_with, serially
 
 
 @pytest.fixture

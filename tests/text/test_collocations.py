@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cogito_ray.objectives.spans import matches
+from cogito_ray.objectives.span_masking import matches
 from cogito_ray.text.collocations import find_collocations, with_collocations
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.vocabulary import Vocabulary

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cogito_ray.text.pack import PACKERS, Concatenate, OneDocument
+from cogito_ray.text.shards.row_packing import PACKERS, Concatenate, OneDocument
 from cogito_ray.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(size=100, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2))

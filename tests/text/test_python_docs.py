@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cogito_ray.text.digests import differences
+from cogito_ray.text.data_digests import differences
 from cogito_ray.text.sources.python_docs import (
     DOCSTRING,
     PythonDocsSpec,

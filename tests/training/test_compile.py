@@ -6,7 +6,7 @@ import pytest
 import torch
 from kinds import ROWS, VOCABULARY, build, losses_of, run
 
-from cogito_ray.training.loop import Facts, fit
+from cogito_ray.training.training_loop import Facts, fit
 
 
 def weights(compiled):

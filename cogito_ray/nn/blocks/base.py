@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.positions import Turns
+from cogito_ray.nn.position_encodings import Turns
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cogito_ray.nn.decoders.diffusion import DiffusionDecoderSpec
-from cogito_ray.nn.decoders.perceiver import PerceiverDecoderSpec, PositionDecoderSpec
-from cogito_ray.nn.decoders.weighted import WeightedDecoderSpec
+from cogito_ray.nn.decoders.diffusion_decoder import DiffusionDecoderSpec
+from cogito_ray.nn.decoders.perceiver_decoder import PerceiverDecoderSpec, PositionDecoderSpec
+from cogito_ray.nn.decoders.weighted_sum import WeightedDecoderSpec
 
 DecoderSpec = Annotated[
     PositionDecoderSpec | PerceiverDecoderSpec | WeightedDecoderSpec | DiffusionDecoderSpec,

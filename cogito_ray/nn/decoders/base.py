@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from cogito_ray.nn.blocks.base import Reading
-from cogito_ray.nn.embedding import Embedding
+from cogito_ray.nn.token_embedding import Embedding
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import PositiveFloat
 
-from cogito_ray.files import atomic_write
-from cogito_ray.spec import Spec, digest
-from cogito_ray.text.document import LARGEST_PART, Part, parts_of
-from cogito_ray.text.sources.files import parquet_pieces
+from cogito_ray.atomic_files import atomic_write
+from cogito_ray.base_spec import Spec, digest
+from cogito_ray.text.sources.documents import LARGEST_PART, Part, parts_of
 from cogito_ray.text.sources.filesystem import list_files
+from cogito_ray.text.sources.text_files import parquet_pieces
 
 FORMAT = 2
 """Raised when the cleaning changes: gathered text is kept under this number."""

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from cogito_ray.run import RunSpec
-from cogito_ray.runtime.drill import Drill, NoSuchStep, Result
-from cogito_ray.runtime.worker import Job, Place, train
-from cogito_ray.text.prepare import prepared
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.train.train_worker import Job, Place, train
+from cogito_ray.runtime.verification.fault_injection import Drill, NoSuchStep, Result
+from cogito_ray.text.preparation import prepared
 
 Driver = subprocess.Popen[bytes]
 Strike = Callable[[Driver, Drill], None]

@@ -23,7 +23,7 @@ from ordeal import (
 )
 
 from cogito_ray.records.ledger import SweepClosed, events
-from cogito_ray.runtime.drill import Drill
+from cogito_ray.runtime.verification.fault_injection import Drill
 
 TRIES = range(2)
 FAULTS = {

@@ -29,16 +29,16 @@ from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 from safetensors.torch import load_file
 
-from cogito_ray.evaluation.trained import newest
+from cogito_ray.evaluation.checkpoint_loader import newest
 from cogito_ray.records.ledger import NAME, LedgerFault
-from cogito_ray.records.record import read
-from cogito_ray.run import RunSpec
+from cogito_ray.records.sweep_record import read
+from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import NOTICES_OF_NODES
-from cogito_ray.runtime.drill import Drill, Result
-from cogito_ray.runtime.verify import OTHER_ORDER
-from cogito_ray.sweeps.files import dump
-from cogito_ray.sweeps.spec import SweepSpec
-from cogito_ray.training.manifest import WEIGHTS
+from cogito_ray.runtime.verification.fault_injection import Drill, Result
+from cogito_ray.runtime.verification.resume_verification import OTHER_ORDER
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.training.checkpoints.manifest import WEIGHTS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 TRIES = range(2)

@@ -14,8 +14,8 @@ import yaml
 from ordeal import AGAIN, PATIENCE_S, Driver, kill_all
 
 from cogito_ray.records.ledger import NAME, LedgerFault, TrialEnded, events
-from cogito_ray.records.ranking import rank
-from cogito_ray.records.record import Record, read
+from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.sweep_record import Record, read
 
 QUICKSTART = Path(__file__).parents[3] / "search_spaces" / "quickstart.yaml"
 KILLS = 10

@@ -1,0 +1,22 @@
+"""Test-time compute: a trained recursive encoder, iterated less or further than it was trained (arXiv:1807.03819)."""
+
+from collections.abc import Iterator, Sequence
+
+from cogito_ray.analysis.analysis_result import Iteration
+from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.online.report_metrics import scores_of
+
+
+def iterations(trained: Trained, times: Sequence[int]) -> Iterator[Iteration]:
+    """All that the run's reports measure, with its one block applied each of so many times; nothing is trained.
+
+    ValueError where the encoder's blocks are its own. Its depth is what it was, afterwards.
+    """
+    encoder, vocabulary = trained.model.encoder, trained.vocabulary
+    own = encoder.depth
+    encoder.iterate(own)                                                    # refused before anything is computed
+    measure = scores_of(trained.run, trained.corpus, vocabulary)
+    for count in times:
+        encoder.iterate(count)
+        yield Iteration(count, count == own, measure(trained.model))
+        encoder.iterate(own)

@@ -1,0 +1,43 @@
+"""Which labelled questions the checkpoints of a long run are asked while it trains: settings alone, of plain values."""
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from cogito_ray.base_spec import Spec, brief, did_you_mean, nearest
+from cogito_ray.evaluation.tasks.document_tasks import LONG_TASKS
+from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
+
+
+def _absolute(folder: str) -> str:
+    if not PurePath(folder).is_absolute():
+        raise ValueError(f"{folder!r} is relative, but workers start in folders of their own; write the whole path")
+    return folder
+
+
+def known_task(name: str) -> str:
+    """`name`; ValueError where no task is called so, with those that may have been meant."""
+    if name not in TASKS and name not in LONG_TASKS:
+        known = [*TASKS, *LONG_TASKS]
+        raise ValueError(f"no task is called {name or brief(name)}; {did_you_mean(nearest(name, known), known)}")
+    return name
+
+
+AbsoluteFolder = Annotated[str, AfterValidator(_absolute)]
+TaskName = Annotated[str, AfterValidator(known_task)]
+
+
+class LabelledSpec(Spec):
+    """What `cogito-ray evaluate` would ask, in its words."""
+
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)] = DEFAULT
+    protocols: Annotated[tuple[Literal["zero-shot", "probe", "fine-tune"], ...], Field(min_length=1)] = (
+        "zero-shot",
+        "probe",
+    )
+    """Tasks of whole documents have their own."""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """Training examples of probes and fine-tuning, at most; null = as many as these take by default."""
+    data: AbsoluteFolder | None = None
+    """Folder of Parquet files such as glue/stsb/train.parquet, as an absolute path; null = from the hub."""

@@ -1,0 +1,232 @@
+"""What frozen vectors answer to questions about whole documents, beside tf-idf and chance.
+
+retrieval: the cosine of a text's vector with each document's; choice: which option's vector is nearest its document's;
+choice-probe: a linear map tells the right option, learned on other documents. Intervals resample documents.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cogito_ray.base_spec import Spec, digest
+from cogito_ray.evaluation import bootstrap_metrics
+from cogito_ray.evaluation.labelled_evaluation_spec import known_task
+from cogito_ray.evaluation.protocols.document_encoder import token_windows, truncated, whole, windows
+from cogito_ray.evaluation.protocols.linear_probe import bag_of_words, predict
+from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.task_runner import ProtocolSpec, Question, Result, questions
+from cogito_ray.evaluation.tasks.document_tasks import (
+    LONG_TASKS,
+    Asked,
+    Choices,
+    LongTask,
+    Queries,
+    choices_of_options,
+    choices_of_verdicts,
+    queries_of_answers,
+    queries_of_questions,
+)
+from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
+from cogito_ray.nn.model import ModelSpec
+
+FOLDS = 5
+Floats = NDArray[np.floating]
+Answers = Iterator[tuple[str, dict[str, Floats]]]
+"""(vectors, metric -> a value for each question)."""
+
+
+class RetrievalSpec(Spec):
+    kind: Literal["retrieval"] = "retrieval"
+    seeded: ClassVar[bool] = False
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        return []
+
+    def answers(self, reader: TextReader, asked: Queries) -> Answers:
+        """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
+        documents read at once."""
+        texts, documents = windows(reader, asked.texts).mean(), windows(reader, asked.documents).mean()
+        yield "mean", _ranked(_cosines(texts, documents), asked)
+        yield "mean_centred", _ranked(_cosines(texts - texts.mean(axis=0), documents - documents.mean(axis=0)), asked)
+        yield "whole", _ranked(_cosines(texts, whole(reader, asked.documents)), asked)
+        tokens = (token_windows(reader, each).mean() for each in (asked.texts, asked.documents))
+        yield "token_means", _ranked(_cosines(*tokens), asked)
+        yield "tf_idf", _ranked(_tf_idf(asked.texts, asked.documents), asked)
+        count = len(asked.documents)
+        by_luck = {"recall_at_1": 1 / count, "mrr": sum(1 / rank for rank in range(1, count + 1)) / count}
+        yield "chance", {metric: np.full(len(asked.right), value) for metric, value in by_luck.items()}
+
+
+class ChoiceSpec(Spec):
+    kind: Literal["choice"] = "choice"
+    seeded: ClassVar[bool] = False
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        return []
+
+    def answers(self, reader: TextReader, asked: Choices) -> Answers:
+        """mean: nearest to the document's mean vector, best_window: nearest to any of its windows."""
+        options, read = windows(reader, _flat(asked)).mean(), windows(reader, asked.documents)
+        yield "mean", _chosen(_cosines(options, read.mean()), asked)
+        nearest = np.stack([_cosines(options, read.vectors[read.of == n]).max(axis=1) for n in range(read.documents)])
+        yield "best_window", _chosen(nearest.T, asked)
+        tokens = (token_windows(reader, each).mean() for each in (_flat(asked), asked.documents))
+        yield "token_means", _chosen(_cosines(*tokens), asked)
+        yield "tf_idf", _chosen(_tf_idf(_flat(asked), asked.documents), asked)
+        yield "chance", _by_luck(asked)
+
+
+class ChoiceProbeSpec(Spec):
+    kind: Literal["choice-probe"] = "choice-probe"
+    seeded: ClassVar[bool] = False
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        return []
+
+    def answers(self, reader: TextReader, asked: Choices) -> Answers:
+        """Maps of [o; d; |o - d|; o * d] for option o and document d."""
+        flat = _flat(asked)
+        yield "mean", _probed(lambda texts: windows(reader, texts).mean(), asked)
+        yield "token_means", _probed(lambda texts: token_windows(reader, texts).mean(), asked)
+        yield "bag_of_words", _probed(bag_of_words([*flat, *asked.documents]), asked)
+        yield "chance", _by_luck(asked)
+
+
+LongProtocol = RetrievalSpec | ChoiceSpec | ChoiceProbeSpec
+PUT_AS: dict[Callable[[Sequence[Asked]], Queries | Choices], tuple[LongProtocol, ...]] = {
+    queries_of_answers: (RetrievalSpec(),),
+    queries_of_questions: (RetrievalSpec(),),
+    choices_of_options: (ChoiceSpec(), ChoiceProbeSpec()),
+    choices_of_verdicts: (ChoiceSpec(), ChoiceProbeSpec()),
+}
+
+
+@dataclass(frozen=True)
+class LongQuestion:
+    """One task about long texts put in one way; to be asked like a `labelled.Question`."""
+
+    task: LongTask
+    protocol: LongProtocol
+    seed: int = 0
+
+    def pinned(self, data: Path | None) -> Self:
+        """Itself: its data are files."""
+        return self
+
+    def key(self, data: Path | None) -> str:
+        """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
+        asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
+        return digest(asked | {"data": self.task.digest(data)})
+
+    def faults(self, data: Path | None) -> list[str]:
+        """Why the data cannot be asked."""
+        try:
+            self.task.read(data)
+        except (FileNotFoundError, ValueError) as fault:
+            return [str(fault)]
+        return []
+
+    def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
+        """Every answer under every metric."""
+        asked = self.task.read(data)
+        groups = np.array(asked.right if isinstance(asked, Queries) else asked.about)
+        cut = int(truncated(reader, asked.documents)[groups].sum())
+        return [
+            Result(
+                task=self.task.name,
+                protocol=self.protocol.kind,
+                vectors=vectors,
+                metric=metric,
+                score=bootstrap_metrics.clustered(values, groups),
+                examples=len(values),
+                truncated=cut,
+            )
+            for vectors, told in self._answers(reader, asked)
+            for metric, values in told.items()
+        ]
+
+    def _answers(self, reader: TextReader, asked: Queries | Choices) -> Answers:
+        answers: Callable[[TextReader, Any], Answers] = self.protocol.answers
+        return answers(reader, asked)
+
+
+AnyQuestion = Question | LongQuestion
+
+
+def long_questions(tasks: Iterable[LongTask]) -> list[LongQuestion]:
+    """Each task in every way that suits what it puts."""
+    return [LongQuestion(task, protocol) for task in tasks for protocol in PUT_AS[task.puts]]
+
+
+def questions_of(names: Sequence[str], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[AnyQuestion]:
+    """Every task of these names in every way that suits it; tasks of whole documents have ways of their own."""
+    long = [LONG_TASKS[name] for name in map(known_task, names) if name in LONG_TASKS]
+    others = tasks_of([name for name in names if name not in LONG_TASKS])
+    return [*questions(others, protocols, seeds), *long_questions(long)]
+
+
+def _cosines(one: Floats, two: Floats) -> Floats:
+    """(n, D) and (m, D) -> (n, m); 0 where a vector is 0."""
+    unit = [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30) for vectors in (one, two)]
+    return np.asarray(unit[0] @ unit[1].T, dtype=np.float64)
+
+
+def _tf_idf(texts: Sequence[str], documents: Sequence[str]) -> Floats:
+    """(texts, documents) cosines of words weighed by their rarity among the documents."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True).fit(documents)
+    return np.asarray((words.transform(texts) @ words.transform(documents).T).toarray())
+
+
+def _ranked(similar: Floats, asked: Queries) -> dict[str, Floats]:
+    """From similarities (Q, documents), per question: is the right document first, and its inverse rank. Documents
+    that are equally near share their mean rank."""
+    own = similar[np.arange(len(asked.right)), asked.right][:, None]
+    ranks = 1 + (similar > own).sum(axis=1) + ((similar == own).sum(axis=1) - 1) / 2
+    return {"recall_at_1": (ranks == 1).astype(np.float64), "mrr": 1 / ranks}
+
+
+def _chosen(similar: Floats, asked: Choices) -> dict[str, Floats]:
+    """From similarities (Q * options, documents): is the right option the nearest to its document?"""
+    count = len(asked.options[0])
+    own = similar[np.arange(len(similar)), np.repeat(asked.about, count)].reshape(-1, count)
+    return _accuracy(own, asked)
+
+
+def _accuracy(values: Floats, asked: Choices) -> dict[str, Floats]:
+    """From values (Q, options). Options that are equally good share the point."""
+    best = values == values.max(axis=1, keepdims=True)
+    right = best[np.arange(len(best)), asked.right]
+    return {"accuracy": right / best.sum(axis=1)}
+
+
+def _probed(vectorize: Callable[[Sequence[str]], Floats], asked: Choices) -> dict[str, Floats]:
+    count = len(asked.options[0])
+    about = np.repeat(asked.about, count)                                   # (Q * options,)
+    options, documents = vectorize(_flat(asked)), vectorize(asked.documents)[about]
+    pairs = np.concatenate([options, documents, np.abs(options - documents), options * documents], axis=1)
+    if len(asked.documents) < 2:
+        raise ValueError(
+            "choice-probe learns from other documents than the one it is asked about, but the file holds only one; "
+            "put more there, or read the answers of choice"
+        )
+    right = (np.tile(np.arange(count), len(asked.right)) == np.repeat(asked.right, count)).astype(np.float64)
+    told = np.zeros(len(pairs))
+    for fold in range(FOLDS):
+        out = about % FOLDS == fold
+        if out.any():
+            told[out] = predict(pairs[~out], right[~out], pairs[out], graded=True)
+    return _accuracy(told.reshape(-1, count), asked)
+
+
+def _by_luck(asked: Choices) -> dict[str, Floats]:
+    return {"accuracy": np.full(len(asked.right), 1 / len(asked.options[0]))}
+
+
+def _flat(asked: Choices) -> list[str]:
+    return [option for options in asked.options for option in options]

@@ -1,0 +1,110 @@
+"""Similarity without training: the cosine of two texts' vectors against human grades (SentEval, arXiv:1803.05449)."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.evaluation.bootstrap_metrics import value_of
+from cogito_ray.evaluation.protocols.linear_probe import WORD
+from cogito_ray.evaluation.sentence_encoder import POOLINGS, TextReader
+from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, Task, read_file
+from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.text.tokenizer import TextTokenizer
+
+PAIRS_AT_ONCE = 512
+
+
+class ZeroShotSpec(Spec):
+    kind: Literal["zero-shot"] = "zero-shot"
+    seeded: ClassVar[bool] = False
+
+    def suits(self, task: Task) -> bool:
+        """A cosine is a grade of two texts, and no class."""
+        return task.graded and len(task.texts) == 2
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        return []
+
+    def splits(self, task: Task) -> tuple[str, ...]:
+        """Nothing is trained: the train split need not be there."""
+        return (task.scored,)
+
+    def answers(
+        self, reader: TextReader, task: Task, splits: Mapping[str, Examples], seed: int
+    ) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        """(pooling or baseline, a cosine for each scored example)."""
+        scored = splits[task.scored]
+        yield from similarities(reader, scored).items()
+        yield "majority", np.zeros(len(scored))
+
+
+def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of the rows of (n, D) and (n, D) -> (n,); 0 where a vector is 0."""
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    products = np.einsum("nd,nd->n", one.astype(np.float64), two.astype(np.float64))
+    cosine: NDArray[np.float64] = products / np.where(norms > 0, norms, np.inf)
+    return cosine
+
+
+def similarities(reader: TextReader, examples: Examples) -> dict[str, NDArray[np.float64]]:
+    """Cosine of each pair (n,) under every pooling of concepts, of token means, of word counts and of tf-idf."""
+
+    def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {**reader.poolings(texts, list(POOLINGS)), "token_means": reader.token_means(texts)}
+
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    by_words = {
+        "bag_of_words": CountVectorizer(token_pattern=WORD),
+        "tf_idf": TfidfVectorizer(token_pattern=WORD, sublinear_tf=True),
+    }
+    return _by_pairs(examples, vectors_of) | {name: _of_words(each, examples) for name, each in by_words.items()}
+
+
+def _by_pairs(
+    examples: Examples, vectors_of: Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
+) -> dict[str, NDArray[np.float64]]:
+    """A few at a time: vectors of all concepts are long."""
+    two, told = examples.two or [], defaultdict(list)
+    for start in range(0, len(examples), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        ours, theirs = vectors_of(examples.one[part]), vectors_of(two[part])
+        for name in ours:
+            told[name].append(cosines(ours[name], theirs[name]))
+    return {name: np.concatenate(parts) for name, parts in told.items()}
+
+
+def _of_words(vectorizer: Any, examples: Examples) -> NDArray[np.float64]:
+    """Cosine of the vectors of words that scikit-learn makes of these texts: what shared words alone tell."""
+    from sklearn.preprocessing import normalize
+
+    vectorizer.fit([*examples.one, *(examples.two or [])])
+    one, two = (normalize(vectorizer.transform(texts)) for texts in (examples.one, examples.two or []))
+    return np.asarray(one.multiply(two).sum(axis=1)).ravel()
+
+
+def read_stsb(folder: str) -> Examples:
+    """STS-B's development set (arXiv:1708.00055) from validation.parquet there. FileNotFoundError or ValueError name
+    what is missing."""
+    return read_file(TASKS["stsb"], Path(folder) / "validation.parquet")
+
+
+class Stsb:
+    """STS-B's development set, read once, asked of any model."""
+
+    def __init__(self, folder: str, tokenizer: TextTokenizer, length: int):
+        """Errors as in `read_stsb`."""
+        self.examples = read_stsb(folder)
+        self.tokenizer, self.length = tokenizer, length
+
+    def __call__(self, model: ConceptModel) -> dict[str, float]:
+        """Spearman correlation of grades with cosines of mean concepts; 0 where all cosines are equal."""
+        reader = TextReader(model, self.tokenizer, self.length)
+        told = _by_pairs(self.examples, partial(reader.poolings, names=["mean"]))["mean"]
+        return {"eval/stsb_spearman_mean": value_of("spearman", self.examples.labels, told)}

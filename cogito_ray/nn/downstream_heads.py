@@ -1,0 +1,163 @@
+"""Downstream heads: from the concepts of a text to one vector, and from vectors to labels.
+
+Concepts are pooled without regard to their order. Pairs of texts are encoded apart and compared as in InferSent
+(arXiv:1705.02364).
+"""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.nn.attention import heads_of
+from cogito_ray.nn.model import ConceptModel
+
+
+class Text(NamedTuple):
+    """What an encoder reads."""
+
+    ids: Tensor
+    """(B, K)"""
+    positions: Tensor
+    """(B, K)"""
+    visible: Tensor
+    """(B, K) bool, False = padding."""
+
+
+class Pool(nn.Module, ABC):
+    width: int
+    """Of the vector it makes."""
+
+    @abstractmethod
+    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+        """-> one vector per text (B, width)."""
+
+
+class MeanPoolSpec(Spec):
+    """The plain mean of the concepts; nothing to train."""
+
+    kind: Literal["mean"] = "mean"
+
+    def build(self, width: int, heads: int) -> "MeanPool":
+        return MeanPool(width)
+
+
+class MeanPool(Pool):
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+        return model.encoder(*text).mean(dim=1)
+
+
+class AttentionPoolSpec(Spec):
+    """A learned weighting of the concepts (arXiv:1703.03130), then a norm."""
+
+    kind: Literal["attention"] = "attention"
+    temperature: PositiveFloat = 1.0
+    """Divides the scores; as it grows the result nears the plain mean."""
+
+    def build(self, width: int, heads: int) -> "AttentionPool":
+        return AttentionPool(width, self.temperature)
+
+
+class AttentionPool(Pool):
+    def __init__(self, width: int, temperature: float):
+        super().__init__()
+        self.width, self.temperature = width, temperature
+        self.norm, self.score = nn.LayerNorm(width), nn.Linear(width, 1, bias=False)
+
+    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+        concepts = model.encoder(*text)                                    # (B, C, D)
+        share = (self.score(concepts) / self.temperature).softmax(dim=1)   # (B, C, 1), sums to 1 over concepts
+        return self.norm((share * concepts).sum(dim=1))
+
+
+class QueryPoolSpec(Spec):
+    """Learned queries read the concepts (Set Transformer's pooling, arXiv:1810.00825); with several, their answers
+    stand side by side."""
+
+    kind: Literal["queries"] = "queries"
+    queries: PositiveInt = 1
+
+    def build(self, width: int, heads: int) -> "QueryPool":
+        return QueryPool(width, heads, self.queries)
+
+
+class QueryPool(Pool):
+    def __init__(self, width: int, heads: int, queries: int):
+        super().__init__()
+        self.width, self.heads = width * queries, heads
+        self.queries = nn.Parameter(torch.randn(queries, width) * width**-0.5)
+        self.norm = nn.LayerNorm(width)
+        self.key_value, self.out = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, width)
+
+    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+        concepts = self.norm(model.encoder(*text))                         # (B, C, D)
+        key, value = (heads_of(part, self.heads) for part in self.key_value(concepts).chunk(2, dim=-1))
+        query = heads_of(self.queries.expand(len(concepts), -1, -1), self.heads)
+        read = F.scaled_dot_product_attention(query, key, value)           # (B, H, Q, D/H)
+        return self.out(read.transpose(1, 2).flatten(2)).flatten(1)        # (B, Q D)
+
+
+class ViaDecoderPoolSpec(Spec):
+    """Decode every position and average the real ones, normed: the decoder's knowledge serves the task too."""
+
+    kind: Literal["via_decoder"] = "via_decoder"
+
+    def build(self, width: int, heads: int) -> "ViaDecoderPool":
+        return ViaDecoderPool(width)
+
+
+class ViaDecoderPool(Pool):
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+        if model.decoder is None:
+            raise ValueError("pool 'via_decoder' needs a model with a decoder; use another pool")
+        noise = torch.zeros(len(text.ids), device=text.ids.device)         # nothing is masked
+        hidden = self.norm(model.decoder(model.encoder(*text), text.positions, text.ids, noise))   # (B, K, D)
+        share = text.visible / text.visible.sum(dim=1, keepdim=True)
+        return (share[..., None] * hidden).sum(dim=1)
+
+
+PoolSpec = Annotated[
+    MeanPoolSpec | AttentionPoolSpec | QueryPoolSpec | ViaDecoderPoolSpec, Field(discriminator="kind")
+]
+
+
+class Classifier(nn.Module):
+    """Labels of single texts; with one label, a score."""
+
+    def __init__(self, model: ConceptModel, pool: Pool, labels: int):
+        super().__init__()
+        self.model, self.pool, self.classify = model, pool, nn.Linear(pool.width, labels)
+
+    def forward(self, text: Text) -> Tensor:
+        """-> logits (B, labels)."""
+        return self.classify(self.pool(self.model, text))
+
+
+class PairClassifier(nn.Module):
+    """Labels of pairs, each text encoded alone: [a; b; |a - b|; a b]."""
+
+    def __init__(self, model: ConceptModel, pool: Pool, labels: int):
+        super().__init__()
+        self.model, self.pool, self.classify = model, pool, nn.Linear(4 * pool.width, labels)
+
+    def forward(self, one: Text, two: Text) -> Tensor:
+        """-> logits (B, labels)."""
+        a, b = self.pool(self.model, one), self.pool(self.model, two)      # (B, width)
+        return self.classify(torch.cat([a, b, (a - b).abs(), a * b], dim=-1))
+
+    def similarity(self, one: Text, two: Text) -> Tensor:
+        """Cosine (B,) of the two vectors: zero-shot, for it asks nothing of the classifier."""
+        return F.cosine_similarity(self.pool(self.model, one), self.pool(self.model, two))

@@ -1,0 +1,1 @@
+"""Other libraries' formats: Hugging Face models, and checkpoints of the earlier research code."""

@@ -1,0 +1,240 @@
+"""Hugging Face faces of our models: save_pretrained, from_pretrained, Auto classes, push_to_hub, sentence-transformers.
+
+Importing this module registers the Auto classes. Weights are safetensors; tables that parts share are stored once.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
+
+from cogito_ray.nn.downstream_heads import AttentionPoolSpec, Text
+from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.text.vocabulary import Vocabulary
+
+
+class ConceptConfig(PreTrainedConfig):
+    model_type = "cogito_concepts"
+
+    def __init__(
+        self,
+        model: dict[str, Any] | None = None,
+        words: dict[str, Any] | None = None,
+        length: int = 128,
+        rows: int | None = None,
+        **rest: Any,
+    ):
+        """model: a ModelSpec as plain data; words: a Vocabulary; length: tokens of a row in training; rows: tokens of a
+        row now, where the model has been resized."""
+        self.model = model or ModelSpec().model_dump(mode="json")
+        self.words = words or {"size": 32, "pad_id": 0, "mask_id": 1, "separator_id": 2, "special_ids": [0, 1, 2]}
+        self.length, self.rows = length, rows or length
+        super().__init__(**{"pad_token_id": self.words["pad_id"], "tie_word_embeddings": False} | rest)
+
+    @classmethod
+    def of(cls, spec: ModelSpec, vocabulary: Vocabulary, length: int) -> "ConceptConfig":
+        facts = ("size", "pad_id", "mask_id", "separator_id")
+        words = {fact: getattr(vocabulary, fact) for fact in facts} | {"special_ids": list(vocabulary.special_ids)}
+        return cls(spec.model_dump(mode="json"), words, length)
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.words["size"])
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.model["width"])
+
+    @property
+    def max_position_embeddings(self) -> int:
+        return self.rows
+
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(**self.words | {"special_ids": tuple(self.words["special_ids"])})
+
+
+class _Pretrained(PreTrainedModel):
+    """A ConceptModel under the attribute `concept_model`, whose weights it saves and loads."""
+
+    config: ConceptConfig
+    config_class = ConceptConfig
+    base_model_prefix = "concept_model"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: ConceptConfig):
+        super().__init__(config)
+        spec = ModelSpec.model_validate(config.model)
+        self.concept_model = spec.build(config.vocabulary(), config.length)
+        if config.rows != config.length:
+            self.concept_model.resize(config.rows)
+
+    @classmethod
+    def wrap(cls, model: ConceptModel, config: ConceptConfig) -> "_Pretrained":
+        """This face for a model that was built from `config`'s spec and trained."""
+        face = cls(config)
+        face.concept_model.load_state_dict(model.state_dict())
+        return face
+
+    def init_weights(self) -> None:
+        """Modules have started themselves. What a checkpoint lacks is started by transformers when it is loaded."""
+
+    def resize(self, length: int) -> None:
+        """Serve rows of `length` tokens from now on."""
+        self.concept_model.resize(length)
+        self.config.rows = length
+
+    def text(self, input_ids: Tensor, attention_mask: Tensor | None) -> Text:
+        visible = input_ids != self.config.words["pad_id"] if attention_mask is None else attention_mask.bool()
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
+        return Text(input_ids, positions, visible)
+
+
+class ConceptEncoder(_Pretrained):
+    """Concepts (B, C, D) as `last_hidden_state`, their mean as `pooler_output`."""
+
+    def __init__(self, config: ConceptConfig):
+        super().__init__(config)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True
+    ) -> BaseModelOutputWithPooling:
+        """`return_dict` is what sentence-transformers passes; there is no other form."""
+        concepts = self.concept_model.encoder(*self.text(input_ids, attention_mask))
+        return BaseModelOutputWithPooling(last_hidden_state=concepts, pooler_output=concepts.mean(dim=1))
+
+
+class ConceptForMaskedLM(_Pretrained):
+    """Logits (B, K, V) of every place from the concepts; with labels (-100 = not asked), their mean loss in nats."""
+
+    def __init__(self, config: ConceptConfig):
+        super().__init__(config)
+        if self.concept_model.decoder is None or self.concept_model.head is None:
+            raise ValueError("this model has no decoder, so it predicts no words; set model.decoder")
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
+    ) -> MaskedLMOutput:
+        model, text = self.concept_model, self.text(input_ids, attention_mask)
+        assert model.decoder is not None
+        assert model.head is not None
+        masked = input_ids == self.config.words["mask_id"]
+        noise = masked.sum(dim=1) / text.visible.sum(dim=1).clamp_min(1)       # (B,)
+        hidden = model.decoder(model.encoder(*text), text.positions, input_ids, noise)
+        logits, loss = model.head.logits(hidden), None
+        if labels is not None:
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        return MaskedLMOutput(loss=loss, logits=logits)
+
+
+class ConceptForSequenceClassification(_Pretrained):
+    """Labels from attention-pooled concepts; with one label, a score and the squared error."""
+
+    def __init__(self, config: ConceptConfig):
+        super().__init__(config)
+        spec = ModelSpec.model_validate(config.model)
+        self.pool = AttentionPoolSpec().build(spec.width, spec.heads)
+        self.classifier = nn.Linear(spec.width, int(config.num_labels or 2))
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
+    ) -> SequenceClassifierOutput:
+        logits = self.classifier(self.pool(self.concept_model, self.text(input_ids, attention_mask)))
+        loss = None
+        if labels is not None:
+            single = self.config.num_labels == 1
+            loss = F.mse_loss(logits.squeeze(-1), labels.float()) if single else F.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def register() -> None:
+    """Let AutoConfig, AutoModel, AutoModelForMaskedLM and AutoModelForSequenceClassification know these classes."""
+    AutoConfig.register(ConceptConfig.model_type, ConceptConfig, exist_ok=True)
+    AutoModel.register(ConceptConfig, ConceptEncoder, exist_ok=True)
+    AutoModelForMaskedLM.register(ConceptConfig, ConceptForMaskedLM, exist_ok=True)
+    AutoModelForSequenceClassification.register(ConceptConfig, ConceptForSequenceClassification, exist_ok=True)
+
+
+def export(
+    model: ConceptModel,
+    config: ConceptConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    *,
+    record: dict[str, Any],
+) -> None:
+    """Write everything that AutoModel and SentenceTransformer load, and a model card from the run's record."""
+    folder = Path(folder)
+    face = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
+    face.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "modules.json").write_text(json.dumps(_SENTENCE_MODULES, indent=2))
+    (folder / "sentence_bert_config.json").write_text(json.dumps(_SENTENCE_VECTOR, indent=2))
+    (folder / "README.md").write_text(card(config, record))
+
+
+def tokenizer_of(file: Path, vocabulary: Vocabulary, length: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of a tokenizer.json as training used it: no special tokens are added, those spelled out in a text
+    are text, and texts are cut at `length` tokens."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), model_max_length=length, split_special_tokens=True)
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = None
+    roles = {"pad": vocabulary.pad_id, "mask": vocabulary.mask_id, "sep": vocabulary.separator_id}
+    tokenizer.add_special_tokens({f"{role}_token": str(backend.id_to_token(i)) for role, i in roles.items()})
+    return tokenizer
+
+
+def card(config: ConceptConfig, record: dict[str, Any]) -> str:
+    """A model card: settings and figures of the run, and how to use the model."""
+    facts = "\n".join(f"| {name} | {value} |" for name, value in sorted(record.items()))
+    return _CARD.format(facts=facts, length=config.rows, concepts=config.model["concepts"], width=config.model["width"])
+
+
+_SENTENCE_MODULES = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+_SENTENCE_VECTOR = {
+    "transformer_task": "feature-extraction",
+    "modality_config": {"text": {"method": "forward", "method_output_name": "pooler_output"}},
+    "module_output_name": "sentence_embedding",
+}
+"""The mean concept is the sentence's vector: sentence-transformers' own pooling expects one vector per token."""
+
+_CARD = """---
+library_name: sentence-transformers
+pipeline_tag: feature-extraction
+tags: [concept-encoder, cogito-ray]
+---
+# Concept encoder
+
+Reads a text of up to {length} tokens through {concepts} concept vectors of width {width}.
+
+```python
+import cogito_ray.nn.interop.transformers_model                                    # registers the classes
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("path or name").encode(["A sentence.", "Another one."])
+```
+
+## The run
+
+| | |
+|---|---|
+{facts}
+"""
+
+register()

@@ -1,0 +1,11 @@
+"""Token stages: one file per kind (or family), one name in `TokenStageSpec` each."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cogito_ray.nn.token_stages.funnel import FunnelSpec
+from cogito_ray.nn.token_stages.pretrained import PretrainedSpec
+from cogito_ray.nn.token_stages.projection import ProjectedSpec, RawSpec
+
+TokenStageSpec = Annotated[RawSpec | ProjectedSpec | FunnelSpec | PretrainedSpec, Field(discriminator="kind")]

@@ -1,0 +1,58 @@
+"""Masked diffusion (MDLM, arXiv:2406.07524): the encoder reads clean text, the decoder a text with a share t masked.
+
+t is drawn per row. The loss bound weighs each masked token by 1/t; as exactly t of a row is masked, every row then
+weighs what its text weighs.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.objectives.position_sampling import ordinary, scored, share_of, shares_of, uniform
+from cogito_ray.objectives.token_masking import Rate, TargetRate, readable
+from cogito_ray.text.vocabulary import Vocabulary
+
+Smoothing = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DiffusionSpec(Spec):
+    kind: Literal["diffusion"] = "diffusion"
+    provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
+    needs: ClassVar[frozenset[str]] = frozenset()
+    t_min: Rate = 0.1
+    """Smallest share of a row that is masked; bounds the weights."""
+    label_smoothing: Smoothing = 0.1
+    """Share of each target's probability spread over the whole vocabulary."""
+    target_rate: TargetRate = 0.5
+    """Largest share of each row's text tokens scored in a step; where more are masked, a random part stands for all."""
+
+    def corrupt(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> View:
+        """ids (B, N) clean -> view with K = N, M = target_rate of N."""
+        text = ordinary(ids, vocabulary)
+        slots = share_of(self.target_rate, ids.shape[1])
+        masked, noise = noise_levels(text, self.t_min, generator)
+        counts = masked.minimum(shares_of(self.target_rate, text.sum(dim=1)))
+        positions, weights = scored(text, counts, slots, generator)
+        return View(
+            visible_ids=ids,
+            visible_positions=torch.arange(ids.shape[1], device=ids.device).expand_as(ids),
+            visible=readable(ids, vocabulary),
+            target_positions=positions,
+            targets=ids.gather(1, positions),
+            weights=weights,
+            query_ids=torch.full_like(positions, vocabulary.mask_id),
+            noise=noise,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+def noise_levels(eligible: Tensor, t_min: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """eligible (B, N) -> how many of each row are masked (B,) int64, and the share that is (B,), from U(t_min, 1)."""
+    total = eligible.sum(dim=1)                                                     # (B,)
+    t = t_min + (1 - t_min) * uniform((len(eligible),), generator, eligible.device)
+    masked = shares_of(t, total)
+    return masked, torch.where(total > 0, masked / total.clamp_min(1), 1.0)

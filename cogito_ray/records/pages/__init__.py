@@ -1,0 +1,1 @@
+"""Pages made from records: report, analysis and notebook, with their charts and templates."""

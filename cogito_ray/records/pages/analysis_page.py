@@ -1,0 +1,84 @@
+"""The analysis of one checkpoint, or of two side by side: analysis.html and analysis.json."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cogito_ray.analysis.analysis_result import Analysis, Reader
+from cogito_ray.analysis.thresholds import TARGETS, Conclusion, Finding, Target
+from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.records.pages import analysis_charts as charts
+from cogito_ray.records.pages.page_templates import chart, environment
+from cogito_ray.records.results.trial_ranking import figures
+
+PAGE, DATA = "analysis.html", "analysis.json"
+DIGITS = 5
+
+
+def write(analyses: Sequence[Analysis], folder: Path) -> tuple[Path, Path]:
+    """-> the page and the data, in `folder`, made if need be. ValueError where there are more than two analyses."""
+    if not 1 <= len(analyses) <= 2:
+        raise ValueError(f"an analysis shows one checkpoint or two side by side, got {len(analyses)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    told = json.dumps([_rounded(asdict(analysis)) for analysis in analyses], allow_nan=False)
+    return atomic_write_text(folder / PAGE, render(analyses)), atomic_write_text(folder / DATA, told + "\n")
+
+
+def render(analyses: Sequence[Analysis]) -> str:
+    """The page as HTML."""
+    templates = environment()
+    templates.filters |= {"figure": figures, "bounds": bounds, "kind": favourite_kind}
+    templates.tests["alarming"] = lambda conclusion: conclusion in (Conclusion.COLLAPSED, Conclusion.EMPTY)
+    return templates.get_template("analysis.html").render(
+        analyses=analyses,
+        rows=[(target, [_finding(analysis, target) for analysis in analyses]) for target in TARGETS],
+        charts={
+            "spectra": chart(charts.spectra(analyses), "spectra"),
+            "histogram": chart(charts.histogram(analyses), "histogram"),
+            "depths": chart(charts.depths(analyses), "depths"),
+        },
+        pictures=[
+            {
+                "cosines": chart(charts.cosines(analysis), f"cosines-{number}"),
+                "places": chart(charts.places(analysis), f"places-{number}"),
+                "affinity": chart(charts.affinity(analysis), f"affinity-{number}"),
+                "plane": chart(charts.plane(analysis), f"plane-{number}"),
+                "iterations": [
+                    chart(charts.iterations(analysis, metric), f"iterations-{number}-{place}")
+                    for place, metric in enumerate(analysis.iterated)
+                ],
+            }
+            for number, analysis in enumerate(analyses)
+        ],
+    )
+
+
+def bounds(target: Target) -> str:
+    """What passes, and what is critical."""
+    above, below = ("≥", "<") if target.good > target.bad else ("≤", ">")
+    return f"{above} {target.good:g}, critical {below} {target.bad:g}"
+
+
+def favourite_kind(reader: Reader) -> str:
+    """The kind of token that a concept lifts most."""
+    kind = max(reader.kinds, key=lambda name: reader.kinds[name])
+    return f"{kind} ×{reader.kinds[kind]:.1f}"
+
+
+def _finding(analysis: Analysis, target: Target) -> Finding | None:
+    return next((found for found in analysis.findings if found.target == target), None)
+
+
+def _rounded(tree: Any) -> Any:
+    """Five significant digits are more than a figure of a few hundred texts has."""
+    match tree:
+        case dict():
+            return {name: _rounded(value) for name, value in tree.items()}
+        case list() | tuple():
+            return [_rounded(value) for value in tree]
+        case float():
+            return float(f"{tree:.{DIGITS}g}")
+        case _:
+            return tree

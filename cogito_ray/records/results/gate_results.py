@@ -1,0 +1,68 @@
+"""What follows from a sweep's result: gates judged on its best trials, and how far its rungs could be trusted."""
+
+import math
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from cogito_ray.records.ledger import GateJudged, Status
+from cogito_ray.records.results.trial_ranking import further_runs, rank
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
+from cogito_ray.sweeps.gates import GateSpec
+from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
+
+_GATES: TypeAdapter[tuple[GateSpec, ...]] = TypeAdapter(tuple[GateSpec, ...])
+_STOPPING: TypeAdapter[StoppingSpec] = TypeAdapter(StoppingSpec)
+LOOKS = 3
+"""Where nothing is stopped early, this many early looks are certified."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One goal's certificate at one step."""
+
+    goal: str
+    step: int
+    found: Certificate
+
+
+def stopping(record: Record) -> StoppingSpec:
+    """How the sweep stopped trials early."""
+    return _STOPPING.validate_python(record.opened.spec.get("early_stopping", {"kind": "none"}))
+
+
+def judge(record: Record) -> list[GateJudged]:
+    """Each gate's verdict. One holds if it holds for every trial of the winner or front; with neither, for none. Of a
+    trial that was run again, means are judged, not the run that was chosen for being good."""
+    further = further_runs(record, record.aim)
+    best = {row.trial: further[row.trial].means(record.trials[row.trial]) for row in rank(record).best}
+    verdicts = []
+    for gate in _GATES.validate_python(record.opened.spec.get("gates", [])):
+        named = [metric for metric, _ in gate.parts()]
+        seen = {trial: {name: known.get(name, math.nan) for name in named} for trial, known in best.items()}
+        holds = bool(best) and all(gate.holds(metrics) for metrics in seen.values())
+        verdicts.append(GateJudged(condition=gate.condition, then=gate.then, holds=holds, seen=seen))
+    return verdicts
+
+
+def looks(record: Record) -> list[Look]:
+    """Certificates of every goal at every rung, or at a few reports spread over a sweep without rungs."""
+    whole = {name: trial for name, trial in record.trials.items() if trial.branch is None}  # a copy has no first steps
+    completed = {name: trial for name, trial in whole.items() if trial.status is Status.COMPLETED}
+    steps = max((trial.steps or trial.step for trial in completed.values()), default=0)
+    rungs = stopping(record).rungs(steps) or tuple(steps * k // (LOOKS + 1) for k in range(1, LOOKS + 1))
+    found = []
+    for goal in record.goals:
+        final = {name: goal.cost(trial.latest()) for name, trial in completed.items()}
+        curves = {name: trial.curve(goal.metric) for name, trial in completed.items()}
+        for rung in rungs:
+            early = {name: _at(curve, rung, goal) for name, curve in curves.items()}
+            found.append(Look(goal.metric, rung, certify(early, final)))
+    return found
+
+
+def _at(curve: list[tuple[int, float]], rung: int, goal: GoalSpec) -> float:
+    """The first value at or after a rung, as a cost: what a policy would have seen there."""
+    return next((goal.cost({goal.metric: value}) for step, value in curve if step >= rung), math.nan)

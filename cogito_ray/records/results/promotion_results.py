@@ -1,0 +1,65 @@
+"""What became of a sweep's winners at full size: which runs are due, and whether the proxy had foretold their order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from cogito_ray.records.ledger import Promoted
+from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_files import diff
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A full run that is to be trained."""
+
+    trial: str
+    """The one it is derived from."""
+    number: int
+    run: RunSpec
+    changes: tuple[str, ...]
+    """How it differs from that trial: `place: old -> new` each."""
+
+
+def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
+    """Of the best trials, best first. ValueError where there are none, or where more would differ than is declared."""
+    assert sweep.promote is not None
+    ranked = [row for row in rank(record).rows if row.rank is not None][: sweep.promote.top]
+    if not ranked:
+        raise ValueError("no trial of this sweep has a rank, so there is none to promote; run it to its end first")
+    found = []
+    for row in ranked:
+        trial = record.trials[row.trial]
+        for tree in sweep.full_trees(trial.sample):
+            run = RunSpec.model_validate(tree)
+            changes = diff(trial.spec, run.model_dump(mode="json"))
+            if undeclared := sweep.promote.undeclared(changes, sweep):
+                raise ValueError(
+                    f"promote: a full run would differ from trial {row.number} in what promote does not declare: "
+                    f"{'; '.join(undeclared)}. Declare it there, or run the sweep again with this version"
+                )
+            found.append(Promotion(row.trial, row.number, run, tuple(changes)))
+    return found
+
+
+def certificates(record: Record) -> dict[str, Certificate]:
+    """For each goal, whether the trials' order foretold that of their full runs (means over seeds)."""
+    rows = {row.trial: row for row in rank(record).rows}
+    done: dict[str, list[Promoted]] = {}
+    for told in record.promoted.values():
+        if told.complete and told.trial in rows:
+            done.setdefault(told.trial, []).append(told)
+    found = {}
+    for goal in record.goals:
+        proxy = {name: goal.cost(_known(rows[name].values)) for name in done}
+        full = {name: fmean(goal.cost(told.metrics) for told in runs) for name, runs in done.items()}
+        found[goal.metric] = certify(proxy, full)
+    return found
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,291 @@
+"""A sweep as its ledger tells it: every trial once, however often it was taken up again. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from cogito_ray.records.ledger import (
+    COMPLETE,
+    CellExhausted,
+    CheckpointsPruned,
+    Evaluated,
+    Event,
+    GateJudged,
+    LedgerFault,
+    Noted,
+    Promoted,
+    PromotionCertified,
+    Reported,
+    SampleRejected,
+    Status,
+    SweepClosed,
+    SweepOpened,
+    TornLine,
+    TrialEnded,
+    TrialLeft,
+    TrialProposed,
+    TrialStarted,
+    WarmStarted,
+    events,
+)
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.space.domains import Domain, Sample
+from cogito_ray.sweeps.space.dotted_paths import Tree, get
+from cogito_ray.text.data_digests import DataDigests
+
+_SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
+_GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(Annotated[tuple[GoalSpec, ...], Field(min_length=1)])
+_BOUNDS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+
+
+@dataclass
+class Trial:
+    """One trial. Reports are kept by step: the last report of a step counts, as after a resume from a checkpoint."""
+
+    id: str
+    number: int
+    sample: Sample
+    spec: Tree
+    started: float
+    replicates: str | None = None
+    """The trial of which this is a further run."""
+    data: DataDigests | None = None
+    """What it read; None in a record that does not say."""
+    reports: dict[int, Reported] = field(default_factory=dict)
+    end: TrialEnded | None = None
+    left: TrialLeft | None = None
+    """How it was interrupted, where that was in order; None while it runs."""
+    began: float = 0.0
+    """When it was started or taken up again last, in seconds since 1970."""
+    earlier: float = 0.0
+    """Seconds it had run before."""
+    noted: list[Noted] = field(default_factory=list)
+    made_by: list[Provenance] = field(default_factory=list)
+    """Of the driver that started it, and of each that took it up again with other code or packages."""
+
+    @property
+    def status(self) -> Status:
+        return self.end.status if self.end else Status.UNFINISHED
+
+    @property
+    def cause(self) -> str:
+        over = self.end or self.left
+        return over.cause if over else ""
+
+    @property
+    def step(self) -> int:
+        """Steps done, as far as is known."""
+        over = self.end or self.left
+        return max([*self.reports, over.step if over else 0, self.branch[1] if self.branch else 0])
+
+    @property
+    def steps(self) -> int | None:
+        """Steps planned; None in a record that does not say."""
+        training = self.spec.get("training")
+        steps = training.get("steps") if isinstance(training, dict) else None
+        return steps if isinstance(steps, int) else None
+
+    @property
+    def branch(self) -> tuple[str, int] | None:
+        """The trial of which it is a copy, and the step at which it branches off."""
+        run, step = get(self.spec, "branch.run"), get(self.spec, "branch.step")
+        return (run, step) if isinstance(run, str) and isinstance(step, int) else None
+
+    @property
+    def seconds(self) -> float:
+        """Time it ran, interruptions left out; so is the wait of one that left and was ended while it waited."""
+        over = self.left or self.end
+        reported = max((report.seconds for report in self.reports.values()), default=self.earlier)
+        return max(reported, self.earlier + over.at - self.began if over else 0.0)
+
+    @property
+    def rows(self) -> str | None:
+        """Names the rows read up to the last report; equal for two runs that saw the same data."""
+        return self.reports[max(self.reports)].rows if self.reports else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened besides training, in order."""
+        told = [(step, note) for step, report in self.reports.items() for note in report.notes]
+        told += [(noted.step, noted.note) for noted in self.noted]
+        return [f"step {step}: {note}" for step, note in sorted(told, key=lambda one: one[0])]
+
+    def curve(self, metric: str) -> list[tuple[int, float]]:
+        """(step, value) of every report that has the metric."""
+        reports = sorted(self.reports.items())
+        return [(step, report.metrics[metric]) for step, report in reports if metric in report.metrics]
+
+    def last(self, metric: str) -> float | None:
+        """Its value at the last report."""
+        curve = self.curve(metric)
+        return curve[-1][1] if curve else None
+
+    def latest(self) -> dict[str, float]:
+        """Every metric at the last report that has it."""
+        known: dict[str, float] = {}
+        for _, report in sorted(self.reports.items()):
+            known |= report.metrics
+        return known
+
+
+@dataclass
+class Record:
+    openings: list[SweepOpened] = field(default_factory=list)
+    """One per start of a driver: more than one where the sweep was taken up again."""
+    trials: dict[str, Trial] = field(default_factory=dict)
+    """By name, in the order they first started: what the search tried."""
+    replicates: dict[str, Trial] = field(default_factory=dict)
+    """Further runs of some of them with other seeds, by name."""
+    reports: list[Reported] = field(default_factory=list)
+    """Of what the search tried, in the order they came: what an early-stopping policy is fed again to go on."""
+    rejected: list[SampleRejected] = field(default_factory=list)
+    """Points that the sampler drew, and that are no runs or repeat one."""
+    exhausted: list[CellExhausted] = field(default_factory=list)
+    """Parts of the space in which nothing was left to run."""
+    gates: list[GateJudged] = field(default_factory=list)
+    """Verdicts, one per gate, once the sweep has ended."""
+    promoted: dict[str, Promoted] = field(default_factory=dict)
+    """Full runs derived from trials, by their digest: the last that was heard of each."""
+    certified: dict[str, PromotionCertified] = field(default_factory=dict)
+    """Whether trials foretold their full runs, by goal."""
+    evaluations: list[Evaluated] = field(default_factory=list)
+    """Of checkpoints, in the order they came."""
+    closing: SweepClosed | None = None
+    """None while the sweep runs, or where its driver was killed."""
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    """When each driver started, and when it was last heard of; seconds since 1970."""
+
+    @property
+    def wall(self) -> float:
+        """Seconds that drivers ran."""
+        return sum(last - first for first, last in self.spans)
+
+    def known(self, name: str) -> Trial | None:
+        return self.trials.get(name) or self.replicates.get(name)
+
+    @property
+    def is_complete(self) -> bool:
+        """Is nothing left to do?"""
+        return self.closing is not None and self.closing.cause == COMPLETE
+
+    @property
+    def opened(self) -> SweepOpened:
+        """The latest opening."""
+        return self.openings[-1]
+
+    @property
+    def data(self) -> dict[str, DataDigests]:
+        """What was read of every corpus, by its `corpus_key`."""
+        return {key: read for opening in self.openings for key, read in opening.data.items()}
+
+    @property
+    def goals(self) -> tuple[GoalSpec, ...]:
+        """What the sweep ranks by."""
+        return _GOALS.validate_python(self.opened.spec.get("goals"))
+
+    @property
+    def aim(self) -> Aim:
+        """Goals and constraints."""
+        return Aim.of(self.goals, _BOUNDS.validate_python(self.opened.spec.get("constraints", {})))
+
+    @property
+    def axes(self) -> dict[str, Domain]:
+        """What varied, and how."""
+        return _SPACE.validate_python(self.opened.spec.get("space"))
+
+
+def read(path: Path | str) -> Record:
+    """The record that a ledger's file tells. Raises LedgerFault."""
+    return fold(events(path), str(path))
+
+
+def fold(told: Iterable[Event], path: str = "ledger") -> Record:
+    """The record that these events tell, in their order."""
+    record = Record()
+    for event in told:
+        match event:
+            case SweepOpened():
+                record.openings.append(event)
+                record.spans.append((event.at, event.at))
+                record.closing = None
+                record.gates.clear()
+            case TornLine() | CheckpointsPruned() | WarmStarted() | TrialProposed():
+                pass
+            case _ if not record.openings:
+                break
+            case GateJudged():
+                record.gates.append(event)
+            case Promoted():
+                record.promoted[event.run] = event
+            case PromotionCertified():
+                record.certified[event.goal] = event
+            case SweepClosed():
+                record.closing = event
+                _heard(record, event.at)
+            case TrialStarted():
+                _start(record, event)
+            case Reported() | TrialEnded() | TrialLeft() | Evaluated() | Noted() if record.known(event.trial) is None:
+                raise LedgerFault(f"{path}: trial {event.trial} is told of, but never started")
+            case Reported() | TrialEnded() | TrialLeft() | Noted():
+                _go_on(record, event)
+            case Evaluated():
+                record.evaluations.append(event)
+            case SampleRejected():
+                record.rejected.append(event)
+            case CellExhausted():
+                record.exhausted.append(event)
+    if not record.openings:
+        raise LedgerFault(f"{path}: no sweep was opened in it, or its first line was lost; is it a sweep's ledger?")
+    return record
+
+
+def _start(record: Record, event: TrialStarted) -> None:
+    """A trial that starts again goes on where it was: its reports stay, its end is open."""
+    trial = record.known(event.trial)
+    if trial is None:
+        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.data)
+        (record.trials if event.replicates is None else record.replicates)[event.trial] = trial
+    _made(trial, record.opened.provenance)
+    trial.began, trial.earlier = event.at, trial.seconds
+    trial.end = trial.left = None
+    _heard(record, event.at)
+
+
+def _made(trial: Trial, provenance: Provenance) -> None:
+    """A trial of which one part was made by other code than another says so."""
+    changes = trial.made_by[-1].changes(provenance) if trial.made_by else []
+    if changes:
+        note = f"goes on with other code or packages: {'; '.join(changes)}"
+        trial.noted.append(Noted(trial=trial.id, step=trial.step, note=note))
+    if changes or not trial.made_by:
+        trial.made_by.append(provenance)
+
+
+def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Noted) -> None:
+    """What a trial that has started reports, or how it ends."""
+    trial = record.known(event.trial)
+    assert trial is not None
+    match event:
+        case Reported():
+            trial.reports[event.step] = event
+            if trial.replicates is None:
+                record.reports.append(event)
+            _heard(record, trial.began + event.seconds - trial.earlier)
+        case TrialEnded():
+            trial.end = event
+            _heard(record, event.at)
+        case TrialLeft():
+            trial.left = event
+            _heard(record, event.at)
+        case Noted():
+            trial.noted.append(event)
+
+
+def _heard(record: Record, at: float) -> None:
+    """The driver was alive at this time."""
+    first, last = record.spans[-1]
+    record.spans[-1] = (first, max(last, at))

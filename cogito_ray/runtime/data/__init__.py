@@ -1,0 +1,1 @@
+"""Ray Data: text prepared in parallel, and rows streamed to workers."""

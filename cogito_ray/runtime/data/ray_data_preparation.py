@@ -1,0 +1,61 @@
+"""Prepares data with Ray Data, in parallel.
+
+Every task reads one part of a source and writes its shards itself under names that depend on the part alone, so the
+bytes do not depend on the cluster; what an interrupted run or a damaged disk leaves whole is not built again.
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import ray
+import ray.data
+
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.preparation import Listener, prepare_with
+
+Result = TypeVar("Result")
+
+
+def prepare(
+    data: DataSpec, storage: Path, progress: Listener = lambda _: None, *, expected: DataDigests | None = None
+) -> Corpus:
+    """Builds what is missing or damaged and opens the corpus; needs no Ray instance when all stands.
+
+    ValueError, all faults at once, before any work. ChangedData where the text is not what gave `expected`.
+    """
+    return prepare_with(in_parallel, data, storage, progress, expected=expected)
+
+
+def in_parallel(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Result]]:
+    """Runs every call as a Ray Data task of one CPU; yields (its number, its result) as they end."""
+    if not work:
+        return
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it tells of every execution, and of being told not to
+    shared = ray.put(list(work))
+
+    def call(row: dict[str, int]) -> dict[str, object]:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the task has one CPU; threads of its own would fight for it
+        return {"number": row["number"], "outcome": pickle.dumps(_outcome(ray.get(shared)[row["number"]]))}
+
+    items = ray.data.from_items([{"number": number} for number in range(len(work))], override_num_blocks=len(work))
+    tasks = items.map(call, num_cpus=1)
+    tasks.context.enable_progress_bars = False
+    for row in tasks.iter_rows():
+        result, error = pickle.loads(row["outcome"])
+        if error is not None:
+            raise error
+        yield row["number"], result
+
+
+def _outcome(call: Callable[[], Result]) -> tuple[Result | None, ValueError | OSError | None]:
+    """What a call gives, or the error it raises, which Ray would wrap in two others."""
+    try:
+        return call(), None
+    except (ValueError, OSError) as error:
+        return None, error

@@ -1,0 +1,251 @@
+"""The folder of one sweep or one run: what was done there, and whether it is still the same one."""
+
+import os
+import socket
+import time
+from _thread import interrupt_main
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from cogito_ray.base_spec import Spec, digest
+from cogito_ray.evaluation.protocols.zero_shot import read_stsb
+from cogito_ray.records.file_locks import Busy, hold
+from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened, TornLine, events
+from cogito_ray.records.provenance import collect
+from cogito_ray.records.sweep_record import Record, fold
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.data.ray_data_preparation import prepare
+from cogito_ray.runtime.preflight_checks import Absent
+from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.yaml_io.yaml_files import diff
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.data_digests import ChangedData, DataDigests
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.preparation import Listener
+
+ANEW = "give this one another name, or delete that folder"
+"""The way out where something cannot be taken up again."""
+DRIVER = "driver.lock"
+"""File of a sweep or run that its driver locks, and in which it says who it is."""
+LEFT = ("trials", "checkpoints", "study.journal")
+"""What a sweep or a run leaves in its folder besides its ledger, and never before it."""
+Corpora = Mapping[str, Corpus]
+"""What trials read, by its `corpus_key`."""
+
+
+class OtherSettings(ValueError):
+    """The folder holds something of this name that was started with other settings, or with some that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Home:
+    folder: Path
+    spec: Tree
+    """What is to be done there, as the ledger's opening says it."""
+    elastic: frozenset[str] = frozenset()
+    """Dotted places that may hold something else when it is taken up again."""
+    kinds: Mapping[str, type[Spec]] = field(default_factory=dict)
+    """What the part of `spec` under a name is; all of it, under no name."""
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / NAME
+
+    def recorded(self) -> Record | None:
+        """What was done so far; None if nothing. Raises OtherSettings, with the difference, and LedgerFault where the
+        ledger is lost, but not what it told of."""
+        told = events(self.ledger) if self.ledger.exists() else []
+        if all(isinstance(event, TornLine) for event in told):  # killed in the very first write, if at all
+            self._refuse_lost_ledger()
+            return None
+        record = fold(told, str(self.ledger))
+        changes = diff(self._as_of_now(record), self.spec)
+        if changes := [line for line in changes if not self._may_change(line.partition(":")[0])]:
+            raise OtherSettings(
+                "\n".join(
+                    [
+                        f"{self.folder} was started with other settings:",
+                        *(f"  {change}" for change in changes),
+                        ANEW,
+                    ]
+                )
+            )
+        self._refuse_renamed(record)
+        return record
+
+    def _refuse_renamed(self, record: Record) -> None:
+        """A run's name leaves out what is at its default, so it would stay where a default became another one."""
+        for name, trial in record.trials.items():
+            if (now := RunSpec.model_validate(trial.spec).digest()) != name:
+                raise OtherSettings(
+                    f"{self.folder} was started by other code ({record.opened.provenance.code}), which had other "
+                    f"defaults: trial {trial.number} was run {name}, and is {now} by those of this version; go on with "
+                    "the version that started it, or give this one another name"
+                )
+
+    def _refuse_lost_ledger(self) -> None:
+        if left := [name for name in LEFT if (self.folder / name).exists()]:
+            raise LedgerFault(
+                f"{self.ledger} is missing or empty, but {', '.join(left)} beside it tell of trials; put the ledger "
+                f"back, or move {self.folder} away, or delete it, to start anew"
+            )
+
+    def other_code(self, before: Record) -> str:
+        """How code and packages differ from those of the last driver, for a reader; empty where they do not."""
+        changes = before.opened.provenance.changes(collect(host=socket.gethostname()))
+        if not changes:
+            return ""
+        return (
+            f"{self.folder} was worked on before by other code or packages ({'; '.join(changes)}): differences between "
+            "what was done then and now may be theirs; the report says which made which trial"
+        )
+
+    def _as_of_now(self, record: Record) -> Tree:
+        """What was recorded, with every setting that came since at its default. Raises OtherSettings."""
+        tree = record.opened.spec
+        for name, kind in self.kinds.items():
+            given = tree.get(name) if name else tree
+            try:
+                full = kind.model_validate(given).model_dump(mode="json")
+            except ValidationError as error:
+                raise OtherSettings(
+                    "\n".join(
+                        [
+                            f"{self.folder} was started by other code ({record.opened.provenance.code}), with settings "
+                            "that this version does not read:",
+                            *(f"  {f'{name}.' if name else ''}{fault}" for fault in explain(error, given, kind)),
+                            "go on with the version that started it, or give this one another name",
+                        ]
+                    )
+                ) from error
+            tree = tree | {name: full} if name else full
+        return tree
+
+    @contextmanager
+    def driving(self) -> Iterator[None]:
+        """Be the only driver of what is done here. Raises Busy, with who it is, while there is another one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / DRIVER
+        with ExitStack() as held:
+            try:
+                held.enter_context(hold(lock, lost=interrupt_main))
+            except Busy as busy:
+                raise Busy(
+                    f"{self.folder} has a driver already ({_said(lock)}); wait until it ends, or end it"
+                ) from busy
+            _say(lock, f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            yield
+
+    def _may_change(self, place: str) -> bool:
+        return any(f"{place}.".startswith(f"{path}.") for path in self.elastic)
+
+    def prepare(
+        self,
+        corpora: Iterable[DataSpec],
+        storage: Path,
+        listener: Listener,
+        *,
+        bound: Mapping[str, DataDigests] | None = None,
+    ) -> Corpora:
+        """What is read here, and must be what was read here before, if anything was. ChangedData, with the difference.
+
+        `bound`: what else it must be, by `corpus_key`.
+        """
+        before = self.recorded()
+        expected = {**(bound or {}), **(before.data if before else {})}
+        if before is not None and before.trials and not before.data:
+            raise ChangedData(f"{self.ledger} does not say what was read (version 0.1 wrote it); {ANEW}")
+        found, changes = dict[str, Corpus](), list[str]()
+        for data in corpora:
+            key = corpus_key(data)
+            try:
+                found[key] = prepare(data, storage, listener, expected=expected.get(key))
+            except ChangedData as changed:
+                changes += str(changed).splitlines()
+            else:
+                if before is not None and before.data and found[key].digests not in before.data.values():
+                    changes.append(f"data {found[key].digests.digest()} of {', '.join(data.sources)}: never read here")
+        if changes:
+            told = [f"  {change}" for change in dict.fromkeys(changes)]
+            said = [f"{self.folder} was started with other text:", *told, f"put the old text back, {ANEW}"]
+            raise ChangedData("\n".join(said))
+        return found
+
+    def opening(self, data: Mapping[str, DataDigests] | None = None) -> SweepOpened:
+        """The event that starts, or takes up again, what is to be done here. `data`: what is read, by `corpus_key`."""
+        provenance = collect(host=socket.gethostname())
+        return SweepOpened(
+            at=time.time(),
+            spec=self.spec,
+            sweep=digest(self.spec),
+            provenance=provenance,
+            format=FORMAT,
+            data=dict(data or {}),
+        )
+
+
+def _say(lock: Path, who: str) -> None:
+    """Into the file itself, for the lock is its inode's; never through a link that somebody put there."""
+    file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(file, "w") as opened:
+        opened.write(who + "\n")
+
+
+def _said(lock: Path) -> str:
+    return (lock.read_text(errors="replace").strip() if lock.exists() else "") or f"it holds {lock}"
+
+
+def closing(cause: str = COMPLETE) -> SweepClosed:
+    return SweepClosed(at=time.time(), cause=cause)
+
+
+def refuse_few_rows(runs: Sequence[RunSpec], corpora: Corpora, judged_by: Iterable[tuple[str, str]] = ()) -> None:
+    """ValueError where fewer held-out rows are there than a run is to be measured on.
+
+    Also where their words are too few for a metric that something depends on: `judged_by` has each with its place.
+    """
+    asked = {(corpus_key(run.data), run.evaluation.rows) for run in runs}
+    faults = [fault for key, rows in sorted(asked) if (fault := corpora[key].shortfall(rows))]
+    if not faults:
+        named = list(judged_by)
+        unlike = {(corpus_key(run.data), run.evaluation, run.training.checkpoints.best): run for run in runs}
+        faults = [fault for run in unlike.values() for fault in _word_faults(run, corpora, named)]
+    if faults:
+        raise ValueError("\n".join(dict.fromkeys(faults)))
+
+
+def _word_faults(run: RunSpec, corpora: Corpora, judged_by: Sequence[tuple[str, str]]) -> list[str]:
+    words, best = run.evaluation.words, run.training.checkpoints.best
+    named = [*judged_by, *([("training.checkpoints.best.metric", best.metric)] if best else [])]
+    wanted = [(place, metric) for place, metric in named if words is not None and metric in words.metrics]
+    if words is None or not wanted:
+        return []
+    corpus = corpora[corpus_key(run.data)]
+    rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
+    if words.build(rows, corpus.vocabulary).enough:
+        return []
+    why = f"{len(rows)} held-out rows are too few, or their words all too rare (evaluation.words.rare {words.rare:g})"
+    out = "raise evaluation.rows or data.held_out, or use another metric"
+    return [f"{place}: {metric} would not be measured, because {why}; {out}" for place, metric in wanted]
+
+
+def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:
+    """Raises Absent with all that is missing of what these runs read (a file, column, tokenizer).
+
+    `corpora`: all that they train on.
+    """
+    faults = [fault for data in corpora for fault in data.faults()]
+    for folder in dict.fromkeys(run.evaluation.stsb for run in runs if run.evaluation.stsb is not None):
+        try:
+            read_stsb(folder)
+        except (OSError, ValueError) as fault:
+            faults.append(f"evaluation.stsb: {fault}")
+    if faults:
+        raise Absent(faults)

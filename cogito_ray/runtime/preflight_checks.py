@@ -1,0 +1,73 @@
+"""What a sweep or run needs of the machine that starts it, looked for in moments: no Ray, no network, no text."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from cogito_ray.base_spec import brief
+from cogito_ray.records.ledger import NAME, WarmStarted, events
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.dotted_paths import overlap
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
+
+LONGEST = 300
+"""Characters of a folder that are shown whole."""
+
+
+class Absent(ValueError):
+    """`faults`: each as `dotted place: what is missing; way out`."""
+
+    def __init__(self, faults: Iterable[str]):
+        self.faults = list(dict.fromkeys(faults))
+        super().__init__("\n".join(self.faults))
+
+
+def refuse_absent(spec: SweepSpec | RunSpec, storage: Path | None = None) -> None:
+    """Raises Absent with all that is not there: folders, variables, a database's driver.
+
+    `storage`: where a sweep may have begun; what its ledger holds by now is needed no more.
+    """
+    if faults := [*(_of_sweep(spec, storage) if isinstance(spec, SweepSpec) else _of_run(spec))]:
+        raise Absent(faults)
+
+
+def _of_run(run: RunSpec) -> Iterator[str]:
+    if run.branch is not None:
+        yield "branch: a copy of a trial is trained in its sweep alone; leave it out, to start at step 0"
+    yield from _of_start(run.start_from)
+
+
+def _of_sweep(sweep: SweepSpec, storage: Path | None) -> Iterator[str]:
+    yield from sweep.search.lacking()
+    learnt = storage is not None and bool(sweep.search.warm_start) and _has_learnt(storage / sweep.name / NAME)
+    for index, folder in enumerate(() if learnt else sweep.search.warm_start):
+        if not _is_file(partial(Path, folder, NAME)):
+            yield f"search.warm_start.{index}: {_short(folder)} holds no {NAME}; name the folder of an earlier sweep"
+    if any(overlap(path, "start_from") for path in (*sweep.run, *sweep.space)):
+        for start in {sweep.trial(corner).start_from for corner in sweep.corners()}:
+            yield from _of_start(start)
+
+
+def _has_learnt(ledger: Path) -> bool:
+    """Does it hold what the sampler knew of earlier sweeps?"""
+    return ledger.is_file() and any(isinstance(event, WarmStarted) for event in events(ledger))
+
+
+def _of_start(start: StartFromSpec | None) -> Iterator[str]:
+    if start is None:
+        return
+    if not _is_file(lambda: start.file):
+        yield f"start_from.folder: {_short(start.folder)} holds no weights; name a checkpoint, a folder step-..."
+
+
+def _short(folder: str) -> str:
+    return folder if len(folder) < LONGEST else brief(folder)
+
+
+def _is_file(named: Callable[[], Path]) -> bool:
+    """Also where the name is too long for a file, or nobody may look there."""
+    try:
+        return named().is_file()
+    except (OSError, ValueError):
+        return False

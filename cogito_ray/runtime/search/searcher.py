@@ -1,0 +1,400 @@
+"""What a sweep tries next, and what it makes of what it hears: first on record, then told to policy and study.
+
+The ledger is the only state. Policy and study are told its events when a search begins, the way they were told them
+when they happened, and what is proposed next follows from the sweep's seed and the ledger alone. So a driver may be
+killed between any two writes: the next one goes on as if nothing had happened.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from optuna.trial import FrozenTrial, Trial
+from pydantic import ValidationError
+
+from cogito_ray.base_spec import digest
+from cogito_ray.records.ledger import (
+    CellExhausted,
+    Event,
+    Reported,
+    SampleRejected,
+    Status,
+    SweepOpened,
+    TrialEnded,
+    TrialLeft,
+    TrialProposed,
+    TrialStarted,
+    WarmStarted,
+)
+from cogito_ray.records.results.checkpoint_priority import step_passed
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.search.grid_round_robin import Cells
+from cogito_ray.runtime.search.optuna_study import Study
+from cogito_ray.runtime.search.population_branching import Copier
+from cogito_ray.runtime.search.trial_state import Handed, Phase
+from cogito_ray.runtime.search.warm_start import earlier_trials, frozen
+from cogito_ray.runtime.sweep.trial_recorder import Config, Recorder
+from cogito_ray.sweeps.early_stopping.asha import Verdict
+from cogito_ray.sweeps.early_stopping.stopping_spec import Policy
+from cogito_ray.sweeps.space.domains import Sample
+from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.space.space_points import combined
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.text.data_digests import DataDigests
+
+FINISHED: Final = "FINISHED"
+"""Nothing more will be handed out; the word that Tune's searchers say."""
+PROPOSALS, DRAWS, LISTED = 5, 200, 4096
+"""Samples in a row that may be no new run until the sampler is asked no more; and then random ones, until a cell counts
+as exhausted, unless it has at most so many points: those are all tried."""
+SAME = "the same run as trial "
+
+
+class Search:
+    """Hands out a sweep's trials: those under way when the last driver ended, those that waited and copies before new
+    ones."""
+
+    def __init__(
+        self,
+        sweep: SweepSpec,
+        recorder: Recorder,
+        history: Iterable[Event] = (),
+        *,
+        policy: Policy | None = None,
+        written: Callable[[str, int], bool] = lambda trial, step: True,
+    ):
+        """`history`: the ledger's events. `policy`: another than the sweep's own, told nothing yet. `written`: has the
+        trial a checkpoint of this step?"""
+        self._sweep, self._recorder = sweep, recorder
+        self._policy = policy or sweep.policy()
+        self._study, self._aim, self._written = Study(sweep), sweep.aim, written
+        self._trials: dict[str, Handed] = {}
+        self._in: dict[Phase, dict[str, Handed]] = {phase: {} for phase in Phase}
+        self._cells = Cells(sweep.cells(), single=not sweep.distributions())
+        self._asked = self._rejected = 0
+        self._exhausted: list[CellExhausted] = []
+        self._judged: dict[str, RunSpec | str] = {}
+        self._copier = Copier(sweep, self._policy, written)
+        self._closed: str | None = None
+        self._changed: Callable[[FrozenTrial], None] = lambda trial: None
+        self._warm = not sweep.search.warm_start
+        self._data: dict[str, DataDigests] = {}
+        for event in history:
+            self._apply(event)
+        self._interrupt()
+        self._catch_up()
+        if not self._warm:
+            self._record(WarmStarted(at=time.time(), trials=tuple(earlier_trials(sweep, self._data))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles into its folder whatever it is given, and the ledger is the state."""
+        return {}
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """As the study has them, samples that were rejected and trials of earlier sweeps included."""
+        return [self._study.shown(trial) for trial in self._study.trials]
+
+    def follow(self, changed: Callable[[FrozenTrial], None]) -> None:
+        """`changed` is told of every trial of the study that changes from now on, as it then stands."""
+        self._changed = changed
+
+    @property
+    def exhausted(self) -> bool:
+        """Is there nothing left to do: is all that was handed out over, the budget, or the space, used up, and every
+        copy made?"""
+        left = any(self._in[phase] for phase in Phase if phase is not Phase.OVER) or self._copier.due(self._trials)
+        return not left and (self._members >= self._sweep.budget.trials or self._cells.next() is None)
+
+    @property
+    def shortfall(self) -> str:
+        """Why there are fewer trials than the budget has room for, where it cannot be that all there are have run."""
+        missed = [cell for cell in self._exhausted if not cell.whole]
+        if not missed or self._members >= self._sweep.budget.trials:
+            return ""
+        causes = "; ".join(dict.fromkeys(cell.cause for cell in missed))
+        return (
+            f"only {self._members} of {self._sweep.budget.trials} trials could be drawn: {causes}; under another name, "
+            "narrow the space, or leave out with `without` what is no run"
+        )
+
+    def sources(self, record: Record) -> set[tuple[str, int]]:
+        """Checkpoints (trial, step) from which copies are to go on, or may have to once others come to that step."""
+        due = self._copier.sources(self._trials, record.trials)
+        passed = min([step_passed(record, self._sweep.budget.trials), *(step for _, step in due)])
+        return due | {(name, step) for name, step in self._policy.sources if step > passed}
+
+    def close(self, cause: str) -> None:
+        """Hand out nothing more, though something may be left."""
+        self._closed = cause
+
+    def suggest(self) -> Config | str | None:
+        """The next trial. None while only those under way can tell whether there will be another; FINISHED when there
+        is none."""
+        if self._closed is not None:
+            return FINISHED
+        found = self._next()
+        if found is None and self._in[Phase.RUNNING]:
+            return None
+        if found is None:
+            self._give_up()
+            return FINISHED
+        self._move(found, Phase.RUNNING)
+        return found.config
+
+    def started(self, config: Config) -> None:
+        self._apply(self._recorder.started(config))
+
+    def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
+        """What a trial under way has measured. May it go on?"""
+        event = self._recorder.reported(config, result)
+        return Verdict(keep=True) if event is None else self._heard(event)
+
+    def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
+        """A trial runs no longer; `result` is the last that it told."""
+        trial = self._trials[config["trial"]]
+        if trial.phase is not Phase.OVER:  # Tune tells twice of one whose end it could not work off
+            why = self._closed or trial.verdict.cause
+            self._apply(self._recorder.ended(config, result, error=error, stopped=trial.verdict.cause, left=why))
+
+    def _record(self, event: Event) -> None:
+        self._recorder.append(event)
+        self._apply(event)
+
+    def _apply(self, event: Event) -> None:
+        """Take to heart what is in the ledger."""
+        match event:
+            case SweepOpened():
+                self._data |= event.data
+                self._interrupt()
+            case WarmStarted():
+                self._study.learn(frozen(self._sweep, trial) for trial in event.trials)
+                self._warm = True
+            case SampleRejected():
+                self._reject(event, self._study.draw_again(self._crossed(event.sample), event.sample))
+            case CellExhausted():
+                self._cells.exhausted(event.cell)
+                self._exhausted.append(event)
+                self._rejected = 0
+            case TrialProposed():
+                self._propose(event)
+            case TrialStarted() if event.replicates is None:
+                self._start(event)
+            case Reported() | TrialLeft() | TrialEnded() if event.trial in self._trials:
+                self._go_on(event)
+
+    def _go_on(self, event: Reported | TrialLeft | TrialEnded) -> None:
+        trial = self._trials[event.trial]
+        match event:
+            case Reported():
+                self._heard(event)
+            case TrialLeft():
+                waits = trial.name in self._policy.waiting
+                self._move(trial, Phase.WAITING if waits else Phase.DUE)
+                if waits:
+                    self._study.waits(trial.told)
+            case TrialEnded():
+                trial.failed = event.status is Status.FAILED
+                self._study.tell(trial.told, event, trial.metrics, trial.reports)
+                self._move(trial, Phase.OVER)
+                self._changed(self._study.shown(trial.told))
+
+    def _propose(self, event: TrialProposed, told: Trial | None = None) -> Handed:
+        """`told`: in the study, where it has just been drawn."""
+        crossed = self._crossed(event.sample)
+        if event.copy_number is not None:
+            told = self._study.add(event)
+        else:
+            told = told or self._study.draw_again(crossed, event.sample)
+            self._cells.served(crossed)
+            self._asked, self._rejected = self._asked + 1, 0
+        self._study.name(told, event, crossed)
+        trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = Handed(event, told)
+        self._changed(self._study.shown(told))
+        return trial
+
+    def _reject(self, event: SampleRejected, told: Trial) -> None:
+        self._study.reject(told, event)
+        self._asked, self._rejected = self._asked + 1, self._rejected + 1
+        self._changed(self._study.shown(told))
+
+    def _start(self, event: TrialStarted) -> None:
+        if event.trial not in self._trials:  # a ledger of version 0.1 tells of no proposals
+            told = event.model_dump(include={"at", "trial", "number", "sample", "spec"})
+            self._propose(TrialProposed.model_validate(told))
+        trial = self._trials[event.trial]
+        if trial.phase is Phase.WAITING:
+            self._policy.resumed(trial.name)
+        self._study.goes_on(trial.told)
+        self._move(trial, Phase.RUNNING)
+
+    def _heard(self, event: Reported) -> Verdict:
+        trial, merit = self._trials[event.trial], self._aim.merit(event.metrics)
+        verdict = self._policy.report(trial.name, event.step, event.metrics)
+        trial.step, trial.metrics = event.step, trial.metrics | event.metrics
+        if merit.finite and event.step > max(trial.reports, default=-1):
+            trial.reports[event.step] = [event.metrics[goal.metric] for goal in self._aim.goals]
+            self._study.report(trial.told, event.step, trial.reports[event.step])
+            self._changed(self._study.shown(trial.told))
+        if event.step >= self._steps(trial):
+            verdict = Verdict(keep=True)
+        trial.verdict = verdict
+        return verdict
+
+    def _interrupt(self) -> None:
+        """The last driver is gone: what was under way is to be handed out again."""
+        for trial in list(self._in[Phase.RUNNING].values()):
+            self._move(trial, Phase.DUE)
+
+    def _catch_up(self) -> None:
+        """What was decided on the last report of a trial, but not written down, comes about now."""
+        for trial in list(self._in[Phase.DUE].values()):
+            verdict = trial.verdict
+            if trial.name in self._policy.waiting and self._written(trial.name, trial.step):
+                self._record(TrialLeft(at=time.time(), trial=trial.name, step=trial.step, cause=verdict.cause))
+            elif not verdict.keep and not verdict.waits:
+                self._stop(trial)
+
+    def _stop(self, trial: Handed) -> None:
+        cause = trial.verdict.cause
+        self._record(TrialEnded(at=time.time(), trial=trial.name, status=Status.STOPPED, step=trial.step, cause=cause))
+
+    def _move(self, trial: Handed, phase: Phase) -> None:
+        del self._in[trial.phase][trial.name]
+        trial.phase = phase
+        self._in[phase][trial.name] = trial
+
+    def _next(self) -> Handed | None:
+        due = next(iter(self._in[Phase.DUE].values()), None)
+        found = due or self._promoted(idle=False) or self._copy() or self._new()
+        return found if found or self._in[Phase.RUNNING] else self._promoted(idle=True)
+
+    def _promoted(self, *, idle: bool) -> Handed | None:
+        """One that has left and is to go on. Who is about to leave comes back by itself when it has."""
+        while name := self._policy.promoted(idle=idle):
+            if name in self._in[Phase.WAITING]:
+                return self._trials[name]
+        return None
+
+    def _give_up(self) -> None:
+        """Nobody is left to be compared with: who waits still, has waited in vain."""
+        for trial in list(self._in[Phase.WAITING].values()):
+            self._stop(trial)
+
+    def _copy(self) -> Handed | None:
+        """A copy that takes the place of a stopped trial."""
+        if (made := self._copier.next(self._trials)) is None:
+            return None
+        copy, sample, run = made
+        event = self._proposal(sample, run, copy.number)
+        self._recorder.append(event)
+        return self._propose(event)
+
+    def _new(self) -> Handed | None:
+        """A run not had yet; None when the budget or the space is used up."""
+        while self._members < self._sweep.budget.trials and (cell := self._cells.next()) is not None:
+            if (made := self._drawn(cell)) is not None:
+                return made
+        return None
+
+    def _drawn(self, cell: Sample) -> Handed | None:
+        """A run not had yet with these values of the crossed axes; None, on record, if there is none."""
+        first = self._sweep.search.start_with  # asked for by the user: however many of them are no runs
+        while self._sweep.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
+            start = first[self._asked : self._asked + 1]
+            told = self._study.draw(cell, start[0] if start else {})
+            sample = told.params | cell
+            run = self._judge(sample)
+            if isinstance(run, RunSpec):
+                return self._settled(sample, run, told)
+            rejected = SampleRejected(at=time.time(), sample=sample, cause=run)
+            self._recorder.append(rejected)
+            self._reject(rejected, told)
+        causes, listed = Counter[str](), self._listed(cell)
+        for sample in islice(self._study.at_random(cell), DRAWS) if listed is None else listed:
+            run = self._judge(sample)
+            if isinstance(run, RunSpec):
+                return self._settled(sample, run, self._study.draw(cell, sample))
+            causes[run] += 1
+        cause = _summary(causes)
+        self._record(CellExhausted(at=time.time(), cell=cell, cause=cause, whole=listed is not None))
+        return None
+
+    def _listed(self, cell: Sample) -> Iterator[Sample] | None:
+        """Every point with these values of the crossed axes, in random order; None where they are too many, or cannot
+        be listed."""
+        space, drawn = self._sweep.ordered, self._sweep.distributions()
+        if any(space[path].values() is None for path in drawn):
+            return None
+        held = {path: (value,) for path, value in cell.items()}
+        listed = {path: held.get(path) or space[path].values() or () for path in space if path in held or path in drawn}
+        points = list(islice(combined(space, listed, self._sweep.without), LISTED + 1))
+        if len(points) > LISTED:
+            return None
+        order = np.random.default_rng(self._study.seeds(3)[2]).permutation(len(points))
+        return (points[index] for index in order)
+
+    def _settled(self, sample: Sample, run: RunSpec, told: Trial) -> Handed:
+        event = self._proposal(sample, run)
+        self._recorder.append(event)
+        return self._propose(event, told)
+
+    def _proposal(self, sample: Sample, run: RunSpec, copy_number: int | None = None) -> TrialProposed:
+        return TrialProposed(
+            at=time.time(),
+            trial=run.digest(),
+            number=len(self._trials),
+            sample=sample,
+            spec=run.model_dump(mode="json"),
+            copy_number=copy_number,
+        )
+
+    def _judge(self, sample: Sample) -> RunSpec | str:
+        """The run that a sample describes, or why it is none that could be tried. Validating takes milliseconds, and
+        samplers repeat themselves."""
+        if self._sweep.leaves_out(sample):
+            return "left out by `without`"
+        key = digest(sample)
+        if key not in self._judged:
+            self._judged[key] = self._validated(sample)
+        found = self._judged[key]
+        same = self._trials.get(found.digest()) if isinstance(found, RunSpec) else None
+        return found if same is None else f"{SAME}{same.proposal.number}"
+
+    def _validated(self, sample: Sample) -> RunSpec | str:
+        tree: Tree = {}
+        try:
+            return RunSpec.model_validate(tree := self._sweep.tree(sample))
+        except ValidationError as error:
+            return "; ".join(explain(error, tree, RunSpec))
+        except ValueError as error:
+            return str(error)
+
+    def _crossed(self, sample: Sample) -> Sample:
+        return {path: sample[path] for path in self._sweep.crossed() if path in sample}
+
+    def _steps(self, trial: Handed) -> int:
+        steps: int = trial.config["run"]["training"]["steps"]
+        return steps
+
+    @property
+    def _members(self) -> int:
+        """Trials that are no copies: what `budget.trials` counts."""
+        return sum(trial.proposal.copy_number is None for trial in self._trials.values())
+
+
+def _summary(causes: Counter[str]) -> str:
+    """What was found in a cell instead of a further run."""
+    if causes.total() == 1:
+        return next(iter(causes))
+    others = {cause: count for cause, count in causes.items() if not cause.startswith(SAME)}
+    same = causes.total() - sum(others.values())
+    said = [f"{same} points are trials already"] if same else []
+    if others:
+        said.append(f"{sum(others.values())} points are no runs, such as: {max(others, key=others.__getitem__)}")
+    return "; ".join(said)

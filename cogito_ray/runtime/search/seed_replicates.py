@@ -1,0 +1,79 @@
+"""Runs finalists again under other seeds, once the search is over: further trials of the same sweep."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cogito_ray.records.ledger import TrialEnded
+from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.search.searcher import FINISHED
+from cogito_ray.runtime.sweep.trial_recorder import Config, Recorder
+from cogito_ray.sweeps.early_stopping.asha import Verdict
+from cogito_ray.sweeps.statistics.seed_intervals import finalists, other_seeds
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+
+def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
+    """What is left to be run again, each as Tune's configuration of a trial."""
+    ranking = rank(Record(openings=record.openings, trials=record.trials))  # by the runs that the search made
+    ranked = [row.trial for row in ranking.rows if row.rank is not None]
+    front = [row.trial for row in ranking.best] if len(sweep.goals) > 1 else []
+    asked = []
+    for name in finalists(ranked, front):
+        first = record.trials[name]
+        run = RunSpec.model_validate(first.spec)
+        for seed in other_seeds(run.seed, sweep.seeds):
+            again = run.model_copy(update={"seed": seed})
+            known = record.replicates.get(again.digest())
+            if known is None or known.end is None:
+                tree = again.model_dump(mode="json")
+                numbered = {"trial": again.digest(), "number": first.number, "sample": first.sample, "run": tree}
+                asked.append(numbered | {"replicates": name})
+    return asked
+
+
+class Listed:
+    """Hands out what is listed, in its order, and writes down what becomes of it."""
+
+    def __init__(self, configs: Iterable[Config], recorder: Recorder):
+        self._left, self._recorder = deque(configs), recorder
+        self._under_way: set[str] = set()
+        self._closed: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: the ledger is the state."""
+        return {}
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._left and not self._under_way
+
+    def sources(self, record: Record) -> set[tuple[str, int]]:
+        """Nothing is copied."""
+        return set()
+
+    def close(self, cause: str) -> None:
+        """Hand out nothing more, though something may be left."""
+        self._closed = cause
+
+    def suggest(self) -> Config | str:
+        if self._closed is not None or not self._left:
+            return FINISHED
+        config = self._left.popleft()
+        self._under_way.add(config["trial"])
+        return config
+
+    def started(self, config: Config) -> None:
+        self._recorder.started(config)
+
+    def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
+        """Each runs to its end."""
+        self._recorder.reported(config, result)
+        return Verdict(keep=True)
+
+    def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
+        event = self._recorder.ended(config, result, error=error, stopped="", left=self._closed or "")
+        if isinstance(event, TrialEnded):
+            self._under_way.discard(config["trial"])

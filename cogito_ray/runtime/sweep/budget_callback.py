@@ -1,0 +1,66 @@
+"""Watches what a sweep spends while it runs, and asks its trials to leave when the budget is gone."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner
+from cogito_ray.sweeps.budget_spec import HOUR_S, BudgetSpec, Reserved, Spent
+
+
+class Treasurer(Callback):
+    """Once something of the budget is gone, `leave` is written, which every trial looks for after each report."""
+
+    def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[str], None], pruner: Pruner):
+        """`record`: of the sweep just opened. `end`: told once what is gone, so that no further trial starts."""
+        self._budget, self._leave, self._end, self._pruner = budget, leave, end, pruner
+        self._before, self._heard = spent(record), record.spans[-1][1]
+        self._running: dict[str, tuple[float, Reserved]] = {}
+        self.gone = ""
+        """What of the budget is spent; empty while nothing is."""
+
+    def spent(self) -> Spent:
+        """Until now."""
+        now = time.time()
+        held = [((now - began) / HOUR_S, reserved) for began, reserved in self._running.values()]
+        return Spent(
+            gpu_hours=self._before.gpu_hours + sum(hours * reserved.gpus for hours, reserved in held),
+            cpu_hours=self._before.cpu_hours + sum(hours * reserved.cpus for hours, reserved in held),
+            wall_s=self._before.wall_s + now - self._heard,
+            disk_bytes=self._pruner.bytes,
+        )
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._settle(trial)  # one that is tried again, because its process died
+        self._running[trial.trial_id] = time.time(), Reserved.by(trial.config["run"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._settle(trial)
+        self._pruner.look()
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._settle(trial)
+        self._pruner.look()
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if not self.gone and (gone := self._budget.gone(self.spent())):
+            self.gone = gone
+            self._end(gone)
+            self._leave.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(self._leave, gone)
+
+    def _settle(self, trial: Trial) -> None:
+        """What a trial that runs no longer has spent is spent."""
+        if (found := self._running.pop(trial.trial_id, None)) is None:
+            return
+        began, reserved = found
+        hours, before = (time.time() - began) / HOUR_S, self._before
+        gpu_hours, cpu_hours = before.gpu_hours + hours * reserved.gpus, before.cpu_hours + hours * reserved.cpus
+        self._before = Spent(gpu_hours, cpu_hours, before.wall_s)

@@ -1,0 +1,185 @@
+"""A sweep from its spec to its ledger: prepare the text, search, stop early, record. Runs again where it was left."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ray import tune
+from ray.tune import TuneConfig, Tuner
+
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, TRIALS, Ledger, events
+from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.results.gate_results import judge
+from cogito_ray.records.sweep_record import Record, fold, read
+from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
+from cogito_ray.runtime.experiment_folder import Home, closing, refuse_few_rows, refuse_missing
+from cogito_ray.runtime.preflight_checks import refuse_absent
+from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
+from cogito_ray.runtime.search.searcher import Search
+from cogito_ray.runtime.search.seed_replicates import Listed, further_runs
+from cogito_ray.runtime.sweep.budget_callback import Treasurer
+from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner, refuse_cramped
+from cogito_ray.runtime.sweep.trainable import LEAVE, resources, trial
+from cogito_ray.runtime.sweep.trial_recorder import Recorder
+from cogito_ray.runtime.sweep.tune_adapters import Course, Handout, Stage, Starts
+from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
+from cogito_ray.runtime.train.train_worker import PAUSED
+from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
+from cogito_ray.sweeps.sweep_validation import judged_by
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.preparation import Listener
+from cogito_ray.training.checkpoints.checkpoint_store import folder_of
+
+TUNE = "tune"
+"""Folder of Tune's own files, which nobody needs once the sweep is complete."""
+RETRIES = 2
+"""Times a trial whose process died is taken up again, from its newest checkpoint."""
+
+
+def home_of(sweep: SweepSpec, storage: Path) -> Home:
+    """Where the sweep lives, and what it is."""
+    return Home(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
+
+
+def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
+    """Run what is left of the sweep. Its ledger, in `<storage>/<name>/`, tells at any time what has happened.
+
+    The listener hears how far the preparation of the text is.
+    """
+    storage = storage.absolute()
+    home = home_of(sweep, storage)
+    before = home.recorded()
+    if before is not None and before.is_complete and not asks_more(sweep, before):
+        return before
+    refuse_absent(sweep, storage)
+    runs = [sweep.trial(corner) for corner in sweep.corners()]
+    refuse_missing(sweep.corpora(), runs)
+    if before is None:
+        refuse_torn(runs)
+    with home.driving():
+        record = _driven(sweep, home, listener)
+    shutil.rmtree(home.folder / TUNE, ignore_errors=True)
+    return record
+
+
+def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
+    """As its only driver. What was done so far is read again: another driver may just have ended."""
+    storage, before = home.folder.parent, home.recorded()
+    if before is not None and before.is_complete and not asks_more(sweep, before):
+        return before
+    runs = [sweep.trial(corner) for corner in sweep.corners()]
+    with Ledger(home.ledger) as ledger:
+        if before is not None and (gone := sweep.budget.gone(spent(before))):
+            ledger.append(home.opening(before.data))
+            ledger.append(closing(_cause(before, gone, over=False)))
+            return read(home.ledger)
+        with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
+            at_once = concurrency(runs, asked=sweep.concurrency)
+            corpora = home.prepare(sweep.corpora(), storage, listener)
+            refuse_few_rows(runs, corpora, judged_by(sweep))
+            if before is None or not before.trials:
+                refuse_misfits(runs, corpora)
+            refuse_cramped(sweep, runs, corpora, at_once=at_once)
+            data = {key: corpus.digests for key, corpus in corpora.items()}
+            ledger.append(home.opening(data))
+            cause = _Stages(sweep, home, ledger, at_once, data).run()
+            for verdict in judge(read(home.ledger)):
+                ledger.append(verdict)
+            ledger.append(closing(cause))
+            if held := left_behind():
+                raise RuntimeError(
+                    f"{home.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which Ray "
+                    "frees when this process ends; give the same command again for table and report"
+                )
+    return read(home.ledger)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """The search, and after it further runs of its finalists; both watched, and both written down."""
+
+    sweep: SweepSpec
+    home: Home
+    ledger: Ledger
+    at_once: int
+    """Trials at a time."""
+    data: Mapping[str, DataDigests]
+    """What trials read, by `corpus_key`."""
+
+    def run(self) -> str:
+        """Do what is left of both; say why that is over."""
+        history = events(self.home.ledger)
+        record = fold(history)
+        search = Search(self.sweep, self._recorder(record), history, written=self._has_written)
+        search.follow(StudyCopy(self.sweep, self.home.folder, search.trials).update)
+        cause = self._tune(record, search)
+        if cause == COMPLETE and self.sweep.seeds:
+            record = read(self.home.ledger)
+            cause = self._tune(record, Listed(further_runs(self.sweep, record), self._recorder(record)))
+        return (search.shortfall or cause) if cause == COMPLETE else cause
+
+    def _recorder(self, record: Record) -> Recorder:
+        return Recorder(self.ledger.append, self.home.folder / TRIALS, record)
+
+    def _has_written(self, trial: str, step: int) -> bool:
+        return folder_of(self.home.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
+
+    def _pause(self, trial: str) -> None:
+        asked = self.home.folder / TRIALS / trial / PAUSED
+        asked.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
+        asked.touch()
+
+    def _tune(self, record: Record, stage: Stage) -> str:
+        leave = self.home.folder / TRIALS / LEAVE
+        leave.unlink(missing_ok=True)
+        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, stage.sources)
+        treasurer = Treasurer(self.sweep.budget, record, leave, stage.close, pruner)
+        config = TuneConfig(
+            search_alg=Handout(stage),
+            scheduler=Course(stage, self._pause),
+            num_samples=-1,  # until the stage says that it is over
+            max_concurrent_trials=self.at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
+        )
+        if not stage.exhausted:
+            _tuner(self.home, self.data, config, [Starts(stage), treasurer]).fit()  # the ledger first: pruning reads it
+        return _cause(read(self.home.ledger), treasurer.gone, over=stage.exhausted)
+
+
+def _tuner(
+    home: Home, data: Mapping[str, DataDigests], config: TuneConfig, callbacks: list[tune.Callback]
+) -> Tuner:
+    """Tune, told by us what to try, what to stop and whom to tell."""
+    body = partial(trial, storage=home.folder.parent, data=dict(data), trials=home.folder / TRIALS)
+    return Tuner(
+        tune.with_resources(body, resources),
+        tune_config=config,
+        run_config=tune.RunConfig(
+            name=f"{time.time():.3f}",
+            storage_path=str(home.folder / TUNE),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=callbacks,
+            verbose=0,
+        ),
+    )
+
+
+def asks_more(sweep: SweepSpec, before: Record) -> bool:
+    """Is there more to do than what was asked for when the sweep was completed?"""
+    asked = SweepSpec.model_validate(before.opened.spec)
+    return asked.budget.trials < sweep.budget.trials or asked.seeds < sweep.seeds
+
+
+def _cause(record: Record, gone: str, *, over: bool) -> str:
+    """Why Tune has returned: nothing is left to do, the budget is gone, or somebody interrupted it."""
+    trials = [*record.trials.values(), *record.replicates.values()]
+    unfinished = sum(trial.end is None for trial in trials)
+    if over and not unfinished:
+        return COMPLETE
+    if gone:
+        return f"{gone}, with {unfinished} trials under way: write a larger budget into the file, under the same name"
+    return f"interrupted with {unfinished} trials under way"

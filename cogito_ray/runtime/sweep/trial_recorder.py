@@ -1,0 +1,94 @@
+"""Writes what becomes of trials into a sweep's ledger, before anybody acts on it."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialLeft, TrialStarted
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.runtime.sweep.trial_outcome import Left, metrics_of, outcome
+from cogito_ray.runtime.train.train_worker import stalls
+from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.text.data_spec import DataSpec
+
+Config = dict[str, Any]
+"""What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`."""
+
+
+class Recorder:
+    """Returns each event once it is on disk."""
+
+    def __init__(self, append: Callable[[Event], None], trials: Path, record: Record | None = None):
+        """`trials`: the folder of one folder a trial. `record`: of what was done so far, its opening included; None if
+        nothing, then what trials read is not said."""
+        self.append, self._trials = append, trials
+        known = record.trials | record.replicates if record else {}
+        self._data = record.data if record else {}
+        self._before = {name: trial.seconds for name, trial in known.items()}
+        self._began: dict[str, float] = {}
+        self._reached = {name: trial.step for name, trial in known.items()}
+        """The last step that each trial has reported, ..."""
+        self._told: dict[str, int] = {}
+        """... and that since it started last."""
+
+    def started(self, config: Config) -> TrialStarted:
+        name = config["trial"]
+        self._pause(name)  # one that is tried again, because its process died
+        self._told.pop(name, None)
+        self._began[name] = time.monotonic()
+        event = TrialStarted(
+            at=time.time(),
+            trial=name,
+            number=config["number"],
+            sample=config["sample"],
+            spec=config["run"],
+            replicates=config.get("replicates"),
+            data=self._data[corpus_key(DataSpec.model_validate(config["run"]["data"]))] if self._data else None,
+        )
+        self.append(event)
+        return event
+
+    def reported(self, config: Config, result: Mapping[str, Any]) -> Reported | None:
+        """None where it reports nothing: it says that it died or left, or Tune tells its last report once more."""
+        name, metrics = config["trial"], metrics_of(result)
+        if not metrics or self._told.get(name) == result["step"]:
+            return None
+        event = Reported(
+            trial=name,
+            step=result["step"],
+            seconds=self._seconds(name),
+            metrics=metrics,
+            rows=result["rows"],
+            notes=result["notes"],
+        )
+        self.append(event)
+        self._told[name] = self._reached[name] = event.step
+        return event
+
+    def ended(
+        self, config: Config, result: Mapping[str, Any] | None, *, error: bool, stopped: str, left: str
+    ) -> TrialEnded | TrialLeft:
+        """Why it was stopped, if it was, and why it had to leave, if it had."""
+        name, now = config["trial"], time.time()
+        last = {"step": self._reached.get(name, 0)} | dict(result or {})
+        over = outcome(last, steps=config["run"]["training"]["steps"], error=error)
+        self._pause(name)
+        event: TrialEnded | TrialLeft
+        if isinstance(over, Left):
+            event = TrialLeft(at=now, trial=name, step=over.step, cause=left)
+        else:
+            stalled = stalls(self._trials / name) if error else []
+            why = "; ".join(stalled) or over.cause or stopped
+            event = TrialEnded(at=now, trial=name, status=over.status, step=over.step, cause=why)
+        self.append(event)
+        return event
+
+    def _seconds(self, name: str) -> float:
+        """How long a trial has run by now, interruptions left out."""
+        now = time.monotonic()
+        return self._before.get(name, 0.0) + now - self._began.get(name, now)
+
+    def _pause(self, name: str) -> None:
+        self._before[name] = self._seconds(name)
+        self._began.pop(name, None)

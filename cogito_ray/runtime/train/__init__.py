@@ -1,0 +1,1 @@
+"""A run under Ray Train: its driver, its workers, and promoted runs."""

@@ -1,0 +1,76 @@
+"""Trains a sweep's winners at full size, each as a run of its own below the sweep's folder, and certifies the proxy."""
+
+import time
+from pathlib import Path
+
+from cogito_ray.records.ledger import PROMOTED, Ledger, PromotionCertified
+from cogito_ray.records.ledger import Promoted as Told
+from cogito_ray.records.results.promotion_results import Promotion, certificates, promotions
+from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.sweep.sweep_driver import home_of
+from cogito_ray.runtime.train.pretraining_driver import pretrain
+from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.text.data_digests import ChangedData, DataDigests
+from cogito_ray.text.preparation import Listener
+
+
+def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:
+    """The full runs that `promote` asks for. ValueError where it asks for none, or the sweep has not ended."""
+    record = home_of(sweep, storage).recorded()
+    if sweep.promote is None:
+        raise ValueError("the file does not say what to promote: add promote: {top: 2, with: {training.steps: 50000}}")
+    if record is None or record.closing is None:
+        raise ValueError(f"{storage / sweep.name}: the sweep has not ended; run it first: cogito-ray sweep FILE")
+    return promotions(sweep, record)
+
+
+def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
+    """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became."""
+    storage = storage.absolute()
+    home = home_of(sweep, storage)
+    planned(sweep, storage)    # refused before its folder is touched
+    with home.driving():
+        for due in planned(sweep, storage):
+            told = read(home.ledger).promoted.get(due.run.digest())
+            if told is None or not told.complete:
+                _train(due, sweep, storage, listener)
+        for goal, found in certificates(read(home.ledger)).items():
+            with Ledger(home.ledger) as ledger:
+                ledger.append(PromotionCertified.of(goal, found))
+    return read(home.ledger)
+
+
+def _read(due: Promotion, home: Home) -> DataDigests | None:
+    """What the full run must read, because its trial did; None where the two are to read other text."""
+    trial = read(home.ledger).trials[due.trial]
+    if corpus_key(RunSpec.model_validate(trial.spec).data) != corpus_key(due.run.data):
+        return None
+    if trial.data is None:
+        raise ChangedData(
+            f"{home.ledger} does not say what trial {trial.number} read; run the sweep under another name"
+        )
+    return trial.data
+
+
+def _train(due: Promotion, sweep: SweepSpec, storage: Path, listener: Listener) -> None:
+    """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it."""
+    digest = due.run.digest()
+    name = f"{sweep.name}/{PROMOTED}/{digest}"
+    home = home_of(sweep, storage)
+    own = pretrain(due.run, name, storage, listener, data=_read(due, home))
+    trial = own.trials[digest]
+    with Ledger(home.ledger) as ledger:
+        ledger.append(
+            Told(
+                at=time.time(),
+                trial=due.trial,
+                run=digest,
+                folder=str(storage / name),
+                changes=due.changes,
+                complete=own.is_complete and trial.end is not None and trial.end.complete,
+                cause=trial.cause,
+                metrics=trial.latest(),
+            )
+        )

@@ -1,0 +1,155 @@
+"""What one process does to train a run: open the corpus, read its own rows, fit, report."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cogito_ray.atomic_files import open_to_append
+from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.records.ledger import CHECKPOINTS
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
+from cogito_ray.text.collocations import with_collocations
+from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.shards.memory_mapped_reader import MappedReader
+from cogito_ray.text.streamed_text import RawText
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Origin, folder_of
+from cogito_ray.training.hang_watchdog import Watch, Watchdog
+from cogito_ray.training.training_loop import Facts, Report, Tell, Wanted, fit
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and where its things are. Paths are absolute: workers start in folders of their own."""
+
+    run: RunSpec
+    storage: Path
+    """Holds the token shards of every corpus."""
+    data: DataDigests
+    """What the run reads, and nothing else."""
+    folder: Path
+    """Holds this run's checkpoints."""
+    leave: Path | None = None
+    """While this file exists, the run leaves a checkpoint after its next report, and ends."""
+
+    @property
+    def paused(self) -> Path:
+        """A file that asks the same of this run alone."""
+        return self.folder / PAUSED
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / CHECKPOINTS
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it branches off: the folders of a sweep's trials stand side by side."""
+        branch = self.run.branch
+        if branch is None:
+            return None
+        return Origin(folder_of(self.folder.parent / branch.run / CHECKPOINTS, branch.step), branch.run)
+
+    def is_to_leave(self) -> bool:
+        return self.paused.exists() or (self.leave is not None and self.leave.exists())
+
+
+PAUSED = "paused"
+"""File of a trial that is to wait, until it goes on."""
+STALLED = "stalled.txt"
+"""A line for each time a worker of the run stood still, until the record has them."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands among the workers of its run."""
+
+    rank: int = 0
+    world: int = 1
+    is_doomed: Callable[[], bool] = lambda: False
+    """Will the machine of any worker soon be taken away? All workers ask together."""
+
+
+def train(job: Job, tell: Tell, place: Place) -> None:
+    """Train `job` in this process, as one worker of its run, from its newest checkpoint to the end.
+
+    A process that stands still for `training.stall_s` seconds ends.
+    """
+    rank = place.rank
+    watch, stalled = Watch(), job.folder / STALLED
+    for line in stalls(job.folder) if rank == 0 else []:
+        watch.note(f"started again: {line}")
+
+    def tell_all(report: Report) -> None:
+        tell(report)
+        if rank == 0:
+            stalled.unlink(missing_ok=True)
+
+    with Watchdog(watch, patience_s=job.run.training.stall_s, rank=rank, tell=partial(_last_words, stalled)):
+        _fit(job, tell_all, watch, place)
+
+
+def stalls(folder: Path) -> list[str]:
+    """Why workers of the run in `folder` ended themselves since its last report."""
+    path = folder / STALLED
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _last_words(path: Path, said: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(open_to_append(path), "a") as file:
+        file.write(said + "\n")
+
+
+def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
+    run = job.run
+    torch.set_num_threads(max(1, int(run.cpus_per_worker)))
+    corpus = _corpus(run.data.model_dump_json(), job.storage, job.data)
+    asked = run.objective.needs | run.reference.needs
+    vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
+    fit(
+        run,
+        Facts(vocabulary, torch.from_numpy(corpus.log_unigram), job.data),
+        feed=lambda done: _micro_batches(run, corpus, done, place),
+        evaluate=scores_of(run, corpus, vocabulary),
+        tell=tell,
+        checkpoints=Checkpoints(
+            job.checkpoints, run.digest(), run.training.checkpoints, watch.note, origin=job.origin
+        ),
+        wanted=lambda: _wanted(job, place),
+        watch=watch,
+    )
+
+
+def _wanted(job: Job, place: Place) -> Wanted:
+    doomed = place.is_doomed()      # asked in any case, because all workers ask it together
+    if job.is_to_leave():
+        return Wanted.LEAVE
+    return Wanted.CHECKPOINT if doomed else Wanted.NOTHING
+
+
+@lru_cache(maxsize=2)
+def _corpus(data: str, storage: Path, digests: DataDigests) -> Corpus:
+    """Of a DataSpec as JSON. A reused trial process keeps the last corpora open."""
+    return Corpus.open(DataSpec.model_validate_json(data), storage, digests)
+
+
+def _micro_batches(run: RunSpec, corpus: Corpus, done: int, place: Place) -> Iterator[Tensor]:
+    """This worker's micro-batches (micro_batch, N) after `done` steps."""
+    steps = range(done, run.training.steps)
+    shares = _reader(run, corpus).batches(steps, batch=run.training.batch, rank=place.rank, world=place.world)
+    for share in shares:
+        yield from torch.from_numpy(share).split(run.micro_batch)
+
+
+def _reader(run: RunSpec, corpus: Corpus) -> MappedReader | StreamReader | TextReader:
+    if not run.data.keeping.rows:
+        return TextReader(RawText(corpus, corpus.text_plan(run.seed)))
+    mapped = MappedReader(corpus, corpus.plan(run.seed))
+    readers: dict[str, MappedReader | StreamReader] = {"mapped": mapped, "streamed": StreamReader(mapped)}
+    return readers[run.reader]

@@ -1,0 +1,122 @@
+"""What a sweep may spend, and what of it is gone. Pure; durations and sizes are written as people write them."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.dotted_paths import Tree, get
+
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+HOUR_S = SECONDS["h"]
+BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+def seconds(text: object) -> float:
+    """'1h30m' -> 5400. Raises ValueError."""
+    return _measured(text, SECONDS, "duration; write 8h, 90m, 1h30m or 45s")
+
+
+def size(text: object) -> float:
+    """'20GB' -> 2e10 bytes. Raises ValueError."""
+    return _measured(text, BYTES, "size; write 20GB, 500MB or 1.5TiB")
+
+
+def _measured(text: object, units: Mapping[str, float], wanted: str) -> float:
+    part = rf"(\d+(?:\.\d+)?) ?({'|'.join(units)})"
+    if not isinstance(text, str) or not re.fullmatch(rf"({part} ?)+", text):
+        raise ValueError(f"{text!r} is no {wanted}")
+    amount = sum(float(number) * units[unit] for number, unit in re.findall(part, text))
+    if not amount:
+        raise ValueError(f"{text!r} is nothing, and no {wanted}")
+    return amount
+
+
+def _checked(parse: Callable[[object], float]) -> BeforeValidator:
+    def keep(text: object) -> object:
+        parse(text)
+        return text
+
+    return BeforeValidator(keep)
+
+
+DurationText = Annotated[str, _checked(seconds), Field(examples=["8h", "1h30m"])]
+SizeText = Annotated[str, _checked(size), Field(examples=["20GB"])]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """By all trials of a sweep, over all its starts."""
+
+    gpu_hours: float = 0.0
+    """GPUs reserved, times how long."""
+    cpu_hours: float = 0.0
+    wall_s: float = 0.0
+    """While a driver ran."""
+    disk_bytes: float = 0.0
+    """Of checkpoints that are needed."""
+
+
+class BudgetSpec(Spec):
+    """When any of it is spent, no further trial starts; those that run leave a checkpoint after their next report. The
+    sweep goes on from there when it is started again with more, under the same name."""
+
+    trials: PositiveInt
+    """Trials started, those that are stopped early or fail included. Not counted are further runs of finalists, nor the
+    copies that take the places of stopped trials where early_stopping.kind is population."""
+    gpu_hours: PositiveFloat | None = None
+    """GPUs reserved, times how long, over all trials and all starts of the sweep."""
+    cpu_hours: PositiveFloat | None = None
+    """The same of CPUs."""
+    wall: DurationText | None = None
+    """Time while the sweep runs, over all its starts."""
+
+    disk: SizeText | None = None
+    """For the checkpoints of all trials together. Those of failed and stopped trials go first, then those of trials
+    that others beat; what the best or a resume needs is never deleted."""
+
+    @property
+    def disk_bytes(self) -> float | None:
+        return size(self.disk) if self.disk else None
+
+    def gone(self, spent: Spent) -> str:
+        """What of it is spent, in words; empty while nothing is."""
+        used = {"gpu_hours": spent.gpu_hours, "cpu_hours": spent.cpu_hours, "wall": spent.wall_s / HOUR_S}
+        limits = {"gpu_hours": self.gpu_hours, "cpu_hours": self.cpu_hours, "wall": self._wall_hours()}
+        said = [
+            f"budget.{name}: {used[name]:.4g} of {limit:.4g} hours are used"
+            for name, limit in limits.items()
+            if limit is not None and used[name] >= limit
+        ]
+        if self.disk_bytes is not None and spent.disk_bytes > self.disk_bytes:
+            said.append(f"budget.disk: checkpoints that are needed take {spent.disk_bytes / 1e9:.3g} GB of {self.disk}")
+        return "; ".join(said)
+
+    def _wall_hours(self) -> float | None:
+        return seconds(self.wall) / HOUR_S if self.wall else None
+
+    def faults(self, runs: Iterable[RunSpec]) -> Iterator[str]:
+        """What cannot take effect in a sweep of such runs."""
+        if self.gpu_hours is not None and not any(run.gpus_per_worker for run in runs):
+            yield "budget.gpu_hours: no trial reserves a GPU; set run.gpus_per_worker, or write cpu_hours"
+
+
+@dataclass(frozen=True)
+class Reserved:
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def by(cls, run: Tree) -> "Reserved":
+        """What a run (as a tree) holds while it is under way; a record that does not say held a CPU."""
+        workers = _number(get(run, "workers"), _number(get(run, "workers.max"), 1.0))
+        each = _number(get(run, "cpus_per_worker"), 1.0), _number(get(run, "gpus_per_worker"), 0.0)
+        return cls(workers * each[0], workers * each[1])
+
+
+def _number(found: object, unsaid: float) -> float:
+    return float(found) if isinstance(found, int | float) else unsaid

@@ -1,0 +1,194 @@
+"""Asynchronous successive halving as pure policies, with one goal or several; losers of a rung are stopped or paused.
+
+Rungs stand at first_rung * eta^k steps, below the last step. A trial that reaches a rung goes on if it is among the
+best 1/eta of those recorded there so far, itself included; each goal after the first adds a place. With one goal this
+is ASHA (arXiv:1810.05934); with several, trials are compared by front and then by spread (multi-objective ASHA,
+arXiv:2106.12639). One that breaks a constraint comes after all that do not. A constraint need only hold at the end,
+though, so those that break it are compared by how far they do as by one more goal, which adds a place while nobody at
+the rung keeps all constraints.
+
+pause: the others wait, and go on once enough worse ones have come that they are among the best 1/eta. stop: they are
+over, and the first at a rung always passes, so that who came first may take the steps of who is better.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, takewhile
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.goals import Aim, Merit
+from cogito_ray.sweeps.pareto_fronts import by_spread, place_by_spread
+
+if TYPE_CHECKING:
+    from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+
+@dataclass(frozen=True)
+class Verdict:
+    keep: bool
+    rung: int | None = None
+    """The rung, in steps, at which this was decided; None where none was reached."""
+    cause: str = ""
+    """Why it does not go on."""
+    waits: bool = False
+    """It does not go on now, but may later."""
+
+
+class AshaSpec(Spec):
+    """For one goal."""
+
+    kind: Literal["asha"] = "asha"
+    many_goals: ClassVar[bool] = False
+    first_rung: PositiveInt
+    """Steps after which a trial may be stopped for the first time."""
+    eta: int = Field(3, ge=2)
+    """One in `eta` trials passes a rung; the next rung stands at `eta` times its steps."""
+    mode: Literal["stop", "pause"] = "pause"
+    """What becomes of the others. pause: they wait with a checkpoint, and go on once enough worse ones have come. stop:
+    they are over, and no checkpoint is kept for them, but whoever comes first at a rung passes, however bad."""
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Steps at which trials of `steps` steps are compared, ascending."""
+        every = (self.first_rung * self.eta**k for k in count())
+        return tuple(takewhile(lambda rung: rung < steps, every))
+
+    def faults(self, sweep: "SweepSpec", runs: Sequence[RunSpec]) -> list[str]:
+        """What is wrong with this for a sweep of such runs."""
+        shortest = min(run.training.steps for run in runs)
+        if self.first_rung < shortest:
+            return []
+        return [
+            f"early_stopping.first_rung: {self.first_rung} is not before the last step ({shortest}) of every trial, "
+            f"so that some are never compared; make it less than {shortest}, or use kind: none"
+        ]
+
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """One of each trial that waits: all may that do not run."""
+        return max(0, trials - at_once - 1) if self.mode == "pause" else 0
+
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Halving | Pausing":
+        """A fresh policy for trials of `steps` steps."""
+        return self.halving(self.rungs(steps), aim)
+
+    def halving(self, rungs: tuple[int, ...], aim: Aim) -> "Halving | Pausing":
+        """One that compares at these rungs."""
+        policies: dict[str, type[Halving | Pausing]] = {"stop": Halving, "pause": Pausing}
+        return policies[self.mode](rungs, self.eta, aim)
+
+
+class ParetoAshaSpec(AshaSpec):
+    """For one goal or several."""
+
+    kind: Literal["pareto_asha"] = "pareto_asha"  # type: ignore[assignment]  # another kind of the same settings
+    many_goals: ClassVar[bool] = True
+
+
+@dataclass
+class Halving:
+    """What was recorded at each rung. Fed the same reports in the same order it decides the same: so it resumes."""
+
+    rungs: tuple[int, ...]
+    eta: int
+    aim: Aim
+    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
+    _recorded: dict[int, list[Merit]] = field(default_factory=dict)
+    _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
+
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """A trial's metrics after `step` steps. They count for the highest rung reached; each rung decides once."""
+        rung = max((rung for rung in self.rungs if rung <= step), default=None)
+        if rung is None:
+            return Verdict(keep=True)
+        if (trial, rung) not in self._verdicts:
+            others, merit = self._recorded.setdefault(rung, []), self.aim.merit(metrics)
+            passes = decide(others, merit, eta=self.eta)
+            self._verdicts[trial, rung] = Verdict(passes, rung, "" if passes else lost(self, metrics, rung))
+            others.append(merit)
+        return self._verdicts[trial, rung]
+
+    def promoted(self, *, idle: bool) -> str | None:
+        """Nobody: what is stopped is over."""
+        return None
+
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
+
+
+@dataclass
+class Pausing:
+    """Who stands at each rung, and who has left it. Its promotions follow from the reports of those promoted."""
+
+    rungs: tuple[int, ...]
+    eta: int
+    aim: Aim
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
+    waiting: dict[str, Verdict] = field(default_factory=dict)
+    _recorded: dict[int, dict[str, Merit]] = field(default_factory=dict)
+
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """A trial's metrics after `step` steps. They count for the highest rung reached, and once."""
+        rung = max((rung for rung in self.rungs if rung <= step), default=None)
+        if rung is None:
+            return Verdict(keep=True)
+        here = self._recorded.setdefault(rung, {})
+        if trial not in here:
+            self.waiting.pop(trial, None)
+            here[trial] = self.aim.merit(metrics)
+            if trial not in self._best(rung, idle=False):
+                self.waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
+        return self.waiting.get(trial, Verdict(True, rung))
+
+    def promoted(self, *, idle: bool) -> str | None:
+        """Who of those that wait goes on now, the farthest first. When `idle`, somebody leaves every rung."""
+        for rung in reversed(self.rungs):
+            for trial in self._best(rung, idle=idle):
+                if trial in self.waiting and self.waiting[trial].rung == rung:
+                    del self.waiting[trial]
+                    return trial
+        return None
+
+    def resumed(self, trial: str) -> None:
+        """It waits no longer."""
+        self.waiting.pop(trial, None)
+
+    def _best(self, rung: int, *, idle: bool) -> list[str]:
+        names, merits = list(self._recorded.get(rung, {})), list(self._recorded.get(rung, {}).values())
+        passing = max(len(names) // self.eta, int(idle))
+        further = extra_places(merits) if passing else 0
+        return [names[index] for index in by_spread(merits, passing + further)]
+
+
+def lost(policy: Halving | Pausing, metrics: Mapping[str, float], rung: int) -> str:
+    """Why a trial does not go on."""
+    return f"{measured(policy.aim, metrics)} not among the best 1/{policy.eta} at rung {rung}"
+
+
+def measured(aim: Aim, metrics: Mapping[str, float]) -> str:
+    """The goals' metrics and what broke constraints, in words."""
+    values = [f"{goal.metric} {metrics[goal.metric]:.4g}" for goal in aim.goals if goal.metric in metrics]
+    return ", ".join([*(values or ["nothing measured"]), *aim.broken(metrics)])
+
+
+def extra_places(merits: Sequence[Merit]) -> int:
+    """One for each goal but the first, so that the best of every goal goes on however few came; and one for who breaks
+    the constraints least, while nobody keeps them."""
+    finite = [merit for merit in merits if merit.finite]
+    if not finite:
+        return 0
+    return len(finite[0].costs) - 1 + (not any(merit.feasible for merit in finite))
+
+
+def decide(recorded: Sequence[Merit], merit: Merit, *, eta: int) -> bool:
+    """May a trial pass a rung where others left `recorded`? What is not finite never passes, and loses to all else."""
+    if not merit.finite:
+        return False
+    places = max(1, (len(recorded) + 1) // eta) + extra_places([merit, *recorded])
+    return place_by_spread([merit, *recorded]) < places

@@ -1,0 +1,110 @@
+"""The median stopping rule (Vizier, 10.1145/3097983.3098043) as a pure policy, for one goal.
+
+A trial goes on while its best value so far is no worse than the median of what others averaged over as many steps. One
+that breaks a constraint is worse than all that do not; where the median breaks it, too, it is enough to be no worse in
+the goal, or in how far the constraints are broken, for they need only hold at the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median_low
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import PositiveInt
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.early_stopping.asha import Verdict, measured
+from cogito_ray.sweeps.goals import Aim, Merit
+
+if TYPE_CHECKING:
+    from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+
+class MedianSpec(Spec):
+    kind: Literal["median"] = "median"
+    many_goals: ClassVar[bool] = False
+    first_step: PositiveInt
+    """Steps after which a trial may be stopped for the first time."""
+    least: PositiveInt = 4
+    """Other trials that must have come as far before anyone is stopped."""
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """None: it decides at every report."""
+        return ()
+
+    def faults(self, sweep: "SweepSpec", runs: Sequence[RunSpec]) -> list[str]:
+        """What is wrong with this for a sweep of such runs."""
+        shortest = min(run.training.steps for run in runs)
+        if self.first_step < shortest:
+            return []
+        return [
+            f"early_stopping.first_step: {self.first_step} is not before the last step ({shortest}) of every trial; "
+            f"make it less than {shortest}, or use kind: none"
+        ]
+
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """What is stopped is over."""
+        return 0
+
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Median":
+        """A fresh policy."""
+        return Median(self.first_step, self.least, aim)
+
+
+@dataclass
+class Median:
+    """Every trial's curve. Fed the same reports in the same order it decides the same: so it resumes."""
+
+    first_step: int
+    least: int
+    aim: Aim
+    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
+    copies: ClassVar[tuple[()]] = ()
+    sources: ClassVar[tuple[()]] = ()
+    _curves: dict[str, dict[int, Merit]] = field(default_factory=dict)
+    _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
+
+    def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """A trial's metrics after `step` steps; each of its steps is decided once."""
+        if (trial, step) not in self._verdicts:
+            self._curves.setdefault(trial, {})[step] = self.aim.merit(metrics)
+            self._verdicts[trial, step] = self._decide(trial, step, metrics)
+        return self._verdicts[trial, step]
+
+    def promoted(self, *, idle: bool) -> str | None:
+        """Nobody: what is stopped is over."""
+        return None
+
+    def resumed(self, trial: str) -> None:
+        """Nobody waits."""
+
+    def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        if step < self.first_step:
+            return Verdict(keep=True)
+        stop = Verdict(False, step, f"{measured(self.aim, metrics)} worse than the median at step {step}")
+        own = _known(self._curves[trial], step)
+        if not own:
+            return stop
+        others = [
+            _known(curve, step) for name, curve in self._curves.items() if name != trial and max(curve) >= step
+        ]
+        means = [(fmean(e for e, _ in curve), fmean(c for _, c in curve)) for curve in others if curve]
+        if len(means) < self.least:
+            return Verdict(keep=True)
+        return Verdict(keep=True) if _no_worse(own, means) else stop
+
+
+def _no_worse(own: list[tuple[float, float]], others: list[tuple[float, float]]) -> bool:
+    """Is the best of its (excess, cost) no worse than the median of the others'?"""
+    median = sorted(others)[(len(others) - 1) // 2]
+    if min(own) <= median:
+        return True
+    excess, cost = (median_low(values) for values in zip(*others, strict=True))
+    return median[0] > 0 and (min(e for e, _ in own) <= excess or min(c for _, c in own) <= cost)
+
+
+def _known(curve: Mapping[int, Merit], step: int) -> list[tuple[float, float]]:
+    """(excess, cost) of every finite report up to `step`."""
+    return [(merit.excess, merit.costs[0]) for at, merit in curve.items() if at <= step and merit.finite]

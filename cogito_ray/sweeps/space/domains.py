@@ -1,0 +1,346 @@
+"""How one setting may vary: the domains a sweep's `space` is made of, told apart by their key.
+
+Searchers only ever see str, int, float, bool and None: a preset's name stands for its sub-tree, a ratio's fraction for
+the number it becomes.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Annotated, Self, TypeAlias, overload
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from pydantic import Discriminator, Field, JsonValue, PositiveFloat, PositiveInt, Tag, model_validator
+
+from cogito_ray.base_spec import Spec
+
+Scalar: TypeAlias = bool | int | float | str | None
+"""What a searcher may draw."""
+Sample: TypeAlias = dict[str, Scalar]
+"""One point of a space: a drawn value per dotted path."""
+Values = Annotated[tuple[Scalar, ...], Field(min_length=1)]
+EXACT = 2**53
+"""Beyond it a sampler, which counts in floats, cannot tell a whole number from the next."""
+
+
+class Steps(Sequence[float]):
+    """low, low + step, ... up to high, in decimal so that 0.1 + 0.2 is 0.3; never listed, for they may be millions."""
+
+    def __init__(self, bounds: tuple[float, float], step: float):
+        self._low, high, self._step = (Decimal(str(number)) for number in (*bounds, step))
+        self._count = int((high - self._low) // self._step) + 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> float: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Sequence[float]": ...
+    def __getitem__(self, place: int | slice) -> "float | Sequence[float]":
+        if isinstance(place, slice):
+            return [self[number] for number in range(self._count)[place]]
+        return float(self._low + range(self._count)[place] * self._step)
+
+    def nearest(self, value: float) -> float:
+        """The one that a computed number stands for."""
+        place = round((Decimal(str(value)) - self._low) / self._step)
+        return self[min(max(place, 0), self._count - 1)]
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.nearest(value) == value
+
+
+class _Domain(Spec):
+    when: dict[str, Scalar | Values] = {}
+    """Where the axis varies: per other axis, the value it must have, or several. Elsewhere the run stays as it is."""
+
+    def applies(self, sample: Sample) -> bool:
+        """Does the axis vary at this point?"""
+        return all(path in sample and sample[path] in values for path, values in self.conditions().items())
+
+    def conditions(self) -> dict[str, tuple[Scalar, ...]]:
+        """The values that other axes may have where this one varies."""
+        return {path: values if isinstance(values, tuple) else (values,) for path, values in self.when.items()}
+
+
+class Choice(_Domain):
+    """One of these values."""
+
+    choice: Values
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_repeats(self.choice)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        """Values to try before anything starts."""
+        return self.choice
+
+    def values(self) -> Sequence[Scalar] | None:
+        """Every value, in order; None if they cannot be listed. They may be too many to go through."""
+        return self.choice
+
+    def distribution(self) -> BaseDistribution:
+        """What a sampler draws from."""
+        return CategoricalDistribution(self.choice)
+
+
+class Grid(_Domain):
+    """Every one of these values, crossed with the other grids and with the sampled axes: never left to the sampler."""
+
+    grid: Values
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_repeats(self.grid)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.grid
+
+    def values(self) -> Sequence[Scalar] | None:
+        return self.grid
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(self.grid)
+
+
+class Preset(_Domain):
+    """One of these sub-trees, drawn by its name; it replaces what `run` has at the path."""
+
+    preset: dict[str, JsonValue] = Field(min_length=1)
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return tuple(self.preset)
+
+    def values(self) -> Sequence[Scalar] | None:
+        return tuple(self.preset)
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(tuple(self.preset))
+
+
+class Uniform(_Domain):
+    """A number between two bounds, both included; with `step`, one of low, low + step, ... up to high."""
+
+    uniform: tuple[float, float]
+    step: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _refuse_empty(self.uniform, self.step)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        listed = self.values()
+        return self.uniform if listed is None else (listed[0], listed[-1])
+
+    def values(self) -> Sequence[Scalar] | None:
+        return None if self.step is None else Steps(self.uniform, self.step)
+
+    def distribution(self) -> BaseDistribution:
+        low, high = (float(str(bound)) for bound in self.extremes())
+        return FloatDistribution(low, high, step=self.step)
+
+
+class LogUniform(_Domain):
+    """A number between two positive bounds, its logarithm drawn uniformly."""
+
+    loguniform: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        low, _ = self.loguniform
+        if low <= 0:
+            raise ValueError(f"loguniform needs positive bounds, got {low}; start it above 0, or use uniform")
+        _refuse_empty(self.loguniform, None)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.loguniform
+
+    def values(self) -> Sequence[Scalar] | None:
+        return None
+
+    def distribution(self) -> BaseDistribution:
+        return FloatDistribution(*self.loguniform, log=True)
+
+
+class RandInt(_Domain):
+    """A whole number between two bounds, both included (as in Optuna, not in Ray); with `step`, every step-th one."""
+
+    randint: tuple[int, int]
+    step: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if beyond := [bound for bound in self.randint if abs(bound) > EXACT]:
+            raise ValueError(f"{beyond[0]} is beyond 2^53, where samplers do not count; keep bounds below")
+        _refuse_empty(self.randint, self.step)
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        every = self._range()
+        return every[0], every[-1]
+
+    def values(self) -> Sequence[Scalar] | None:
+        return self._range()
+
+    def distribution(self) -> BaseDistribution:
+        every = self._range()
+        return IntDistribution(every[0], every[-1], step=self.step)
+
+    def _range(self) -> range:
+        low, high = self.randint
+        return range(low, high + 1, self.step)
+
+
+class ChoiceOf(Spec):
+    of: str
+    """Dotted path of the number the fraction is taken of."""
+    choice: tuple[PositiveFloat, ...] = Field(min_length=1)
+
+    def fractions(self) -> Choice:
+        return Choice(choice=self.choice)
+
+
+class UniformOf(Spec):
+    of: str
+    """Dotted path of the number the fraction is taken of."""
+    uniform: tuple[PositiveFloat, PositiveFloat]
+    step: PositiveFloat | None = None
+
+    def fractions(self) -> Uniform:
+        return Uniform(uniform=self.uniform, step=self.step)
+
+
+class Ratio(_Domain):
+    """A fraction of the number at another path, rounded where the setting is a whole number.
+
+    Drawing fractions instead of sizes keeps the axis meaningful while the other path varies too.
+    """
+
+    ratio: Annotated[
+        Annotated[ChoiceOf, Tag("choice")] | Annotated[UniformOf, Tag("uniform")],
+        Discriminator(
+            lambda given: _key_of(given, ("choice", "uniform")),
+            custom_error_type="ratio",
+            custom_error_message="say of which path and which fractions: {of: model.width, choice: [0.5, 1.0]}",
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self.ratio.fractions()
+        return self
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.ratio.fractions().extremes()
+
+    def values(self) -> Sequence[Scalar] | None:
+        return self.ratio.fractions().values()
+
+    def distribution(self) -> BaseDistribution:
+        return self.ratio.fractions().distribution()
+
+
+KEYS = ("choice", "uniform", "loguniform", "randint", "preset", "ratio", "grid")
+
+
+def _key_of(given: object, keys: tuple[str, ...] = KEYS) -> str | None:
+    """The key that tells which domain `given` (a mapping or a domain) is."""
+    has = given.__contains__ if isinstance(given, dict) else lambda key: hasattr(given, key)
+    return next((key for key in keys if has(key)), None)
+
+
+Domain = Annotated[
+    Annotated[Choice, Tag("choice")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("loguniform")]
+    | Annotated[RandInt, Tag("randint")]
+    | Annotated[Preset, Tag("preset")]
+    | Annotated[Ratio, Tag("ratio")]
+    | Annotated[Grid, Tag("grid")],
+    Discriminator(
+        _key_of,
+        custom_error_type="domain",
+        custom_error_message="say how it varies: a mapping with one of " + ", ".join(KEYS),
+    ),
+]
+
+
+def setting(domain: Domain, value: Scalar, number_at: Callable[[str], float]) -> JsonValue:
+    """What is written into the run when `value` was drawn; `number_at` looks up what a ratio is of.
+
+    A sampler's 0.6000000000000001 becomes the 0.6 it stands for, so that equal points are equal runs.
+    """
+    match domain:
+        case Preset(preset=named):
+            return named[str(value)]
+        case Ratio(ratio=fraction):
+            return float(str(value)) * number_at(fraction.of)
+        case Uniform(step=float() as step, uniform=bounds):
+            return Steps(bounds, step).nearest(float(str(value)))
+    return value
+
+
+def at(domain: Domain, share: float) -> Scalar:
+    """The value that lies this share of the way through a domain, from 0 to below 1."""
+    match domain:
+        case Ratio(ratio=fraction):
+            return at(fraction.fractions(), share)
+        case Uniform(step=None, uniform=(low, high)):
+            return low + share * (high - low)
+        case LogUniform(loguniform=(low, high)):
+            return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    listed = domain.values()
+    assert listed is not None
+    return listed[int(share * len(listed))]
+
+
+def is_whole(domain: Domain) -> bool:
+    """Does it hold no number with a fraction?"""
+    match domain:
+        case Uniform(step=step, uniform=(low, _)):
+            return step is not None and step.is_integer() and low.is_integer()
+        case LogUniform():
+            return False
+        case Choice(choice=listed) | Grid(grid=listed):
+            return not any(isinstance(value, float) and not value.is_integer() for value in listed)
+    return True
+
+
+CATEGORICAL = CategoricalDistribution
+"""What a sampler takes for unordered."""
+
+
+def contains(drawn: BaseDistribution, value: Scalar) -> bool:
+    """Could a sampler draw `value`?"""
+    try:
+        return drawn._contains(drawn.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def reads(domain: Domain) -> tuple[str, ...]:
+    """Dotted paths of numbers that this domain's value is a share of."""
+    return (domain.ratio.of,) if isinstance(domain, Ratio) else ()
+
+
+def _refuse_repeats(values: tuple[Scalar, ...]) -> None:
+    times = Counter((type(value), value) for value in values)
+    if repeats := sorted({repr(value) for (_, value), count in times.items() if count > 1}):
+        raise ValueError(f"{', '.join(repeats)} stands here more than once; list each value once")
+
+
+def _refuse_empty(bounds: tuple[float, float], step: float | None) -> None:
+    low, high = bounds
+    if low >= high:
+        raise ValueError(f"the range {low} to {high} is empty; write [low, high] with low < high, or fix it under run")
+    if step is not None and step > high - low:
+        raise ValueError(f"step {step} is larger than the range {low} to {high}; make it at most {high - low:g}")
+    if step is not None and high - low > EXACT * step:
+        raise ValueError(f"step {step} makes more than 2^53 values of {low} to {high}; make it larger, or leave it out")

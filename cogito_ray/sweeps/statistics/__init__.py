@@ -1,0 +1,1 @@
+"""How far figures can be trusted: rank agreement of rungs, intervals over seeds, forecasts of cost. Pure."""

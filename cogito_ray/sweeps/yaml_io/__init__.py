@@ -1,0 +1,1 @@
+"""YAML and JSON Schema in and out, with the line of every fault."""

@@ -1,0 +1,142 @@
+"""YAML in and out: sweeps and runs from files, faults with their lines, differences as dotted lines."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import JsonValue, ValidationError
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, Settings, parse
+
+AnySpec = TypeVar("AnySpec", bound=Spec)
+STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
+"""For parts that no sweep can do without, while others are looked at."""
+ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
+
+
+class SweepFault(ValueError):
+    """A file that says no valid sweep or run, with everything that is wrong with it."""
+
+    def __init__(self, file: Path, faults: list[str]):
+        self.file, self.faults = file, faults
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in faults)]))
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file says, read once, and the line of each place in it."""
+
+    file: Path
+    settings: Settings
+
+    @classmethod
+    def read(cls, file: Path) -> "Document":
+        """Raises SweepFault where there are no settings in it."""
+        try:
+            with file.open("rb") as stream:
+                return cls(file, parse(stream.read(LARGEST + 1)))
+        except OSError as error:
+            raise SweepFault(file, [f"cannot be read: {error.strerror}"]) from error
+        except NotSettings as error:
+            raise SweepFault(file, error.faults) from None
+
+    def sweep(self) -> SweepSpec:
+        """Raises SweepFault."""
+        return self._validated(SweepSpec)
+
+    def run(self) -> RunSpec:
+        """Raises SweepFault."""
+        return self._validated(RunSpec)
+
+    def either(self) -> SweepSpec | RunSpec:
+        """A sweep if it has any part that no run has. Raises SweepFault."""
+        return self.sweep() if ONLY_OF_SWEEPS & self.settings.tree.keys() else self.run()
+
+    def refused(self, faults: Iterable[str]) -> SweepFault:
+        """What is wrong with it, `place: fault` each, with its line."""
+        return SweepFault(self.file, [self._with_line(fault) for fault in dict.fromkeys(faults)])
+
+    def _validated(self, kind: type[AnySpec]) -> AnySpec:
+        tree = self.settings.tree
+        try:
+            return kind.model_validate(tree)
+        except ValidationError as error:
+            faulty = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+            further = _further(tree, faulty) if faulty and kind is SweepSpec else []
+            raise self.refused([*explain(error, tree, kind), *further]) from None
+
+    def _with_line(self, fault: str) -> str:
+        """A fault that names a place in a run stands in a sweep's file below `run`."""
+        for place in (re.split(ends, fault, maxsplit=1)[0] for ends in ("[:=]", " ")):
+            inside = [] if re.split("[.:]", place)[0] in ONLY_OF_SWEEPS else [(f"run.{place}", f"run.{fault}")]
+            for found, told in ((place, fault), *inside):
+                if (line := self.settings.line(found)) is not None:
+                    return f"{told} (line {line})"
+        return fault
+
+
+def load(path: Path | str) -> SweepSpec:
+    """The sweep that a YAML file says. Raises SweepFault."""
+    return Document.read(Path(path)).sweep()
+
+
+def load_run(path: Path | str) -> RunSpec:
+    """The run that a YAML file says. Raises SweepFault."""
+    return Document.read(Path(path)).run()
+
+
+def dump(tree: JsonValue) -> str:
+    """`tree` as YAML in its own order, innermost lists and mappings on one line."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+
+
+def inline(value: JsonValue) -> str:
+    """`value` as YAML on one line."""
+    said = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf)
+    return said.removesuffix("...\n").strip()
+
+
+def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
+    """One line per setting that differs between two trees: `dotted.place: old -> new`."""
+    if old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [f"{place}: {inline(old)} -> {inline(new)}"]
+    lines = []
+    for key in dict.fromkeys([*old, *new]):
+        here = f"{place}.{key}" if place else key
+        if key not in new:
+            lines.append(f"{here}: {inline(old[key])} -> (absent)")
+        elif key not in old:
+            lines.append(f"{here}: (absent) -> {inline(new[key])}")
+        else:
+            lines += diff(old[key], new[key], here)
+    return lines
+
+
+def _further(tree: Tree, faulty: set[str]) -> list[str]:
+    """What would be told of a sweep next, once its faulty parts were mended: here they are left out."""
+    rest = STAND_INS | {name: part for name, part in tree.items() if name not in faulty}
+    try:
+        SweepSpec.model_validate(rest)
+    except ValidationError as error:
+        depend = faulty | ({"budget"} if "search" in faulty else set())  # a grid says how many trials there are
+        return [line for line in explain(error, rest, SweepSpec) if re.split(r"[:.]", line)[0] not in depend]
+    return []
+
+
+class _Dumper(yaml.SafeDumper):
+    """No anchors: a sub-tree used twice is written twice."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True

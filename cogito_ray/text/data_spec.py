@@ -1,0 +1,65 @@
+"""What a run reads: sources and their mixture, the tokenizer, and the shape of a row."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cogito_ray.base_spec import Spec, Worded
+from cogito_ray.text.sources import SourceSpec
+from cogito_ray.text.sources.documents import LARGEST_PART, SOON_READ
+from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What preparation leaves behind."""
+
+    rows: bool
+    """Whether train rows are written to shards."""
+    largest_part: int
+    """Bytes of text that are tokenised by one task, about."""
+    suffix: str
+    """Of the name of the file that says what was prepared."""
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What tells the prepared folder from that of kept rows."""
+        return {} if self.rows else {"largest_part": self.largest_part}
+
+
+KEEPING = {
+    "tokens": Keeping(rows=True, largest_part=LARGEST_PART, suffix=""),
+    "text": Keeping(rows=False, largest_part=SOON_READ, suffix="-text"),
+}
+SourceName = Annotated[
+    str,
+    Worded("[a-z0-9][a-z0-9_-]*", "a source's name has lower-case letters, digits, '_' and '-', no sign first"),
+]
+
+
+class DataSpec(Spec):
+    sources: dict[SourceName, SourceSpec] = Field(min_length=1)
+    """Named sources; rows are drawn from them in proportion to their weights."""
+    tokenizer: TokenizerSpec = BpeSpec()
+    length: int = Field(ge=2)
+    """Tokens per row (N)."""
+    held_out: float = Field(default=0.01, gt=0, lt=1)
+    """Share of documents, chosen by a hash of their text, that training never sees."""
+    packing: Literal["concatenate", "document"] = "concatenate"
+    """concatenate: documents are joined by the separator and cut every N tokens; document: a row never mixes documents
+    (its end is padding)."""
+    bad_documents: float = Field(default=0.01, ge=0, le=1)
+    """Share of empty or unreadable documents (or files) tolerated in a source."""
+    keep: Literal["tokens", "text"] = "tokens"
+    """tokens: train rows are tokenised once and written to shards. text: they are counted, and tokenised again by Ray
+    Data whenever they are read, a few million tokens shuffled at a time: for corpora too large to keep twice."""
+
+    @property
+    def keeping(self) -> Keeping:
+        return KEEPING[self.keep]
+
+    def faults(self) -> list[str]:
+        """What would stop `prepare`, found in moments: paths, columns and tokenizers that are not there."""
+        of_sources = [f"data.sources.{name}.{fault}" for name, s in self.sources.items() for fault in s.faults()]
+        return of_sources + [f"data.tokenizer.{fault}" for fault in self.tokenizer.faults()]

@@ -1,0 +1,1 @@
+"""Token shards: built, written and read by memory map."""

@@ -1,0 +1,276 @@
+"""Turns one part of a source into shards: read, hold out, tokenise, pack, write. Knows nothing of the cluster."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from pydantic import ValidationError
+
+from cogito_ray.atomic_files import atomic_write
+from cogito_ray.text.order.row_order import Indices
+from cogito_ray.text.shards.row_packing import PACKERS, Ids
+from cogito_ray.text.shards.token_shards import (
+    SHARD_BYTES,
+    SIDES,
+    BadDocument,
+    Counted,
+    Counts,
+    RowsDigest,
+    Shard,
+    Verified,
+    file_sha256,
+    map_shard,
+    write_json,
+    write_shard,
+)
+from cogito_ray.text.sources.documents import Bad, Found, Part, fraction
+from cogito_ray.text.tokenizer import TextTokenizer
+from cogito_ray.text.vocabulary import Vocabulary
+
+BATCH = 2**20
+"""Characters tokenised at a time."""
+EXAMPLES = 100
+"""Bad documents named in a manifest."""
+CHUNK = 2**20  # tokens counted at a time
+FAIR_CHOICE = 4
+"""Characters looked at for each character sampled."""
+SAMPLED = b"sample"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all parts of a source have in common."""
+
+    folder: Path
+    tokenizer: Path
+    length: int
+    held_out: float
+    packing: str
+    keeps_rows: bool = True
+    """Whether train rows are written; else they are counted."""
+    counted_every: int = 1
+    """Where rows are not kept, train tokens of every so-manyth part are counted: enough to estimate frequencies by."""
+
+
+def build_part(part: Part, number: int, recipe: Recipe) -> tuple[Counted, Counts]:
+    """Writes the part's shards and a record of them, unless they stand; returns the record and counts (2, V)."""
+    tokenizer = _loaded(recipe.tokenizer)
+    record = _standing(number, recipe)
+    if record is None:
+        recipe.folder.mkdir(parents=True, exist_ok=True)
+        record = _build(part, number, recipe, tokenizer)
+        write_json(_record_file(number, recipe), record.model_dump(mode="json"))
+    train, held_out = (_count(record.shards[side], recipe, tokenizer) for side in SIDES)
+    for file in record.counts:
+        train = train + np.load(recipe.folder / file.file)
+    return record, np.stack([train, held_out])     # (2, V)
+
+
+def train_rows(part: Part, recipe: Recipe) -> Ids:
+    """(R, N) what `build_part` would write to the train shards, in that order."""
+    kept = _Kept()
+    train = _SideWriter(kept, recipe, _loaded(recipe.tokenizer))
+    for text in usable(part, BadTally()):
+        if fraction(text.encode()) >= recipe.held_out:
+            train.add(text)
+    train.close()
+    return np.concatenate(kept.rows)
+
+
+def usable(part: Part, bad: "BadTally") -> Iterator[str]:
+    """The part's documents that hold text; the others are tallied."""
+    for found in part.read():
+        text = found.text() if isinstance(found, Found) else found
+        if isinstance(text, Bad):
+            bad.add(text)
+        else:
+            yield text
+
+
+def sample(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterator[str]:
+    """About `characters` of the train documents, chosen by hash, from as few parts as give a fair choice."""
+    shuffled = sorted(enumerate(parts), key=lambda numbered: fraction(str(numbered[0]).encode(), SAMPLED))
+    chosen: list[Part] = []
+    for _, part in shuffled:
+        if sum(each.size for each in chosen) < FAIR_CHOICE * characters:
+            chosen.append(part)
+    share = characters / max(sum(part.size for part in chosen), 1)
+    for part in chosen:
+        for text in usable(part, BadTally()):
+            encoded = text.encode()
+            if fraction(encoded) >= held_out and fraction(encoded, SAMPLED) < share:
+                yield text
+                characters -= len(text)
+            if characters <= 0:
+                return
+
+
+class BadTally:
+    def __init__(self) -> None:
+        self.documents = self.files = 0
+        self.examples: list[BadDocument] = []
+
+    def add(self, bad: Bad) -> None:
+        self.documents += 1
+        self.files += bad.whole_file
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(BadDocument(place=bad.place, reason=bad.reason))
+
+
+class _Sink(Protocol):
+    """Where rows go."""
+
+    def add(self, rows: Ids) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self.rows: list[Ids] = []
+
+    def add(self, rows: Ids) -> None:
+        self.rows.append(rows)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+class _Counter:
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.rows, self.vocabulary = 0, vocabulary
+        self.tokens = np.zeros(vocabulary.size, np.int64)
+
+    def add(self, rows: Ids) -> None:
+        self.rows += len(rows)
+        self.tokens += counted(rows, self.vocabulary)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+    def save(self, file: Path) -> Shard:
+        with atomic_write(file) as stream:
+            np.save(stream, self.tokens)
+        return Shard(file=file.name, rows=self.rows, size=file.stat().st_size, sha256=file_sha256(file))
+
+
+class _Shards:
+    """Writes rows to files of about SHARD_BYTES."""
+
+    def __init__(self, stem: Path):
+        self.stem = stem
+        self.waiting: list[Ids] = []
+        self.shards: tuple[Shard, ...] = ()
+
+    def add(self, rows: Ids) -> None:
+        self.waiting.append(rows)
+        if sum(rows.nbytes for rows in self.waiting) >= SHARD_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        rows = np.concatenate(self.waiting)
+        self.waiting = [rows[:0]]
+        if len(rows):
+            file = self.stem.with_name(f"{self.stem.name}-{len(self.shards):03d}.parquet")
+            self.shards = (*self.shards, write_shard(file, rows))
+
+
+class _SideWriter:
+    """Tokenises and packs the documents of one side."""
+
+    def __init__(self, sink: _Sink, recipe: Recipe, tokenizer: TextTokenizer):
+        self.sink, self.tokenizer, self.digest = sink, tokenizer, RowsDigest()
+        self.packer = PACKERS[recipe.packing](recipe.length, tokenizer.vocabulary, tokenizer.dtype)
+        self.texts: list[str] = []
+        self.characters = self.documents = self.tokens = 0
+
+    def add(self, text: str) -> None:
+        self.texts.append(text)
+        self.characters += len(text)
+        if self.characters >= BATCH:
+            self._tokenise()
+
+    def close(self) -> None:
+        self._tokenise()
+        self._pass_on(self.packer.close())
+        self.sink.close()
+
+    def _tokenise(self) -> None:
+        encoded = self.tokenizer.encode(self.texts)
+        self.documents += len(encoded)
+        self.tokens += sum(map(len, encoded))
+        self.texts, self.characters = [], 0
+        self._pass_on(self.packer.add(encoded))
+
+    def _pass_on(self, rows: Ids) -> None:
+        self.digest.add(rows)
+        self.sink.add(rows)
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path) -> TextTokenizer:
+    """A task's process runs many parts."""
+    return TextTokenizer.load(folder)
+
+
+def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) -> Counted:
+    kept, aside = (_Shards(recipe.folder / f"{side}-{number:05d}") for side in SIDES)
+    counter = _Counter(tokenizer.vocabulary)
+    train = _SideWriter(kept if recipe.keeps_rows else counter, recipe, tokenizer)
+    held_out = _SideWriter(aside, recipe, tokenizer)
+    bad = BadTally()
+    for text in usable(part, bad):
+        (held_out if fraction(text.encode()) < recipe.held_out else train).add(text)
+    train.close()
+    held_out.close()
+    is_sampled = not recipe.keeps_rows and number % recipe.counted_every == 0
+    return Counted(
+        documents={"train": train.documents, "held_out": held_out.documents},
+        tokens={"train": train.tokens, "held_out": held_out.tokens},
+        shards={"train": kept.shards, "held_out": aside.shards},
+        bad_documents=bad.documents,
+        bad_files=bad.files,
+        files=len(part.pieces),
+        examples=tuple(bad.examples),
+        part_rows=() if recipe.keeps_rows else (counter.rows,),
+        part_digests={"train": (train.digest.hex(),), "held_out": (held_out.digest.hex(),)},
+        counts=(counter.save(recipe.folder / f"counts-{number:05d}.npy"),) if is_sampled else (),
+    )
+
+
+def _record_file(number: int, recipe: Recipe) -> Path:
+    return recipe.folder / f"part-{number:05d}.json"
+
+
+def _standing(number: int, recipe: Recipe) -> Counted | None:
+    """The part's record, if an earlier run left it and every shard is still what it says."""
+    file = _record_file(number, recipe)
+    if not file.exists():
+        return None
+    try:
+        record = Counted.model_validate_json(file.read_bytes())
+    except ValidationError:
+        return None
+    verified = Verified(recipe.folder)
+    return record if all(verified.holds(shard) for shard in record.every_shard) else None
+
+
+def _count(shards: Iterable[Shard], recipe: Recipe, tokenizer: TextTokenizer) -> Indices:
+    """(V,) occurrences of each token in the shards' rows; special tokens 0."""
+    vocabulary = tokenizer.vocabulary
+    counts = np.zeros(vocabulary.size, np.int64)
+    for shard in shards:
+        counts += counted(map_shard(recipe.folder / shard.file, recipe.length, tokenizer.dtype), vocabulary)
+    return counts
+
+
+def counted(rows: Ids, vocabulary: Vocabulary) -> Indices:
+    """(V,) occurrences of each token in rows (R, N); special tokens 0."""
+    ids, counts = rows.reshape(-1), np.zeros(vocabulary.size, np.int64)
+    for start in range(0, len(ids), CHUNK):
+        counts += np.bincount(ids[start : start + CHUNK], minlength=vocabulary.size)
+    counts[list(vocabulary.special_ids)] = 0
+    return counts

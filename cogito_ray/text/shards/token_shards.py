@@ -1,0 +1,278 @@
+"""Token shards: Parquet files of fixed-length rows that can also be memory-mapped.
+
+A shard is one column `ids` of fixed-width binary values (N little-endian unsigned integers each), uncompressed and in
+a single plain page, so its rows lie one after the other in the file: any Parquet reader can read it, and a memory map
+gives (R, N) without copying. `manifest.json`, written last, names every shard with its size and SHA-256.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cogito_ray.atomic_files import atomic_write, atomic_write_text
+from cogito_ray.base_spec import digest
+from cogito_ray.text.order.row_order import Indices
+from cogito_ray.text.shards.row_packing import Ids
+
+SHARD_BYTES = 48 * 2**20
+MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.json"
+ONE_PAGE = 2**31 - 1
+LONGEST_PAGE_HEADER = 64  # bytes; one page's header takes about 27
+Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+Side = Literal["train", "held_out"]
+SIDES: tuple[Side, Side] = ("train", "held_out")
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(_Stored):
+    file: str
+    rows: int
+    size: int
+    """Bytes of the file."""
+    sha256: str
+
+
+class BadDocument(_Stored):
+    place: str
+    reason: str
+
+
+class Counted(_Stored):
+    """What one part, or a whole source, came to."""
+
+    documents: dict[Side, int]
+    tokens: dict[Side, int]
+    """Real tokens: separators and padding not counted."""
+    shards: dict[Side, tuple[Shard, ...]]
+    bad_documents: int
+    bad_files: int
+    files: int
+    """Pieces of files, when a file was read in several."""
+    examples: tuple[BadDocument, ...]
+    """The first bad documents."""
+    part_rows: tuple[int, ...] = ()
+    """Train rows of each part, where they were counted and not kept."""
+    part_digests: dict[Side, tuple[str, ...]]
+    """Of each part's rows (see `rows_digest`), kept or not."""
+    counts: tuple[Shard, ...] = ()
+    """Files of how often each token occurs in train rows of some parts, where rows were not kept."""
+
+    def rows(self, side: Side) -> int:
+        counted = {"train": sum(self.part_rows), "held_out": 0}
+        return sum(shard.rows for shard in self.shards[side]) + counted[side]
+
+    @property
+    def every_shard(self) -> list[Shard]:
+        return [*(shard for side in SIDES for shard in self.shards[side]), *self.counts]
+
+    @property
+    def bad_share(self) -> float:
+        """Share of documents, or of files where that is more, that could not be used."""
+        documents = sum(self.documents.values()) + self.bad_documents
+        return max(self.bad_documents / max(documents, 1), self.bad_files / max(self.files, 1))
+
+
+class Manifest(Counted):
+    """All there is to know about one source's shards."""
+
+    identity: dict[str, object]
+    """What the shards were made from; its digest names the folder."""
+    length: int
+    dtype: str
+    versions: dict[str, str]
+    counts_sha256: str
+    """Of unigram_counts.npy."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """FileNotFoundError where there is none, DamagedShards where it is torn or altered."""
+        try:
+            return cls.model_validate_json((folder / MANIFEST).read_bytes())
+        except ValidationError as fault:
+            raise DamagedShards(
+                f"{folder / MANIFEST}: torn or altered; run `cogito-ray prepare` to build the shards again"
+            ) from fault
+
+    def digest(self) -> str:
+        """Twelve hex digits that name the rows of both sides and their tokens' counts, whatever files they are in."""
+        return digest([self.length, self.dtype, self.part_digests, self.counts_sha256])
+
+
+class DamagedShards(ValueError):
+    """Shards that are missing, torn or altered."""
+
+    @classmethod
+    def naming(cls, folder: Path, files: Sequence[str]) -> Self:
+        return cls(
+            f"{folder}: {len(files)} shards are missing, torn or altered ({', '.join(files[:3])}); "
+            "run `cogito-ray prepare` to build them again"
+        )
+
+
+def write_shard(file: Path, rows: Ids) -> Shard:
+    """Writes (R, N) `rows` so that a reader sees all of the file or nothing."""
+    count, width = len(rows), rows.shape[1] * rows.itemsize
+    values = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), count, [None, pa.py_buffer(np.ascontiguousarray(rows))]
+    )
+    schema = pa.schema([pa.field("ids", pa.binary(width), nullable=False)])
+    with atomic_write(file) as stream:
+        pq.write_table(
+            pa.table([values], schema=schema),
+            stream,
+            row_group_size=count,
+            write_batch_size=count,
+            data_page_size=ONE_PAGE,
+            max_rows_per_page=ONE_PAGE,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=False,
+        )
+        stream.flush()
+        draft = Path(stream.name)
+        map_shard(draft, rows.shape[1], rows.dtype)
+        return Shard(file=file.name, rows=count, size=draft.stat().st_size, sha256=file_sha256(draft))
+
+
+def map_shard(file: Path, length: int, dtype: np.dtype[np.unsignedinteger]) -> Ids:
+    """(R, N) view of a shard's rows; nothing is read until it is used. ValueError if the layout is another."""
+    try:
+        parquet = pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedShards.naming(file.parent, [file.name]) from error
+    chunk = parquet.metadata.row_group(0).column(0)
+    rows = parquet.metadata.num_rows
+    header = chunk.total_compressed_size - rows * length * dtype.itemsize
+    if parquet.metadata.num_row_groups != 1 or not 0 < header <= LONGEST_PAGE_HEADER:
+        raise ValueError(f"{file}: rows of {length} tokens do not lie in one page; prepare the data again")
+    return np.memmap(file, dtype, "r", offset=chunk.data_page_offset + header, shape=(rows, length))
+
+
+class RowsDigest:
+    """Names rows (R, N) by their ids in order, however they come in pieces."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, rows: Ids) -> None:
+        self._hash.update(np.ascontiguousarray(rows).tobytes())
+
+    def hex(self) -> str:
+        return self._hash.hexdigest()
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class TokenShards:
+    """The shards of one prepared source.
+
+    Opening checks that every file is there in full; it reads no rows. Preparing, which every sweep and run does first,
+    also compares the hashes of files that were touched since they were last compared, and builds anew what differs.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest):
+        self.folder, self.manifest = folder, manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """FileNotFoundError without a manifest; DamagedShards if a file is missing or has another size."""
+        manifest = Manifest.read(folder)
+        torn = [shard.file for shard in manifest.every_shard if not has_size(folder, shard)]
+        if torn:
+            raise DamagedShards.naming(folder, torn)
+        return cls(folder, manifest)
+
+    def __reduce__(self) -> tuple[type, tuple[Path, Manifest]]:
+        """Another process maps the files again instead of receiving their content."""
+        return type(self), (self.folder, self.manifest)
+
+    def train(self, rows: Indices) -> Ids:
+        """(B, N) the train rows with these numbers."""
+        return self._gather("train", rows)
+
+    def held_out(self, rows: Indices) -> Ids:
+        """(B, N) the held-out rows with these numbers."""
+        return self._gather("held_out", rows)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """(2, V) how often each token occurs in the train and in the held-out rows; special tokens 0."""
+        return np.asarray(np.load(self.folder / COUNTS), np.int64)
+
+    def _gather(self, side: Side, rows: Indices) -> Ids:
+        """Shard by shard in ascending order of rows, which is how disks read fastest."""
+        shards = self.manifest.shards[side]
+        starts = np.cumsum([0, *(shard.rows for shard in shards)])
+        order = np.argsort(rows)
+        ascending = rows[order]
+        bounds = np.searchsorted(ascending, starts)
+        result = np.empty(len(rows), self._whole_row)
+        for index in np.flatnonzero(np.diff(bounds)):
+            mine = slice(bounds[index], bounds[index + 1])
+            result[order[mine]] = np.take(self._map(shards[index].file), ascending[mine] - starts[index])
+        return result.view(self.manifest.dtype).reshape(len(rows), self.manifest.length)
+
+    def _map(self, file: str) -> np.ndarray:
+        if file not in self._maps:
+            mapped = map_shard(self.folder / file, self.manifest.length, np.dtype(self.manifest.dtype))
+            self._maps[file] = mapped.view(np.ndarray).view(self._whole_row)[:, 0]
+        return self._maps[file]
+
+    @cached_property
+    def _maps(self) -> dict[str, np.ndarray]:
+        """(R,) of every shard in use."""
+        return {}
+
+    @cached_property
+    def _whole_row(self) -> np.dtype[np.void]:
+        """A row as one value: gathering those is several times as fast as gathering rows of numbers."""
+        return np.dtype((np.void, self.manifest.length * np.dtype(self.manifest.dtype).itemsize))
+
+
+def has_size(folder: Path, shard: Shard) -> bool:
+    file = folder / shard.file
+    return file.is_file() and file.stat().st_size == shard.size
+
+
+class Verified:
+    """Which shards were hashed, and how the files looked then: a file that was not touched since is not read again."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        file = folder / VERIFIED
+        self.seen: dict[str, list[int]] = json.loads(file.read_text()) if file.exists() else {}
+
+    def holds(self, shard: Shard) -> bool:
+        """Whether the file is what the manifest says; reads it only if it may have changed."""
+        if not has_size(self.folder, shard):
+            return False
+        if self.seen.get(shard.file) == self._look(shard):
+            return True
+        return file_sha256(self.folder / shard.file) == shard.sha256
+
+    def save(self, shards: Sequence[Shard]) -> None:
+        looks = {shard.file: self._look(shard) for shard in shards}
+        write_json(self.folder / VERIFIED, looks)
+
+    def _look(self, shard: Shard) -> list[int]:
+        status = (self.folder / shard.file).stat()
+        return [status.st_size, status.st_mtime_ns]
+
+
+def write_json(file: Path, content: object) -> None:
+    atomic_write_text(file, json.dumps(content, indent=1))

@@ -1,0 +1,1 @@
+"""Checkpoints: their format, storage, retention, upload, and runs that start from one."""

@@ -1,0 +1,473 @@
+"""Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
+
+A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
+takes the newest one whose hashes hold; a torn or altered one is named and set aside. Which one that is, a run's first
+worker says, and all others read just that. Training waits only for a copy in memory: a thread hashes and writes it, and
+another one uploads it. A full disk costs that checkpoint, not the run.
+"""
+
+import copy
+import io
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import safe_open
+from safetensors.torch import save as packed
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec, Standing, kept
+from cogito_ray.training.checkpoints.checkpoint_upload import Remote, Uploads
+from cogito_ray.training.checkpoints.manifest import (
+    MANIFEST,
+    OPTIMIZER,
+    STATE,
+    WEIGHTS,
+    BadCheckpoint,
+    seal,
+    seen_within,
+    sha256,
+    verify,
+)
+from cogito_ray.training.guards import Seen
+from cogito_ray.training.row_fingerprint import NONE_READ
+
+log = logging.getLogger(__name__)
+PARTIAL, REPLACED, DAMAGED = ".partial-", ".replaced-", "damaged-"
+"""Begin the names of folders that are not whole yet, that a new checkpoint of their step is about to replace, and that
+were passed over."""
+SHARED_WITHIN_S = 5.0
+"""After so long, a folder in which a worker does not find the first worker's checkpoint is taken for a disk of its own,
+and an uploaded copy is read."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands, besides its weights and its optimizer."""
+
+    step: int = 0
+    rollbacks: int = 0
+    """Times it has gone back because it diverged; each made the learning rate smaller."""
+    seen: tuple[Seen, ...] = ()
+    """Reports that guards look back on."""
+    rows: str = NONE_READ
+    """Names the rows read so far (see `training.rows`)."""
+    origin: str = ""
+    """Names the weights it started from (see `training.start_from`); empty where all were random."""
+    data: DataDigests | None = None
+    """What it reads; None for rows of no prepared corpus."""
+    score: float | None = None
+    """Of the metric by which the best checkpoints are chosen, if that was measured at this step."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """That of a checkpoint. BadCheckpoint where it is none of this version's."""
+        tree = _stored(folder)
+        try:
+            return TypeAdapter(cls).validate_python(tree)
+        except ValidationError as fault:
+            lines = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
+            raise BadCheckpoint(f"{folder / STATE}: {lines}; it was written by another version") from fault
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run's whole state in memory of its own, which training no longer touches."""
+
+    state: State
+    weights: Mapping[str, Tensor]
+    shared: Mapping[str, str]
+    """Names of weights that are stored under another name."""
+    optimizer: dict[str, Any]
+
+    @classmethod
+    def of(cls, state: State, module: nn.Module, optimizer: Optimizer) -> Self:
+        return cls.copied(state, module.state_dict(), optimizer.state_dict())
+
+    @classmethod
+    def copied(cls, state: State, named: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> Self:
+        """Of weights by name, which may share memory, and of an optimizer's state."""
+        weights: dict[str, Tensor] = {}
+        shared: dict[str, str] = {}
+        names: dict[tuple[int, torch.Size], str] = {}
+        for name, tensor in sorted(named.items()):
+            first = names.setdefault((tensor.data_ptr(), tensor.shape), name) if tensor.numel() else name
+            if first == name:
+                weights[name] = _copied(tensor)
+            else:
+                shared[name] = first
+        return cls(state, weights, shared, _copied(dict(optimizer)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """What a checkpoint holds, weights under all their names."""
+        optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
+        return cls(State.read(folder), named_weights(folder / WEIGHTS), {}, optimizer)
+
+    def load(self, module: nn.Module, optimizer: Optimizer) -> None:
+        """Into a module and an optimizer that have exactly these weights."""
+        module.load_state_dict(self.weights)
+        optimizer.load_state_dict(self.optimizer)
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Of a checkpoint of this module, give or take a little: its weights, and two moments of each that is trained."""
+    return sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in module.parameters())
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A checkpoint of another run, whose state a run takes over whole. Guards begin anew: losses of other settings are
+    not what they look back on."""
+
+    folder: Path
+    run: str
+    """Digest of the other run."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The one checkpoint that all workers of a run go on from."""
+
+    step: int | None
+    """Of this run; None: the one of the run it branches off."""
+    manifest: str
+    """SHA-256 of its manifest, which names the content of every file."""
+
+    def read(self, folder: Path) -> Snapshot:
+        """Of `folder`, which holds it whole."""
+        found = Snapshot.read(folder)
+        return replace(found, state=replace(found.state, seen=())) if self.step is None else found
+
+    def read_whole(self, folder: Path) -> Snapshot:
+        """BadCheckpoint unless `folder` holds this very checkpoint, whole."""
+        verify(folder)
+        if (found := sha256(folder / MANIFEST)) != self.manifest:
+            raise BadCheckpoint(f"{folder / MANIFEST}: of another one (sha256 {found[:12]}, not {self.manifest[:12]})")
+        return self.read(folder)
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder. `note` is told what went wrong with them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run_digest: str,
+        spec: CheckpointsSpec = CheckpointsSpec(),  # noqa: B008 (frozen)
+        note: Callable[[str], None] = log.warning,
+        *,
+        origin: Origin | None = None,
+    ):
+        """`origin`: where the run branches off; it is read while there is no checkpoint of its own."""
+        self._chosen: Choice | None = None
+        self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
+        self._remote = Remote(spec.upload, run_digest) if spec.upload else None
+        self._uploads = Uploads(self._remote, note, last=MANIFEST) if self._remote else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[Path] | None = None
+        self._last: Snapshot | None = None
+        self._trouble = ""
+
+    def save(self, state: State, module: nn.Module, optimizer: Optimizer) -> Path:
+        """Write the state, in place of an earlier one of the same step, then drop what need not stay."""
+        self.settle()
+        folder = self._write(Snapshot.of(state, module, optimizer))
+        self.settle()
+        return folder
+
+    def save_soon(self, snapshot: Snapshot) -> None:
+        """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
+        self.wait_written()
+        self._last = snapshot
+        self._writing = self._thread.submit(self._write, snapshot)
+
+    def insist(self) -> None:
+        """Write the last checkpoint again if it could not be written. Raises OSError if it still cannot."""
+        if not self.wait_written() and self._last is not None:
+            self._write(self._last)
+        self.settle()
+
+    def settle(self) -> bool:
+        """Wait for what is being written and uploaded; whether the last checkpoint was written."""
+        written = self.wait_written()
+        if self._uploads is not None:
+            self._uploads.settle()
+        return written
+
+    def wait_written(self) -> bool:
+        """Wait for what is being written; whether the last checkpoint was."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            fault = writing.exception()
+            if isinstance(fault, OSError):
+                self._tell(f"checkpoint not written, training goes on with the one before: {fault}")
+            elif fault is not None:
+                raise fault
+            else:
+                self._trouble, self._last = "", None
+        return not self._trouble
+
+    def choose(self) -> Choice | None:
+        """Asked of the first worker: the newest whole checkpoint, from wherever it is, else the origin, else none.
+
+        Newer, damaged ones are noted and set aside, and what processes that were killed left undone is tidied up.
+        BadCheckpoint where the checkpoint belongs to another run, or the origin is not whole.
+        """
+        self.settle()
+        self._tidy_up()
+        folder = self._newest_whole()
+        tried: set[str] = set()
+        while (name := self._fetch(tried)) is not None:     # a copy may be torn as well: then the one before
+            tried.add(name)
+            folder = self._newest_whole()
+        if folder is not None:
+            _refuse_another_run(folder, self.run_digest)
+            self._chosen = Choice(State.read(folder).step, sha256(folder / MANIFEST))
+        elif self._origin is not None:
+            verify(self._origin.folder)
+            _refuse_another_run(self._origin.folder, self._origin.run)
+            self._chosen = Choice(None, sha256(self._origin.folder / MANIFEST))
+        return self._chosen
+
+    def read(self, choice: Choice, *, within_s: float = 0.0) -> Snapshot:
+        """What the first worker chose. Where it is not seen, it is waited for so many seconds.
+
+        BadCheckpoint after that, saying what is seen instead.
+        """
+        folder = self._place(choice)
+        if choice == self._chosen:                      # its hashes were asked when it was chosen
+            return choice.read(folder)
+        began, alone_after_s = time.monotonic(), min(SHARED_WITHIN_S, within_s / 2)
+
+        def look() -> Snapshot:
+            try:
+                return choice.read_whole(folder)
+            except (BadCheckpoint, OSError):
+                if choice.step is None or self._remote is None or time.monotonic() - began < alone_after_s:
+                    raise
+                return self._read_copy(choice, folder.name, self._remote)
+
+        try:
+            return seen_within(look, within_s)
+        except (BadCheckpoint, OSError) as fault:
+            raise BadCheckpoint(
+                f"{folder}: the run goes on from this checkpoint, which the first worker sees, but this one does not, "
+                f"after {within_s:g} s: {fault}. Give all workers one folder that each of them sees, or set "
+                "training.checkpoints.upload"
+            ) from fault
+
+    def resume(self, module: nn.Module, optimizer: Optimizer) -> State | None:
+        """As the only worker: load what is chosen and return its state (None: there is none)."""
+        choice = self.choose()
+        if choice is None:
+            return None
+        found = self.read(choice)
+        found.load(module, optimizer)
+        return found.state
+
+    def _tidy_up(self) -> None:
+        self._put_back()
+        for partial in self.folder.glob(f"{PARTIAL}*"):
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _put_back(self) -> None:
+        """What was to be replaced, where no new one came in its place."""
+        for old in self.folder.glob(f"{REPLACED}*"):
+            place = self.folder / old.name.removeprefix(REPLACED)
+            if place.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                old.rename(place)
+
+    def _newest_whole(self) -> Path | None:
+        """Sets damaged ones aside on the way: they would be counted among those that stay, in the place of others."""
+        for folder in self._newest_first():
+            try:
+                verify(folder)
+            except BadCheckpoint as fault:
+                aside = self.folder / f"{DAMAGED}{folder.name}"
+                shutil.rmtree(aside, ignore_errors=True)
+                folder.rename(aside)
+                self._note(f"checkpoint passed over, and set aside as {aside.name}: {fault}")
+            else:
+                return folder
+        return None
+
+    def _place(self, choice: Choice) -> Path:
+        """Where this worker has to look for it: the same folder on another machine's disk, for what one can know."""
+        if choice.step is not None:
+            return folder_of(self.folder, choice.step)
+        assert self._origin is not None
+        return self._origin.folder
+
+    def _read_copy(self, choice: Choice, name: str, remote: Remote) -> Snapshot:
+        """The choice from where it was uploaded to. BadCheckpoint or OSError while it has not arrived there."""
+        partial = self._partial(name)
+        try:
+            remote.get(name, partial)
+            return choice.read_whole(partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _tell(self, trouble: str) -> None:
+        """Once for each trouble, however often it comes."""
+        if trouble != self._trouble:
+            self._note(trouble)
+        self._trouble = trouble
+
+    def _write(self, snapshot: Snapshot) -> Path:
+        final = folder_of(self.folder, snapshot.state.step)
+        partial = self._partial(final.name)
+        try:
+            (partial / WEIGHTS).write_bytes(packed(dict(snapshot.weights), dict(snapshot.shared) or None))
+            (partial / OPTIMIZER).write_bytes(_pickled(snapshot.optimizer))
+            (partial / STATE).write_text(json.dumps({"run": self.run_digest} | asdict(snapshot.state)))
+            seal(partial)
+            self._publish(partial, final)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        self._written(final)
+        return final
+
+    def _publish(self, partial: Path, final: Path) -> None:
+        """At no moment is there neither the old checkpoint of the step nor the new one (see `_put_back`)."""
+        replaced = self.folder / f"{REPLACED}{final.name}"
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
+        try:
+            partial.rename(final)
+        except OSError:
+            self._put_back()
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def _written(self, final: Path) -> None:
+        """Send the newest checkpoint away, and delete what need not stay."""
+        standing = _standing(self._newest_first())
+        stay = {standing[one] for one in kept(list(standing), self.spec)}
+        if self._uploads is not None:
+            self._uploads.send(final, keep=stay)
+        on_its_way = self._uploads.under_way if self._uploads else None
+        for folder in set(standing.values()) - stay - {on_its_way}:
+            try:
+                remove(folder)
+            except FileNotFoundError:                   # another process was faster
+                continue
+            except OSError as fault:
+                self._note(f"{folder} need not stay, but cannot be deleted: {fault}")
+
+    def _partial(self, name: str) -> Path:
+        """A new folder for what is not whole yet. No other process has it, not even one that was given up for dead."""
+        partial = self.folder / f"{PARTIAL}{name}-{uuid4().hex[:8]}"
+        partial.mkdir(parents=True)
+        return partial
+
+    def _fetch(self, tried: set[str]) -> str | None:
+        """Bring what is newest elsewhere and newer than here, but for what was tried; its name. A filesystem that
+        cannot be reached matters if nothing is here."""
+        here = self._newest_first()
+        try:
+            elsewhere = self._remote.whole(MANIFEST) if self._remote else []
+            newer = [name for name in elsewhere if name not in tried and (not here or name > here[0].name)]
+            if self._remote and newer:
+                self._bring(self._remote, name := max(newer))
+                return name
+        except OSError as fault:
+            if not here:
+                raise
+            self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
+        return None
+
+    def _bring(self, remote: Remote, name: str) -> None:
+        partial = self._partial(name)
+        try:
+            remote.get(name, partial)
+            partial.rename(self.folder / name)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*"), reverse=True)
+
+
+def folder_of(checkpoints: Path, step: int) -> Path:
+    """Where the checkpoint of a step stands among those of its run: it is there when it is whole."""
+    return checkpoints / f"step-{step:08d}"
+
+
+def remove(folder: Path) -> None:
+    """Delete a checkpoint. Whoever looks sees it whole or not at all. OSError where that cannot be."""
+    gone = folder.with_name(f"{PARTIAL}{folder.name}-{uuid4().hex[:8]}")
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def _refuse_another_run(folder: Path, expected: str) -> None:
+    run = _stored(folder).get("run")
+    if run != expected:
+        raise BadCheckpoint(
+            f"{folder} belongs to run {run}, not {expected}: "
+            "train under another name, or delete the folder to start anew"
+        )
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's state.json says. BadCheckpoint where it is torn."""
+    try:
+        tree = json.loads((folder / STATE).read_bytes())
+    except (ValueError, FileNotFoundError) as fault:
+        raise BadCheckpoint(f"{folder / STATE}: missing or torn ({fault})") from fault
+    if not isinstance(tree, dict):
+        raise BadCheckpoint(f"{folder / STATE}: torn (it holds no settings)")
+    return tree
+
+
+def named_weights(file: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint's file, under all their names."""
+    with safe_open(file, framework="pt") as opened:
+        shared = opened.metadata() or {}
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    return weights | {name: weights[kept] for name, kept in shared.items() if kept in weights}
+
+
+def _standing(folders: Iterable[Path]) -> dict[Standing, Path]:
+    """Of those that can be read. Others are not deleted: somebody may want to look into them."""
+    found = {}
+    for folder in folders:
+        try:
+            state, size = State.read(folder), sum(file.stat().st_size for file in folder.iterdir())
+        except (BadCheckpoint, FileNotFoundError):
+            continue
+        found[Standing(state.step, size, state.score)] = folder
+    return found
+
+
+def _copied(tree: Any) -> Any:
+    """Tensors in host memory of their own; what holds them, likewise."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    return copy.deepcopy(tree)
+
+
+def _pickled(tree: dict[str, Any]) -> bytes:
+    """In memory first: torch's own writer does not say that a disk is full."""
+    buffer = io.BytesIO()
+    torch.save(tree, buffer)
+    return buffer.getvalue()

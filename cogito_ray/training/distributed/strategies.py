@@ -1,0 +1,73 @@
+"""How the workers of a run hold its model: a whole copy each, or a share of every weight each.
+
+Both take the same steps; which one is a matter of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from cogito_ray.losses.total_loss import Losses, TotalLoss
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
+from cogito_ray.training.optimizer import AdamWSpec, own_settings
+
+if TYPE_CHECKING:
+    from cogito_ray.training.distributed.fsdp import Shards
+
+
+class Replicas:
+    """A whole copy each; gradients are averaged (DistributedDataParallel, arXiv:2006.15704)."""
+
+    def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec):
+        self._accelerator, self._total, self._clip = accelerator, total, optimizer.clip
+        self._module, self.optimizer = accelerator.prepare(total, optimizer.build(total))
+
+    @contextmanager
+    def turn(self, *, last: bool) -> Iterator[None]:
+        """Around one micro-batch; after the `last` of a step, workers average their gradients."""
+        with self._accelerator.accumulate(self._module):
+            yield
+
+    def forward(self, view: View, other: View | None, divisors: Tensor) -> Losses:
+        losses: Losses = self._module(view, other, divisors)
+        return losses
+
+    def step(self, *, last: bool) -> Tensor | None:
+        """Within a turn: the optimizer's step, after the last one. Returns the norm of the gradient before clipping."""
+        norm = self._accelerator.clip_grad_norm_(self._module.parameters(), self._clip) if last else None
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def whole(self) -> TotalLoss:
+        """What the first worker may evaluate. All workers call it."""
+        return self._total
+
+    def snapshot(self, state: State) -> Snapshot | None:
+        """On the first worker. All workers call it."""
+        optimizer = self.optimizer.optimizer
+        return Snapshot.of(state, self._total, optimizer) if self._accelerator.is_main_process else None
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Go on from a checkpoint."""
+        with own_settings(self.optimizer.optimizer):
+            snapshot.load(self._total, self.optimizer.optimizer)
+
+
+def _shards(accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec) -> Shards:
+    from cogito_ray.training.distributed.fsdp import Shards  # seconds, which the start of most trials need not pay
+
+    return Shards(accelerator, total, optimizer)
+
+
+PARALLEL: dict[str, Callable[[Accelerator, TotalLoss, AdamWSpec], Replicas | Shards]] = {
+    "replicas": Replicas,
+    "shards": _shards,
+}
+"""How each kind holds a model on an accelerator's device."""

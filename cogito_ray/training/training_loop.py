@@ -1,0 +1,407 @@
+"""The training loop. Knows torch; does not know who feeds it nor who listens.
+
+Everything random is a pure function of (seed, step, micro-batch): a resumed run continues bit for bit, and runs on 1, 2
+or 4 workers with equal micro-batches see the same corruptions of the same rows. The first worker's guards judge each
+report before anybody hears of it; checkpoints are written after reports only, so that none holds what they condemned.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.run_spec import RunSpec, TrainingSpec
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Choice, Snapshot, State
+from cogito_ray.training.checkpoints.initial_weights import Start, StartFromSpec, origin
+from cogito_ray.training.checkpoints.manifest import BadCheckpoint, seen_within
+from cogito_ray.training.distributed.strategies import PARALLEL
+from cogito_ray.training.distributed.worker_agreement import Agreement
+from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
+from cogito_ray.training.hang_watchdog import Stage, Watch
+from cogito_ray.training.row_fingerprint import NONE_READ, added, hash_of
+from cogito_ray.training.step_metrics import Meter
+
+log = logging.getLogger(__name__)
+SEEN_WITHIN_S = 90.0
+"""A worker waits so long for files that the first one sees, but no longer than half of what its watchdog grants: NFS
+clients believe for up to 60 s (acdirmax, nfs(5)) that what they did not find is not there."""
+
+Feed = Callable[[int], Iterator[Tensor]]
+"""Steps done -> this worker's micro-batches from there on, each (micro_batch, N) int64 clean token ids."""
+Evaluate = Callable[[ConceptModel], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model must know of its corpus."""
+
+    vocabulary: Vocabulary
+    log_unigram: Tensor
+    """(V,) log frequency of each token in the training rows."""
+    data: DataDigests | None = None
+    """What the rows are; None where they are of no prepared corpus."""
+
+
+class Wanted(Enum):
+    """What is asked of a run from outside."""
+
+    NOTHING = "to go on"
+    CHECKPOINT = "to write a checkpoint now, because a machine will soon be lost"
+    LEAVE = "to write a checkpoint and end"
+
+
+class RunLeft(Exception):
+    """The run was asked to end before its last step, and left a checkpoint from which it can go on."""
+
+    def __init__(self, step: int):
+        super().__init__(f"left at step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells after `step` steps."""
+
+    step: int
+    metrics: dict[str, float]
+    """Empty but on the first worker."""
+    rows: str
+    """Names the rows that all workers have read since the run began (see `training.rows`)."""
+    notes: tuple[str, ...] = ()
+    """What happened besides: restarts, checkpoints that could not be written."""
+
+
+Tell = Callable[[Report], None]
+
+
+def fit(
+    run: RunSpec,
+    facts: Facts,
+    *,
+    feed: Feed,
+    evaluate: Evaluate,
+    tell: Tell,
+    checkpoints: Checkpoints | None = None,
+    wanted: Callable[[], Wanted] = lambda: Wanted.NOTHING,
+    watch: Watch | None = None,
+) -> ConceptModel:
+    """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover.
+
+    All workers ask what is `wanted` after each report, and do what the first one was told. `watch` is kept informed of
+    what is being done.
+    """
+    watch = watch or Watch()
+    accelerator, agreement = _accelerator(run), Agreement(watch)
+    chosen = agreement.first_decides(checkpoints.choose) if checkpoints else None
+    total = _model(run, facts)
+    if chosen is None and run.branch is None and run.start_from is not None:
+        began_from = _first_weights(total, run.start_from, agreement, watch, _patience_s(run.training))
+    else:
+        began_from = agreement.first_decides(lambda: origin(run.start_from))
+    trainer = _Trainer(run, facts.vocabulary, total, accelerator, watch)
+    keeper = _Keeper(trainer, checkpoints, agreement, chosen, State(origin=began_from, data=facts.data))
+    with keeper:
+        while keeper.state.step < run.training.steps:
+            for step in trainer.steps(keeper.state, feed):
+                metrics, verdict = trainer.measured(step, evaluate)
+                if verdict is not None:
+                    keeper.go_back(step, verdict)
+                    break
+                watch.enter(Stage.REPORT)
+                tell(Report(step, metrics, trainer.rows, watch.notes()))
+                watch.enter(Stage.AGREEMENT)
+                trainer.meter.restart()
+                keeper.reported(step, metrics)
+                if step < run.training.steps:
+                    keeper.obey(trainer.hears(wanted), step, metrics)
+    return trainer.total.model
+
+
+class _Trainer:
+    """The state of one worker's training: model, losses, optimizer, device."""
+
+    def __init__(
+        self, run: RunSpec, vocabulary: Vocabulary, total: TotalLoss, accelerator: Accelerator, watch: Watch
+    ):
+        self.run, self.vocabulary, self.total, self.accelerator, self.watch = run, vocabulary, total, accelerator, watch
+        self.leads = accelerator.is_main_process
+        self.micro_batches = run.micro_batches(accelerator.num_processes)
+        self.parallel = PARALLEL[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
+        self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
+        self.guards = Guards(run.training.guards, _watched(run))
+        self.rows, self._own_rows = NONE_READ, 0
+
+    def steps(self, state: State, feed: Feed) -> Iterator[int]:
+        """Train on from `state`; stop after every step that is to be reported, and name it."""
+        training = self.run.training
+        rate = training.optimizer.learning_rate * training.on_divergence.factor**state.rollbacks
+        self.guards.remember(state.seen)
+        self.rows, self._own_rows = state.rows, 0
+        self.meter.restart()
+        batches = feed(state.step)
+        for step in range(state.step + 1, training.steps + 1):
+            self._step(step, batches, rate * training.schedule.factor(step, training.steps))
+            if step == training.steps or step % training.report_every == 0:
+                yield step
+
+    def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
+        """What happened since the last report (empty but on the first worker), and what its guards say to all."""
+        losses = self.meter.losses() | self.total.gradient_shares()
+        self.watch.enter(Stage.AGREEMENT)
+        rows, every = zip(*gather_object([(self._own_rows, losses)]), strict=True)
+        self.rows, self._own_rows = added(self.rows, *rows), 0
+        whole = self.parallel.whole()
+        metrics, verdict = self._measured(step, whole, evaluate, _mean(every)) if self.leads else ({}, None)
+        self.watch.enter(Stage.AGREEMENT)
+        [verdict] = broadcast_object_list([verdict])
+        return metrics, verdict
+
+    def hears(self, wanted: Callable[[], Wanted]) -> Wanted:
+        """What the first worker is asked: the same on every worker."""
+        [asked] = broadcast_object_list([wanted()])
+        return Wanted(asked)
+
+    def _measured(
+        self, step: int, whole: TotalLoss, evaluate: Evaluate, losses: dict[str, float]
+    ) -> tuple[dict[str, float], Verdict | None]:
+        metrics = self.meter.read() | losses
+        metrics["optimizer/learning_rate"] = self.parallel.optimizer.param_groups[0]["lr"]
+        metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in whole.parameters()]))
+        if broken := not_finite(metrics):
+            return metrics, broken                      # what is not finite cannot be evaluated
+        self.watch.enter(Stage.EVALUATION)
+        metrics |= evaluate(whole.model)
+        return metrics, self.guards.judge(step, metrics)
+
+    def _step(self, step: int, batches: Iterator[Tensor], rate: float) -> None:
+        """One optimizer step over this worker's micro-batches."""
+        for group in self.parallel.optimizer.param_groups:
+            group["lr"] = rate
+        passes = [self._views(step, self._index(micro), batches) for micro in range(self.micro_batches)]
+        self.watch.enter(Stage.STEP)
+        divisors = self._divisors(passes)
+        for micro, views in enumerate(passes):
+            last = micro == self.micro_batches - 1
+            torch.manual_seed(self._seed(step, self._index(micro)))  # dropout, where a kind has it
+            with self.parallel.turn(last=last):
+                losses = self.parallel.forward(*views, divisors)
+                self.accelerator.backward(losses.total)
+                norm = self.parallel.step(last=last)
+            self.meter.saw(losses.total, losses.terms)
+            if norm is not None:
+                self.meter.stepped(norm)
+
+    def _views(self, step: int, index: int, batches: Iterator[Tensor]) -> tuple[View, View | None]:
+        """What the micro-batch at place `index` of the whole batch is made of."""
+        self.watch.enter(Stage.DATA, step - 1)
+        with self.meter.waiting():
+            ids = next(batches)
+        self.watch.enter(Stage.STEP)
+        self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
+        generator = torch.Generator().manual_seed(self._seed(step, index))
+        ids = ids.to(self.accelerator.device, non_blocking=True)
+        return self.run.loss.views(self.run.objective, ids, self.vocabulary, generator)
+
+    def _divisors(self, passes: list[tuple[View, View | None]]) -> Tensor:
+        """(tasks,) the mean over the passes of all workers: a target counts alike in whichever pass it stands."""
+        own = torch.stack([self.total.divisors(*views) for views in passes]).mean(dim=0)
+        mean: Tensor = self.accelerator.reduce(own, reduction="mean")
+        return mean
+
+    def _index(self, micro: int) -> int:
+        """Place in the whole batch of this worker's micro-batch."""
+        return int(self.accelerator.process_index) * self.micro_batches + micro
+
+    def _seed(self, step: int, index: int) -> int:
+        """Of one micro-batch of the whole batch, whichever worker has it."""
+        return int(np.random.SeedSequence((self.run.seed, step, index)).generate_state(1, np.uint64)[0] >> 1)
+
+
+class _Keeper:
+    """Where a run stands: what its newest checkpoint says, and when the next one is due."""
+
+    def __init__(
+        self,
+        trainer: _Trainer,
+        checkpoints: Checkpoints | None,
+        agreement: Agreement,
+        chosen: Choice | None,
+        state: State,
+    ):
+        self.trainer, self.checkpoints, self.agreement, self.chosen = trainer, checkpoints, agreement, chosen
+        self.state = state
+        self.training = trainer.run.training
+        if checkpoints is None and self.training.on_divergence.times:
+            raise ValueError(
+                f"training.on_divergence '{self.training.on_divergence.kind}' goes back to checkpoints, but fit was "
+                "given no folder for them; give it one, or use 'stop'"
+            )
+        if checkpoints is None and trainer.run.branch is not None:
+            raise ValueError("branch: the run goes on from a checkpoint, but fit was given no folder of any")
+
+    def __enter__(self) -> None:
+        """Load what the first worker chose. A run that may go back starts with a checkpoint, so that there is one."""
+        if self.chosen is not None:
+            found = self._read(self.chosen)
+            self._refuse_another_origin(found.state)
+            self._refuse_other_data(found.state)
+            self.trainer.parallel.adopt(found)
+            self.state = found.state
+            if found.state.step:
+                self.trainer.watch.note(f"resumed at step {found.state.step}")
+        elif self.checkpoints is not None and self.trainer.run.branch is not None:
+            raise BadCheckpoint(f"{self.checkpoints.folder} has no checkpoint, nor was one told to branch off from")
+        elif self.training.on_divergence.times:
+            self._save(self.state)
+
+    def _read(self, chosen: Choice) -> Snapshot:
+        """On all workers, or on none."""
+        assert self.checkpoints is not None
+        self.trainer.watch.enter(Stage.CHECKPOINT)
+        read, patience = self.checkpoints.read, _patience_s(self.training)
+        return self.agreement.all_do(lambda: read(chosen, within_s=patience))
+
+    def _refuse_another_origin(self, found: State) -> None:
+        """A source that is gone is no longer needed; one that was changed makes this another run."""
+        if self.state.origin not in (found.origin, ""):
+            raise BadCheckpoint(
+                f"the run began from weights {found.origin}, but start_from now holds {self.state.origin}: "
+                "put the old checkpoint back, or train under another name"
+            )
+
+    def _refuse_other_data(self, found: State) -> None:
+        """Rows and tokens of other data would make this another run."""
+        if found.data != self.state.data:
+            read, given = (state.data.digest() if state.data else "unknown" for state in (found, self.state))
+            raise BadCheckpoint(
+                f"the run has read data {read} so far, but is given data {given}: put the old text back, or train "
+                "under another name"
+            )
+
+    def __exit__(self, *reason: object) -> None:
+        """Wait for what is being written. A run may end without a checkpoint on its way, but not without its last."""
+        if self.checkpoints is None or not self.trainer.leads:
+            return
+        self.trainer.watch.enter(Stage.CHECKPOINT)
+        written = self.checkpoints.settle()
+        if not written and self.state.step == self.training.steps:
+            self.checkpoints.insist()
+
+    def reported(self, step: int, metrics: dict[str, float]) -> None:
+        """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
+        last, due = step == self.training.steps, step - self.state.step >= self.training.checkpoint_every
+        due = due or self.training.checkpoints.is_milestone(step)
+        if last or (due and not self._suspects()):
+            self._save(self._now(step, metrics))
+
+    def obey(self, wanted: Wanted, step: int, metrics: dict[str, float]) -> None:
+        """Write a checkpoint of `step` if one is wanted, unless it may be the beginning of a divergence."""
+        if wanted is Wanted.NOTHING:
+            return
+        if step > self.state.step and not self._suspects():
+            self._save(self._now(step, metrics))
+        if self.checkpoints is not None and self.trainer.leads:
+            self.checkpoints.settle()
+        if wanted is Wanted.LEAVE:
+            raise RunLeft(step)
+
+    def _suspects(self) -> bool:
+        """May this be the beginning of a divergence? The first worker knows, and tells the others."""
+        return self.agreement.first_decides(self.trainer.guards.suspect_divergence)
+
+    def _score(self, metrics: dict[str, float]) -> float | None:
+        """What the best checkpoints are chosen by. ValueError if no such thing is measured."""
+        best = self.training.checkpoints.best
+        if best is None:
+            return None
+        if best.metric not in metrics:
+            raise ValueError(
+                f"training.checkpoints.best: {best.metric!r} is not measured; this run has {', '.join(sorted(metrics))}"
+            )
+        return metrics[best.metric]
+
+    def _now(self, step: int, metrics: dict[str, float]) -> State:
+        score = self.agreement.first_decides(lambda: self._score(metrics))
+        guards = self.trainer.guards
+        return replace(self.state, step=step, seen=guards.seen, rows=self.trainer.rows, score=score)
+
+    def go_back(self, step: int, verdict: Verdict) -> None:
+        """To the newest checkpoint, with a smaller learning rate. Raises RunDied where that would not help."""
+        policy, rollbacks = self.training.on_divergence, self.state.rollbacks
+        if not verdict.diverged or rollbacks >= policy.times or self.checkpoints is None:
+            tried = {"rollbacks": rollbacks} if rollbacks else {}
+            raise RunDied(verdict.cause, step, verdict.numbers | tried)
+        chosen = self.agreement.first_decides(self.checkpoints.choose)
+        if chosen is None:
+            raise RunDied(verdict.cause, step, verdict.numbers | {"checkpoints": 0})
+        found = self._read(chosen)                      # all have, before it is written anew
+        self.trainer.parallel.adopt(found)
+        log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.state.step, policy.factor)
+        self._save(replace(found.state, rollbacks=rollbacks + 1))
+
+    def _save(self, state: State) -> None:
+        self.state = state
+        if self.checkpoints is None:
+            return
+        self.trainer.watch.enter(Stage.CHECKPOINT)
+        self.checkpoints.wait_written()                 # one copy of the run's state in memory is enough
+        snapshot = self.trainer.parallel.snapshot(state)
+        if snapshot is not None:
+            self.checkpoints.save_soon(snapshot)
+
+
+def _model(run: RunSpec, facts: Facts) -> TotalLoss:
+    torch.manual_seed(run.seed)
+    total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
+    if run.training.compile:
+        total.model.compile()
+    return total
+
+
+def _first_weights(total: TotalLoss, spec: StartFromSpec, agreement: Agreement, watch: Watch, patience_s: float) -> str:
+    """Load them on every worker; their name."""
+    name = agreement.first_decides(spec.origin)
+
+    def load() -> str:
+        return seen_within(lambda: Start.read(spec, expected=name), patience_s).load(total)
+
+    watch.note(agreement.all_do(load))
+    return name
+
+
+def _patience_s(training: TrainingSpec) -> float:
+    return SEEN_WITHIN_S if training.stall_s is None else min(SEEN_WITHIN_S, training.stall_s / 2)
+
+
+def _mean(told: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of what each worker tells under the same names."""
+    return {name: sum(each[name] for each in told) / len(told) for name in told[0]}
+
+
+def _watched(run: RunSpec) -> Watched:
+    weights = run.loss.weighting.weights
+    floors: dict[str, float] = {r.kind: r.floor for r in run.loss.regularisers}
+    tasks = tuple(term for term in run.terms() if term not in floors and weights.get(term, 1.0) > 0)
+    bound = run.loss.weighting.bound({term: floors.get(term, 0.0) for term in run.terms()})
+    return Watched(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
+
+
+def _accelerator(run: RunSpec) -> Accelerator:
+    AcceleratorState._reset_state(reset_partial_state=True)  # a reused trial process must not keep the last trial's
+    on_cpu = run.gpus_per_worker == 0
+    passes = run.micro_batches(PartialState(cpu=on_cpu).num_processes)
+    mixed = {"float32": "no", "bfloat16": "bf16"}[run.training.precision]
+    return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=passes, cpu=on_cpu)

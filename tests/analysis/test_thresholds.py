@@ -1,0 +1,50 @@
+"""The table of targets, and what is concluded from it."""
+
+import math
+
+import pytest
+import torch
+
+from cogito_ray.analysis.concept_metrics import figures
+from cogito_ray.analysis.thresholds import TARGETS, Conclusion, Question, Target, conclude, judge
+from cogito_ray.analysis.thresholds import Verdict as V
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "value", "verdict"),
+    [(0.5, 0.3, 0.5, V.PASS), (0.5, 0.3, 0.3, V.POOR), (0.5, 0.3, 0.29, V.CRITICAL), (0.5, 0.3, math.nan, V.CRITICAL),
+     (0.3, 0.5, 0.3, V.PASS), (0.3, 0.5, 0.5, V.POOR), (0.3, 0.5, 0.51, V.CRITICAL), (0.3, 0.5, math.nan, V.CRITICAL)],
+)  # fmt: skip
+def test_a_target_knows_which_way_is_better(good: float, bad: float, value: float, verdict: V):
+    assert Target("x", "x", Question.MEANING, good, bad, "here").verdict(value) is verdict
+
+
+def test_one_figure_decides_each_question():
+    assert [target.question for target in TARGETS if target.decides] == list(Question)
+
+
+@pytest.mark.parametrize(
+    ("rank", "content", "conclusion"),
+    [
+        (0.9, 0.7, Conclusion.SOUND),
+        (0.9, 0.6, Conclusion.WEAK),
+        (0.4, 0.7, Conclusion.WEAK),
+        (0.9, 0.5, Conclusion.EMPTY),
+        (0.1, 0.7, Conclusion.COLLAPSED),
+        (0.1, 0.5, Conclusion.COLLAPSED),
+    ],
+)
+def test_conclusions(rank: float, content: float, conclusion: Conclusion):
+    findings = judge({"effective_rank_share": rank, "word_content_auc": content, "closeness": 0.1})
+    assert [found.target.figure for found in findings] == ["effective_rank_share", "closeness", "word_content_auc"]
+    assert conclude(findings) is conclusion
+
+
+def test_diverse_concepts_that_were_not_asked_are_not_called_sound():
+    assert conclude(judge({"effective_rank_share": 0.9})) is Conclusion.UNKNOWN
+
+
+def test_every_target_of_diversity_is_a_figure_that_is_measured():
+    told = figures(torch.randn(20, 4, 8, generator=torch.Generator().manual_seed(0)))
+    asked = {target.figure for target in TARGETS if target.question is Question.DIVERSITY}
+    assert asked <= told.keys()

@@ -1,0 +1,33 @@
+"""What a run says its checkpoints are to be asked."""
+
+import pytest
+from corpora import tiny_run
+from pydantic import ValidationError
+
+from cogito_ray.evaluation.labelled_evaluation_spec import LabelledSpec
+from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.yaml_io.validation_messages import explain
+
+
+def test_what_is_asked_by_default_is_what_the_evaluate_command_asks():
+    asked = LabelledSpec()
+    assert (asked.tasks, asked.protocols, asked.data) == (DEFAULT, ("zero-shot", "probe"), None)
+
+
+def test_what_is_no_task_no_protocol_or_no_whole_path_is_refused_at_its_place():
+    tree = {"tasks": ["stsb", "mrcp"], "protocols": ["probe", "magic"], "data": "data"}
+    with pytest.raises(ValidationError) as error:
+        LabelledSpec.model_validate(tree)
+    task, protocol, data = explain(error.value, tree, LabelledSpec)
+    assert task == "tasks.1: no task is called mrcp; did you mean mrpc?"
+    assert protocol == "protocols.1: 'magic' is not known here; write one of zero-shot, probe, fine-tune"
+    assert data.startswith("data: 'data' is relative, but workers start in folders of their own")
+
+
+def test_what_its_checkpoints_are_asked_makes_a_run_no_other_run(tmp_path):
+    run = tiny_run(tmp_path)
+    asked = run | {"evaluation": {"rows": 16, "labelled": {"tasks": ["stsb"]}}}
+    measured = run | {"evaluation": {"rows": 17}}
+    one, two, three = (RunSpec.model_validate(tree).digest() for tree in (run, asked, measured))
+    assert one == two != three

@@ -1,0 +1,110 @@
+"""Questions: which there are, and what names them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from huggingface_hub import constants
+from pyarrow import parquet
+
+from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
+from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
+from cogito_ray.evaluation.task_runner import Question, code_version, protocols_of, questions
+from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, place_of, tasks_of
+
+
+def write_rte(folder: Path, sentence: str) -> Path:
+    (folder / "glue/rte").mkdir(parents=True, exist_ok=True)
+    columns = {"sentence1": [sentence, "b"], "sentence2": ["c", "d"], "label": [0, 1]}
+    for split in ("train", "validation"):
+        parquet.write_table(pa.table(columns), folder / "glue/rte" / f"{split}.parquet")
+    return folder
+
+
+def test_a_cosine_is_asked_for_grades_alone_and_seeds_where_chance_enters():
+    asked = questions(tasks_of(["stsb", "rte"]), protocols_of(["zero-shot", "probe", "fine-tune"]), seeds=2)
+    of_every_task = [("probe", 0), ("fine-tune", 0), ("fine-tune", 1)]
+    assert [(each.task.name, each.protocol.kind, each.seed) for each in asked] == [
+        ("stsb", "zero-shot", 0),
+        *((task, protocol, seed) for task in ("stsb", "rte") for protocol, seed in of_every_task),
+    ]
+
+
+def test_a_protocol_is_asked_once_for_every_one_of_its_settings():
+    settings = {"fine-tune": [{"head": {"kind": "mean"}}, {"epochs": 2}]}
+    probe, one, two = protocols_of(["probe", "fine-tune"], settings)
+    assert probe == ProbeSpec()
+    assert (one.head.kind, two) == ("mean", FineTuneSpec(epochs=2))
+
+
+def test_an_unknown_protocol_settings_of_none_that_is_asked_and_idle_seeds_are_errors():
+    with pytest.raises(ValueError, match=r"no protocol is called 'finetune'; did you mean fine-tune\?"):
+        protocols_of(["finetune"])
+    with pytest.raises(ValueError, match="settings were given for fine-tune, which was not asked"):
+        protocols_of(["probe"], {"fine-tune": [{"epochs": 2}]})
+    with pytest.raises(ValueError, match="3 seeds are asked, but no chance enters"):
+        questions(tasks_of(["rte"]), protocols_of(["probe"]), seeds=3)
+
+
+def test_a_key_names_task_data_protocol_and_seed(tmp_path):
+    asked = Question(TASKS["rte"], ProbeSpec(), 0)
+    key = asked.key(write_rte(tmp_path, "a"))
+    assert asked.key(write_rte(tmp_path / "copy", "a")) == key
+    others = [
+        Question(TASKS["rte"], ProbeSpec(rows=9), 0).key(tmp_path),
+        Question(TASKS["rte"], FineTuneSpec(), 0).key(tmp_path),
+        Question(TASKS["rte"], FineTuneSpec(), 1).key(tmp_path),
+        replace(asked, task=replace(asked.task, commit="c1")).key(None),
+        replace(asked, task=replace(asked.task, commit="c2")).key(None),
+        asked.key(write_rte(tmp_path, "another")),
+    ]
+    assert len({key, *others}) == 7
+
+
+def test_the_version_of_the_code_is_named_by_twelve_digits_and_stays_while_it_is_read():
+    assert code_version() == code_version()
+    assert len(code_version()) == 12
+
+
+@pytest.fixture
+def cached_hub(tmp_path, monkeypatch):
+    """The hub's local cache, of a machine that cannot reach the hub: moves a data set's main branch to a commit."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def move(name: str, commit: str) -> None:
+        folder = tmp_path / f"datasets--{name.replace('/', '--')}"
+        for file, content in {f"snapshots/{commit}/README.md": "", "refs/main": commit}.items():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(content)
+
+    return move
+
+
+def test_a_question_to_the_hub_is_bound_to_the_commit_that_its_key_names(cached_hub):
+    asked = Question(TASKS["rte"], ProbeSpec(), 0)
+    cached_hub("nyu-mll/glue", "1" * 40)
+    first = asked.pinned(None)
+    cached_hub("nyu-mll/glue", "2" * 40)
+    second = asked.pinned(None)
+    assert (first.task.commit, second.task.commit) == ("1" * 40, "2" * 40)
+    assert first.key(None) != second.key(None)
+    assert place_of(first.task, "train", None) == f"nyu-mll/glue@{'1' * 40}/rte/train"
+
+
+def test_a_hub_that_cannot_be_asked_is_an_error_with_a_way_out(cached_hub):
+    with pytest.raises(FileNotFoundError, match=r"nyu-mll/glue cannot be read from the hub .*; give a folder"):
+        Question(TASKS["rte"], ProbeSpec(), 0).pinned(None)
+
+
+def test_a_question_to_files_asks_no_hub(cached_hub, tmp_path):
+    asked = Question(TASKS["rte"], ProbeSpec(), 0)
+    assert asked.pinned(tmp_path) == asked
+
+
+def test_secret_labels_are_found_before_a_model_is_asked(tmp_path):
+    file = write_rte(tmp_path, "a") / "glue/rte/validation.parquet"
+    parquet.write_table(parquet.read_table(file).drop(["label"]).append_column("label", pa.array([-1, -1])), file)
+    [fault] = Question(TASKS["rte"], ProbeSpec(), 0).faults(tmp_path)
+    assert "validation.parquet: 2 of 2 rows have no label" in fault

@@ -1,0 +1,53 @@
+"""Room is what single machines have free: on a cluster of several, in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+COUNT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import ray
+from kinds import run
+from ray.cluster_utils import Cluster
+from cogito_ray.runtime import cluster
+from cogito_ray.runtime.sweep.trial_capacity import NoRoom
+
+cluster.PATIENCE_S = 0.5
+nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+for kind in ("old", "new"):
+    nodes.add_node(num_cpus=2, num_gpus=1, labels={"gpu": kind})
+ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+
+@ray.remote(num_cpus=0, num_gpus=1, label_selector={"gpu": "new"})
+class Tenant:
+    def here(self):
+        return True
+
+def held(**settings):
+    try:
+        return cluster.concurrency([run().model_copy(update=settings)], asked=None)
+    except NoRoom as fault:
+        return str(fault)
+
+told = {"wide": held(cpus_per_worker=3.0), "two": held(workers=2), "any": held(gpus_per_worker=1.0)}
+tenant = Tenant.remote()
+ray.get(tenant.here.remote())
+told |= {"free": held(gpus_per_worker=1.0), "taken": held(gpus_per_worker=1.0, labels={"gpu": "new"})}
+print("told " + json.dumps(told), flush=True)
+ray.shutdown()
+nodes.shutdown()
+"""
+
+
+def test_room_is_counted_node_by_node_from_what_is_free(request):
+    command = [sys.executable, "-c", COUNT, str(request.config.rootpath / "tests")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    [told] = [json.loads(line.removeprefix("told ")) for line in said.splitlines() if line.startswith("told ")]
+    assert "each of 1 worker with 3 CPU, 0 GPU: 0 would fit" in told["wide"]
+    assert "2 x (2 CPU, 1 GPU)" in told["wide"]
+    assert (told["two"], told["any"], told["free"]) == (1, 2, 1)
+    assert "on machines labelled gpu=new: 0 would fit" in told["taken"]

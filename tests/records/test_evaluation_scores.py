@@ -1,0 +1,89 @@
+import pytest
+
+from cogito_ray.commands.app import out
+from cogito_ray.commands.terminal import tables
+from cogito_ray.records.ledger import Evaluated, TaskScore
+from cogito_ray.records.results.evaluation_scores import scored
+
+
+def evaluated(
+    seed: int = 0,
+    value: float = 0.5,
+    *,
+    task: str = "rte",
+    vectors: str = "via_decoder",
+    trial: str = "t1",
+    **settings: object,
+) -> Evaluated:
+    """With an interval of 0.1 to both sides, and a majority of 0.4."""
+    given = [(vectors, value, False), ("majority", 0.4, True)]
+    return Evaluated(
+        at=1.0,
+        trial=trial,
+        step=20,
+        key=f"{trial} {task} {seed} {value}",
+        checkpoint="c",
+        code="v",
+        task=task,
+        protocol="fine-tune",
+        settings=settings,
+        seed=seed,
+        examples=277,
+        truncated=69,
+        seconds=1.0,
+        scores=tuple(
+            TaskScore(vectors=name, baseline=baseline, metric="accuracy", value=mean, low=mean - 0.1, high=mean + 0.1)
+            for name, mean, baseline in given
+        ),
+    )
+
+
+def test_a_row_is_the_mean_over_seeds_with_an_interval_that_covers_that_of_each():
+    head, majority = scored([evaluated(0, 0.5), evaluated(1, 0.7)])
+    assert (head.vectors, head.seeds, head.baseline, head.examples) == ("via_decoder", 2, False, 277)
+    assert (head.value, head.low, head.high) == pytest.approx((0.6, 0.4, 0.8))
+    assert (majority.vectors, majority.seeds, majority.baseline) == ("majority", 2, True)
+    assert (majority.value, majority.low, majority.high) == pytest.approx((0.4, 0.3, 0.5))
+
+
+def test_of_a_question_asked_twice_the_last_answer_counts():
+    head, _ = scored([evaluated(0, 0.5), evaluated(0, 0.9)])
+    assert (head.value, head.seeds) == (0.9, 1)
+
+
+def test_trials_tasks_and_heads_are_rows_of_their_own_in_the_order_they_came():
+    attention = evaluated(vectors="attention", head={"kind": "attention"})
+    told = scored([evaluated(), evaluated(task="cola"), evaluated(trial="t2"), attention, evaluated(1)])
+    heads = [(row.trial, row.task, row.vectors) for row in told if not row.baseline]
+    via = "via_decoder"
+    assert heads == [("t1", "rte", via), ("t1", "cola", via), ("t2", "rte", via), ("t1", "rte", "attention")]
+
+
+def test_variants_of_one_head_are_rows_of_their_own_told_apart_by_what_differs():
+    same = {"batch": 16, "head": {"kind": "attention"}}
+    told = scored([evaluated(seed, rate, **same, learning_rate=rate) for rate in (0.25, 0.5) for seed in (0, 1)])
+    assert [(row.variant, row.value, row.seeds) for row in told if not row.baseline] == [
+        ("learning_rate: 0.25", 0.25, 2),
+        ("learning_rate: 0.5", 0.5, 2),
+    ]
+
+
+def test_a_setting_of_some_heads_only_tells_variants_apart():
+    heads = ({"kind": "mean"}, {"kind": "attention", "temperature": 2.0})
+    told = scored([evaluated(head=head) for head in heads])
+    assert [row.variant for row in told if not row.baseline] == [
+        "head.kind: mean",
+        "head.kind: attention, head.temperature: 2.0",
+    ]
+
+
+def test_settings_that_agree_are_not_told():
+    assert {row.variant for row in scored([evaluated(0, batch=16), evaluated(1, batch=16)])} == {""}
+
+
+def test_the_terminal_shows_variants_and_how_much_was_cut(capsys):
+    out.print(tables.scores(scored([evaluated(epochs=1), evaluated(epochs=2)])))
+    said = capsys.readouterr().out
+    assert "epochs: 1" in said
+    assert "epochs: 2" in said
+    assert "25%" in said

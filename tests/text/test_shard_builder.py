@@ -1,0 +1,50 @@
+"""One part becomes shards; the tokenizer's sample is fair and never sees held-out documents."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpora import texts, two_sources
+
+from cogito_ray.text.shards.shard_builder import Recipe, build_part, sample
+from cogito_ray.text.shards.token_shards import map_shard
+from cogito_ray.text.sources.documents import Part, fraction
+from cogito_ray.text.sources.text_files import FilesSpec
+from cogito_ray.text.tokenizer import BpeSpec
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Part:
+    two_sources(tmp_path)
+    [part] = FilesSpec(path=str(tmp_path / "first")).parts(tmp_path)
+    return part
+
+
+def test_a_large_part_is_cut_into_shards_with_the_same_rows(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BpeSpec(vocabulary=320).train(texts(50, seed=0)).save(tmp_path / "tokenizer")
+    monkeypatch.setattr("cogito_ray.text.shards.shard_builder.BATCH", 4000)
+    rows = []
+    for folder, size in (("one", 2**20), ("many", 8000)):
+        monkeypatch.setattr("cogito_ray.text.shards.shard_builder.SHARD_BYTES", size)
+        recipe = Recipe(tmp_path / folder, tmp_path / "tokenizer", length=16, held_out=0.1, packing="concatenate")
+        record, counts = build_part(part, 0, recipe)
+        files = [recipe.folder / shard.file for shard in record.shards["train"]]
+        rows.append(np.concatenate([map_shard(file, 16, np.dtype("<u2")) for file in files]))
+        assert (len(files) > 2) == (folder == "many")
+        assert counts.sum(axis=1).tolist() == [record.tokens["train"], record.tokens["held_out"]]
+    np.testing.assert_array_equal(*rows)
+
+
+def test_the_sample_leaves_held_out_documents_aside(part: Part) -> None:
+    chosen = list(sample([part], characters=10**9, held_out=0.2))
+    every = texts(150, seed=0) + texts(150, seed=1)
+    assert chosen == [text for text in every if fraction(text.encode()) >= 0.2]
+
+
+def test_the_sample_is_about_as_long_as_asked_and_spread_over_the_part(part: Part) -> None:
+    asked = part.size // 3
+    chosen = list(sample([part], characters=asked, held_out=0.01))
+    assert asked / 2 < sum(map(len, chosen)) < asked + 1000  # 100 documents expected: half as many is six deviations
+    assert any("number 1-" in text for text in chosen)

@@ -1,0 +1,56 @@
+"""A run that is asked to end leaves a checkpoint, and goes on from it as if nothing had happened."""
+
+import pytest
+import torch
+from kinds import ROWS, VOCABULARY, run
+
+from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints
+from cogito_ray.training.training_loop import Facts, RunLeft, Wanted, fit
+
+RUN = run(objective={"kind": "tsdae"}, training={"steps": 6, "batch": 4, "report_every": 2, "checkpoint_every": 100})
+
+
+def leave_after(steps):
+    return lambda step: Wanted.LEAVE if step >= steps else Wanted.NOTHING
+
+
+def train(folder, wanted=lambda step: Wanted.NOTHING):
+    """(steps reported, weights at the end); `wanted` says what is asked of it after a step that was reported."""
+    told = []
+
+    def feed(done):
+        for step in range(done, RUN.training.steps):
+            yield torch.from_numpy(ROWS[step * 4 : step * 4 + 4].copy())
+
+    model = fit(
+        RUN,
+        Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
+        feed=feed,
+        evaluate=HeldOut(torch.from_numpy(ROWS[-4:].copy()), RUN.reference, VOCABULARY),
+        tell=lambda report: told.append(report.step),
+        checkpoints=Checkpoints(folder, RUN.digest()),
+        wanted=lambda: wanted(told[-1]),
+    )
+    return told, model.state_dict()
+
+
+def test_it_leaves_after_the_next_report_though_no_checkpoint_was_due_and_comes_back_to_the_same_weights(tmp_path):
+    _, undisturbed = train(tmp_path / "straight")
+    with pytest.raises(RunLeft) as left:
+        train(tmp_path / "left", leave_after(2))
+    assert left.value.step == 2
+    told, resumed = train(tmp_path / "left")
+    assert told == [4, 6]
+    assert all(torch.equal(resumed[name], value) for name, value in undisturbed.items())
+
+
+def test_asked_at_its_last_report_it_is_simply_over(tmp_path):
+    told, _ = train(tmp_path, leave_after(6))
+    assert told == [2, 4, 6]
+
+
+def test_a_run_whose_machine_will_be_lost_writes_a_checkpoint_and_goes_on(tmp_path):
+    told, _ = train(tmp_path, wanted=lambda step: Wanted.CHECKPOINT if step == 2 else Wanted.NOTHING)
+    assert told == [2, 4, 6]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000006"]
