@@ -39,7 +39,9 @@ PARAMETERS = {"1 M": 1_000_000, "38 M": 38_000_000}
 SAVES = 3
 
 
-def seconds_per_step(job: train_worker.Job, place: train_worker.Place, forward: Callable[[dict[str, float]], None]) -> list[float]:
+def seconds_per_step(
+    job: train_worker.Job, place: train_worker.Place, forward: Callable[[dict[str, float]], None]
+) -> list[float]:
     """Between each report and the next, as this worker sees it."""
     told: list[tuple[int, float]] = []
 

@@ -6,7 +6,10 @@ import signal
 import pytest
 import torch
 
-SLOW = {"test_distributed.py", "test_interrupted_search.py", "test_interrupted_training.py", "test_compile.py", "test_architecture.py"}
+SLOW = {
+    f"test_{name}.py"
+    for name in ("distributed", "interrupted_search", "interrupted_training", "compile", "architecture")
+}
 
 torch.set_num_threads(1)            # tiny shapes gain nothing from more, and thread pools of two processes fight
 

@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from cogito_ray.commands.terminal.live_view import watching
 
 from cogito_ray.atomic_files import WAYS_OUT
 from cogito_ray.cli import main
 from cogito_ray.commands.app import err
 from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.display.live_view import watching
 from cogito_ray.records.ledger import (
     COMPLETE,
     NAME,

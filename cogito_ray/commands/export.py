@@ -13,7 +13,10 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="New, empty, or an earlier export; AutoModel's.", show_default=False)],
 ) -> None:
-    """Write a checkpoint as a folder that AutoModel and SentenceTransformer load (import cogito_ray.nn.interop.transformers_model first)."""
+    """Write a checkpoint as a folder that AutoModel and SentenceTransformer load.
+
+    Import cogito_ray.nn.interop.transformers_model first.
+    """
     from cogito_ray.evaluation.checkpoint_loader import Trained
     from cogito_ray.evaluation.export_folder import refuse_foreign
 

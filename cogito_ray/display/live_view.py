@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.live import Live
 
 from cogito_ray.commands.app import out, stage_of
-from cogito_ray.commands.terminal import tables
+from cogito_ray.display import tables
 from cogito_ray.records.ledger import LedgerFault, Status
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, read

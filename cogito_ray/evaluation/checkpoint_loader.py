@@ -114,7 +114,9 @@ class Trained:
             transformers_model.export(
                 self.model,
                 transformers_model.ConceptConfig.of(self.run.model, words, length),
-                transformers_model.tokenizer_of(tokenizer_folder(self.storage, self.data.tokenizer) / TOKENIZER, words, length),
+                transformers_model.tokenizer_of(
+                    tokenizer_folder(self.storage, self.data.tokenizer) / TOKENIZER, words, length
+                ),
                 draft,
                 record=record,
             )

@@ -113,7 +113,8 @@ def test_a_second_driver_is_refused_with_the_name_of_the_first_and_others_may_wr
 def test_train_sweep_and_promote_are_refused_while_another_one_drives(tmp_path):
     tree = tiny_run(tmp_path)
     run = RunSpec.model_validate(tree)
-    with pretraining_driver.home_of(run, "alone", tmp_path).driving(), pytest.raises(Busy, match="alone has a driver already"):
+    driving = pretraining_driver.home_of(run, "alone", tmp_path).driving()
+    with driving, pytest.raises(Busy, match="alone has a driver already"):
         pretraining_driver.pretrain(run, "alone", tmp_path)
     named = {"name": "tiny", "run": tree, "space": {"seed": {"choice": [0]}}, "goals": GOALS, "budget": {"trials": 1}}
     spec = SweepSpec.model_validate(named | {"promote": {"with": {"training.steps": 50}}})

@@ -62,7 +62,8 @@ class Readings:
 
     def places(self) -> list[list[float]]:
         """(C, P) what is read where, mean over texts."""
-        return [[float(share) for share in row] for row in attention_statistics.by_place(self.shares, self.visible).mean(dim=0)]
+        shares = attention_statistics.by_place(self.shares, self.visible).mean(dim=0)
+        return [[float(share) for share in row] for row in shares]
 
     def affinity(self, row: int) -> Affinity:
         """What is read of one text."""
