@@ -101,6 +101,17 @@ def test_check_as_json_gives_one_verdict_per_file(cogito_ray, faulty):
     assert len(bad["faults"]) == 3
 
 
+def test_settings_are_overridden_in_every_file_that_is_checked_and_faults_name_the_argument(cogito_ray):
+    other = ROOT / "search_spaces" / "wikipedia.yaml"
+    first, second = json.loads(cogito_ray("check", QUICKSTART, other, "budget.trials=7", "--json")[1])
+    assert (first["trials"], second["trials"]) == (7, 7)
+    status, said, _ = cogito_ray("sweep", QUICKSTART, "run.training.stepz=50", "--json")
+    assert status == 2
+    assert json.loads(said)["faults"] == [
+        "run.training.stepz: there is no such setting here; did you mean steps? (argument run.training.stepz=50)"
+    ]
+
+
 def test_check_writes_schemas_that_know_the_settings(cogito_ray, tmp_path):
     cogito_ray("check", QUICKSTART, "--schema", tmp_path / "schemas")
     sweep, run = (json.loads((tmp_path / "schemas" / f"{name}.schema.json").read_text()) for name in ("sweep", "run"))

@@ -18,10 +18,12 @@ from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
+from cogito_ray.sweeps.yaml_io.yaml_composition import compose
 from cogito_ray.sweeps.yaml_io.yaml_files import diff, load
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
-FILES = sorted(FOLDER.glob("**/*.yaml"))
+FILES = sorted(FOLDER.glob("*.yaml"))
+PROXIES = sorted(FOLDER.glob("*/*.yaml"))
 WALKTHROUGHS = ("quickstart", "wikipedia")
 """Not of the research group's questions."""
 
@@ -37,6 +39,13 @@ def test_a_shipped_sweep_is_valid_and_says_what_it_asks(file):
 def test_an_editor_finds_no_fault_in_a_shipped_sweep(file):
     tree = yaml.safe_load(file.read_text())
     assert [error.message for error in Draft202012Validator(sweep_schema()).iter_errors(tree)] == []
+
+
+@pytest.mark.parametrize("file", PROXIES, ids=lambda file: file.stem)
+def test_what_search_spaces_extend_is_a_sound_run_that_several_share(file):
+    assert RunSpec.model_validate(compose(file).tree["run"])
+    named = f"extends: {file.relative_to(FOLDER)}\n"
+    assert sum(named in sweep.read_text() for sweep in FILES) > 1
 
 
 def test_the_quickstart_needs_no_download_and_varies_what_it_promises():

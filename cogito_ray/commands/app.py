@@ -1,7 +1,7 @@
 """What every command shares: the application, its usual options, and where it prints."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -28,6 +28,15 @@ app = typer.Typer(
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
 """What a command line is refused with: typer gives it no name of its own."""
 File = Annotated[Path, typer.Argument(help="YAML of a sweep or of a run.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH=VALUE",
+        help="Settings to change, checked as if the file said so: training.steps=50 of a run, run.training.steps=50 of "
+        "a sweep. Values are YAML.",
+        show_default=False,
+    ),
+]
 Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 RUNS = Path("runs")
@@ -69,12 +78,14 @@ def _options(
 
 
 @contextmanager
-def opened(file: Path, storage: Path | None = None) -> Iterator[SweepSpec | RunSpec]:
+def opened(
+    file: Path, overrides: Sequence[str] | None = None, storage: Path | None = None
+) -> Iterator[SweepSpec | RunSpec]:
     """What a file says. What turns out to be missing of it, now or in the block, is told with its line in the file.
 
     `storage`: where it may have begun.
     """
-    document = Document.read(file)
+    document = Document.read(file, overrides or ())
     try:
         spec = document.either()
         refuse_absent(spec, storage)
@@ -84,18 +95,18 @@ def opened(file: Path, storage: Path | None = None) -> Iterator[SweepSpec | RunS
 
 
 @contextmanager
-def opened_sweep(file: Path, storage: Path) -> Iterator[SweepSpec]:
+def opened_sweep(file: Path, overrides: Sequence[str] | None, storage: Path) -> Iterator[SweepSpec]:
     """The same; ValueError for a single run."""
-    with opened(file, storage) as spec:
+    with opened(file, overrides, storage) as spec:
         if isinstance(spec, RunSpec):
             raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
         yield spec
 
 
 @contextmanager
-def opened_run(file: Path) -> Iterator[RunSpec]:
+def opened_run(file: Path, overrides: Sequence[str] | None) -> Iterator[RunSpec]:
     """The same; ValueError for a sweep."""
-    with opened(file) as spec:
+    with opened(file, overrides) as spec:
         if isinstance(spec, SweepSpec):
             raise ValueError(f"{file} describes a sweep; run it: cogito-ray sweep {file}")
         yield spec

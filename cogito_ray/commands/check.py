@@ -13,12 +13,19 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.valid_points import tried_in_all
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
-from cogito_ray.sweeps.yaml_io.yaml_files import SweepFault
+from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")
 def check(
-    files: Annotated[list[Path], typer.Argument(help="YAML files of sweeps or runs.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE... [PATH=VALUE]...",
+            help="YAML files of sweeps or runs, then settings to change in all of them.",
+            show_default=False,
+        ),
+    ],
     schema: Annotated[
         Path | None, typer.Option(help="Also write JSON Schemas into this folder, for editors that complete YAML.")
     ] = None,
@@ -30,21 +37,26 @@ def check(
         schema.mkdir(parents=True, exist_ok=True)
         for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
             atomic_write_text(schema / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
-    verdicts = [_judged(file, [f"{file}: cogito-ray itself failed, as the traceback says"]) for file in files]
+    overrides = [given for given in files if "=" in given and not Path(given).exists()]
+    verdicts = [
+        _judged(file, [f"{file}: cogito-ray itself failed, as the traceback says"])
+        for file in files
+        if file not in overrides
+    ]
     with ExitStack() as each:  # where one raises what nobody foresaw, the others are judged and told nevertheless
         if as_json:
             each.callback(lambda: print(json.dumps(verdicts)))
         for verdict in reversed(verdicts):
-            each.callback(_judge, verdict, quiet=as_json)
+            each.callback(_judge, verdict, overrides, quiet=as_json)
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(2)
 
 
-def _judge(verdict: dict[str, Any], *, quiet: bool) -> None:
+def _judge(verdict: dict[str, Any], overrides: list[str], *, quiet: bool) -> None:
     """Fill in what the file turns out to be."""
     file = Path(verdict["file"])
     try:
-        with opened(file) as spec:
+        with opened(file, overrides) as spec:
             verdict |= {"faults": [], **_facts(file, spec)}
     except SweepFault as fault:
         verdict |= {"faults": fault.faults, "text": str(fault)}
@@ -52,8 +64,8 @@ def _judge(verdict: dict[str, Any], *, quiet: bool) -> None:
         (err if verdict["faults"] else out).print(verdict["text"])
 
 
-def _judged(file: Path, faults: list[str]) -> dict[str, Any]:
-    return {"file": str(file), "faults": faults, "text": "\n".join(faults)}
+def _judged(file: str, faults: list[str]) -> dict[str, Any]:
+    return {"file": file, "faults": faults, "text": "\n".join(faults)}
 
 
 def _facts(file: Path, spec: SweepSpec | RunSpec) -> dict[str, Any]:

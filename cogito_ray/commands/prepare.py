@@ -2,20 +2,20 @@
 
 import json
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened, out, stage_of
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened, out, stage_of
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.corpus import Corpus
 
 
 @app.command(epilog="Example: cogito-ray prepare search_spaces/quickstart.yaml")
-def prepare(file: File, storage: Storage = RUNS, as_json: AsJson = False) -> None:
+def prepare(file: File, overrides: Overrides = None, storage: Storage = RUNS, as_json: AsJson = False) -> None:
     """Tokenise and pack every corpus the file names, once; what stands from before is verified and kept."""
     from cogito_ray.runtime.cluster import cluster
     from cogito_ray.runtime.data.ray_data_preparation import prepare as prepare_data
     from cogito_ray.runtime.experiment_folder import refuse_missing
 
     corpora = []
-    with opened(file) as spec:
+    with opened(file, overrides) as spec:
         named = [spec.data] if isinstance(spec, RunSpec) else spec.corpora()
         refuse_missing(named, [])  # before Ray starts
         with cluster():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_sweep, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_sweep, out
 from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record
 
@@ -13,6 +13,7 @@ from cogito_ray.records.sweep_record import Record
 @app.command(epilog="Example: cogito-ray promote search_spaces/dimension_inversion.yaml --dry-run")
 def promote(
     file: File,
+    overrides: Overrides = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how full runs differ; start nothing.")] = False,
     storage: Storage = RUNS,
     as_json: AsJson = False,
@@ -22,7 +23,7 @@ def promote(
     from cogito_ray.runtime.train.promotion_driver import planned
     from cogito_ray.runtime.train.promotion_driver import promote as train
 
-    with opened_sweep(file, storage) as spec:
+    with opened_sweep(file, overrides, storage) as spec:
         due = planned(spec, storage)
         if not as_json:
             for one in due:

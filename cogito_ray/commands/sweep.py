@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, err, opened_sweep, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, err, opened_sweep, out
 from cogito_ray.commands.terminal.summary import conclude
 from cogito_ray.display import tables
 from cogito_ray.display.live_view import watching
@@ -20,6 +20,7 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 @app.command(epilog="Example: cogito-ray sweep search_spaces/quickstart.yaml")
 def sweep(
     file: File,
+    overrides: Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure two short runs, forecast what the sweep costs; start nothing.")
     ] = False,
@@ -29,7 +30,7 @@ def sweep(
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
     from cogito_ray.runtime.sweep.sweep_driver import asks_more, home_of, run_sweep
 
-    with opened_sweep(file, storage) as spec:
+    with opened_sweep(file, overrides, storage) as spec:
         if dry_run:
             _forecast(spec, storage, as_json=as_json)
             return

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, err, opened_run, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, err, opened_run, out
 from cogito_ray.commands.terminal.summary import conclude
 from cogito_ray.display.live_view import watching
 from cogito_ray.run_spec import RunSpec
@@ -15,6 +15,7 @@ from cogito_ray.sweeps.experiment_names import folder_name
 @app.command(epilog="Example: cogito-ray train jobs/debug.yaml --workers 2")
 def train(
     file: File,
+    overrides: Overrides = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that share each batch.")] = None,
     name: Annotated[str | None, typer.Option(help="Folder in the storage; the file's name if not given.")] = None,
     storage: Storage = RUNS,
@@ -24,7 +25,7 @@ def train(
     from cogito_ray.runtime.train.pretraining_driver import home_of, pretrain
 
     called = _name(name, file)
-    with opened_run(file) as spec:
+    with opened_run(file, overrides) as spec:
         run = RunSpec.model_validate(spec.model_dump() | ({"workers": workers} if workers else {}))
         home = home_of(run, called, storage)
         known = home.recorded()

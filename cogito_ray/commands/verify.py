@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Storage, app, opened_run, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_run, out
 
 if TYPE_CHECKING:
     from cogito_ray.runtime.verification.resume_verification import Compared
@@ -26,6 +26,7 @@ class What(StrEnum):
 def verify(
     what: Annotated[What, typer.Argument(help="What to check.", show_default=False)],
     file: File,
+    overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=10, help="To which the run is cut.")] = 100,
     times: Annotated[int, typer.Option(min=1, help="Interruptions, for resume and chaos.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of the steps at which they come.")] = 0,
@@ -40,7 +41,7 @@ def verify(
     from cogito_ray.runtime.verification import resume_verification as checks
 
     table = {What.RESUME: checks.resume, What.ORDER: checks.order, What.CHAOS: checks.chaos}
-    with opened_run(file) as run:
+    with opened_run(file, overrides) as run:
         compared = list(checks.verify(table[what], run, storage, steps=steps, times=times, seed=seed))
     holds = all(each.holds for each in compared)
     if as_json:

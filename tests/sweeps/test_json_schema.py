@@ -49,6 +49,13 @@ def test_space_may_complete_the_run():
     assert Draft202012Validator(sweep_schema()).is_valid(changed(SWEEP, "run", value={}))
 
 
+@pytest.mark.parametrize("schema", [run_schema(), sweep_schema()], ids=["run", "sweep"])
+def test_a_file_that_extends_another_need_not_be_whole(schema):
+    assert not Draft202012Validator(schema).is_valid({})
+    assert Draft202012Validator(schema).is_valid({"extends": "base.yaml"})
+    assert not Draft202012Validator(schema).is_valid({"extends": {"file": "base.yaml"}})
+
+
 @pytest.mark.parametrize(
     ("keys", "value"),
     [

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from cogito_ray.sweeps.yaml_io.yaml_files import SweepFault, diff, dump, load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
+from cogito_ray.sweeps.yaml_io.yaml_files import diff, dump, load, load_run
 
 SWEEP = """\
 name: tiny

@@ -104,21 +104,17 @@ def overlap(one: str, two: str) -> bool:
     return f"{one}.".startswith(f"{two}.") or f"{two}.".startswith(f"{one}.")
 
 
-def get(tree: JsonValue, path: str) -> JsonValue:
+def get(tree: JsonValue, path: str | Keys) -> JsonValue:
     """What `tree` has at `path`; None if it has nothing there."""
-    for key in path.split("."):
-        if isinstance(tree, dict):
-            tree = tree.get(key)
-        elif isinstance(tree, list) and key.isdigit() and int(key) < len(tree):
-            tree = tree[int(key)]
-        else:
-            return None
+    for key in path.split(".") if isinstance(path, str) else path:
+        tree = _inside(tree, key)
     return tree
 
 
-def put(tree: Tree, path: str, value: JsonValue) -> None:
+def put(tree: Tree, path: str | Sequence[str], value: JsonValue) -> None:
     """Set `path` in `tree` in place, making the mappings on the way. Raises ValueError where the way is blocked."""
-    *parents, leaf = path.split(".")
+    *parents, leaf = path.split(".") if isinstance(path, str) else path
+    path = ".".join([*parents, leaf])
     here: JsonValue = tree
     for depth, key in enumerate(parents):
         if isinstance(here, dict):

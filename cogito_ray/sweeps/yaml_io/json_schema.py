@@ -15,9 +15,15 @@ ENTRY = r"^[a-z_]+(\.[A-Za-z0-9_-]+)*\.([0-9]+|weights|sources)(\.[A-Za-z0-9_-]+
 """Paths into lists and mappings, whose entries no schema can list."""
 
 
+EXTENDS: Tree = {
+    "description": "YAML files, by paths from this file's folder, whose settings this file's own stand over.",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+}
+
+
 def run_schema() -> Tree:
     """Of a run's file."""
-    return {"$schema": DRAFT, "title": "cogito-ray run", **RunSpec.model_json_schema()}
+    return {"$schema": DRAFT, "title": "cogito-ray run", **_extending(RunSpec.model_json_schema())}
 
 
 def sweep_schema() -> Tree:
@@ -34,7 +40,15 @@ def sweep_schema() -> Tree:
         "additionalProperties": False,
     }
     properties = {**_tree(sweep["properties"]), "run": {"$ref": "#/$defs/Run"}, "space": space}
-    return {"$schema": DRAFT, "title": "cogito-ray sweep", **sweep, "properties": properties, "$defs": definitions}
+    whole = {**sweep, "properties": properties, "$defs": definitions}
+    return {"$schema": DRAFT, "title": "cogito-ray sweep", **_extending(whole)}
+
+
+def _extending(schema: Tree) -> Tree:
+    """The schema of a file that may extend others; nothing is then required of its outermost settings."""
+    required: Tree = {"required": schema.pop("required")}
+    properties = {"extends": EXTENDS, **_tree(schema["properties"])}
+    return {**schema, "properties": properties, "if": {"required": ["extends"]}, "else": required}
 
 
 def _partial(node: JsonValue) -> JsonValue:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,40 +15,26 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.validation_messages import explain
-from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, Settings, parse
+from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, SweepFault, compose
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
 """For parts that no sweep can do without, while others are looked at."""
-ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
-
-
-class SweepFault(ValueError):
-    """A file that says no valid sweep or run, with everything that is wrong with it."""
-
-    def __init__(self, file: Path, faults: list[str]):
-        self.file, self.faults = file, faults
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in faults)]))
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a file says, read once, and the line of each place in it."""
+    """What a file says, with what it extends and what was overridden, read once."""
 
     file: Path
-    settings: Settings
+    composed: Composed
 
     @classmethod
-    def read(cls, file: Path) -> "Document":
-        """Raises SweepFault where there are no settings in it."""
-        try:
-            with file.open("rb") as stream:
-                return cls(file, parse(stream.read(LARGEST + 1)))
-        except OSError as error:
-            raise SweepFault(file, [f"cannot be read: {error.strerror}"]) from error
-        except NotSettings as error:
-            raise SweepFault(file, error.faults) from None
+    def read(cls, file: Path, overrides: Sequence[str] | Mapping[str, JsonValue] = ()) -> "Document":
+        """`overrides`: `training.steps=50` each, or values by such paths. Raises SweepFault."""
+        if isinstance(overrides, Mapping):
+            overrides = [f"{path}={inline(value)}" for path, value in overrides.items()]
+        return cls(file, compose(file, overrides))
 
     def sweep(self) -> SweepSpec:
         """Raises SweepFault."""
@@ -60,14 +46,14 @@ class Document:
 
     def either(self) -> SweepSpec | RunSpec:
         """A sweep if it has any part that no run has. Raises SweepFault."""
-        return self.sweep() if ONLY_OF_SWEEPS & self.settings.tree.keys() else self.run()
+        return self.sweep() if self.composed.is_sweep else self.run()
 
     def refused(self, faults: Iterable[str]) -> SweepFault:
-        """What is wrong with it, `place: fault` each, with its line."""
-        return SweepFault(self.file, [self._with_line(fault) for fault in dict.fromkeys(faults)])
+        """What is wrong with it, `place: fault` each, with where that place was written."""
+        return SweepFault(self.file, [self._with_origin(fault) for fault in dict.fromkeys(faults)])
 
     def _validated(self, kind: type[AnySpec]) -> AnySpec:
-        tree = self.settings.tree
+        tree = self.composed.tree
         try:
             return kind.model_validate(tree)
         except ValidationError as error:
@@ -75,24 +61,24 @@ class Document:
             further = _further(tree, faulty) if faulty and kind is SweepSpec else []
             raise self.refused([*explain(error, tree, kind), *further]) from None
 
-    def _with_line(self, fault: str) -> str:
+    def _with_origin(self, fault: str) -> str:
         """A fault that names a place in a run stands in a sweep's file below `run`."""
         for place in (re.split(ends, fault, maxsplit=1)[0] for ends in ("[:=]", " ")):
             inside = [] if re.split("[.:]", place)[0] in ONLY_OF_SWEEPS else [(f"run.{place}", f"run.{fault}")]
             for found, told in ((place, fault), *inside):
-                if (line := self.settings.line(found)) is not None:
-                    return f"{told} (line {line})"
+                if (origin := self.composed.origin(found)) is not None:
+                    return f"{told} ({origin})"
         return fault
 
 
-def load(path: Path | str) -> SweepSpec:
-    """The sweep that a YAML file says. Raises SweepFault."""
-    return Document.read(Path(path)).sweep()
+def load(path: Path | str, overrides: Mapping[str, JsonValue] | None = None) -> SweepSpec:
+    """The sweep that a YAML file says, with these settings changed. Raises SweepFault."""
+    return Document.read(Path(path), overrides or {}).sweep()
 
 
-def load_run(path: Path | str) -> RunSpec:
-    """The run that a YAML file says. Raises SweepFault."""
-    return Document.read(Path(path)).run()
+def load_run(path: Path | str, overrides: Mapping[str, JsonValue] | None = None) -> RunSpec:
+    """The run that a YAML file says, with these settings changed. Raises SweepFault."""
+    return Document.read(Path(path), overrides or {}).run()
 
 
 def dump(tree: JsonValue) -> str:

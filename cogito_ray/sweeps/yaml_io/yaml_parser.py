@@ -86,6 +86,11 @@ def parse(content: bytes) -> Settings:
     return _Reader(text).settings()
 
 
+def value_of(text: str) -> JsonValue:
+    """The value that a text says, of whatever shape. Raises NotSettings."""
+    return _Reader(text).value()
+
+
 @dataclass(frozen=True)
 class _Anchored:
     place: str
@@ -104,6 +109,12 @@ class _Reader:
     _size: int = 0
 
     def settings(self) -> Settings:
+        tree = self.value()
+        if not isinstance(tree, dict):
+            raise NotSettings("holds no mapping of settings, such as those of search_spaces/quickstart.yaml")
+        return Settings(tree, self._lines, self._aliases)
+
+    def value(self) -> JsonValue:
         self._events: Iterator[Event] = yaml.parse(self.text, Loader=yaml.SafeLoader)
         try:
             tree = self._document()
@@ -115,9 +126,7 @@ class _Reader:
             raise _fault(f"is not YAML: holds the character {_code(error.character)}; delete it", line) from None
         if self._repeats:
             raise NotSettings(*self._repeats)
-        if not isinstance(tree, dict):
-            raise NotSettings("holds no mapping of settings, such as those of search_spaces/quickstart.yaml")
-        return Settings(tree, self._lines, self._aliases)
+        return tree
 
     def _document(self) -> JsonValue:
         next(self._events)

@@ -1,0 +1,234 @@
+"""One tree of settings out of several texts: files that a file extends, the file itself, and overrides such as
+`training.steps=50` on the command line, each over those before it.
+
+Mappings are merged key by key; lists and single values are replaced, and so are a mapping of another `kind` and an axis
+of `space`. `null` takes an inherited key out, except where null is a value of its own.
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, JsonValue
+
+from cogito_ray.base_spec import brief, without_secrets
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.domains import KEYS
+from cogito_ray.sweeps.space.dotted_paths import Keys, Tree, above, default_at, get, options_at, put
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, value_of
+
+EXTENDS = "extends"
+DEEPEST = 8
+"""Files that extend each other."""
+HOLDS_PATHS = re.compile(r"space|promote\.(with|scale)|(without|search\.start_with)\.\d+")
+"""Places whose keys are dotted paths."""
+ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
+
+
+class SweepFault(ValueError):
+    """A file that says no valid sweep or run, with everything that is wrong with it."""
+
+    def __init__(self, file: Path, faults: list[str]):
+        self.file, self.faults = file, faults
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in faults)]))
+
+
+@dataclass(frozen=True)
+class Composed:
+    tree: Tree
+    origins: dict[str, str]
+    """Where each dotted place of the tree was written: `line 3`, `line 3 of base.yaml`, `argument seed=1`."""
+
+    @property
+    def is_sweep(self) -> bool:
+        """Has it any part that no run has?"""
+        return not ONLY_OF_SWEEPS.isdisjoint(self.tree)
+
+    def origin(self, place: str) -> str | None:
+        """Of the place, or of the narrowest one around it that is there."""
+        around = [place, *reversed(above(place))]
+        return next((self.origins[part] for part in around if part in self.origins), None)
+
+
+def compose(file: Path, overrides: Sequence[str] = ()) -> Composed:
+    """What a file says, over what it extends and below the overrides. Raises SweepFault."""
+    composed = _read(file, (), "")
+    faults: list[str] = []
+    for argument in overrides:
+        try:
+            composed = _overridden(composed, argument)
+        except ValueError as error:
+            faults.append(f"{error} (argument {_shown(argument)})")
+    if faults:
+        raise SweepFault(file, faults)
+    return composed
+
+
+def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
+    """`extending`: the real paths of those that led here. `of_file`: what a line's number is followed by."""
+    try:
+        with file.open("rb") as stream:
+            settings = parse(stream.read(LARGEST + 1))
+    except OSError as error:
+        raise SweepFault(file, [f"cannot be read: {error.strerror}"]) from error
+    except NotSettings as error:
+        raise SweepFault(file, error.faults) from None
+    lines = ((place, settings.line(place)) for place in _places(settings.tree))
+    own = Composed(settings.tree, {place: f"line {line}{of_file}" for place, line in lines})
+    extended, composed = own.tree.pop(EXTENDS, None), Composed({}, {})
+    named = {f"{EXTENDS}.{n}": one for n, one in enumerate(extended)} if isinstance(extended, list) else (
+        {EXTENDS: extended} if EXTENDS in own.origins else {}
+    )
+    extending = (*extending, file.resolve())
+    for place, one in named.items():
+        try:
+            base = _found(file, one, extending)
+        except ValueError as error:
+            raise SweepFault(file, [f"{place}: {error} (line {settings.line(place)})"]) from None
+        composed = _merged(composed, _read(base, extending, f" of {base}"))
+    return _merged(composed, own)
+
+
+def _found(file: Path, named: JsonValue, extending: tuple[Path, ...]) -> Path:
+    """The file that `file` extends."""
+    if not isinstance(named, str) or not named:
+        raise ValueError(f"takes the path of a YAML file, or a list of such; got {brief(named)}")
+    base = file.parent / named
+    if not base.is_file():
+        raise ValueError(f"{base} is no file; write its path from the folder of {file.name}, or an absolute one")
+    if base.resolve() in extending:
+        circle = extending[extending.index(base.resolve()) :]
+        raise ValueError(f"a circle: {' -> '.join(one.name for one in (*circle, base))}; take one of them out")
+    if len(extending) > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} files extend each other; put some of them together")
+    return base
+
+
+def _merged(below: Composed, over: Composed) -> Composed:
+    origins: dict[str, str] = {}
+    sweep = below.is_sweep or over.is_sweep
+
+    def take(one: Composed, value: JsonValue, keys: Keys) -> JsonValue:
+        origins.update((place, one.origins[place]) for place in _places(value, _dotted(keys)))
+        return value
+
+    def merge(old: JsonValue, new: JsonValue, keys: Keys) -> JsonValue:
+        if not _mix(old, new, keys):
+            return take(over, new, keys)
+        assert isinstance(old, dict)
+        assert isinstance(new, dict)
+        merged: Tree = {}
+        for key in dict.fromkeys([*old, *new]):
+            here = (*keys, key)
+            if key not in new:
+                merged[key] = take(below, old[key], here)
+            elif key not in old:
+                merged[key] = take(over, new[key], here)
+            elif new[key] is not None or not _may_vanish(here, sweep=sweep):
+                merged[key] = merge(old[key], new[key], here)
+        origins.update({place: over.origins[place] for place in [_dotted(keys)] if place})
+        return merged
+
+    tree = merge(below.tree, over.tree, ())
+    assert isinstance(tree, dict)
+    return Composed(tree, origins)
+
+
+def _mix(old: JsonValue, new: JsonValue, keys: Keys) -> bool:
+    """Are two values at one place merged key by key?"""
+    if not (isinstance(old, dict) and isinstance(new, dict)) or (len(keys) == 2 and keys[0] == "space"):
+        return False
+    return "kind" not in new or old.get("kind") == new["kind"]
+
+
+def _overridden(composed: Composed, argument: str) -> Composed:
+    path, sign, text = argument.partition("=")
+    path = path.strip()
+    if not sign or not path:
+        raise ValueError("is no override; write the path of a setting and its value, such as training.steps=50")
+    _refuse_other_sort(path, sweep=composed.is_sweep)
+    try:
+        value = value_of(text)
+    except NotSettings as error:
+        raise ValueError(f"{path}: {str(error).removeprefix(': ').removesuffix(' (line 1)')}") from None
+    keys, tree = _keys_of(composed.tree, path), copy.deepcopy(composed.tree)
+    place, told = ".".join(keys), f"argument {_shown(argument)}"
+    kept = {other: origin for other, origin in composed.origins.items() if not f"{other}.".startswith(f"{place}.")}
+    holder = get(tree, keys[:-1])
+    if value is None and isinstance(holder, dict) and keys[-1] in holder and _may_vanish(keys, sweep=composed.is_sweep):
+        del holder[keys[-1]]
+        return Composed(tree, kept)
+    _name_kinds(tree, keys, sweep=composed.is_sweep)
+    put(tree, keys, value)
+    around = {part: told for part in above(place) if part not in kept}
+    return Composed(tree, kept | around | dict.fromkeys([place, *_places(value, place)], told))
+
+
+def _refuse_other_sort(path: str, *, sweep: bool) -> None:
+    """A setting of a run in a sweep's file, which has them below `run`, or the other way round."""
+    first, _, inside = path.partition(".")
+    if sweep and first in RunSpec.model_fields.keys() - SweepSpec.model_fields.keys():
+        raise ValueError(f"{path}: there is no such setting in a sweep; did you mean run.{path}?")
+    if not sweep and first in ONLY_OF_SWEEPS:
+        meant = f"; did you mean {inside}?" if first == "run" else "; take it out, or give the file of a sweep"
+        raise ValueError(f"{path}: there is no such setting in a run{meant}")
+
+
+def _keys_of(tree: Tree, path: str) -> tuple[str, ...]:
+    """`path` key by key: of keys that have dots in them, the longest that is there, else what is left of the path."""
+    keys: list[str] = []
+    here: JsonValue = tree
+    while path:
+        known = [key for key in here if f"{path}.".startswith(f"{key}.")] if isinstance(here, dict) else []
+        key = max(known, key=len, default=path.partition(".")[0])
+        if not known and HOLDS_PATHS.fullmatch(".".join(keys)):
+            key = path.rpartition(".")[0] if path.rpartition(".")[2] in (*KEYS, "when") else path
+        keys.append(key)
+        path, here = path[len(key) + 1 :], get(here, (key,))
+    return tuple(keys)
+
+
+def _name_kinds(tree: Tree, keys: tuple[str, ...], *, sweep: bool) -> None:
+    """Where a setting is inside of a part that the file leaves at its default, that part is written out first."""
+    for depth in range(1, len(keys)):
+        root, inner = _root(keys[:depth], sweep=sweep)
+        default = default_at(root, _dotted(inner)) if inner else None
+        if get(tree, keys[:depth]) is None and isinstance(default, dict) and "kind" in default:
+            put(tree, keys[:depth], default)
+
+
+def _may_vanish(keys: Keys, *, sweep: bool) -> bool:
+    """Is null no value of what stands there?"""
+    root, inner = _root(keys, sweep=sweep)
+    options = options_at(root, inner) if inner else [dict]
+    return bool(options) and not any(option in (type(None), JsonValue) for option in options)
+
+
+def _root(keys: Keys, *, sweep: bool) -> tuple[type[BaseModel], Keys]:
+    """What settings a place is of, and its keys in them."""
+    return (RunSpec, keys[1:] if sweep else keys) if not sweep or keys[0] == "run" else (SweepSpec, keys)
+
+
+def _places(value: JsonValue, place: str = "") -> Iterator[str]:
+    """Every dotted place inside a value, and its own, if that is not empty."""
+    if place:
+        yield place
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield from _places(part, f"{place}.{key}" if place else str(key))
+
+
+def _dotted(keys: Keys) -> str:
+    return ".".join(str(key) for key in keys)
+
+
+def _shown(argument: str) -> str:
+    try:
+        without_secrets(argument)
+    except ValueError:
+        argument = f"{argument.partition('=')[0]}=..."
+    return argument if len(argument) <= 60 else f"{argument[:50]}..."
