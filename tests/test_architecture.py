@@ -46,11 +46,11 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "records": {"base_spec", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
-    "display": {"records", "sweeps", "evaluation", "text.preparation", "commands.app"},
+    "display": {"records", "sweeps", "text.preparation"},
     "commands": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"}
     | {"display"},
-    "cli": {"sweeps", "atomic_files", "commands"},
+    "cli": {"sweeps", "atomic_files", "display", "commands"},
     "__init__": set(),
     "__main__": {"cli"},
 }  # fmt: skip

@@ -14,8 +14,8 @@ import pytest
 
 from cogito_ray.atomic_files import WAYS_OUT
 from cogito_ray.cli import main
-from cogito_ray.commands.app import err
 from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.display.console import err
 from cogito_ray.display.live_view import watching
 from cogito_ray.records.ledger import (
     COMPLETE,

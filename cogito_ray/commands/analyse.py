@@ -12,7 +12,8 @@ from rich.text import Text
 
 from cogito_ray.analysis.analysis_result import Analysis
 from cogito_ray.analysis.thresholds import Verdict
-from cogito_ray.commands.app import AsJson, app, out
+from cogito_ray.commands.app import AsJson, app
+from cogito_ray.display.console import out
 from cogito_ray.records.results.trial_ranking import figures
 
 Checkpoint = typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)

@@ -1,6 +1,5 @@
 """What every command shares: the application, its usual options, and where it prints."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as version_of
@@ -8,14 +7,12 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
 
+from cogito_ray.display.console import out
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.preflight_checks import Absent, refuse_absent
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_files import Document
-from cogito_ray.text.preparation import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,26 +37,6 @@ Overrides = Annotated[
 Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 RUNS = Path("runs")
-PIPED = None if sys.stdout.isatty() else 160
-"""Columns where no terminal says how many it has."""
-CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
-CONTROL |= dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
-"""Control characters -> what is shown in their place: they could colour, move or turn round what a terminal shows."""
-
-
-class _Screen(Console):
-    """Shows control characters of names, files and ledgers instead of obeying them."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=segment.text.translate(CONTROL))
-
-
-out, err = (
-    _Screen(stderr=where, markup=False, emoji=False, highlight=False, soft_wrap=True, width=PIPED)
-    for where in (False, True)
-)
-"""Show everything as it is: names may hold brackets."""
 
 
 def _tell_version(asked: bool) -> None:
@@ -110,9 +87,3 @@ def opened_run(file: Path, overrides: Sequence[str] | None) -> Iterator[RunSpec]
         if isinstance(spec, SweepSpec):
             raise ValueError(f"{file} describes a sweep; run it: cogito-ray sweep {file}")
         yield spec
-
-
-def stage_of(told: Progress) -> str:
-    """How far the preparation of text is, in words."""
-    tokens = f", {told.tokens:,} tokens" if told.tokens else ""
-    return f"{told.stage} ({told.done} of {told.total}{tokens})"

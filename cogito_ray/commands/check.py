@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from cogito_ray.atomic_files import atomic_write_text
-from cogito_ray.commands.app import AsJson, app, err, opened, out
+from cogito_ray.commands.app import AsJson, app, opened
+from cogito_ray.display.console import err, out
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.valid_points import tried_in_all
 from cogito_ray.sweeps.sweep_spec import SweepSpec

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from cogito_ray.base_spec import brief
-from cogito_ray.commands.app import AsJson, app, err, out
+from cogito_ray.commands.app import AsJson, app
 from cogito_ray.display import tables
+from cogito_ray.display.console import err, out
 from cogito_ray.evaluation.tasks.document_tasks import LONG_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
 from cogito_ray.records.results.evaluation_scores import scored

@@ -1,6 +1,7 @@
 """cogito-ray notebook: every sweep and run on one page."""
 
-from cogito_ray.commands.app import RUNS, Storage, app, out
+from cogito_ray.commands.app import RUNS, Storage, app
+from cogito_ray.display.console import out
 
 
 @app.command(epilog="Example: cogito-ray notebook --storage runs")

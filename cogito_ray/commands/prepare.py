@@ -2,7 +2,9 @@
 
 import json
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened, out, stage_of
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened
+from cogito_ray.display.console import out
+from cogito_ray.display.live_view import stage_of
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.corpus import Corpus
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_sweep, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_sweep
+from cogito_ray.display.console import out
 from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import app, out
+from cogito_ray.commands.app import app
+from cogito_ray.display.console import out
 
 POLL_S = 10.0
 PROJECT = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import app, out
+from cogito_ray.commands.app import app
+from cogito_ray.display.console import out
 
 
 @app.command(epilog="Example: cogito-ray report runs/quickstart")

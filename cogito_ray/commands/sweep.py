@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, err, opened_sweep, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_sweep
 from cogito_ray.commands.terminal.summary import conclude
 from cogito_ray.display import tables
+from cogito_ray.display.console import err, out
 from cogito_ray.display.live_view import watching
 from cogito_ray.sweeps.space.valid_points import tried_in_all
 from cogito_ray.sweeps.sweep_spec import SweepSpec

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, err, opened_run, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_run
 from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.display.console import err, out
 from cogito_ray.display.live_view import watching
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.experiment_names import folder_name

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_run, out
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_run
+from cogito_ray.display.console import out
 
 if TYPE_CHECKING:
     from cogito_ray.runtime.verification.resume_verification import Compared

@@ -1,24 +1,26 @@
-"""Shows what a ledger tells while a command works: one live table on a terminal, a line per ended trial elsewhere."""
+"""Shows what a ledger tells while something works: a live table on a terminal and in a notebook, lines elsewhere."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.live import Live
 
-from cogito_ray.commands.app import out, stage_of
 from cogito_ray.display import tables
+from cogito_ray.display.console import as_html, out
 from cogito_ray.records.ledger import LedgerFault, Status
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, read
 from cogito_ray.text.preparation import Progress
 
+REDRAWN_EVERY_S = 1.0
+
 
 @dataclass
 class Stage:
-    """What a command is doing before its first trial reports."""
+    """What is being done before the first trial reports."""
 
     text: str = "starting ..."
 
@@ -26,30 +28,71 @@ class Stage:
         self.text = stage_of(told)
 
 
+def stage_of(told: Progress) -> str:
+    """How far the preparation of text is, in words."""
+    tokens = f", {told.tokens:,} tokens" if told.tokens else ""
+    return f"{told.stage} ({told.done} of {told.total}{tokens})"
+
+
 @contextmanager
 def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
-    """Show what the ledger tells: one live table on a terminal, one line per ended trial elsewhere."""
+    """Show what the ledger tells: one live table where it can be redrawn, else one line per ended trial."""
     stage = Stage()
-    if quiet:
+    with _shown(ledger, stage, quiet=quiet):
         yield stage
-    elif out.is_terminal:
-        with Live(get_renderable=lambda: tables.live(_known(ledger), stage.text), console=out, transient=True):
-            yield stage
-    else:
-        over, known = threading.Event(), set(_ends(_known(ledger)))  # before anything is done that is to be told
-        teller = threading.Thread(target=_tell_ends, args=(ledger, stage, over, known), daemon=True)
-        teller.start()
-        try:
-            yield stage
-        finally:  # also before a fault is told: what ended until then is not passed over
-            over.set()
-            teller.join()
+
+
+def _shown(ledger: Path, stage: Stage, *, quiet: bool) -> AbstractContextManager[object]:
+    if quiet:
+        return nullcontext()
+    if out.is_terminal:
+        return Live(get_renderable=lambda: tables.live(_known(ledger), stage.text), console=out, transient=True)
+    return _redrawn_in_a_cell(ledger, stage) if out.is_jupyter else _lines(ledger, stage)
+
+
+@contextmanager
+def _redrawn_in_a_cell(ledger: Path, stage: Stage) -> Iterator[None]:
+    """By IPython alone: rich's own way needs ipywidgets, in the notebook's server as well."""
+    from IPython.display import HTML, display
+
+    over, cell = threading.Event(), display(HTML(""), display_id=True)
+
+    def redraw() -> None:
+        drawn = ""
+        while True:
+            last = over.wait(REDRAWN_EVERY_S)
+            if (now := as_html(tables.live(_known(ledger), stage.text))) != drawn:
+                cell.update(HTML(drawn := now))
+            if last:
+                return
+
+    with _beside(redraw, over):
+        yield
+
+
+@contextmanager
+def _lines(ledger: Path, stage: Stage) -> Iterator[None]:
+    over, known = threading.Event(), set(_ends(_known(ledger)))  # before anything is done that is to be told
+    with _beside(lambda: _tell_ends(ledger, stage, over, known), over):
+        yield
+
+
+@contextmanager
+def _beside(tell: Callable[[], None], over: threading.Event) -> Iterator[None]:
+    """In a thread of its own, until `over`; also before a fault is told: what ended until then is not passed over."""
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
 
 
 def _tell_ends(ledger: Path, stage: Stage, over: threading.Event, told: set[str]) -> None:
     said = ""
     while True:
-        last = over.wait(1.0)
+        last = over.wait(REDRAWN_EVERY_S)
         ends = _ends(_known(ledger))
         if stage.text != said and not ends:
             out.print(said := stage.text)

@@ -1,4 +1,4 @@
-"""What a terminal shows of a sweep or run: built from its record, drawn by rich. Prints nothing itself."""
+"""Tables of a sweep or run: built from its record, drawn by rich. Prints nothing itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 import pytest
 
-from cogito_ray.commands.app import out
 from cogito_ray.display import tables
+from cogito_ray.display.console import out
 from cogito_ray.records.ledger import Evaluated, TaskScore
 from cogito_ray.records.results.evaluation_scores import scored
 

@@ -1,1 +1,1 @@
-"""What the terminal shows: tables, the live view and the summary at the end. Only commands import it."""
+"""What a command says at its end. Only commands import it."""

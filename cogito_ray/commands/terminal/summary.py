@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from cogito_ray.atomic_files import atomic_write_text, explain_os_error
-from cogito_ray.commands.app import err, out
 from cogito_ray.display import tables
+from cogito_ray.display.console import err, out
 from cogito_ray.records.results.trial_ranking import Row, figures, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.sweeps.yaml_io.yaml_files import dump
