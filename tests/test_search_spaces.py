@@ -13,7 +13,7 @@ from cogito_ray.commands.app import app
 from cogito_ray.commands.promote import promote
 from cogito_ray.losses.regularisers import RegulariserSpec
 from cogito_ray.nn.blocks import BlockSpec
-from cogito_ray.nn.concept_latents import StartSpec
+from cogito_ray.nn.concept_latents import LatentsSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
@@ -111,8 +111,9 @@ def test_encoders_hold_every_block_and_the_funnel():
     assert {encoder.tokens.kind for encoder in encoders} == {"raw", "funnel"}
 
 
-def test_concept_positions_hold_every_start():
-    assert {run.model.start.kind for run in runs("concept_positions")} == {kind for kind, _ in members_of(StartSpec)}
+def test_concept_positions_hold_every_kind_of_latents():
+    known = {kind for kind, _ in members_of(LatentsSpec)}
+    assert {run.model.latents.kind for run in runs("concept_positions")} == known
 
 
 def test_a_pretrained_model_is_read_with_its_own_tokenizer_beside_plain_embeddings():
@@ -128,7 +129,7 @@ def test_start_length_and_objective_are_crossed_with_contrast_and_concepts_grow_
     drawn = runs("start_length_objective")
     assert {run.data.length / run.model.concepts for run in drawn} == {4}
     crossed = {
-        (run.model.start.kind, run.data.length, run.objective.kind, run.loss.contrast is not None) for run in drawn
+        (run.model.latents.kind, run.data.length, run.objective.kind, run.loss.contrast is not None) for run in drawn
     }
     assert crossed == set(product(["anchored", "plain"], [32, 64, 128], ["tsdae", "mlm"], [False, True]))
 

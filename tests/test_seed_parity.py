@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cogito_ray.nn.downstream_heads import Classifier, PairClassifier, Text
+from cogito_ray.nn.downstream_heads import Classifier, EncoderInput, PairClassifier
 from cogito_ray.nn.interop import legacy_checkpoint
 from cogito_ray.nn.model import ConceptModel
 
@@ -38,9 +38,9 @@ def loaded(case: str) -> torch.nn.Module:
     return legacy_checkpoint.convert(INDEX[case]["config"], recorded(case)[0], decoder)
 
 
-def text(inputs: dict[str, Tensor], which: str = "") -> Text:
+def text(inputs: dict[str, Tensor], which: str = "") -> EncoderInput:
     ids = inputs[f"input_ids{which}"]
-    return Text(ids, torch.arange(ids.shape[1]).expand_as(ids), inputs[f"attention_mask{which}"].bool())
+    return EncoderInput(ids, torch.arange(ids.shape[1]).expand_as(ids), inputs[f"attention_mask{which}"].bool())
 
 
 def rebuilt(model: ConceptModel, inputs: dict[str, Tensor]) -> dict[str, Tensor]:

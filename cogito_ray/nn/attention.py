@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogito_ray.nn.position_encodings import Turns
+from cogito_ray.nn.position_encodings import Rotary
 
 
 class Attention(nn.Module):
-    """One sequence reads another (arXiv:1706.03762).
+    """Multi-head attention from one sequence to another (arXiv:1706.03762).
 
     Keys and values have no bias: softmax cancels a key's, and a value's is the output's bias by another name.
     """
@@ -28,44 +28,45 @@ class Attention(nn.Module):
         source: Tensor,
         *,
         visible: Tensor | None = None,
-        turns: Turns | None = None,
-        source_turns: Turns | None = None,
+        rotary: Rotary | None = None,
+        source_rotary: Rotary | None = None,
     ) -> Tensor:
         """x (B, Q, D) reads source (B, S, T), where visible (B, S) is True -> (B, Q, D)."""
-        query, key, value = self.project(x, source, turns=turns, source_turns=source_turns)
+        query, key, value = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
         mask = None if visible is None else visible[:, None, None, :]          # (B, 1, 1, S)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(read.transpose(1, 2).flatten(2))
 
     def project(
-        self, x: Tensor, source: Tensor, *, turns: Turns | None = None, source_turns: Turns | None = None
+        self, x: Tensor, source: Tensor, *, rotary: Rotary | None = None, source_rotary: Rotary | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries (B, H, Q, D/H), keys and values (B, H, S, D/H)."""
         query = heads_of(self.query(x), self.heads)
         key, value = (heads_of(part, self.heads) for part in self.key_value(source).chunk(2, dim=-1))
-        query = query if turns is None else turns.apply(query)
-        return query, key if source_turns is None else source_turns.apply(key), value
+        query = query if rotary is None else rotary.apply(query)
+        return query, key if source_rotary is None else source_rotary.apply(key), value
 
-    def shares(
+    def attention_weights(
         self,
         x: Tensor,
         source: Tensor,
         *,
         visible: Tensor | None = None,
-        turns: Turns | None = None,
-        source_turns: Turns | None = None,
+        rotary: Rotary | None = None,
+        source_rotary: Rotary | None = None,
     ) -> Tensor:
-        """How much of each place of source (B, S, T) each of x (B, Q, D) reads: (B, H, Q, S), 1 in all over S.
+        """How much of each position of source (B, S, T) each of x (B, Q, D) reads: (B, H, Q, S), 1 in all over S.
 
-        `forward` never holds these weights; asking for them costs what it spares.
+        `forward` never holds these weights (torch's fused kernels do not); asking for them costs O(Q S) memory.
         """
-        query, key, _ = self.project(x, source, turns=turns, source_turns=source_turns)
+        query, key, _ = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
         scores = query @ key.mT * query.shape[-1] ** -0.5                      # (B, H, Q, S)
-        hidden = scores if visible is None else scores.masked_fill(~visible[:, None, None], -torch.inf)
-        return hidden.softmax(dim=-1)
+        masked = scores if visible is None else scores.masked_fill(~visible[:, None, None], -torch.inf)
+        return masked.softmax(dim=-1)
 
-    def align(self, gain: float) -> None:
-        align(self.query, self.key_value, self.out, gain=gain)
+    def init_as_lookup(self, gain: float) -> None:
+        """See the function of this name."""
+        init_as_lookup(self.query, self.key_value, self.out, gain=gain)
 
 
 def heads_of(x: Tensor, heads: int) -> Tensor:
@@ -74,22 +75,24 @@ def heads_of(x: Tensor, heads: int) -> Tensor:
 
 
 @torch.no_grad()
-def align(query: nn.Linear, key_value: nn.Linear, out: nn.Linear, *, gain: float) -> None:
-    """Start an attention as a look-up: like attends to like, and what is read comes out as it went in.
+def init_as_lookup(query: nn.Linear, key_value: nn.Linear, out: nn.Linear, *, gain: float) -> None:
+    """Initialise an attention as a look-up: like attends to like, and what is read comes out as it went in.
 
-    On the coordinates that both sides have, queries start as `gain` x keys and the output as the inverse of values.
+    With query weights gain x K, the score of x and y is gain x (K x) . (K y), which is large where x and y are alike,
+    as the vectors of one position are. With orthogonal value weights V and the output V^T, what is read is y itself.
+    Both hold on the coordinates that the two sides share where their widths differ; all else starts at 0.
     """
     shared = min(query.in_features, key_value.in_features)
     keys, values = key_value.weight.chunk(2)                                   # (D, T) each
     nn.init.orthogonal_(values)
-    for start in (*query.parameters(), *out.parameters()):
-        start.zero_()
+    for parameter in (*query.parameters(), *out.parameters()):
+        parameter.zero_()
     query.weight[:, :shared] = gain * keys[:, :shared]
     out.weight[:shared] = values[:, :shared].T
 
 
 class GatedFeedForward(nn.Module):
-    """GELU-gated feed-forward layer (arXiv:2002.05202)."""
+    """GELU-gated feed-forward layer (GEGLU, arXiv:2002.05202): (..., D) -> (..., D)."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -101,7 +104,7 @@ class GatedFeedForward(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Plain feed-forward layer with a GELU (arXiv:1606.08415)."""
+    """Plain feed-forward layer with a GELU (arXiv:1606.08415): (..., D) -> (..., D)."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -111,7 +114,7 @@ class FeedForward(nn.Module):
         return self.down(F.gelu(self.up(x)))
 
 
-def same_start(linear: nn.Linear) -> nn.Linear:
-    """`linear`, started to copy the coordinates that its input and output share."""
+def init_identity(linear: nn.Linear) -> nn.Linear:
+    """`linear`, initialised to copy the coordinates that its input and output share (its bias is left as it is)."""
     nn.init.eye_(linear.weight)
     return linear

@@ -42,7 +42,8 @@ def weighted_sum(
     weights: Tensor,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The sum over targets of weights (M,) x `nats`, a scalar. No gradient reaches `weights`."""
+    """The sum over targets of weights (M,) x `nats`, a scalar. No gradient reaches `weights`, so that they are known on
+    the way forward, and with them the gradient of every logit."""
     hidden, weight = _autocast(hidden), _autocast(weight)
     total: Tensor = _WeightedSum.apply(hidden, weight, bias, targets, weights.float(), label_smoothing)  # type: ignore[no-untyped-call]
     return total
@@ -54,6 +55,8 @@ def _chunk_nats(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Te
 
 
 class _WeightedSum(torch.autograd.Function):
+    """Forward saves the three gradients of the sum; backward only multiplies them by the gradient that it is given."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -65,17 +68,17 @@ class _WeightedSum(torch.autograd.Function):
         smoothing: float,
     ) -> Tensor:
         total = torch.zeros((), device=hidden.device)
-        wanted = any(ctx.needs_input_grad)
-        d_hidden = torch.empty_like(hidden) if wanted else None
-        d_weight = torch.zeros(weight.shape, device=weight.device) if wanted else None
-        d_bias = torch.zeros(len(weight), device=weight.device) if wanted else None
+        trains = any(ctx.needs_input_grad)
+        d_hidden = torch.empty_like(hidden) if trains else None
+        d_weight = torch.zeros(weight.shape, device=weight.device) if trains else None      # float32, as it is a sum
+        d_bias = torch.zeros(len(weight), device=weight.device) if trains else None
         rows = _rows(hidden, weight)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             logits = _logits(hidden[part], weight, bias)                       # (rows, V) float32
-            total += _descend(logits, targets[part], weights[part], smoothing)  # logits now hold their gradient
+            total += _loss_and_gradient_(logits, targets[part], weights[part], smoothing)
             if d_hidden is not None and d_weight is not None and d_bias is not None:
-                gradient = logits.to(hidden.dtype)
+                gradient = logits.to(hidden.dtype)                             # which is what logits now hold
                 d_hidden[part] = gradient @ weight
                 _add_product(d_weight, gradient.T, hidden[part])
                 d_bias += logits.sum(dim=0)
@@ -94,12 +97,16 @@ class _WeightedSum(torch.autograd.Function):
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if bias is not None and hidden.dtype == bias.dtype:
         return torch.addmm(bias, hidden, weight.T)
-    logits = (hidden @ weight.T).float()
+    logits = (hidden @ weight.T).float()                                       # under autocast: bias and sum in float32
     return logits if bias is None else logits.add_(bias)
 
 
-def _descend(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """The weighted sum of nats; overwrites logits (rows, V) with its gradient."""
+def _loss_and_gradient_(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+    """The weighted sum of nats; overwrites logits (rows, V) with its gradient.
+
+    With p = softmax(logits), target t and smoothing s, a row's nats are (1 - s) (-log p_t) + s mean_v(-log p_v), whose
+    gradient is p - s / V - (1 - s) at t (one-hot). In place, as a second (rows, V) tensor would double the memory.
+    """
     normaliser = logits.logsumexp(dim=1)                                       # (rows,)
     nats = normaliser - logits.gather(1, targets[:, None]).squeeze(1)
     if smoothing:
@@ -124,6 +131,7 @@ def _autocast(x: Tensor) -> Tensor:
 
 
 def _rows(hidden: Tensor, weight: Tensor) -> int:
+    """Rows of a chunk: on a CPU few, whose logits stay in its cache."""
     if hidden.device.type == "cpu":
         return _CPU_ROWS
     return max(1, min(len(hidden), _ACCELERATOR_LOGITS // len(weight)))

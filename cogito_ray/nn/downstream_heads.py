@@ -17,8 +17,8 @@ from cogito_ray.nn.attention import heads_of
 from cogito_ray.nn.model import ConceptModel
 
 
-class Text(NamedTuple):
-    """What an encoder reads."""
+class EncoderInput(NamedTuple):
+    """The arguments of an encoder, for a batch of clean texts."""
 
     ids: Tensor
     """(B, K)"""
@@ -29,11 +29,13 @@ class Text(NamedTuple):
 
 
 class Pool(nn.Module, ABC):
+    """One vector per text from a model, by its concepts."""
+
     width: int
     """Of the vector it makes."""
 
     @abstractmethod
-    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
         """-> one vector per text (B, width)."""
 
 
@@ -43,15 +45,18 @@ class MeanPoolSpec(Spec):
     kind: Literal["mean"] = "mean"
 
     def build(self, width: int, heads: int) -> "MeanPool":
+        """For concepts of this width (D)."""
         return MeanPool(width)
 
 
 class MeanPool(Pool):
+    """(B, C, D) -> (B, D), the mean over concepts."""
+
     def __init__(self, width: int):
         super().__init__()
         self.width = width
 
-    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
         return model.encoder(*text).mean(dim=1)
 
 
@@ -63,19 +68,22 @@ class AttentionPoolSpec(Spec):
     """Divides the scores; as it grows the result nears the plain mean."""
 
     def build(self, width: int, heads: int) -> "AttentionPool":
+        """For concepts of this width (D)."""
         return AttentionPool(width, self.temperature)
 
 
 class AttentionPool(Pool):
+    """(B, C, D) -> (B, D), the mean weighed by a softmax over one linear score per concept."""
+
     def __init__(self, width: int, temperature: float):
         super().__init__()
         self.width, self.temperature = width, temperature
         self.norm, self.score = nn.LayerNorm(width), nn.Linear(width, 1, bias=False)
 
-    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
         concepts = model.encoder(*text)                                    # (B, C, D)
-        share = (self.score(concepts) / self.temperature).softmax(dim=1)   # (B, C, 1), sums to 1 over concepts
-        return self.norm((share * concepts).sum(dim=1))
+        weights = (self.score(concepts) / self.temperature).softmax(dim=1)     # (B, C, 1), sum to 1 over concepts
+        return self.norm((weights * concepts).sum(dim=1))
 
 
 class QueryPoolSpec(Spec):
@@ -86,10 +94,13 @@ class QueryPoolSpec(Spec):
     queries: PositiveInt = 1
 
     def build(self, width: int, heads: int) -> "QueryPool":
+        """For concepts of this width (D), read by so many heads."""
         return QueryPool(width, heads, self.queries)
 
 
 class QueryPool(Pool):
+    """(B, C, D) -> (B, Q D), what Q learned queries attend to."""
+
     def __init__(self, width: int, heads: int, queries: int):
         super().__init__()
         self.width, self.heads = width * queries, heads
@@ -97,7 +108,7 @@ class QueryPool(Pool):
         self.norm = nn.LayerNorm(width)
         self.key_value, self.out = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, width)
 
-    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
         concepts = self.norm(model.encoder(*text))                         # (B, C, D)
         key, value = (heads_of(part, self.heads) for part in self.key_value(concepts).chunk(2, dim=-1))
         query = heads_of(self.queries.expand(len(concepts), -1, -1), self.heads)
@@ -111,22 +122,25 @@ class ViaDecoderPoolSpec(Spec):
     kind: Literal["via_decoder"] = "via_decoder"
 
     def build(self, width: int, heads: int) -> "ViaDecoderPool":
+        """For hidden vectors of this width (D)."""
         return ViaDecoderPool(width)
 
 
 class ViaDecoderPool(Pool):
+    """(B, C, D) -> (B, D), the mean of the decoder's hidden vectors at real positions. ValueError without a decoder."""
+
     def __init__(self, width: int):
         super().__init__()
         self.width = width
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, model: ConceptModel, text: Text) -> Tensor:
+    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
         if model.decoder is None:
             raise ValueError("pool 'via_decoder' needs a model with a decoder; use another pool")
         noise = torch.zeros(len(text.ids), device=text.ids.device)         # nothing is masked
         hidden = self.norm(model.decoder(model.encoder(*text), text.positions, text.ids, noise))   # (B, K, D)
-        share = text.visible / text.visible.sum(dim=1, keepdim=True)
-        return (share[..., None] * hidden).sum(dim=1)
+        weights = text.visible / text.visible.sum(dim=1, keepdim=True)     # (B, K)
+        return (weights[..., None] * hidden).sum(dim=1)
 
 
 PoolSpec = Annotated[
@@ -141,7 +155,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.model, self.pool, self.classify = model, pool, nn.Linear(pool.width, labels)
 
-    def forward(self, text: Text) -> Tensor:
+    def forward(self, text: EncoderInput) -> Tensor:
         """-> logits (B, labels)."""
         return self.classify(self.pool(self.model, text))
 
@@ -153,11 +167,11 @@ class PairClassifier(nn.Module):
         super().__init__()
         self.model, self.pool, self.classify = model, pool, nn.Linear(4 * pool.width, labels)
 
-    def forward(self, one: Text, two: Text) -> Tensor:
+    def forward(self, one: EncoderInput, two: EncoderInput) -> Tensor:
         """-> logits (B, labels)."""
         a, b = self.pool(self.model, one), self.pool(self.model, two)      # (B, width)
         return self.classify(torch.cat([a, b, (a - b).abs(), a * b], dim=-1))
 
-    def similarity(self, one: Text, two: Text) -> Tensor:
+    def similarity(self, one: EncoderInput, two: EncoderInput) -> Tensor:
         """Cosine (B,) of the two vectors: zero-shot, for it asks nothing of the classifier."""
         return F.cosine_similarity(self.pool(self.model, one), self.pool(self.model, two))

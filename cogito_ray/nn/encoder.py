@@ -1,4 +1,4 @@
-"""Tokens in, concepts out: an embedding, a stack of blocks, a final norm."""
+"""Tokens in, concepts out: an embedding, a token stage, a stack of blocks, a final norm."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.blocks import BlockSpec
-from cogito_ray.nn.blocks.base import Block, Scene, Sizes
+from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossSpec
-from cogito_ray.nn.concept_latents import ConceptStart
-from cogito_ray.nn.position_encodings import Turns
+from cogito_ray.nn.concept_latents import Latents
+from cogito_ray.nn.position_encodings import Rotary
 from cogito_ray.nn.token_embedding import Embedding
 from cogito_ray.nn.token_stages import TokenStageSpec
 from cogito_ray.nn.token_stages.base import Tokens, TokenStage
@@ -21,43 +21,52 @@ from cogito_ray.nn.token_stages.projection import RawSpec
 
 
 class EncoderSpec(Spec):
+    """Blocks, and what happens to tokens before them."""
+
     block: BlockSpec = CrossSpec()
     tokens: TokenStageSpec = RawSpec()
     """What happens to tokens before concepts read them."""
     depth: PositiveInt = 2
     """Blocks applied, one after another."""
     tied: bool = False
-    """One block applied `depth` times (arXiv:1807.03819), with one block's parameters. Such an encoder can be iterated
-    further than it was trained: `Encoder.iterate`."""
+    """One block applied `depth` times (Universal Transformer, arXiv:1807.03819), with one block's parameters. Such an
+    encoder can be applied more often than in training: `Encoder.set_depth`."""
 
     def blocks(self, sizes: Sizes) -> list[Block]:
+        """With random weights: one where tied, else `depth`. The last is built as such, because some kinds leave out
+        there what nobody would read."""
         if self.tied:
             return [self.block.build(sizes, last=self.depth == 1)]
         return [self.block.build(sizes, last=step == self.depth - 1) for step in range(self.depth)]
 
 
 class Encoder(nn.Module):
+    """Latents read the tokens of a row, block by block, and become its concepts."""
+
     def __init__(
         self,
         embedding: Embedding,
         stage: TokenStage,
-        start: ConceptStart,
+        latents: Latents,
         *,
         blocks: list[Block],
         depth: int,
         width: int,
     ):
         super().__init__()
-        self.embedding, self.stage, self.start = embedding, stage, start
+        self.embedding, self.stage, self.latents = embedding, stage, latents
         self.blocks = nn.ModuleList(blocks)
         self.depth = depth
         self.norm = nn.LayerNorm(width, eps=1e-12)
 
-    def iterate(self, times: int) -> None:
-        """Apply the one block of a tied encoder `times` times from now on (test-time compute)."""
+    def set_depth(self, depth: int) -> None:
+        """Apply the one block of a tied encoder `depth` times from now on (test-time compute).
+
+        ValueError for an encoder whose blocks are not tied.
+        """
         if len(self.blocks) > 1:
             raise ValueError(f"only a tied encoder can be iterated; this one has {len(self.blocks)} blocks of its own")
-        self.depth = times
+        self.depth = depth
 
     def forward(
         self, ids: Tensor, positions: Tensor, visible: Tensor, layers: Literal["last", "every"] = "last"
@@ -73,34 +82,34 @@ class Encoder(nn.Module):
         return layers
 
     @torch.no_grad()
-    def readings(self, ids: Tensor, positions: Tensor, visible: Tensor) -> tuple[Tokens, list[Tensor]]:
+    def attention_weights(self, ids: Tensor, positions: Tensor, visible: Tensor) -> tuple[Tokens, list[Tensor]]:
         """ids, positions, visible (B, K) -> the tokens that concepts read, and how much of each token each concept
         reads in each applied block: (B, H, C, K'), 1 in all over tokens. K' < K where a token stage pools."""
         read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
-        tokens, concepts, scene, shares = read.vectors, self.start(len(ids)), self._scene(read), []
+        tokens, concepts, context, weights = read.vectors, self.latents(len(ids)), self._context(read), []
         for block in self._applied():
-            shares.append(block.shares(concepts, tokens, scene))
-            concepts, tokens = block(concepts, tokens, scene)
-        return read, shares
+            weights.append(block.attention_weights(concepts, tokens, context))
+            concepts, tokens = block(concepts, tokens, context)
+        return read, weights
 
     def _steps(self, ids: Tensor, positions: Tensor, visible: Tensor) -> Iterator[Tensor]:
         read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
-        tokens, concepts = read.vectors, self.start(len(ids))              # (B, K, T), (B, C, D)
-        scene = self._scene(read)
+        tokens, concepts = read.vectors, self.latents(len(ids))            # (B, K, T), (B, C, D)
+        context = self._context(read)
         for block in self._applied():
-            concepts, tokens = block(concepts, tokens, scene)
+            concepts, tokens = block(concepts, tokens, context)
             yield concepts
 
     def _applied(self) -> list[Block]:
         return [cast(Block, self.blocks[step % len(self.blocks)]) for step in range(self.depth)]
 
-    def _scene(self, read: Tokens) -> Scene:
-        positions, start = self.embedding.positions, self.start
-        return Scene(
+    def _context(self, read: Tokens) -> BlockContext:
+        positions, latents = self.embedding.positions, self.latents
+        return BlockContext(
             visible=read.visible,
-            tokens=positions.turns(read.places),
-            anchors=None if start.centres is None else positions.anchor_turns(start.centres),
-            concepts=None if start.numbers is None else Turns(start.numbers),
+            token_rotary=positions.rotary(read.positions),
+            concept_rotary=None if latents.centres is None else positions.rotary_at(latents.centres),
+            latent_rotary=None if latents.indices is None else Rotary(latents.indices),
         )
 
 

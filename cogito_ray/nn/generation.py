@@ -1,7 +1,7 @@
-"""Text from a diffusion decoder: masked places are filled step by step, the surest first (MaskGIT, arXiv:2202.04200).
+"""Text from a diffusion decoder: masked positions are filled step by step, the most confident ones first.
 
-Infilling starts from a partly masked row, generation from scratch from a fully masked one; concepts say what it is
-about. The same generator state gives the same text.
+The order is MaskGIT's (arXiv:2202.04200). Infilling starts from a partly masked row, generation from scratch from a
+fully masked one; concepts say what it is about. The same generator state gives the same text.
 """
 
 import torch
@@ -14,6 +14,8 @@ from cogito_ray.text.vocabulary import Vocabulary
 
 
 class GenerationSpec(Spec):
+    """How words are sampled."""
+
     steps: PositiveInt = 16
     """Passes of the decoder; each fills an equal share of what is still masked."""
     temperature: NonNegativeFloat = 1.0
@@ -26,7 +28,10 @@ class GenerationSpec(Spec):
 def infill(
     model: ConceptModel, ids: Tensor, *, vocabulary: Vocabulary, spec: GenerationSpec, generator: Generator
 ) -> Tensor:
-    """ids (B, N), mask_id where a word is wanted -> the same rows without masks. Concepts come from the other words."""
+    """ids (B, N), mask_id where a word is wanted -> the same rows without masks. Concepts come from the other words.
+
+    ValueError for a row without any other word, and for a model without a decoder.
+    """
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     given = (ids != vocabulary.mask_id) & (ids != vocabulary.pad_id)
     if empty := int((~given.any(dim=1)).sum()):
@@ -45,7 +50,10 @@ def generate(
     spec: GenerationSpec,
     generator: Generator,
 ) -> Tensor:
-    """concepts (B, C, D), ids (B, N) masked in part or whole -> the same rows without masks."""
+    """concepts (B, C, D), ids (B, N) masked in part or whole -> the same rows without masks.
+
+    ValueError for a model without a decoder.
+    """
     if model.decoder is None or model.head is None:
         raise ValueError("this model has no decoder; generation needs one of kind 'diffusion'")
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
@@ -54,21 +62,22 @@ def generate(
         masked = ids == vocabulary.mask_id                                     # (B, N)
         noise = masked.sum(dim=1) / real
         logits = model.head.logits(model.decoder(concepts, positions, ids, noise))         # (B, N, V)
-        words, sureness = _drawn(logits.float(), vocabulary, spec, generator)
-        order = sureness.masked_fill(~masked, -1).argsort(dim=1, descending=True).argsort(dim=1)
-        share = masked.sum(dim=1, keepdim=True).add(left - 1).div(left, rounding_mode="floor")
-        ids = torch.where(masked & (order < share), words, ids)
+        words, confidence = _sampled(logits.float(), vocabulary, spec, generator)
+        best_first = confidence.masked_fill(~masked, -1).argsort(dim=1, descending=True)
+        rank = best_first.argsort(dim=1)                                       # inverse permutation: 0 = most confident
+        count = masked.sum(dim=1, keepdim=True).add(left - 1).div(left, rounding_mode="floor")     # rounded up
+        ids = torch.where(masked & (rank < count), words, ids)
     return ids
 
 
-def _drawn(
+def _sampled(
     logits: Tensor, vocabulary: Vocabulary, spec: GenerationSpec, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """A word per place (B, N), never a special one, and its probability (B, N)."""
+    """A word per position (B, N), never a special one, and its probability (B, N)."""
     logits[..., list(vocabulary.special_ids)] = -torch.inf
     if spec.temperature == 0:
-        sureness, words = logits.softmax(dim=-1).max(dim=-1)
-        return words, sureness
+        confidence, words = logits.softmax(dim=-1).max(dim=-1)
+        return words, confidence
     if spec.top_k is not None:
         least = logits.topk(min(spec.top_k, logits.shape[-1]), dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.blocks.base import Sizes
-from cogito_ray.nn.concept_latents import AnchoredStartSpec, Places, StartSpec
+from cogito_ray.nn.concept_latents import AnchoredLatentsSpec, LatentsSpec, Segments
 from cogito_ray.nn.decoders import DecoderSpec
-from cogito_ray.nn.decoders.base import Decoder, Stock
+from cogito_ray.nn.decoders.base import Decoder, DecoderContext
 from cogito_ray.nn.encoder import Encoder, EncoderSpec
 from cogito_ray.nn.position_encodings import segment_centres
 from cogito_ray.nn.token_embedding import Embedding, EmbeddingSpec
@@ -18,6 +18,8 @@ from cogito_ray.text.vocabulary import Vocabulary
 
 
 class ModelSpec(Spec):
+    """Widths, and the kinds of the model's parts. ValueError, all faults at once, where they do not fit together."""
+
     width: PositiveInt = 128
     """Of concepts (D)."""
     token_width: PositiveInt | None = None
@@ -27,7 +29,7 @@ class ModelSpec(Spec):
     expansion: PositiveFloat = 2.0
     """Width inside feed-forward layers, over `width`."""
     embedding: EmbeddingSpec = EmbeddingSpec()
-    start: StartSpec = AnchoredStartSpec()
+    latents: LatentsSpec = AnchoredLatentsSpec()
     encoder: EncoderSpec = EncoderSpec()
     decoder: DecoderSpec | None = None
     head: HeadSpec = HeadSpec()
@@ -42,7 +44,7 @@ class ModelSpec(Spec):
         attend = self.encoder.block.tokens_attend or self.encoder.tokens.tokens_attend
         read_width = self.encoder.tokens.width_out(self.token_width or self.width, self.width)
         widths = {"width": self.width} | ({"token_width": read_width} if attend else {})
-        rotary = self.start.turns_concepts or self.embedding.positions.turns_queries
+        rotary = self.latents.rotates_concepts or self.embedding.positions.rotates_queries
         suffix = " of an even width, as rotary positions need" if rotary else ""
         return [
             f"{name} {width} is not divisible by {self.heads} heads{suffix}"
@@ -52,10 +54,10 @@ class ModelSpec(Spec):
 
     def _position_faults(self) -> list[str]:
         faults, decoder, positions = [], self.decoder, self.embedding.positions
-        if self.start.turns_concepts and not self.encoder.block.concepts_attend:
+        if self.latents.rotates_concepts and not self.encoder.block.concepts_attend:
             faults.append(
-                f"start '{self.start.kind}' turns concepts when they read one another, which block "
-                f"'{self.encoder.block.kind}' never lets them do; use another start"
+                f"latents '{self.latents.kind}' rotates concepts when they read one another, which block "
+                f"'{self.encoder.block.kind}' never lets them do; use other latents"
             )
         fits = positions.fits_any_width or self.token_width in (None, self.width)
         if decoder is not None and decoder.shares_positions and not fits:
@@ -74,10 +76,14 @@ class ModelSpec(Spec):
 
     @property
     def hidden(self) -> int:
+        """Width inside the feed-forward layers."""
         return max(1, round(self.width * self.expansion))
 
 
 class ConceptModel(nn.Module):
+    """Encoder, decoder and vocabulary head. It has no forward pass of its own: losses, evaluation and heads call the
+    parts that they need (`losses.total.TotalLoss` is the module that training calls)."""
+
     decoder: Decoder | None
     head: VocabularyHead | None
 
@@ -89,10 +95,10 @@ class ConceptModel(nn.Module):
         self.encoder = _encoder(spec, embedding, length)
         self.decoder = self.head = None
         if spec.decoder is not None:
-            self.decoder = spec.decoder.build(_stock(spec, self.encoder, length))
+            self.decoder = spec.decoder.build(_decoder_context(spec, self.encoder, length))
             self.head = spec.head.build(embedding.token, spec.width, log_unigram)
-            for reading in self.decoder.reads():
-                spec.start.align(reading)
+            for attention in self.decoder.attentions_to_init():
+                spec.latents.init_attention(attention)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Encoder and decoder, in place, by torch.compile with these arguments: names of weights stay what they are."""
@@ -111,7 +117,8 @@ class ConceptModel(nn.Module):
 class Resizable(Protocol):
     """A part of a model that knows how long rows are."""
 
-    def resize(self, length: int) -> None: ...
+    def resize(self, length: int) -> None:
+        """Serve rows of `length` tokens from now on."""
 
 
 def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
@@ -119,7 +126,7 @@ def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
     read_width = stage.width_out(token_width, spec.width)
     blocks = spec.encoder.blocks(Sizes(spec.width, read_width, spec.heads, spec.hidden))
     for block in blocks:
-        spec.start.align(block.reads())
+        spec.latents.init_attention(block.attention_to_init())
     return Encoder(
         embedding,
         stage.build(
@@ -128,16 +135,16 @@ def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
             heads=spec.heads,
             vocabulary_size=embedding.token.num_embeddings,
         ),
-        spec.start.build(spec.width, Places(segment_centres(spec.concepts, length), embedding.positions)),
+        spec.latents.build(spec.width, Segments(segment_centres(spec.concepts, length), embedding.positions)),
         blocks=blocks,
         depth=spec.encoder.depth,
         width=spec.width,
     )
 
 
-def _stock(spec: ModelSpec, encoder: Encoder, length: int) -> Stock:
-    centres = encoder.start.centres
-    return Stock(
+def _decoder_context(spec: ModelSpec, encoder: Encoder, length: int) -> DecoderContext:
+    centres = encoder.latents.centres
+    return DecoderContext(
         embedding=encoder.embedding,
         length=length,
         concepts=spec.concepts,

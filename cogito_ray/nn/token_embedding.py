@@ -8,16 +8,22 @@ from cogito_ray.nn.position_encodings import Positions, PositionsSpec, Sinusoida
 
 
 class EmbeddingSpec(Spec):
+    """How token ids and positions become the vectors that concepts read."""
+
     scaled: bool = True
     """Multiplies token vectors by the square root of their width (arXiv:1706.03762), so that a table tied to the
     vocabulary head serves both ends."""
     positions: PositionsSpec = SinusoidalPositionsSpec()
 
     def build(self, vocabulary_size: int, length: int, width: PositiveInt) -> "Embedding":
+        """A random table (V, T) and positions for rows of `length` tokens."""
         return Embedding(nn.Embedding(vocabulary_size, width), self.positions.build(length, width), self.scaled)
 
 
 class Embedding(nn.Module):
+    """Token table plus positions. Scaled vectors start with a deviation of 0.5, near that of position codes (0.7), so
+    that neither drowns the other; unscaled ones with BERT's 0.02."""
+
     def __init__(self, token: nn.Embedding, positions: Positions, scaled: bool):
         super().__init__()
         self.token, self.positions = token, positions

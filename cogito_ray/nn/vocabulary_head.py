@@ -5,13 +5,15 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn import chunked_cross_entropy
-from cogito_ray.nn.attention import same_start
+from cogito_ray.nn.attention import init_identity
 
 
 class HeadSpec(Spec):
+    """How decoded vectors become scores of words."""
+
     tied: bool = True
-    """Words are scored by the token table itself (arXiv:1608.05859). Where tokens are thin, hidden vectors are first
-    narrowed to their width (arXiv:1909.11942)."""
+    """Words are scored by the token table itself (arXiv:1608.05859). Where tokens are narrower than concepts, hidden
+    vectors are first projected to their width (arXiv:1909.11942)."""
     norm: bool = True
     """Layer norm before anything else."""
     bias: bool = True
@@ -19,6 +21,8 @@ class HeadSpec(Spec):
     predictor."""
 
     def build(self, token: nn.Embedding, width: int, log_unigram: Tensor | None) -> "VocabularyHead":
+        """A head for hidden vectors of this width (D). token: the encoder's table (V, T); log_unigram (V,): log
+        frequency of each word, where the bias starts, None = at 0."""
         bias = torch.zeros(token.num_embeddings) if log_unigram is None else log_unigram.detach().float().clone()
         return VocabularyHead(
             token, width, tied=self.tied, norm=self.norm, bias=nn.Parameter(bias) if self.bias else None
@@ -26,6 +30,9 @@ class HeadSpec(Spec):
 
 
 class VocabularyHead(nn.Module):
+    """Norm, projection to the width of the table, product with the table, bias; losses never hold all the logits (see
+    `nn.cross_entropy`)."""
+
     token: nn.Embedding
     own: nn.Linear | None
 
@@ -33,7 +40,7 @@ class VocabularyHead(nn.Module):
         super().__init__()
         narrow = tied and token.embedding_dim != width
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
-        self.narrow = same_start(nn.Linear(width, token.embedding_dim, bias=False)) if narrow else nn.Identity()
+        self.narrow = init_identity(nn.Linear(width, token.embedding_dim, bias=False)) if narrow else nn.Identity()
         self.own = None if tied else nn.Linear(width, token.num_embeddings, bias=False)
         self.bias = bias
         object.__setattr__(self, "token", token)               # the encoder owns its parameters

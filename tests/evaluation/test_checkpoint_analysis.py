@@ -52,7 +52,7 @@ def looked_at(trained: Trained, broken: Callable[[ConceptModel], object]) -> Ana
 def collapse(model: ConceptModel) -> None:
     """All concepts start as one and read what all others read."""
     with torch.no_grad():
-        model.encoder.start.vectors[:] = model.encoder.start.vectors[0]
+        model.encoder.latents.vectors[:] = model.encoder.latents.vectors[0]
 
 
 def shuffle(model: ConceptModel) -> None:

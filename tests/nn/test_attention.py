@@ -11,9 +11,9 @@ from cogito_ray.nn.position_encodings import sinusoidal_code
 def test_an_aligned_attention_starts_by_copying_what_stands_at_its_own_place(source_width: int):
     torch.manual_seed(0)
     attention = Attention(64, source_width, heads=2)
-    attention.align(gain=50.0)                                 # narrow enough to be a hard look-up
+    attention.init_as_lookup(gain=50.0)                                 # narrow enough to be a hard look-up
     places = torch.arange(8) * 4
-    here, there = (sinusoidal_code(places, width, longest=20)[None] for width in (64, source_width))
+    here, there = (sinusoidal_code(places, width, base=20)[None] for width in (64, source_width))
     read = attention(here, there)[..., :source_width]
     assert torch.equal(torch.cdist(read, there).argmin(dim=-1)[0], torch.arange(8))
     torch.testing.assert_close(read, there, rtol=0, atol=0.05)  # what the other places leak at this gain
@@ -39,6 +39,6 @@ def test_shares_are_what_is_read():
         attention.key_value.weight[8:] = attention.out.weight[:] = torch.eye(8)
         attention.out.bias.zero_()
     visible = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
-    shares = attention.shares(x, source, visible=visible)[:, 0]                                 # (B, Q, S)
-    assert (shares[1, :, 3:] == 0).all()
-    torch.testing.assert_close(shares @ source, attention(x, source, visible=visible))
+    weights = attention.attention_weights(x, source, visible=visible)[:, 0]      # (B, Q, S)
+    assert (weights[1, :, 3:] == 0).all()
+    torch.testing.assert_close(weights @ source, attention(x, source, visible=visible))

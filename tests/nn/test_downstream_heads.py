@@ -8,10 +8,10 @@ import torch
 from cogito_ray.nn.downstream_heads import (
     AttentionPoolSpec,
     Classifier,
+    EncoderInput,
     MeanPoolSpec,
     PairClassifier,
     QueryPoolSpec,
-    Text,
     ViaDecoderPoolSpec,
 )
 from cogito_ray.nn.model import ConceptModel, ModelSpec
@@ -27,10 +27,10 @@ def build(decoder: dict[str, Any] | None) -> ConceptModel:
     return ModelSpec.model_validate(settings).build(Vocabulary(32, 0, 1, 2, (0, 1, 2)), length=6)
 
 
-def text(padding: int = 0) -> Text:
+def text(padding: int = 0) -> EncoderInput:
     ids = torch.randint(3, 32, (4, 6), generator=torch.Generator().manual_seed(1))
     visible = torch.arange(6).expand_as(ids) < torch.tensor([[6], [4], [3], [1]])
-    return Text(torch.where(visible, ids, padding), torch.arange(6).expand_as(ids), visible)
+    return EncoderInput(torch.where(visible, ids, padding), torch.arange(6).expand_as(ids), visible)
 
 
 @every_pool
@@ -44,7 +44,7 @@ def test_the_order_of_concepts_does_not_matter(spec: Any):
     model, pool = build({"kind": "perceiver"}), spec.build(8, heads=2)
     before = pool(model, text())
     with torch.no_grad():
-        model.encoder.start.vectors.copy_(model.encoder.start.vectors.flip(0))
+        model.encoder.latents.vectors.copy_(model.encoder.latents.vectors.flip(0))
     torch.testing.assert_close(pool(model, text()), before)
 
 
@@ -60,7 +60,7 @@ def test_every_parameter_of_a_classifier_is_trained(spec: Any):
 def test_a_text_is_most_similar_to_itself(spec: Any):
     pair = PairClassifier(build({"kind": "perceiver"}), spec.build(8, heads=2), labels=2)
     torch.testing.assert_close(pair.similarity(text(), text()), torch.ones(4))
-    turned = Text(*(part.roll(1, dims=0) for part in text()))
+    turned = EncoderInput(*(part.roll(1, dims=0) for part in text()))
     assert (pair.similarity(text(), turned) < 0.9999).all()
     assert pair(text(), turned).shape == (4, 2)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.nn.blocks.base import Scene
+from cogito_ray.nn.blocks.base import BlockContext
 from cogito_ray.nn.encoder import tied_from_untied
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary import Vocabulary
@@ -46,16 +46,16 @@ def test_a_tied_model_starts_from_layer_0_of_an_untied_one(block: dict[str, Any]
 
 def test_a_tied_encoder_can_be_iterated_further():
     model = build(encoder={"depth": 2, "tied": True})
-    model.encoder.iterate(4)
+    model.encoder.set_depth(4)
     further = model.encoder.every_layer(*seen())
-    model.encoder.iterate(2)
+    model.encoder.set_depth(2)
     assert len(further) == 4
     torch.testing.assert_close(model.encoder.norm(further[1]), model.encoder(*seen()))
 
 
 def test_an_untied_encoder_cannot_be_iterated():
     with pytest.raises(ValueError, match="only a tied encoder can be iterated; this one has 2 blocks"):
-        build().encoder.iterate(4)
+        build().encoder.set_depth(4)
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
@@ -71,49 +71,49 @@ def test_at_twice_the_length_every_other_place_is_what_it_was(positions: str, de
     assert not torch.allclose(last, concepts)
 
 
-@pytest.mark.parametrize("start", ["plain", "anchored", "sinusoidal", "learned"])
-def test_concepts_follow_the_order_of_their_starts(start: str):
-    model, order = build(start={"kind": start}), torch.tensor([2, 0, 1])
+@pytest.mark.parametrize("latents", ["plain", "anchored", "sinusoidal", "learned"])
+def test_concepts_follow_the_order_of_their_latents(latents: str):
+    model, order = build(latents={"kind": latents}), torch.tensor([2, 0, 1])
     concepts = model.encoder(*seen())
     with torch.no_grad():
-        for part in (model.encoder.start.vectors, model.encoder.start.codes):
+        for part in (model.encoder.latents.vectors, model.encoder.latents.codes):
             if part is not None:
                 part.copy_(part[order].clone())
     torch.testing.assert_close(model.encoder(*seen()), concepts[:, order])
 
 
-def test_concepts_that_turn_by_their_number_are_a_sequence():
-    model, order = build(start={"kind": "rotary", "std": 1.0}), torch.tensor([2, 0, 1])
+def test_concepts_that_are_rotated_by_their_index_are_a_sequence():
+    model, order = build(latents={"kind": "rotary", "std": 1.0}), torch.tensor([2, 0, 1])
     concepts = model.encoder(*seen())
     with torch.no_grad():
-        model.encoder.start.vectors.copy_(model.encoder.start.vectors[order].clone())
+        model.encoder.latents.vectors.copy_(model.encoder.latents.vectors[order].clone())
     assert (model.encoder(*seen()) - concepts[:, order]).abs().max() > 1e-3
 
 
-def test_an_anchored_concept_starts_by_reading_its_own_segment():
+def test_an_anchored_concept_first_reads_its_own_segment():
     model = build(width=64, concepts=4, encoder={"depth": 1})
     ids, positions, _ = seen()
     tokens = model.encoder.embedding(ids, positions)
     block = model.encoder.blocks[0]
-    query, key, _ = block.read.project(
-        block.norm_read(model.encoder.start(2)), block.norm_tokens(tokens)
+    query, key, _ = block.cross_attention.project(
+        block.cross_norm(model.encoder.latents(2)), block.tokens_norm(tokens)
     )
     share = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1).mean(dim=(0, 1))     # (C, N)
     own = share.unflatten(1, (4, 2)).sum(dim=2).diagonal()
     assert (own > 0.5).all(), own                              # of 4 segments: chance is a quarter
 
 
-def test_readings_are_those_of_each_block_on_what_it_is_given():
+def test_attention_weights_are_those_of_each_block_on_what_it_is_given():
     model = build(encoder={"block": {"kind": "cross"}, "depth": 2})
-    tokens, (first, second) = model.encoder.readings(*seen())
-    start, scene = model.encoder.start(2), Scene(seen()[2])
-    torch.testing.assert_close(first, model.encoder.blocks[0].shares(start, tokens.vectors, scene))
+    tokens, (first, second) = model.encoder.attention_weights(*seen())
+    latents, context = model.encoder.latents(2), BlockContext(seen()[2])
+    torch.testing.assert_close(first, model.encoder.blocks[0].attention_weights(latents, tokens.vectors, context))
     after = model.encoder.every_layer(*seen())[0]
-    torch.testing.assert_close(second, model.encoder.blocks[1].shares(after, tokens.vectors, scene))
+    torch.testing.assert_close(second, model.encoder.blocks[1].attention_weights(after, tokens.vectors, context))
 
 
-def test_readings_of_pooled_tokens_say_where_these_stand():
+def test_attention_weights_of_pooled_tokens_say_where_these_stand():
     model = build(encoder={"tokens": {"kind": "funnel"}})
-    tokens, shares = model.encoder.readings(*seen())
-    assert tokens.places[0].tolist() == [0.5, 2.5, 4.5, 6.5]
-    assert shares[-1].shape == (2, 2, 3, 4)
+    tokens, weights = model.encoder.attention_weights(*seen())
+    assert tokens.positions[0].tolist() == [0.5, 2.5, 4.5, 6.5]
+    assert weights[-1].shape == (2, 2, 3, 4)

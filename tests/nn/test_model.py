@@ -14,10 +14,10 @@ REFUSALS = [
     ({"width": 10, "heads": 4}, "width 10 is not divisible by 4 heads"),
     ({"encoder": {"block": {"kind": "bixt"}}, "token_width": 6}, "token_width 6 is not divisible by 4 heads"),
     ({"encoder": {"tokens": {"kind": "funnel"}}, "token_width": 6}, "token_width 6 is not divisible by 4 heads"),
-    ({"width": 12, "start": {"kind": "rotary"}}, "not divisible by 4 heads of an even width, as rotary positions need"),
+    ({"width": 12, "latents": {"kind": "rotary"}}, "not divisible by 4 heads of an even width, as rotary"),
     (
-        {"start": {"kind": "rotary"}, "encoder": {"block": {"kind": "slot"}}},
-        "start 'rotary' turns concepts when they read one another, which block 'slot' never lets them do",
+        {"latents": {"kind": "rotary"}, "encoder": {"block": {"kind": "slot"}}},
+        "latents 'rotary' rotates concepts when they read one another, which block 'slot' never lets them do",
     ),
     (
         {"token_width": 32, "embedding": {"positions": {"kind": "learned"}}, "decoder": {"kind": "position"}},

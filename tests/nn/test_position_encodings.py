@@ -5,8 +5,8 @@ import torch
 
 from cogito_ray.nn.position_encodings import (
     LearnedPositions,
+    Rotary,
     SinusoidalPositions,
-    Turns,
     segment_centres,
     sinusoidal_code,
 )
@@ -19,7 +19,7 @@ def test_the_code_of_a_smaller_width_is_a_prefix_of_a_larger_one(width: int):
 
 
 def test_codes_resemble_each_other_less_the_further_apart_they_are():
-    code = sinusoidal_code(torch.arange(64), 128, longest=128 / torch.pi)
+    code = sinusoidal_code(torch.arange(64), 128, base=128 / torch.pi)
     likeness = (code @ code.T)[0]
     assert likeness.argmax() == 0
     assert (likeness[:4].diff() < 0).all()
@@ -30,7 +30,7 @@ def test_scores_of_turned_queries_and_keys_depend_on_distance_alone():
     torch.manual_seed(0)
     query, key = torch.randn(2, 1, 1, 1, 8).expand(2, 1, 1, 5, 8)
     scores = [
-        (Turns(torch.arange(5) + shift).apply(query) @ Turns(torch.arange(5) + shift).apply(key).mT) for shift in (0, 7)
+        rotary.apply(query) @ rotary.apply(key).mT for rotary in (Rotary(torch.arange(5) + shift) for shift in (0, 7))
     ]
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=1e-5)
     assert scores[0][0, 0, 0].std() > 0.01

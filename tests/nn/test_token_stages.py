@@ -20,7 +20,7 @@ def test_a_funnel_averages_pairs_of_visible_neighbours():
     vectors = torch.tensor([1.0, 3, 5, 100, 100]).view(1, 5, 1)
     half = pooled(Tokens(vectors, torch.tensor([[0, 4, 8, 0, 0]]), torch.tensor([[True] * 3 + [False] * 2])))
     assert half.vectors.flatten().tolist() == [2, 5, 0]
-    assert half.places.flatten().tolist() == [2, 8, 0]
+    assert half.positions.flatten().tolist() == [2, 8, 0]
     assert half.visible.tolist() == [[True, True, False]]
 
 

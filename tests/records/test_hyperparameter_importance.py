@@ -12,7 +12,7 @@ from cogito_ray.records.results.hyperparameter_importance import LEAST_TRIALS, c
 from cogito_ray.records.sweep_record import fold
 
 NATS = "eval/reconstruction_nats"
-SPACE = {"objective.rate": {"uniform": [0.0, 1.0]}, "model.start": {"preset": {"plain": {}, "anchored": {}}}}
+SPACE = {"objective.rate": {"uniform": [0.0, 1.0]}, "model.latents": {"preset": {"plain": {}, "anchored": {}}}}
 
 
 def record(trials, space=SPACE):
@@ -30,7 +30,7 @@ def record(trials, space=SPACE):
 
 
 def point(rate, start="plain"):
-    return {"objective.rate": rate, "model.start": start}
+    return {"objective.rate": rate, "model.latents": start}
 
 
 def test_the_axis_that_moves_the_goal_has_nearly_all_of_the_share():
@@ -38,9 +38,9 @@ def test_the_axis_that_moves_the_goal_has_nearly_all_of_the_share():
     trials = []
     for _ in range(40):
         sample = point(draw.random(), draw.choice(["plain", "anchored"]))
-        trials.append((sample, {10: 5.0 + 2.0 * (sample["model.start"] == "plain")}, "completed"))
+        trials.append((sample, {10: 5.0 + 2.0 * (sample["model.latents"] == "plain")}, "completed"))
     first, second = importances(record(trials), NATS).shares
-    assert first.path == "model.start"
+    assert first.path == "model.latents"
     assert first.share > 0.95
     assert first.share + second.share == pytest.approx(1)
     assert first.low <= first.share <= first.high
@@ -94,9 +94,9 @@ def test_equal_values_leave_nothing_to_explain():
 def test_an_axis_that_some_trials_lack_has_no_share_and_is_named():
     draw, trials = random.Random(0), []
     for number in range(20):
-        sample = {"objective.rate": draw.random(), "model.start": "anchored"}
-        trials.append((sample | ({"model.start.gain": 0.5} if number % 2 else {}), {10: draw.random()}, "completed"))
-    gain = {"model.start.gain": {"uniform": [0.0, 1.0], "when": {"model.start": "anchored"}}}
+        sample = {"objective.rate": draw.random(), "model.latents": "anchored"}
+        trials.append((sample | ({"model.latents.gain": 0.5} if number % 2 else {}), {10: draw.random()}, "completed"))
+    gain = {"model.latents.gain": {"uniform": [0.0, 1.0], "when": {"model.latents": "anchored"}}}
     found = importances(record(trials, SPACE | gain), NATS)
     assert {share.path for share in found.shares} == set(SPACE)
-    assert found.caveat == "model.start.gain varies in some trials only: no share"
+    assert found.caveat == "model.latents.gain varies in some trials only: no share"

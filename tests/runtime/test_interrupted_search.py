@@ -172,8 +172,8 @@ def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_
 
 SAMPLERS = ["tpe", "gp", "nsga2", "cmaes", "random"]
 CONDITIONAL = {
-    "model.start": {"preset": {"plain": {"kind": "plain"}, "anchored": {"kind": "anchored"}}},
-    RATE: {"uniform": [0.3, 0.9], "when": {"model.start": "anchored"}},
+    "model.latents": {"preset": {"plain": {"kind": "plain"}, "anchored": {"kind": "anchored"}}},
+    RATE: {"uniform": [0.3, 0.9], "when": {"model.latents": "anchored"}},
     LEARNING: {"loguniform": [1e-4, 1e-2]},
 }
 FEW = {RATE: {"choice": [0.3, 0.5, 0.7]}, LEARNING: {"choice": [0.001, 0.002, 0.003]}}

@@ -449,8 +449,8 @@ def test_no_sampler_hands_out_what_the_sweep_does_without(kind):
 
 
 DEPENDENT = {
-    "model.start": {"preset": {"plain": {"kind": "plain"}, "anchored": {"kind": "anchored"}}},
-    "objective.rate": {"uniform": [0.3, 0.9], "when": {"model.start": "anchored"}},
+    "model.latents": {"preset": {"plain": {"kind": "plain"}, "anchored": {"kind": "anchored"}}},
+    "objective.rate": {"uniform": [0.3, 0.9], "when": {"model.latents": "anchored"}},
     "training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-2]},
 }
 
@@ -459,14 +459,14 @@ DEPENDENT = {
 def test_every_sampler_draws_a_conditional_axis_where_it_varies_and_nowhere_else(kind):
     search = Driven(sweep(space=DEPENDENT, search={"sampler": kind}, budget={"trials": 12}))
     configs = [run(search, f"t{n}") for n in range(12)]
-    anchored = [config["sample"]["model.start"] == "anchored" for config in configs]
+    anchored = [config["sample"]["model.latents"] == "anchored" for config in configs]
     assert {True, False} == set(anchored)
     assert ["objective.rate" in config["sample"] for config in configs] == anchored
-    assert [config["run"]["model"]["start"]["kind"] == "anchored" for config in configs] == anchored
+    assert [config["run"]["model"]["latents"]["kind"] == "anchored" for config in configs] == anchored
 
 
 def test_what_a_sweep_with_conditions_learned_serves_the_next(earlier):
     folder = earlier(sweep(space=DEPENDENT), trials=6)
     search = Driven(sweep(name="next", space=DEPENDENT, search={"warm_start": [str(folder)]}))
     assert len(told(search)) == 6
-    assert all(("objective.rate" in t.params) == (t.params["model.start"] == "anchored") for t in told(search))
+    assert all(("objective.rate" in t.params) == (t.params["model.latents"] == "anchored") for t in told(search))

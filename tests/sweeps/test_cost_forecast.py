@@ -76,8 +76,8 @@ def test_further_runs_of_finalists_are_counted():
 def test_the_grid_takes_listed_values_and_a_few_of_what_cannot_be_listed():
     assert grid_points(sweep()) == 2 * GRID_VALUES
     space = {
-        "model.start": {"preset": {"plain": {"kind": "plain"}, "anchored": {"kind": "anchored"}}},
-        "model.concepts": {"choice": [4, 8, 16], "when": {"model.start": "anchored"}},
+        "model.latents": {"preset": {"plain": {"kind": "plain"}, "anchored": {"kind": "anchored"}}},
+        "model.concepts": {"choice": [4, 8, 16], "when": {"model.latents": "anchored"}},
         "objective.rate": {"uniform": [0.3, 0.6]},
     }
     assert grid_points(sweep(space=space)) == (1 + 3) * GRID_VALUES

@@ -54,8 +54,8 @@ def test_a_misfit_is_refused_with_every_name_and_shape_and_nothing_is_loaded(tmp
     before = {name: parameter.clone() for name, parameter in total.named_parameters()}
     with pytest.raises(ValueError, match="does not fit this run's model") as refused:
         start(source).load(total)
-    assert "model.encoder.start.vectors: 6x16 there, 5x16 here" in str(refused.value)
-    assert "missing: model.encoder.blocks.2.norm_tokens.weight 16" in str(refused.value)
+    assert "model.encoder.latents.vectors: 6x16 there, 5x16 here" in str(refused.value)
+    assert "missing: model.encoder.blocks.2.tokens_norm.weight 16" in str(refused.value)
     assert all(torch.equal(parameter, before[name]) for name, parameter in total.named_parameters())
 
 

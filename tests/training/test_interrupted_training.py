@@ -77,7 +77,7 @@ def saved(folder):
 WILD = {"optimizer": {"learning_rate": 1.0, "clip": 1e9}}
 """A hundred times the rate that suits this model."""
 TAMED = {"on_divergence": {"kind": "rollback", "times": 2, "factor": 0.1}, "guards": {"collapse": None}}
-PLAIN = {"start": {"kind": "plain"}}
+PLAIN = {"latents": {"kind": "plain"}}
 OFF = {"divergence": None, "explosion": None, "collapse": None}
 
 

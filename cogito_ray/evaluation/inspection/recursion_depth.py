@@ -14,9 +14,9 @@ def iterations(trained: Trained, times: Sequence[int]) -> Iterator[Iteration]:
     """
     encoder, vocabulary = trained.model.encoder, trained.vocabulary
     own = encoder.depth
-    encoder.iterate(own)                                                    # refused before anything is computed
+    encoder.set_depth(own)                                                    # refused before anything is computed
     measure = scores_of(trained.run, trained.corpus, vocabulary)
     for count in times:
-        encoder.iterate(count)
+        encoder.set_depth(count)
         yield Iteration(count, count == own, measure(trained.model))
-        encoder.iterate(own)
+        encoder.set_depth(own)

@@ -115,7 +115,7 @@ def readings(model: ConceptModel, ids: Tensor, tokenizer: TextTokenizer) -> Read
     for part in ids.split(ROWS_AT_ONCE):
         seen = part.to(device)
         visible = seen != pad_id                                            # (B, K)
-        tokens, read = model.encoder.readings(seen, positions.expand_as(seen), visible)
+        tokens, read = model.encoder.attention_weights(seen, positions.expand_as(seen), visible)
         mean = torch.stack([block.float().mean(dim=1) for block in read]).mean(dim=0)                       # (B, C, K')
         shares.append(_divided(mean, tokens, visible).cpu())
     return Readings(ids, ids != pad_id, torch.cat(shares), tokenizer)
@@ -126,7 +126,7 @@ def _divided(shares: Tensor, read: Tokens, visible: Tensor) -> Tensor:
     if shares.shape[-1] == visible.shape[1]:
         return shares
     here = torch.arange(visible.shape[1], device=visible.device)
-    away = (here[:, None] - read.places[:, None]).abs().masked_fill(~read.visible[:, None], torch.inf)
+    away = (here[:, None] - read.positions[:, None]).abs().masked_fill(~read.visible[:, None], torch.inf)
     nearest = away.argmin(dim=-1)                                           # (B, K)
     members = torch.zeros_like(shares[:, 0]).scatter_add_(1, nearest, visible.to(shares.dtype))             # (B, K')
     each = visible / members.gather(1, nearest).clamp_min(1)                # (B, K)

@@ -20,7 +20,7 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.evaluation.protocols.linear_probe import baselines
 from cogito_ray.evaluation.sentence_encoder import TextReader
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
-from cogito_ray.nn.downstream_heads import Classifier, PairClassifier, PoolSpec, Text, ViaDecoderPoolSpec
+from cogito_ray.nn.downstream_heads import Classifier, EncoderInput, PairClassifier, PoolSpec, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ModelSpec
 
 WARM_UP = 0.1
@@ -162,13 +162,13 @@ class _Rows:
         sides = tuple(reader.ids(texts) for texts in (examples.one, examples.two) if texts is not None)
         return cls(sides, torch.from_numpy(examples.labels), reader.tokenizer.vocabulary.pad_id)
 
-    def batch(self, rows: Tensor, device: torch.device) -> tuple[list[Text], Tensor]:
+    def batch(self, rows: Tensor, device: torch.device) -> tuple[list[EncoderInput], Tensor]:
         """These examples' texts (B, K), cut at the longest, and labels (B,)."""
         return [self._text(side[rows].to(device)) for side in self.sides], self.labels[rows].to(device)
 
-    def _text(self, ids: Tensor) -> Text:
+    def _text(self, ids: Tensor) -> EncoderInput:
         ids = ids[:, : int((ids != self.pad_id).sum(dim=1).max())]          # (B, K)
-        return Text(ids, torch.arange(ids.shape[1], device=ids.device).expand_as(ids), ids != self.pad_id)
+        return EncoderInput(ids, torch.arange(ids.shape[1], device=ids.device).expand_as(ids), ids != self.pad_id)
 
 
 class _Tuner:

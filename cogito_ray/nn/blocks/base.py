@@ -6,11 +6,13 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.position_encodings import Turns
+from cogito_ray.nn.position_encodings import Rotary
 
 
 @dataclass(frozen=True)
 class Sizes:
+    """Widths and heads of a block, as `ModelSpec` has them."""
+
     width: int
     """D, of concepts."""
     token_width: int
@@ -21,22 +23,24 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Where things stand while concepts read: one per forward pass, shared by all blocks."""
+class BlockContext:
+    """What all blocks of one forward pass share: which tokens are real, and how queries and keys are rotated."""
 
     visible: Tensor | None
     """(B, K) False = padding; None = every token is visible."""
-    tokens: Turns | None = None
+    token_rotary: Rotary | None = None
     """Rotations of the tokens."""
-    anchors: Turns | None = None
-    """Rotations of the concepts when they meet tokens."""
-    concepts: Turns | None = None
-    """Rotations of the concepts among themselves."""
+    concept_rotary: Rotary | None = None
+    """Rotations of the concepts when they meet tokens, by the centres of their segments."""
+    latent_rotary: Rotary | None = None
+    """Rotations of the concepts among themselves, by their index."""
 
 
-class Reading(Protocol):
-    def align(self, gain: float) -> None:
-        """Start as a look-up by position."""
+class LookupInit(Protocol):
+    """An attention, or what takes its place, that can be initialised as a look-up by position (see `nn.concept_latents`)."""
+
+    def init_as_lookup(self, gain: float) -> None:
+        """Let queries attend to keys of like position; `gain` > 0: more looks narrower."""
 
 
 class Block(nn.Module, ABC):
@@ -44,13 +48,13 @@ class Block(nn.Module, ABC):
     one another)."""
 
     @abstractmethod
-    def reads(self) -> Reading:
-        """Where concepts read tokens."""
+    def attention_to_init(self) -> LookupInit:
+        """The attention by which concepts read tokens, for latents that initialise it as a look-up."""
 
     @abstractmethod
-    def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
         """concepts (B, C, D), tokens (B, K, T) -> the same two, updated."""
 
     @abstractmethod
-    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+    def attention_weights(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
         """What `forward` given the same lets each concept read of each token: (B, H, C, K), 1 in all over tokens."""

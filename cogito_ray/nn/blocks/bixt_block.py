@@ -7,11 +7,13 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, heads_of
-from cogito_ray.nn.blocks.base import Block, Scene, Sizes
+from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossBlock
 
 
 class BixtSpec(Spec):
+    """Tokens attend to concepts as concepts attend to tokens; the last block updates concepts alone."""
+
     kind: Literal["bixt"] = "bixt"
     tokens_attend: ClassVar[bool] = True
     concepts_attend: ClassVar[bool] = True
@@ -21,23 +23,30 @@ class BixtSpec(Spec):
     """Layer norm on tokens before concepts read them, and on concepts before tokens do."""
 
     def build(self, sizes: Sizes, last: bool) -> Block:
+        """A block with random weights; the `last` one has no token update, whose weights would get no gradient."""
         if last:
-            return CrossBlock(sizes, self.token_norm)      # nobody would read the tokens any more
+            return CrossBlock(sizes, self.token_norm)
         return (SharedBixtBlock if self.shared else SequentialBixtBlock)(sizes, self.token_norm)
 
 
 class SequentialBixtBlock(CrossBlock):
+    """Two attentions of their own: concepts read tokens, then tokens read the updated concepts."""
+
     def __init__(self, sizes: Sizes, token_norm: bool):
         super().__init__(sizes, token_norm)
-        self.norm_back = nn.LayerNorm(sizes.token_width)
-        self.norm_source = nn.LayerNorm(sizes.width) if token_norm else nn.Identity()
-        self.back = Attention(sizes.token_width, sizes.width, sizes.heads)
+        self.reverse_norm = nn.LayerNorm(sizes.token_width)
+        self.concepts_norm = nn.LayerNorm(sizes.width) if token_norm else nn.Identity()
+        self.reverse_attention = Attention(sizes.token_width, sizes.width, sizes.heads)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
-        concepts = self.gather(concepts, tokens, scene)
-        source = self.norm_source(concepts)
-        tokens = tokens + self.back(self.norm_back(tokens), source, turns=scene.tokens, source_turns=scene.anchors)
-        return self.ponder(concepts, scene), tokens
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
+        concepts = self.cross_attend(concepts, tokens, context)
+        read = self.reverse_attention(
+            self.reverse_norm(tokens),
+            self.concepts_norm(concepts),
+            rotary=context.token_rotary,
+            source_rotary=context.concept_rotary,
+        )
+        return self.self_attend_and_mlp(concepts, context), tokens + read
 
 
 class SharedBixtBlock(CrossBlock):
@@ -45,17 +54,18 @@ class SharedBixtBlock(CrossBlock):
 
     def __init__(self, sizes: Sizes, token_norm: bool):
         super().__init__(sizes, token_norm)
-        self.value_back = nn.Linear(sizes.width, sizes.width, bias=False)
-        self.out_back = nn.Linear(sizes.width, sizes.token_width)
+        self.reverse_value = nn.Linear(sizes.width, sizes.width, bias=False)
+        self.reverse_out = nn.Linear(sizes.width, sizes.token_width)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
-        normed = self.norm_read(concepts)
-        query, key, value = self.read.project(
-            normed, self.norm_tokens(tokens), turns=scene.anchors, source_turns=scene.tokens
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
+        normed, visible, heads = self.cross_norm(concepts), context.visible, self.cross_attention.heads
+        query, key, value = self.cross_attention.project(
+            normed, self.tokens_norm(tokens), rotary=context.concept_rotary, source_rotary=context.token_rotary
         )
         scores = query @ key.mT * query.shape[-1] ** -0.5                  # (B, H, C, K)
-        hidden = scores if scene.visible is None else scores.masked_fill(~scene.visible[:, None, None], -torch.inf)
-        read = hidden.softmax(dim=-1) @ value                              # (B, H, C, D/H)
-        back = scores.mT.softmax(dim=-1) @ heads_of(self.value_back(normed), self.read.heads)  # (B, H, K, D/H)
-        concepts = concepts + self.read.out(read.transpose(1, 2).flatten(2))
-        return self.ponder(concepts, scene), tokens + self.out_back(back.transpose(1, 2).flatten(2))
+        masked = scores if visible is None else scores.masked_fill(~visible[:, None, None], -torch.inf)
+        read = masked.softmax(dim=-1) @ value                              # (B, H, C, D/H)
+        reverse = scores.mT.softmax(dim=-1) @ heads_of(self.reverse_value(normed), heads)      # (B, H, K, D/H)
+        concepts = concepts + self.cross_attention.out(read.transpose(1, 2).flatten(2))
+        tokens = tokens + self.reverse_out(reverse.transpose(1, 2).flatten(2))
+        return self.self_attend_and_mlp(concepts, context), tokens

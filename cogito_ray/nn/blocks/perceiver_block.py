@@ -1,4 +1,4 @@
-"""Perceiver block: concepts read tokens, then one another, then think (arXiv:2107.14795)."""
+"""Perceiver block: cross-attention to tokens, then self-attention among concepts, then an MLP (arXiv:2107.14795)."""
 
 from typing import ClassVar, Literal
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, GatedFeedForward
-from cogito_ray.nn.blocks.base import Block, Scene, Sizes
+from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
 
 
 class CrossSpec(Spec):
@@ -19,46 +19,49 @@ class CrossSpec(Spec):
     """Layer norm on tokens before keys and values."""
 
     def build(self, sizes: Sizes, last: bool) -> "CrossBlock":
+        """A block with random weights; the last of an encoder is like the others."""
         return CrossBlock(sizes, self.token_norm)
 
 
 class CrossBlock(Block):
+    """Pre-norm residual branches (arXiv:2002.04745): cross-attention, self-attention, MLP."""
+
     def __init__(self, sizes: Sizes, token_norm: bool):
         super().__init__()
         width, token_width = sizes.width, sizes.token_width
-        self.norm_tokens = nn.LayerNorm(token_width) if token_norm else nn.Identity()
-        self.norm_read, self.norm_mix, self.norm_think = (nn.LayerNorm(width) for _ in range(3))
-        self.read = Attention(width, token_width, sizes.heads)
-        self.mix = Attention(width, width, sizes.heads)
-        self.think = GatedFeedForward(width, sizes.hidden)
+        self.tokens_norm = nn.LayerNorm(token_width) if token_norm else nn.Identity()
+        self.cross_norm, self.self_norm, self.mlp_norm = (nn.LayerNorm(width) for _ in range(3))
+        self.cross_attention = Attention(width, token_width, sizes.heads)
+        self.self_attention = Attention(width, width, sizes.heads)
+        self.mlp = GatedFeedForward(width, sizes.hidden)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
-        return self.ponder(self.gather(concepts, tokens, scene), scene), tokens
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
+        return self.self_attend_and_mlp(self.cross_attend(concepts, tokens, context), context), tokens
 
-    def reads(self) -> Attention:
-        return self.read
+    def attention_to_init(self) -> Attention:
+        return self.cross_attention
 
-    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
-        return self.read.shares(
-            self.norm_read(concepts),
-            self.norm_tokens(tokens),
-            visible=scene.visible,
-            turns=scene.anchors,
-            source_turns=scene.tokens,
+    def attention_weights(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
+        return self.cross_attention.attention_weights(
+            self.cross_norm(concepts),
+            self.tokens_norm(tokens),
+            visible=context.visible,
+            rotary=context.concept_rotary,
+            source_rotary=context.token_rotary,
         )
 
-    def gather(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+    def cross_attend(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
         """Concepts (B, C, D) after reading tokens (B, K, T)."""
-        return concepts + self.read(
-            self.norm_read(concepts),
-            self.norm_tokens(tokens),
-            visible=scene.visible,
-            turns=scene.anchors,
-            source_turns=scene.tokens,
+        return concepts + self.cross_attention(
+            self.cross_norm(concepts),
+            self.tokens_norm(tokens),
+            visible=context.visible,
+            rotary=context.concept_rotary,
+            source_rotary=context.token_rotary,
         )
 
-    def ponder(self, concepts: Tensor, scene: Scene) -> Tensor:
-        """Concepts (B, C, D) after reading one another, then the feed-forward layer."""
-        normed = self.norm_mix(concepts)
-        concepts = concepts + self.mix(normed, normed, turns=scene.concepts, source_turns=scene.concepts)
-        return concepts + self.think(self.norm_think(concepts))
+    def self_attend_and_mlp(self, concepts: Tensor, context: BlockContext) -> Tensor:
+        """Concepts (B, C, D) after reading one another, then the MLP."""
+        normed, rotary = self.self_norm(concepts), context.latent_rotary
+        concepts = concepts + self.self_attention(normed, normed, rotary=rotary, source_rotary=rotary)
+        return concepts + self.mlp(self.mlp_norm(concepts))

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import GatedFeedForward, align
-from cogito_ray.nn.blocks.base import Block, Scene, Sizes
-from cogito_ray.nn.position_encodings import Turns
+from cogito_ray.nn.attention import GatedFeedForward, init_as_lookup
+from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
+from cogito_ray.nn.position_encodings import Rotary
 
 
 class SlotSpec(Spec):
+    """Concepts do not read one another; that they compete for tokens keeps them apart."""
+
     kind: Literal["slot"] = "slot"
     tokens_attend: ClassVar[bool] = False
     concepts_attend: ClassVar[bool] = False
@@ -19,34 +21,36 @@ class SlotSpec(Spec):
     """Layer norm on tokens before keys and values."""
 
     def build(self, sizes: Sizes, last: bool) -> "SlotBlock":
+        """A block with random weights; the last of an encoder is like the others."""
         return SlotBlock(sizes, self.token_norm)
 
 
 class SlotBlock(Block):
-    """One round: softmax over concepts, weighted mean over tokens, GRU update, feed-forward."""
+    """One round: softmax over concepts, weighted mean over tokens, GRU update, MLP."""
 
     def __init__(self, sizes: Sizes, token_norm: bool):
         super().__init__()
         width, token_width = sizes.width, sizes.token_width
-        self.norm_tokens = nn.LayerNorm(token_width) if token_norm else nn.Identity()
-        self.norm_read, self.norm_think = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.read = Competition(width, token_width)
+        self.tokens_norm = nn.LayerNorm(token_width) if token_norm else nn.Identity()
+        self.cross_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.cross_attention = SlotAttention(width, token_width)
         self.update = nn.GRUCell(width, width)
-        self.think = GatedFeedForward(width, sizes.hidden)
+        self.mlp = GatedFeedForward(width, sizes.hidden)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> tuple[Tensor, Tensor]:
-        won = self.read(self.norm_read(concepts), self.norm_tokens(tokens), scene)         # (B, C, D)
-        concepts = self.update(won.flatten(0, 1), concepts.flatten(0, 1)).view_as(concepts)
-        return concepts + self.think(self.norm_think(concepts)), tokens
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
+        read = self.cross_attention(self.cross_norm(concepts), self.tokens_norm(tokens), context)  # (B, C, D)
+        concepts = self.update(read.flatten(0, 1), concepts.flatten(0, 1)).view_as(concepts)
+        return concepts + self.mlp(self.mlp_norm(concepts)), tokens
 
-    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
-        return self.read.shares(self.norm_read(concepts), self.norm_tokens(tokens), scene)[:, None]
+    def attention_weights(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
+        normed, source = self.cross_norm(concepts), self.tokens_norm(tokens)
+        return self.cross_attention.attention_weights(normed, source, context)[:, None]
 
-    def reads(self) -> "Competition":
-        return self.read
+    def attention_to_init(self) -> "SlotAttention":
+        return self.cross_attention
 
 
-class Competition(nn.Module):
+class SlotAttention(nn.Module):
     """One head. Queries have no bias: what is equal for all concepts cancels in their softmax."""
 
     def __init__(self, width: int, token_width: int):
@@ -55,27 +59,30 @@ class Competition(nn.Module):
         self.key_value = nn.Linear(token_width, 2 * width, bias=False)
         self.out = nn.Linear(width, width)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
         """concepts (B, C, D), tokens (B, K, T) -> what each concept won (B, C, D)."""
         key, value = self.key_value(tokens).chunk(2, dim=-1)               # (B, K, D) each
-        return self.out(self._shares(concepts, key, scene) @ value)
+        return self.out(self._weights(concepts, key, context) @ value)
 
-    def shares(self, concepts: Tensor, tokens: Tensor, scene: Scene) -> Tensor:
+    def attention_weights(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
         """concepts (B, C, D), tokens (B, K, T) -> (B, C, K), 1 in all over tokens."""
         key, _ = self.key_value(tokens).chunk(2, dim=-1)
-        return self._shares(concepts, key, scene)
+        return self._weights(concepts, key, context)
 
-    def _shares(self, concepts: Tensor, key: Tensor, scene: Scene) -> Tensor:
-        query = _turned(self.query(concepts), scene.anchors)               # (B, C, D)
-        scores = query @ _turned(key, scene.tokens).mT                     # (B, C, K)
-        share = torch.softmax(scores * query.shape[-1] ** -0.5, dim=1)     # sums to 1 over concepts
-        share = share if scene.visible is None else share * scene.visible[:, None]
-        return share / (share.sum(dim=2, keepdim=True) + 1e-8)             # sums to 1 over tokens
+    def _weights(self, concepts: Tensor, key: Tensor, context: BlockContext) -> Tensor:
+        """Normalised twice: over concepts, so that they compete for each token, then over tokens, so that a concept
+        reads a mean however little it won (1e-8: also where it won nothing)."""
+        query = _rotated(self.query(concepts), context.concept_rotary)     # (B, C, D)
+        scores = query @ _rotated(key, context.token_rotary).mT            # (B, C, K)
+        weights = torch.softmax(scores * query.shape[-1] ** -0.5, dim=1)   # sums to 1 over concepts
+        weights = weights if context.visible is None else weights * context.visible[:, None]
+        return weights / (weights.sum(dim=2, keepdim=True) + 1e-8)         # sums to 1 over tokens
 
-    def align(self, gain: float) -> None:
-        align(self.query, self.key_value, self.out, gain=gain)
+    def init_as_lookup(self, gain: float) -> None:
+        """See `attention.init_as_lookup`."""
+        init_as_lookup(self.query, self.key_value, self.out, gain=gain)
 
 
-def _turned(x: Tensor, turns: Turns | None) -> Tensor:
+def _rotated(x: Tensor, rotary: Rotary | None) -> Tensor:
     """x (B, S, D) as one head."""
-    return x if turns is None else turns.apply(x[:, None]).squeeze(1)
+    return x if rotary is None else rotary.apply(x[:, None]).squeeze(1)

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from cogito_ray.nn.decoders.diffusion_decoder import DiffusionDecoderSpec
 from cogito_ray.nn.decoders.perceiver_decoder import PerceiverDecoderSpec, PositionDecoderSpec
-from cogito_ray.nn.decoders.weighted_sum import WeightedDecoderSpec
+from cogito_ray.nn.decoders.weighted_sum import WeightedSumDecoderSpec
 
 DecoderSpec = Annotated[
-    PositionDecoderSpec | PerceiverDecoderSpec | WeightedDecoderSpec | DiffusionDecoderSpec,
+    PositionDecoderSpec | PerceiverDecoderSpec | WeightedSumDecoderSpec | DiffusionDecoderSpec,
     Field(discriminator="kind"),
 ]

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.blocks.base import Reading
+from cogito_ray.nn.blocks.base import LookupInit
 from cogito_ray.nn.token_embedding import Embedding
 
 
 @dataclass(frozen=True)
-class Stock:
+class DecoderContext:
     """What decoders are built from."""
 
     embedding: Embedding
@@ -18,6 +18,7 @@ class Stock:
     length: int
     """N, tokens of a row."""
     concepts: int
+    """C"""
     centres: Tensor | None
     """(C,) where concepts stand among the tokens of a row, if anywhere."""
     width: int
@@ -28,10 +29,15 @@ class Stock:
 
 
 class Decoder(nn.Module, ABC):
+    """Concepts in, one hidden vector per asked position out; `VocabularyHead` makes token scores of them.
+
+    A decoder's Spec says, as class variables, which fields of a `View` it `needs`.
+    """
+
     @abstractmethod
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions (B, M), query_ids (B, M), noise (B,) -> hidden (B, M, D)."""
 
     @abstractmethod
-    def reads(self) -> list[Reading]:
-        """Where positions read concepts."""
+    def attentions_to_init(self) -> list[LookupInit]:
+        """The attentions by which positions read concepts, for latents that initialise them as look-ups."""

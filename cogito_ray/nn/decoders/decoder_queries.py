@@ -5,60 +5,64 @@ Tables are the encoder's (which then owns their parameters) or the decoder's own
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.attention import same_start
-from cogito_ray.nn.decoders.base import Stock
-from cogito_ray.nn.position_encodings import Positions, PositionsSpec, Turns
+from cogito_ray.nn.attention import init_identity
+from cogito_ray.nn.decoders.base import DecoderContext
+from cogito_ray.nn.position_encodings import Positions, PositionsSpec, Rotary
 from cogito_ray.nn.token_embedding import Embedding
 
 
 class Queries(nn.Module):
+    """positions, query_ids (B, M) -> (B, M, D)."""
+
     shared_positions: Positions
 
-    def __init__(self, stock: Stock, positions: PositionsSpec | None, content: nn.Module | None):
-        """positions: the queries' own, None = those of the encoder's tokens; content: ids (B, M) -> (B, M, D)."""
+    def __init__(self, context: DecoderContext, positions: PositionsSpec | None, token_embedding: nn.Module | None):
+        """positions: the queries' own, None = those of the encoder's tokens; token_embedding: ids (B, M) -> (B, M, D),
+        None = queries are positions alone."""
         super().__init__()
-        shared = stock.embedding.positions
-        made = shared.at_width(stock.width) if positions is None else positions.build(stock.length, stock.width)
+        shared = context.embedding.positions
+        made = shared.at_width(context.width) if positions is None else positions.build(context.length, context.width)
         self.own_positions = None if made is shared else made
-        object.__setattr__(self, "shared_positions", shared)
-        self.content = content
+        object.__setattr__(self, "shared_positions", shared)   # no submodule: the encoder owns its parameters
+        self.token_embedding = token_embedding
 
     @property
     def positions(self) -> Positions:
+        """The decoder's own, or the encoder's."""
         return self.own_positions or self.shared_positions
 
     def forward(self, positions: Tensor, query_ids: Tensor | None) -> Tensor:
-        """positions, query_ids (B, M) -> (B, M, D)."""
-        places = self.positions(positions)
-        if self.content is None:
-            return places
+        codes = self.positions(positions)
+        if self.token_embedding is None:
+            return codes
         assert query_ids is not None
-        return places + self.content(query_ids)
+        return codes + self.token_embedding(query_ids)
 
-    def turns(self, positions: Tensor) -> Turns | None:
-        return self.positions.turns(positions)
+    def rotary(self, positions: Tensor) -> Rotary | None:
+        """Rotations of the queries at positions (B, M); None for positions that only add."""
+        return self.positions.rotary(positions)
 
-    def anchor_turns(self, centres: Tensor | None) -> Turns | None:
-        return None if centres is None else self.positions.anchor_turns(centres)
+    def rotary_at(self, centres: Tensor | None) -> Rotary | None:
+        """Rotations of the concepts by centres (C,); None for positions that only add, or without centres."""
+        return None if centres is None else self.positions.rotary_at(centres)
 
 
-class SharedContent(nn.Module):
-    """The encoder's token vectors, widened where tokens are thin."""
+class SharedTokenEmbedding(nn.Module):
+    """The encoder's token vectors, widened where tokens are narrower than concepts: ids (B, M) -> (B, M, D)."""
 
     embedding: Embedding
 
     def __init__(self, embedding: Embedding, width: int):
         super().__init__()
-        object.__setattr__(self, "embedding", embedding)
+        object.__setattr__(self, "embedding", embedding)       # no submodule: the encoder owns its parameters
         token_width = embedding.token.embedding_dim
-        self.widen = nn.Identity() if token_width == width else same_start(nn.Linear(token_width, width))
+        self.widen = nn.Identity() if token_width == width else init_identity(nn.Linear(token_width, width))
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids (B, M) -> (B, M, D)."""
         return self.widen(self.embedding.tokens(ids))
 
 
-class OwnContent(nn.Embedding):
+class OwnTokenEmbedding(nn.Embedding):
     """A token table of the decoder's own, as wide as concepts."""
 
     def __init__(self, vocabulary_size: int, width: int):

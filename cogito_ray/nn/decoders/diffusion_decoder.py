@@ -1,4 +1,4 @@
-"""Masked-diffusion decoder: corrupted tokens read the concepts in layers steered by the noise level.
+"""Masked-diffusion decoder: corrupted tokens read the concepts in layers modulated by the noise level.
 
 The loss is MDLM's (arXiv:2406.07524), the steering AdaLN-Zero (arXiv:2212.09748). Positions do not read one another.
 """
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, GatedFeedForward
-from cogito_ray.nn.blocks.base import Reading
-from cogito_ray.nn.decoders.base import Decoder, Stock
-from cogito_ray.nn.decoders.decoder_queries import OwnContent, Queries, SharedContent
-from cogito_ray.nn.position_encodings import PositionsSpec, Turns
+from cogito_ray.nn.blocks.base import LookupInit
+from cogito_ray.nn.decoders.base import Decoder, DecoderContext
+from cogito_ray.nn.decoders.decoder_queries import OwnTokenEmbedding, Queries, SharedTokenEmbedding
+from cogito_ray.nn.position_encodings import PositionsSpec, Rotary
 
 
 class DiffusionDecoderSpec(Spec):
+    """Queries are the tokens of the partly masked row; which of them are masked, and how many, steers every layer."""
+
     kind: Literal["diffusion"] = "diffusion"
     needs: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
     depth: PositiveInt = 2
@@ -30,66 +32,73 @@ class DiffusionDecoderSpec(Spec):
 
     @property
     def shares_positions(self) -> bool:
+        """Are the queries' positions those of the encoder's tokens?"""
         return self.positions is None
 
-    def build(self, stock: Stock) -> "DiffusionDecoder":
-        content = (
-            OwnContent(stock.embedding.token.num_embeddings, stock.width)
+    def build(self, context: DecoderContext) -> "DiffusionDecoder":
+        """A decoder with random weights."""
+        tokens = (
+            OwnTokenEmbedding(context.embedding.token.num_embeddings, context.width)
             if self.own_tokens
-            else SharedContent(stock.embedding, stock.width)
+            else SharedTokenEmbedding(context.embedding, context.width)
         )
-        return DiffusionDecoder(stock, Queries(stock, self.positions, content), self.depth)
+        return DiffusionDecoder(context, Queries(context, self.positions, tokens), self.depth)
 
 
 class DiffusionDecoder(Decoder):
+    """Layers of cross-attention and MLP, each modulated by one embedding of the noise level."""
+
     centres: Tensor | None
 
-    def __init__(self, stock: Stock, queries: Queries, depth: int):
+    def __init__(self, context: DecoderContext, queries: Queries, depth: int):
         super().__init__()
         self.queries = queries
-        self.level = NoiseLevel(stock.width)
-        self.layers = nn.ModuleList(DiffusionLayer(stock) for _ in range(depth))
-        self.register_buffer("centres", stock.centres)
+        self.noise_embedding = NoiseEmbedding(context.width)
+        self.layers = nn.ModuleList(DiffusionLayer(context) for _ in range(depth))
+        self.register_buffer("centres", context.centres)
 
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M), noise (B,) -> hidden (B, M, D)."""
         assert noise is not None
-        hidden, level = self.queries(positions, query_ids), self.level(noise)  # (B, M, D), (B, D)
-        turns, anchors = self.queries.turns(positions), self.queries.anchor_turns(self.centres)
+        hidden, level = self.queries(positions, query_ids), self.noise_embedding(noise)     # (B, M, D), (B, D)
+        rotary, concept_rotary = self.queries.rotary(positions), self.queries.rotary_at(self.centres)
         for layer in self.layers:
-            hidden = layer(hidden, concepts, level, turns=turns, anchors=anchors)
+            hidden = layer(hidden, concepts, level, rotary=rotary, concept_rotary=concept_rotary)
         return hidden
 
-    def reads(self) -> list[Reading]:
-        return [cast(DiffusionLayer, layer).read for layer in self.layers]
+    def attentions_to_init(self) -> list[LookupInit]:
+        return [cast(DiffusionLayer, layer).cross_attention for layer in self.layers]
 
 
 class DiffusionLayer(nn.Module):
-    """Scale and shift both norms, gate both branches, by the noise level; gates start at 0."""
+    """Scale and shift both norms, gate both branches, by the noise level (AdaLN-Zero). As gates start at 0, a layer
+    starts as the identity, and its branches come in as fast as they help."""
 
-    def __init__(self, stock: Stock):
+    def __init__(self, context: DecoderContext):
         super().__init__()
-        width = stock.width
-        self.norm_read, self.norm_think = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.read = Attention(width, width, stock.heads)
-        self.think = GatedFeedForward(width, stock.hidden)
-        self.steer = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.steer.weight)
-        nn.init.zeros_(self.steer.bias)
+        width = context.width
+        self.cross_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.cross_attention = Attention(width, width, context.heads)
+        self.mlp = GatedFeedForward(width, context.hidden)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, hidden: Tensor, concepts: Tensor, level: Tensor, *, turns: Turns | None, anchors: Turns | None
+        self, hidden: Tensor, concepts: Tensor, level: Tensor, *, rotary: Rotary | None, concept_rotary: Rotary | None
     ) -> Tensor:
-        scale_read, shift_read, gate_read, scale_think, shift_think, gate_think = (
-            self.steer(level)[:, None].chunk(6, dim=-1)                        # (B, 1, D) each
+        """hidden (B, M, D), concepts (B, C, D), level (B, D) -> hidden (B, M, D)."""
+        read_scale, read_shift, read_gate, mlp_scale, mlp_shift, mlp_gate = (
+            self.modulation(level)[:, None].chunk(6, dim=-1)                   # (B, 1, D) each
         )
-        query = self.norm_read(hidden) * (1 + scale_read) + shift_read
-        hidden = hidden + gate_read * self.read(query, concepts, turns=turns, source_turns=anchors)
-        return hidden + gate_think * self.think(self.norm_think(hidden) * (1 + scale_think) + shift_think)
+        query = self.cross_norm(hidden) * (1 + read_scale) + read_shift
+        hidden = hidden + read_gate * self.cross_attention(query, concepts, rotary=rotary, source_rotary=concept_rotary)
+        return hidden + mlp_gate * self.mlp(self.mlp_norm(hidden) * (1 + mlp_scale) + mlp_shift)
 
 
-class NoiseLevel(nn.Module):
-    """The fraction of the row that is masked, as a vector."""
+class NoiseEmbedding(nn.Module):
+    """The fraction of the row that is masked, as a vector: sines and cosines of it at rates from 1 down to 1e-4, as
+    diffusion models embed their time step (arXiv:2006.11239), then an MLP."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, FeedForward
-from cogito_ray.nn.blocks.base import Reading
-from cogito_ray.nn.decoders.base import Decoder, Stock
-from cogito_ray.nn.decoders.decoder_queries import Queries, SharedContent
-from cogito_ray.nn.position_encodings import PositionsSpec, Turns
+from cogito_ray.nn.blocks.base import LookupInit
+from cogito_ray.nn.decoders.base import Decoder, DecoderContext
+from cogito_ray.nn.decoders.decoder_queries import Queries, SharedTokenEmbedding
+from cogito_ray.nn.position_encodings import PositionsSpec, Rotary
 
 
 class PositionDecoderSpec(Spec):
@@ -27,10 +27,12 @@ class PositionDecoderSpec(Spec):
 
     @property
     def shares_positions(self) -> bool:
+        """Are the queries' positions those of the encoder's tokens?"""
         return self.positions is None
 
-    def build(self, stock: Stock) -> "PerceiverDecoder":
-        return PerceiverDecoder(stock, Queries(stock, self.positions, None), self.depth)
+    def build(self, context: DecoderContext) -> "PerceiverDecoder":
+        """A decoder with random weights."""
+        return PerceiverDecoder(context, Queries(context, self.positions, None), self.depth)
 
 
 class PerceiverDecoderSpec(Spec):
@@ -44,41 +46,48 @@ class PerceiverDecoderSpec(Spec):
 
     @property
     def shares_positions(self) -> bool:
+        """Are the queries' positions those of the encoder's tokens?"""
         return self.positions is None
 
-    def build(self, stock: Stock) -> "PerceiverDecoder":
-        content = SharedContent(stock.embedding, stock.width)
-        return PerceiverDecoder(stock, Queries(stock, self.positions, content), self.depth)
+    def build(self, context: DecoderContext) -> "PerceiverDecoder":
+        """A decoder with random weights."""
+        tokens = SharedTokenEmbedding(context.embedding, context.width)
+        return PerceiverDecoder(context, Queries(context, self.positions, tokens), self.depth)
 
 
 class PerceiverDecoder(Decoder):
+    """Layers of cross-attention to the concepts and MLP."""
+
     centres: Tensor | None
 
-    def __init__(self, stock: Stock, queries: Queries, depth: int):
+    def __init__(self, context: DecoderContext, queries: Queries, depth: int):
         super().__init__()
         self.queries = queries
-        self.layers = nn.ModuleList(PerceiverLayer(stock) for _ in range(depth))
-        self.register_buffer("centres", stock.centres)
+        self.layers = nn.ModuleList(PerceiverLayer(context) for _ in range(depth))
+        self.register_buffer("centres", context.centres)
 
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M) -> hidden (B, M, D). Does not read noise."""
         hidden = self.queries(positions, query_ids)                        # (B, M, D)
-        turns, anchors = self.queries.turns(positions), self.queries.anchor_turns(self.centres)
+        rotary, concept_rotary = self.queries.rotary(positions), self.queries.rotary_at(self.centres)
         for layer in self.layers:
-            hidden = layer(hidden, concepts, turns, anchors)
+            hidden = layer(hidden, concepts, rotary, concept_rotary)
         return hidden
 
-    def reads(self) -> list[Reading]:
-        return [cast(PerceiverLayer, layer).read for layer in self.layers]
+    def attentions_to_init(self) -> list[LookupInit]:
+        return [cast(PerceiverLayer, layer).cross_attention for layer in self.layers]
 
 
 class PerceiverLayer(nn.Module):
-    def __init__(self, stock: Stock):
-        super().__init__()
-        self.norm_read, self.norm_think = nn.LayerNorm(stock.width), nn.LayerNorm(stock.width)
-        self.read = Attention(stock.width, stock.width, stock.heads)
-        self.think = FeedForward(stock.width, stock.hidden)
+    """hidden (B, M, D) reads concepts (B, C, D), then goes through an MLP; pre-norm residual branches."""
 
-    def forward(self, hidden: Tensor, concepts: Tensor, turns: Turns | None, anchors: Turns | None) -> Tensor:
-        hidden = hidden + self.read(self.norm_read(hidden), concepts, turns=turns, source_turns=anchors)
-        return hidden + self.think(self.norm_think(hidden))
+    def __init__(self, context: DecoderContext):
+        super().__init__()
+        self.cross_norm, self.mlp_norm = nn.LayerNorm(context.width), nn.LayerNorm(context.width)
+        self.cross_attention = Attention(context.width, context.width, context.heads)
+        self.mlp = FeedForward(context.width, context.hidden)
+
+    def forward(self, hidden: Tensor, concepts: Tensor, rotary: Rotary | None, concept_rotary: Rotary | None) -> Tensor:
+        query = self.cross_norm(hidden)
+        hidden = hidden + self.cross_attention(query, concepts, rotary=rotary, source_rotary=concept_rotary)
+        return hidden + self.mlp(self.mlp_norm(hidden))

@@ -10,21 +10,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.blocks.base import Reading
-from cogito_ray.nn.decoders.base import Decoder, Stock
+from cogito_ray.nn.blocks.base import LookupInit
+from cogito_ray.nn.decoders.base import Decoder, DecoderContext
 from cogito_ray.nn.position_encodings import interpolated, segment_centres
 
 
-class WeightedDecoderSpec(Spec):
+class WeightedSumDecoderSpec(Spec):
+    """Each position has one learned weight per concept, whatever the text: a baseline for decoders that attend."""
+
     kind: Literal["weighted"] = "weighted"
     needs: ClassVar[frozenset[str]] = frozenset()
     shares_positions: ClassVar[bool] = False
 
-    def build(self, stock: Stock) -> "WeightedDecoder":
-        return WeightedDecoder(stock.length, stock.concepts, stock.width)
+    def build(self, context: DecoderContext) -> "WeightedSumDecoder":
+        """A decoder with random weights."""
+        return WeightedSumDecoder(context.length, context.concepts, context.width)
 
 
-class WeightedDecoder(Decoder):
+class WeightedSumDecoder(Decoder):
+    """Softmax over concepts of a row of the (N, C) table of scores, then norm, projection and GELU."""
+
     def __init__(self, length: int, concepts: int, width: int):
         super().__init__()
         self.scores = nn.Parameter(torch.randn(length, concepts) * 0.02)
@@ -32,18 +37,18 @@ class WeightedDecoder(Decoder):
 
     def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
         """concepts (B, C, D), positions (B, M) -> hidden (B, M, D). Reads neither ids nor noise."""
-        share = F.embedding(positions, self.scores).softmax(dim=-1)            # (B, M, C)
-        return F.gelu(self.project(self.norm(share @ concepts)))
+        weights = F.embedding(positions, self.scores).softmax(dim=-1)          # (B, M, C)
+        return F.gelu(self.project(self.norm(weights @ concepts)))
 
-    def reads(self) -> list[Reading]:
+    def attentions_to_init(self) -> list[LookupInit]:
         return [self]
 
     @torch.no_grad()
-    def align(self, gain: float) -> None:
+    def init_as_lookup(self, gain: float) -> None:
         """Start with most weight on the concept of the own segment, less by `gain` for each segment further off."""
         length, concepts = self.scores.shape
-        away = torch.arange(length)[:, None] - segment_centres(concepts, length)           # (N, C), in tokens
-        self.scores.copy_(-gain * away.abs() * concepts / length)
+        distance = torch.arange(length)[:, None] - segment_centres(concepts, length)       # (N, C), in tokens
+        self.scores.copy_(-gain * distance.abs() * concepts / length)
 
     @torch.no_grad()
     def resize(self, length: int) -> None:

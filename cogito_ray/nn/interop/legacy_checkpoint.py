@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cogito_ray.nn.blocks.bixt_block import BixtSpec
-from cogito_ray.nn.concept_latents import LearnedStartSpec, SinusoidalStartSpec
+from cogito_ray.nn.concept_latents import LearnedLatentsSpec, SinusoidalLatentsSpec
 from cogito_ray.nn.decoders.diffusion_decoder import DiffusionDecoderSpec
-from cogito_ray.nn.decoders.weighted_sum import WeightedDecoderSpec
+from cogito_ray.nn.decoders.weighted_sum import WeightedSumDecoderSpec
 from cogito_ray.nn.downstream_heads import AttentionPoolSpec, Classifier, PairClassifier, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.nn.token_stages.projection import ProjectedSpec
@@ -39,7 +39,7 @@ def load(folder: str | Path, decoder: Literal["position", "perceiver"] | None = 
 
 def convert(config: Config, weights: dict[str, Tensor], decoder: str | None = None) -> nn.Module:
     """The same from a config and weights in memory."""
-    keys = _Keys(dict(weights))
+    keys = _StateDict(dict(weights))
     spec = _spec(config, keys, decoder)
     model = spec.build(_vocabulary(config), config["max_sequence_length"])
     if "lm_head.weight" not in keys:
@@ -73,7 +73,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 
 @dataclass
-class _Keys:
+class _StateDict:
     """Weights not yet placed, and the keys that were asked for in vain."""
 
     weights: dict[str, Tensor]
@@ -129,7 +129,7 @@ def _vocabulary(config: Config) -> Vocabulary:
     return Vocabulary(config["vocab_size"], pad, mask, separator, tuple(sorted({pad, mask, separator})))
 
 
-def _spec(config: Config, keys: _Keys, decoder: str | None) -> ModelSpec:
+def _spec(config: Config, keys: _StateDict, decoder: str | None) -> ModelSpec:
     tied = keys.any("encoder.shared_layer.")
     return ModelSpec.model_validate({
         "width": config["hidden_size"],
@@ -138,7 +138,7 @@ def _spec(config: Config, keys: _Keys, decoder: str | None) -> ModelSpec:
         "concepts": config["concept_num"],
         "expansion": config["intermediate_size"] / config["hidden_size"],
         "embedding": {"scaled": False, "positions": {"kind": "learned"}},
-        "start": {"kind": _START[config.get("concept_position_type") or "none"]},
+        "latents": {"kind": _LATENTS[config.get("concept_position_type") or "none"]},
         "encoder": {
             "block": {"kind": "bixt" if keys.any("token_concept_attn") else "cross", "token_norm": False},
             "tokens": {"kind": "projected" if keys.any("encoder.token_projection") else "raw"},
@@ -150,10 +150,10 @@ def _spec(config: Config, keys: _Keys, decoder: str | None) -> ModelSpec:
     })
 
 
-_START = {"none": "plain", "sinusoidal": "sinusoidal", "learned": "learned", "rotary": "rotary"}
+_LATENTS = {"none": "plain", "sinusoidal": "sinusoidal", "learned": "learned", "rotary": "rotary"}
 
 
-def _decoder_kind(config: Config, keys: _Keys, asked: str | None) -> dict[str, Any] | None:
+def _decoder_kind(config: Config, keys: _StateDict, asked: str | None) -> dict[str, Any] | None:
     own = {"positions": {"kind": "learned"}}
     if "concept_weights" in keys:
         return {"kind": "weighted"}
@@ -170,25 +170,25 @@ def _decoder_kind(config: Config, keys: _Keys, asked: str | None) -> dict[str, A
     return {"kind": asked} | own
 
 
-def _encoder(keys: _Keys, spec: ModelSpec) -> dict[str, Tensor]:
+def _encoder(keys: _StateDict, spec: ModelSpec) -> dict[str, Tensor]:
     state = {
         "encoder.embedding.token.weight": keys.take("encoder.token_embeddings.weight"),
         "encoder.embedding.positions.table": keys.take("encoder.token_position_embeddings.weight"),
-        "encoder.start.vectors": keys.take("encoder.concept_embeddings.weight"),
+        "encoder.latents.vectors": keys.take("encoder.concept_embeddings.weight"),
         **keys.module("encoder.norm", "encoder.output_layer_norm"),
     }
-    if isinstance(spec.start, SinusoidalStartSpec):
-        state["encoder.start.codes"] = keys.take("encoder.concept_position_emb")
-    if isinstance(spec.start, LearnedStartSpec):
-        state["encoder.start.codes"] = keys.take("encoder.concept_position_emb.weight")
+    if isinstance(spec.latents, SinusoidalLatentsSpec):
+        state["encoder.latents.codes"] = keys.take("encoder.concept_position_emb")
+    if isinstance(spec.latents, LearnedLatentsSpec):
+        state["encoder.latents.codes"] = keys.take("encoder.concept_position_emb.weight")
     if isinstance(spec.encoder.tokens, ProjectedSpec):
         state |= keys.module("encoder.stage.widen", "encoder.token_projection")
     for layer in range(1 if spec.encoder.tied else spec.encoder.depth):
         theirs = "encoder.shared_layer" if spec.encoder.tied else f"encoder.layers.{layer}"
         state |= _block(keys, f"encoder.blocks.{layer}", theirs)
         if isinstance(spec.encoder.block, BixtSpec) and _updates_tokens(spec, layer):
-            state |= keys.module(f"encoder.blocks.{layer}.norm_back", f"{theirs}.pre_reverse_cross_norm")
-            state |= keys.attention(f"encoder.blocks.{layer}.back", f"{theirs}.token_concept_attn")
+            state |= keys.module(f"encoder.blocks.{layer}.reverse_norm", f"{theirs}.pre_reverse_cross_norm")
+            state |= keys.attention(f"encoder.blocks.{layer}.reverse_attention", f"{theirs}.token_concept_attn")
         else:
             keys.drop(f"{theirs}.pre_reverse_cross_norm.")
             keys.drop(f"{theirs}.token_concept_attn.")
@@ -200,22 +200,22 @@ def _updates_tokens(spec: ModelSpec, layer: int) -> bool:
     return last > 0 if spec.encoder.tied else layer < last
 
 
-def _block(keys: _Keys, ours: str, theirs: str) -> dict[str, Tensor]:
+def _block(keys: _StateDict, ours: str, theirs: str) -> dict[str, Tensor]:
     return {
-        **keys.module(f"{ours}.norm_read", f"{theirs}.pre_cross_attn_norm"),
-        **keys.module(f"{ours}.norm_mix", f"{theirs}.pre_self_attn_norm"),
-        **keys.module(f"{ours}.norm_think", f"{theirs}.pre_ff_norm"),
-        **keys.attention(f"{ours}.read", f"{theirs}.concept_token_attn"),
-        **keys.attention(f"{ours}.mix", f"{theirs}.concept_self_attn"),
-        **keys.module(f"{ours}.think.up", f"{theirs}.Wi"),
-        **keys.module(f"{ours}.think.down", f"{theirs}.Wo"),
+        **keys.module(f"{ours}.cross_norm", f"{theirs}.pre_cross_attn_norm"),
+        **keys.module(f"{ours}.self_norm", f"{theirs}.pre_self_attn_norm"),
+        **keys.module(f"{ours}.mlp_norm", f"{theirs}.pre_ff_norm"),
+        **keys.attention(f"{ours}.cross_attention", f"{theirs}.concept_token_attn"),
+        **keys.attention(f"{ours}.self_attention", f"{theirs}.concept_self_attn"),
+        **keys.module(f"{ours}.mlp.up", f"{theirs}.Wi"),
+        **keys.module(f"{ours}.mlp.down", f"{theirs}.Wo"),
     }
 
 
-def _decoder(keys: _Keys, spec: ModelSpec) -> dict[str, Tensor]:
+def _decoder(keys: _StateDict, spec: ModelSpec) -> dict[str, Tensor]:
     if spec.decoder is None:
         return {}
-    if isinstance(spec.decoder, WeightedDecoderSpec):
+    if isinstance(spec.decoder, WeightedSumDecoderSpec):
         return {
             "decoder.scores": keys.take("concept_weights"),
             **keys.module("decoder.norm", "pre_lm_projection.0"),
@@ -225,36 +225,36 @@ def _decoder(keys: _Keys, spec: ModelSpec) -> dict[str, Tensor]:
         return _diffusion(keys, spec.decoder.depth)
     state = {
         "decoder.queries.own_positions.table": keys.take("decoder_query_embeddings.weight"),
-        **keys.module("decoder.layers.0.norm_read", "decoder_norm"),
-        **keys.module("decoder.layers.0.norm_think", "post_cross_norm"),
-        **keys.attention("decoder.layers.0.read", "decoder_cross_attn"),
-        **keys.module("decoder.layers.0.think.up", "decoder_ffn.0"),
-        **keys.module("decoder.layers.0.think.down", "decoder_ffn.2"),
+        **keys.module("decoder.layers.0.cross_norm", "decoder_norm"),
+        **keys.module("decoder.layers.0.mlp_norm", "post_cross_norm"),
+        **keys.attention("decoder.layers.0.cross_attention", "decoder_cross_attn"),
+        **keys.module("decoder.layers.0.mlp.up", "decoder_ffn.0"),
+        **keys.module("decoder.layers.0.mlp.down", "decoder_ffn.2"),
     }
     if keys.any("decoder_input_projection"):
-        state |= keys.module("decoder.queries.content.widen", "decoder_input_projection")
+        state |= keys.module("decoder.queries.token_embedding.widen", "decoder_input_projection")
     return state
 
 
-def _diffusion(keys: _Keys, depth: int) -> dict[str, Tensor]:
+def _diffusion(keys: _StateDict, depth: int) -> dict[str, Tensor]:
     state = {
         "decoder.queries.own_positions.table": keys.take("decoder.pos_embed.weight"),
-        "decoder.queries.content.weight": keys.take("decoder.token_embed.weight"),
-        **keys.module("decoder.level.up", "decoder.t_embed.proj.0"),
-        **keys.module("decoder.level.down", "decoder.t_embed.proj.2"),
+        "decoder.queries.token_embedding.weight": keys.take("decoder.token_embed.weight"),
+        **keys.module("decoder.noise_embedding.up", "decoder.t_embed.proj.0"),
+        **keys.module("decoder.noise_embedding.down", "decoder.t_embed.proj.2"),
     }
     for layer in range(depth):
         ours = theirs = f"decoder.layers.{layer}"
-        state |= keys.module(f"{ours}.norm_read", f"{theirs}.norm_cross")
-        state |= keys.module(f"{ours}.norm_think", f"{theirs}.norm_ff")
-        state |= keys.attention(f"{ours}.read", f"{theirs}.cross_attn")
-        state |= keys.module(f"{ours}.think.up", f"{theirs}.ff_in")
-        state |= keys.module(f"{ours}.think.down", f"{theirs}.ff_out")
-        state |= keys.module(f"{ours}.steer", f"{theirs}.adaLN")
+        state |= keys.module(f"{ours}.cross_norm", f"{theirs}.norm_cross")
+        state |= keys.module(f"{ours}.mlp_norm", f"{theirs}.norm_ff")
+        state |= keys.attention(f"{ours}.cross_attention", f"{theirs}.cross_attn")
+        state |= keys.module(f"{ours}.mlp.up", f"{theirs}.ff_in")
+        state |= keys.module(f"{ours}.mlp.down", f"{theirs}.ff_out")
+        state |= keys.module(f"{ours}.modulation", f"{theirs}.adaLN")
     return state
 
 
-def _with_classifier(model: ConceptModel, keys: _Keys) -> tuple[nn.Module, dict[str, Tensor]]:
+def _with_classifier(model: ConceptModel, keys: _StateDict) -> tuple[nn.Module, dict[str, Tensor]]:
     """The model, in the classifier that the checkpoint has, if any; and that classifier's own weights."""
     if "classifier.weight" not in keys:
         return model, {}

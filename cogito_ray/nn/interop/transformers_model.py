@@ -1,4 +1,4 @@
-"""Hugging Face faces of our models: save_pretrained, from_pretrained, Auto classes, push_to_hub, sentence-transformers.
+"""Our models as Hugging Face classes: save_pretrained, Auto classes, push_to_hub, sentence-transformers.
 
 Importing this module registers the Auto classes. Weights are safetensors; tables that parts share are stored once.
 """
@@ -22,49 +22,58 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 
-from cogito_ray.nn.downstream_heads import AttentionPoolSpec, Text
+from cogito_ray.nn.downstream_heads import AttentionPoolSpec, EncoderInput
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary import Vocabulary
 
 
 class ConceptConfig(PreTrainedConfig):
+    """What config.json of an export holds: everything that is needed to build the model again."""
+
     model_type = "cogito_concepts"
 
     def __init__(
         self,
         model: dict[str, Any] | None = None,
-        words: dict[str, Any] | None = None,
+        token_facts: dict[str, Any] | None = None,
         length: int = 128,
-        rows: int | None = None,
+        current_length: int | None = None,
         **rest: Any,
     ):
-        """model: a ModelSpec as plain data; words: a Vocabulary; length: tokens of a row in training; rows: tokens of a
-        row now, where the model has been resized."""
+        """model: a ModelSpec as plain data; token_facts: a Vocabulary; length: tokens of a row in training;
+        current_length: tokens of a row now, where the model has been resized."""
         self.model = model or ModelSpec().model_dump(mode="json")
-        self.words = words or {"size": 32, "pad_id": 0, "mask_id": 1, "separator_id": 2, "special_ids": [0, 1, 2]}
-        self.length, self.rows = length, rows or length
-        super().__init__(**{"pad_token_id": self.words["pad_id"], "tie_word_embeddings": False} | rest)
+        self.token_facts = token_facts or {
+            "size": 32, "pad_id": 0, "mask_id": 1, "separator_id": 2, "special_ids": [0, 1, 2]
+        }  # transformers builds a config without arguments, to tell what differs from the defaults
+        self.length, self.current_length = length, current_length or length
+        super().__init__(**{"pad_token_id": self.token_facts["pad_id"], "tie_word_embeddings": False} | rest)
 
     @classmethod
     def of(cls, spec: ModelSpec, vocabulary: Vocabulary, length: int) -> "ConceptConfig":
-        facts = ("size", "pad_id", "mask_id", "separator_id")
-        words = {fact: getattr(vocabulary, fact) for fact in facts} | {"special_ids": list(vocabulary.special_ids)}
-        return cls(spec.model_dump(mode="json"), words, length)
+        """For a model of this spec and vocabulary, trained on rows of `length` tokens."""
+        names = ("size", "pad_id", "mask_id", "separator_id")
+        facts = {name: getattr(vocabulary, name) for name in names} | {"special_ids": list(vocabulary.special_ids)}
+        return cls(spec.model_dump(mode="json"), facts, length)
 
     @property
     def vocab_size(self) -> int:
-        return int(self.words["size"])
+        """V, by the name that transformers uses."""
+        return int(self.token_facts["size"])
 
     @property
     def hidden_size(self) -> int:
+        """D, of concepts, by the name that transformers uses."""
         return int(self.model["width"])
 
     @property
     def max_position_embeddings(self) -> int:
-        return self.rows
+        """Longest input, in tokens, by the name that transformers uses."""
+        return self.current_length
 
     def vocabulary(self) -> Vocabulary:
-        return Vocabulary(**self.words | {"special_ids": tuple(self.words["special_ids"])})
+        """The facts about tokens, as our own models take them."""
+        return Vocabulary(**self.token_facts | {"special_ids": tuple(self.token_facts["special_ids"])})
 
 
 class _Pretrained(PreTrainedModel):
@@ -79,15 +88,15 @@ class _Pretrained(PreTrainedModel):
         super().__init__(config)
         spec = ModelSpec.model_validate(config.model)
         self.concept_model = spec.build(config.vocabulary(), config.length)
-        if config.rows != config.length:
-            self.concept_model.resize(config.rows)
+        if config.current_length != config.length:
+            self.concept_model.resize(config.current_length)
 
     @classmethod
     def wrap(cls, model: ConceptModel, config: ConceptConfig) -> "_Pretrained":
-        """This face for a model that was built from `config`'s spec and trained."""
-        face = cls(config)
-        face.concept_model.load_state_dict(model.state_dict())
-        return face
+        """This class around a model that was built from `config`'s spec and trained."""
+        wrapped = cls(config)
+        wrapped.concept_model.load_state_dict(model.state_dict())
+        return wrapped
 
     def init_weights(self) -> None:
         """Modules have started themselves. What a checkpoint lacks is started by transformers when it is loaded."""
@@ -95,12 +104,13 @@ class _Pretrained(PreTrainedModel):
     def resize(self, length: int) -> None:
         """Serve rows of `length` tokens from now on."""
         self.concept_model.resize(length)
-        self.config.rows = length
+        self.config.current_length = length
 
-    def text(self, input_ids: Tensor, attention_mask: Tensor | None) -> Text:
-        visible = input_ids != self.config.words["pad_id"] if attention_mask is None else attention_mask.bool()
+    def encoder_input(self, input_ids: Tensor, attention_mask: Tensor | None) -> EncoderInput:
+        """input_ids (B, K) and a mask of the same shape; None = all but padding is real."""
+        visible = input_ids != self.config.token_facts["pad_id"] if attention_mask is None else attention_mask.bool()
         positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
-        return Text(input_ids, positions, visible)
+        return EncoderInput(input_ids, positions, visible)
 
 
 class ConceptEncoder(_Pretrained):
@@ -114,7 +124,7 @@ class ConceptEncoder(_Pretrained):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True
     ) -> BaseModelOutputWithPooling:
         """`return_dict` is what sentence-transformers passes; there is no other form."""
-        concepts = self.concept_model.encoder(*self.text(input_ids, attention_mask))
+        concepts = self.concept_model.encoder(*self.encoder_input(input_ids, attention_mask))
         return BaseModelOutputWithPooling(last_hidden_state=concepts, pooler_output=concepts.mean(dim=1))
 
 
@@ -130,10 +140,10 @@ class ConceptForMaskedLM(_Pretrained):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
     ) -> MaskedLMOutput:
-        model, text = self.concept_model, self.text(input_ids, attention_mask)
+        model, text = self.concept_model, self.encoder_input(input_ids, attention_mask)
         assert model.decoder is not None
         assert model.head is not None
-        masked = input_ids == self.config.words["mask_id"]
+        masked = input_ids == self.config.token_facts["mask_id"]
         noise = masked.sum(dim=1) / text.visible.sum(dim=1).clamp_min(1)       # (B,)
         hidden = model.decoder(model.encoder(*text), text.positions, input_ids, noise)
         logits, loss = model.head.logits(hidden), None
@@ -155,7 +165,7 @@ class ConceptForSequenceClassification(_Pretrained):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
     ) -> SequenceClassifierOutput:
-        logits = self.classifier(self.pool(self.concept_model, self.text(input_ids, attention_mask)))
+        logits = self.classifier(self.pool(self.concept_model, self.encoder_input(input_ids, attention_mask)))
         loss = None
         if labels is not None:
             single = self.config.num_labels == 1
@@ -181,8 +191,8 @@ def export(
 ) -> None:
     """Write everything that AutoModel and SentenceTransformer load, and a model card from the run's record."""
     folder = Path(folder)
-    face = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
-    face.save_pretrained(folder)
+    exported = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
+    exported.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "modules.json").write_text(json.dumps(_SENTENCE_MODULES, indent=2))
     (folder / "sentence_bert_config.json").write_text(json.dumps(_SENTENCE_VECTOR, indent=2))
@@ -203,7 +213,8 @@ def tokenizer_of(file: Path, vocabulary: Vocabulary, length: int) -> PreTrainedT
 def card(config: ConceptConfig, record: dict[str, Any]) -> str:
     """A model card: settings and figures of the run, and how to use the model."""
     facts = "\n".join(f"| {name} | {value} |" for name, value in sorted(record.items()))
-    return _CARD.format(facts=facts, length=config.rows, concepts=config.model["concepts"], width=config.model["width"])
+    concepts, width = config.model["concepts"], config.model["width"]
+    return _CARD.format(facts=facts, length=config.current_length, concepts=concepts, width=width)
 
 
 _SENTENCE_MODULES = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]

@@ -8,15 +8,19 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Tokens:
+    """The tokens of a batch as vectors, with what is known of each."""
+
     vectors: Tensor
     """(B, K, T)"""
-    places: Tensor
-    """(B, K) where each stands in its row; may fall between whole positions."""
+    positions: Tensor
+    """(B, K) where each stands in its row; of pooled tokens it may fall between whole positions."""
     visible: Tensor
     """(B, K) bool, False = padding."""
 
 
 class TokenStage(nn.Module, ABC):
+    """A module between embedding and blocks. Its Spec says, as a class variable, whether `tokens_attend`."""
+
     @abstractmethod
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
         """ids (B, K) as the objective left them; tokens as the embedding made them -> what concepts read."""

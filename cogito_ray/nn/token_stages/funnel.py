@@ -21,13 +21,17 @@ class FunnelSpec(Spec):
     """Width inside feed-forward layers, over the token width."""
 
     def width_out(self, token_width: int, width: int) -> int:
+        """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
         return token_width
 
     def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Funnel":
+        """Layers with random weights."""
         return Funnel(token_width, heads, halvings=self.halvings, hidden=max(1, round(token_width * self.expansion)))
 
 
 class Funnel(TokenStage):
+    """K tokens -> ceil(K / 2^halvings)."""
+
     def __init__(self, width: int, heads: int, *, halvings: int, hidden: int):
         super().__init__()
         self.layers = nn.ModuleList(FunnelLayer(width, heads, hidden) for _ in range(halvings))
@@ -39,26 +43,28 @@ class Funnel(TokenStage):
 
 
 class FunnelLayer(nn.Module):
+    """Means of two neighbours attend to all tokens, then go through an MLP; pre-norm residual branches."""
+
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
-        self.norm_read, self.norm_think = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.read = Attention(width, width, heads)
-        self.think = GatedFeedForward(width, hidden)
+        self.attention_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, width, heads)
+        self.mlp = GatedFeedForward(width, hidden)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """K tokens -> ceil(K / 2)."""
         half = pooled(tokens)
-        vectors = half.vectors + self.read(
-            self.norm_read(half.vectors), self.norm_read(tokens.vectors), visible=tokens.visible
+        vectors = half.vectors + self.attention(
+            self.attention_norm(half.vectors), self.attention_norm(tokens.vectors), visible=tokens.visible
         )
-        return Tokens(vectors + self.think(self.norm_think(vectors)), half.places, half.visible)
+        return Tokens(vectors + self.mlp(self.mlp_norm(vectors)), half.positions, half.visible)
 
 
 def pooled(tokens: Tokens) -> Tokens:
     """The mean of each pair of neighbours, of its visible members alone where one is padding."""
     odd = tokens.visible.shape[1] % 2
     visible = F.pad(tokens.visible, (0, odd)).unflatten(1, (-1, 2))                    # (B, K/2, 2)
-    share = visible / visible.sum(dim=2, keepdim=True).clamp_min(1)
+    weights = visible / visible.sum(dim=2, keepdim=True).clamp_min(1)                  # 1/2 each, or 1 and 0
     vectors = F.pad(tokens.vectors, (0, 0, 0, odd)).unflatten(1, (-1, 2))              # (B, K/2, 2, T)
-    places = F.pad(tokens.places, (0, odd)).unflatten(1, (-1, 2))                      # (B, K/2, 2)
-    return Tokens((share[..., None] * vectors).sum(dim=2), (share * places).sum(dim=2), visible.any(dim=2))
+    positions = F.pad(tokens.positions, (0, odd)).unflatten(1, (-1, 2))                      # (B, K/2, 2)
+    return Tokens((weights[..., None] * vectors).sum(dim=2), (weights * positions).sum(dim=2), visible.any(dim=2))

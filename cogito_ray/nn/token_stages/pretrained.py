@@ -16,6 +16,8 @@ from cogito_ray.nn.token_stages.base import Tokens, TokenStage
 
 
 class PretrainedSpec(Spec):
+    """A Hugging Face model, whole or its first layers, frozen or trained along."""
+
     kind: Literal["pretrained"] = "pretrained"
     tokens_attend: ClassVar[bool] = False
     model: str
@@ -28,9 +30,12 @@ class PretrainedSpec(Spec):
     """Its weights do not change."""
 
     def width_out(self, token_width: int, width: int) -> int:
+        """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
         return token_width
 
     def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Pretrained":
+        """Loads the model. ValueError where it has fewer layers, or knows fewer words than the tokenizer; OSError where
+        there is no such model."""
         backbone = self._backbone()
         if vocabulary_size > backbone.config.vocab_size:
             raise ValueError(
@@ -54,6 +59,8 @@ class PretrainedSpec(Spec):
 
 
 class Pretrained(TokenStage):
+    """Token vectors plus a projection of the pretrained model's last hidden states."""
+
     def __init__(self, backbone: Any, token_width: int, *, causal: bool, frozen: bool):
         super().__init__()
         self.backbone, self.causal = backbone.requires_grad_(not frozen), causal
@@ -63,9 +70,9 @@ class Pretrained(TokenStage):
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
         seen = tokens.visible[:, None, None, :]                            # (B, 1, 1, K)
         if self.causal:
-            seen = seen & (tokens.places[:, None, :, None] >= tokens.places[:, None, None, :])
+            seen = seen & (tokens.positions[:, None, :, None] >= tokens.positions[:, None, None, :])
         itself = torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
         mask = seen | itself                                               # (B, 1, K, K); padding sees itself
-        hidden = self.backbone(input_ids=ids, position_ids=tokens.places, attention_mask=mask).last_hidden_state
+        hidden = self.backbone(input_ids=ids, position_ids=tokens.positions, attention_mask=mask).last_hidden_state
         vectors = tokens.vectors + self.project(self.norm(hidden))         # (B, K, T)
-        return Tokens(vectors, tokens.places, tokens.visible)
+        return Tokens(vectors, tokens.positions, tokens.visible)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import same_start
+from cogito_ray.nn.attention import init_identity
 from cogito_ray.nn.token_stages.base import Tokens, TokenStage
 
 
@@ -16,13 +16,17 @@ class RawSpec(Spec):
     tokens_attend: ClassVar[bool] = False
 
     def width_out(self, token_width: int, width: int) -> int:
+        """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
         return token_width
 
     def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Raw":
+        """Nothing to build: no parameters."""
         return Raw()
 
 
 class Raw(TokenStage):
+    """Hands tokens on as they are."""
+
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
         return tokens
 
@@ -34,16 +38,20 @@ class ProjectedSpec(Spec):
     tokens_attend: ClassVar[bool] = False
 
     def width_out(self, token_width: int, width: int) -> int:
+        """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
         return width
 
     def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Projected":
+        """A projection that starts as a copy of the coordinates that both widths have."""
         return Projected(token_width, width)
 
 
 class Projected(TokenStage):
+    """Token vectors (B, K, T) -> (B, K, D)."""
+
     def __init__(self, token_width: int, width: int):
         super().__init__()
-        self.widen = same_start(nn.Linear(token_width, width))
+        self.widen = init_identity(nn.Linear(token_width, width))
 
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
-        return Tokens(self.widen(tokens.vectors), tokens.places, tokens.visible)
+        return Tokens(self.widen(tokens.vectors), tokens.positions, tokens.visible)
