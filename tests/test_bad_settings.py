@@ -133,7 +133,8 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("budget: {trials: 12}\nconcurrency: 0", "concurrency: should be greater than 0; got 0"),
         ("budget: {trials: 12}\nwithout: [{objective.rate: 0.5}]", "without.0: names 1 axes, but a combination has"),
         ("budget: {trials: 12}\nwithout: [{}]", "without.0: names 0 axes, but a combination has"),
-        ("budget: {trials: 12}\nextends: base.yaml", "extends: there is no such setting here; write"),
+        ("budget: {trials: 12}\ninherits: base.yaml", "inherits: there is no such setting here; write"),
+        ("budget: {trials: 12}\nextends: 3", "extends: takes the path of a YAML file, or a list of such; got 3"),
     ],
     "early_stopping: {kind: asha, first_rung: 50, eta: 3}": [
         ("early_stopping: {kind: ahsa, first_rung: 50}", "early_stopping.kind: there is no kind 'ahsa'; did you mean"),

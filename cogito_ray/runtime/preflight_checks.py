@@ -7,7 +7,6 @@ from pathlib import Path
 from cogito_ray.base_spec import brief
 from cogito_ray.records.ledger import NAME, WarmStarted, events
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.dotted_paths import overlap
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 
@@ -44,7 +43,7 @@ def _of_sweep(sweep: SweepSpec, storage: Path | None) -> Iterator[str]:
     for index, folder in enumerate(() if learnt else sweep.search.warm_start):
         if not _is_file(partial(Path, folder, NAME)):
             yield f"search.warm_start.{index}: {_short(folder)} holds no {NAME}; name the folder of an earlier sweep"
-    if any(overlap(path, "start_from") for path in (*sweep.run, *sweep.space)):
+    if "start_from" in sweep.run or any(sweep.sets(axis, "start_from") for axis in sweep.space):
         for start in {sweep.trial(corner).start_from for corner in sweep.corners()}:
             yield from _of_start(start)
 

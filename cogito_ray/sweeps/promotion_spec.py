@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, V
 
 from cogito_ray.base_spec import Spec, brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.domains import Sample, reads
-from cogito_ray.sweeps.space.dotted_paths import Tree, default_at, get, kinds_at, near, overlap
+from cogito_ray.sweeps.space.domains import Sample, reads, written
+from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, kinds_at, near, overlap
 from cogito_ray.sweeps.statistics.seed_intervals import MOST_SEEDS, other_seeds
 from cogito_ray.sweeps.yaml_io.validation_messages import explain
 
@@ -73,7 +73,8 @@ class PromoteSpec(Spec):
 
     def _lost(self, sweep: SweepSpec) -> Iterator[str]:
         for path in self.overrides:
-            if searched := [axis for axis in sweep.space if f"{path}.".startswith(f"{axis}.")]:
+            wide = {path, *above(path)}
+            if searched := [axis for axis, domain in sweep.space.items() if not wide.isdisjoint(written(axis, domain))]:
                 yield (
                     f"promote.with.{path}: the sweep searches over {', '.join(searched)}, and a full run keeps what it "
                     "found; leave it out, or multiply it under promote.scale"

@@ -22,7 +22,7 @@ from cogito_ray.sweeps.gates import GateSpec
 from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.space import space_points
-from cogito_ray.sweeps.space.domains import Domain, Grid, Sample, reads, setting
+from cogito_ray.sweeps.space.domains import Domain, Grid, Sample, reads, settings_of, written
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, is_weight, kinds_at, overlap, put
 from cogito_ray.sweeps.statistics.seed_intervals import MOST_SEEDS
 from cogito_ray.sweeps.sweep_validation import faults
@@ -121,7 +121,7 @@ class SweepSpec(Spec):
     run: Tree
     """A RunSpec, or one that `space` completes."""
     space: dict[str, Domain] = Field(min_length=1)
-    """How each dotted path of the run varies."""
+    """How each dotted path of the run varies; or, with `bundle`, several paths together, under a name."""
     without: tuple[Sample, ...] = ()
     """Combinations that are left out, such as `{objective: tsdae, model.decoder: perceiver}`: every point of the space
     that has all the values of one of them."""
@@ -178,16 +178,20 @@ class SweepSpec(Spec):
         if odd := sorted(set(sample) ^ set(self.axes(sample))):
             raise ValueError(f"a sample names every axis that varies there and no other; look at {', '.join(odd)}")
         axes = [path for path in self.order() if path in sample]
-        last = {number: next((axis for axis in reversed(axes) if overlap(axis, number)), None) for number in scale}
+        last = {number: next((axis for axis in reversed(axes) if self.sets(axis, number)), None) for number in scale}
         for axis in (None, *axes):    # None: first the numbers that no axis sets
             if axis is not None:
                 domain = self.space[axis]
-                value = setting(domain, sample[axis], partial(_number_at, tree))
-                _write(tree, axis, _rounded(axis, value) if reads(domain) else value)
+                for path, value in settings_of(axis, domain, sample[axis], partial(_number_at, tree)).items():
+                    _write(tree, path, _rounded(path, value) if reads(domain) else value)
             for number, factor in scale.items():
                 if last[number] == axis:
                     _write(tree, number, _rounded(number, factor * _number_at(tree, number, "promote multiplies")))
         return tree
+
+    def sets(self, axis: str, *paths: str) -> bool:
+        """Does an axis set one of these, a part of one, or what it lies in?"""
+        return any(overlap(own, path) for own in written(axis, self.space[axis]) for path in paths)
 
     def axes(self, sample: Sample) -> list[str]:
         """Those that vary at this point."""
@@ -204,17 +208,19 @@ class SweepSpec(Spec):
     @cached_property
     def ordered(self) -> space_points.Space:
         """The space in that order. Raises CycleError."""
+        within = {axis: {part for path in written(axis, domain) for part in above(path)} for axis, domain in
+                  self.space.items()}
         after = {
-            path: [
+            axis: [
                 other
-                for other in self.space
-                if path.startswith(f"{other}.")
+                for other, wide in self.space.items()
+                if (other != axis and not within[axis].isdisjoint(written(other, wide)))
                 or other in domain.when
-                or any(overlap(other, read) for read in reads(domain))
+                or self.sets(other, *reads(domain))
             ]
-            for path, domain in self.space.items()
+            for axis, domain in self.space.items()
         }
-        return {path: self.space[path] for path in TopologicalSorter(after).static_order()}
+        return {axis: self.space[axis] for axis in TopologicalSorter(after).static_order()}
 
     def corners(self) -> Iterator[Sample]:
         """Points that touch every pair of extremes of every two axes; so many of them, where they are too many."""
@@ -261,13 +267,17 @@ class SweepSpec(Spec):
 
     def corpus_axes(self) -> space_points.Listed:
         """All values of axes that a corpus depends on, extremes where they cannot be listed; of others the first."""
-        wanted = {path for path in self.space if overlap(path, "data") and not is_weight(path)}
+        wanted = {axis for axis in self.space if self.makes_corpora(axis)}
         for path in reversed(self.order()):
             if path in wanted:
-                wanted |= {other for other in self.space for read in reads(self.space[path]) if overlap(other, read)}
+                wanted |= {other for other in self.space if self.sets(other, *reads(self.space[path]))}
                 wanted |= set(self.space[path].when)
         every = {path: domain.values() or domain.extremes() for path, domain in self.ordered.items()}
         return {path: values if path in wanted else values[:1] for path, values in every.items()}
+
+    def makes_corpora(self, axis: str) -> bool:
+        """Is another value of this axis other text? How often a source is read makes none."""
+        return any(overlap(path, "data") and not is_weight(path) for path in written(axis, self.space[axis]))
 
     def policy(self) -> Policy:
         """A fresh early-stopping policy for this sweep's trials."""

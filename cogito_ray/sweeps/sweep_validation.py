@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from optuna.distributions import FloatDistribution
 
-from cogito_ray.base_spec import did_you_mean
+from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space import space_points
-from cogito_ray.sweeps.space.domains import CATEGORICAL, Domain, Scalar, contains, is_whole, reads
-from cogito_ray.sweeps.space.dotted_paths import is_weight, kinds_at, near, overlap
+from cogito_ray.sweeps.space.domains import CATEGORICAL, Bundle, Domain, Scalar, contains, is_whole, reads, written
+from cogito_ray.sweeps.space.dotted_paths import kinds_at, near
 from cogito_ray.sweeps.space.valid_points import certain, refused, tried
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ MUST_AGREE = {
 }
 """What must be the same in every trial for a metric (or a family of them) to rank trials."""
 
+BUNDLE_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 MOST_CELLS, MOST_CORPORA = 100_000, 256
 SHOWN, ALIKE = 12, 3
 """Values of an axis, and faults that differ in numbers alone, that are shown at once."""
@@ -102,7 +103,7 @@ def _when_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
 
 
 def _branch_faults(sweep: SweepSpec) -> Iterator[str]:
-    if "branch" in sweep.run or any(overlap(path, "branch") for path in sweep.space):
+    if "branch" in sweep.run or any(sweep.sets(axis, "branch") for axis in sweep.space):
         yield "run.branch: nobody but a population settles where its copies branch off; leave it out"
 
 
@@ -127,8 +128,8 @@ def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
 def _seed_faults(sweep: SweepSpec) -> Iterator[str]:
     if sweep.seeds == 1:
         yield "seeds: a single further run shows no spread; write 2 or more, or leave it out"
-    if sweep.seeds and "seed" in sweep.space:
-        yield "seeds: space.seed varies the seed already; leave one of them out"
+    if sweep.seeds and (varied := [axis for axis in sweep.space if sweep.sets(axis, "seed")]):
+        yield f"seeds: space.{varied[0]} varies the seed already; leave one of them out"
 
 
 def _start_faults(sweep: SweepSpec) -> Iterator[str]:
@@ -145,15 +146,33 @@ def _start_faults(sweep: SweepSpec) -> Iterator[str]:
                     yield f"{place}: does not vary where {other} is {point[other]!r}; leave it out of this point"
 
 
+def _bundle_faults(sweep: SweepSpec, axis: str, bundle: Bundle) -> Iterator[str]:
+    """What is wrong with the name of a bundle, and with the settings in it."""
+    if not re.fullmatch(BUNDLE_NAME, axis):
+        yield f"space.{axis}: a bundle has a name of its own, of letters, digits, '_' and '-'; {brief(axis)} is none"
+    if axis in RunSpec.model_fields:
+        yield f"space.{axis}: is a setting of a run; give the bundle another name"
+    for option, settings in bundle.bundle.items():
+        for path in settings:
+            if not kinds_at(RunSpec, path):
+                yield f"space.{axis}.bundle.{option}.{path}: there is no such setting in a run; {_meant(path)}"
+    for path in written(axis, bundle):
+        if others := [f"space.{other}" for other in sweep.space if path in written(other, sweep.space[other])][1:]:
+            yield f"{others[0]}: sets {path}, as another axis does; take it out of one of them"
+
+
 def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
     domain, kinds, place = sweep.space[path], kinds_at(RunSpec, path), f"space.{path}"
+    if isinstance(domain, Bundle):
+        yield from _bundle_faults(sweep, path, domain)
+        return
     values = domain.values()
     if not kinds:
         yield f"{place}: there is no such setting in a run; {_meant(path)}"
         return
     if values is None and sweep.search.is_grid:
         yield f"{place}: the grid sampler needs values it can list; give a step, use choice, or sampler: tpe"
-    if values is None and overlap(path, "data") and not is_weight(path):
+    if values is None and sweep.makes_corpora(path):
         yield f"{place}: each value makes a corpus that is tokenised before the sweep starts; list them with choice"
     if int in kinds and float not in kinds and not reads(domain) and not is_whole(domain):
         yield f"{place}: a whole number is wanted here; use randint or choice"

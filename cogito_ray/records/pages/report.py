@@ -20,6 +20,7 @@ from cogito_ray.records.results.gate_results import looks, stopping
 from cogito_ray.records.results.hyperparameter_importance import importances
 from cogito_ray.records.results.trial_ranking import Ranking, Row, figures, rank, settings
 from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.sweeps.space.domains import written
 from cogito_ray.sweeps.space.dotted_paths import get
 from cogito_ray.sweeps.yaml_io.yaml_files import dump, inline
 
@@ -178,7 +179,8 @@ def saved(ranking: Ranking) -> tuple[int, int]:
 def settings_yaml(record: Record, ranking: Ranking, row: Row) -> str:
     """What a trial has on every axis, as YAML."""
     run = record.trials[row.trial].spec
-    return "\n".join(f"{path}: {inline(get(run, path))}" for path in ranking.axes)
+    paths = [path for axis in ranking.axes for path in written(axis, record.axes[axis])]
+    return "\n".join(f"{path}: {inline(get(run, path))}" for path in paths)
 
 
 @dataclass(frozen=True)

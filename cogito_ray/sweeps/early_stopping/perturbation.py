@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from numpy.random import Generator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cogito_ray.sweeps.space.domains import Sample, Scalar, reads
-from cogito_ray.sweeps.space.dotted_paths import overlap
+from cogito_ray.sweeps.space.domains import Sample, Scalar, reads, written
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -41,8 +40,11 @@ def movable(sweep: SweepSpec) -> dict[str, BaseDistribution]:
 def _may_move(sweep: SweepSpec, path: str) -> bool:
     if any(path in domain.when for domain in sweep.space.values()):    # a copy has the same axes as its parent
         return False
-    followers = [other for other, domain in sweep.space.items() if any(overlap(path, read) for read in reads(domain))]
-    return any(re.fullmatch(rule, path) for rule in MOVABLE) and all(_may_move(sweep, other) for other in followers)
+    followers = [other for other, domain in sweep.space.items() if sweep.sets(path, *reads(domain))]
+    settings = written(path, sweep.space[path])
+    return all(any(re.fullmatch(rule, setting) for rule in MOVABLE) for setting in settings) and all(
+        _may_move(sweep, other) for other in followers
+    )
 
 
 def explored(sample: Sample, axes: Mapping[str, BaseDistribution], resample: float, draw: Generator) -> Sample:

@@ -1,12 +1,12 @@
-"""How one setting may vary: the domains a sweep's `space` is made of, told apart by their key.
+"""How settings may vary: the domains a sweep's `space` is made of, told apart by their key.
 
-Searchers only ever see str, int, float, bool and None: a preset's name stands for its sub-tree, a ratio's fraction for
-the number it becomes.
+Searchers only ever see str, int, float, bool and None: a preset's name stands for its sub-tree, a bundle's for several
+settings, a ratio's fraction for the number it becomes.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Self, TypeAlias, overload
 
@@ -121,6 +121,23 @@ class Preset(_Domain):
 
     def distribution(self) -> BaseDistribution:
         return CategoricalDistribution(tuple(self.preset))
+
+
+class Bundle(_Domain):
+    """One of these bundles of settings, by dotted path, drawn by its name. The axis has a name instead of a path."""
+
+    bundle: dict[str, Annotated[dict[str, JsonValue], Field(min_length=1)]] = Field(
+        min_length=1, examples=[{"small": {"model.width": 64, "model.heads": 2}}]
+    )
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return tuple(self.bundle)
+
+    def values(self) -> Sequence[Scalar] | None:
+        return tuple(self.bundle)
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(tuple(self.bundle))
 
 
 class Uniform(_Domain):
@@ -247,7 +264,7 @@ class Ratio(_Domain):
         return self.ratio.fractions().distribution()
 
 
-KEYS = ("choice", "uniform", "loguniform", "randint", "preset", "ratio", "grid")
+KEYS = ("choice", "uniform", "loguniform", "randint", "preset", "bundle", "ratio", "grid")
 
 
 def _key_of(given: object, keys: tuple[str, ...] = KEYS) -> str | None:
@@ -262,6 +279,7 @@ Domain = Annotated[
     | Annotated[LogUniform, Tag("loguniform")]
     | Annotated[RandInt, Tag("randint")]
     | Annotated[Preset, Tag("preset")]
+    | Annotated[Bundle, Tag("bundle")]
     | Annotated[Ratio, Tag("ratio")]
     | Annotated[Grid, Tag("grid")],
     Discriminator(
@@ -272,8 +290,25 @@ Domain = Annotated[
 ]
 
 
+def written(axis: str, domain: Domain) -> tuple[str, ...]:
+    """The dotted paths that an axis of this name sets."""
+    if isinstance(domain, Bundle):
+        return tuple(dict.fromkeys(path for settings in domain.bundle.values() for path in settings))
+    return (axis,)
+
+
+def settings_of(
+    axis: str, domain: Domain, value: Scalar, number_at: Callable[[str], float]
+) -> Mapping[str, JsonValue]:
+    """What is written into the run when `value` was drawn, by dotted path, wide ones first."""
+    if isinstance(domain, Bundle):
+        chosen = domain.bundle[str(value)]
+        return {path: chosen[path] for path in sorted(chosen, key=lambda path: path.count("."))}
+    return {axis: setting(domain, value, number_at)}
+
+
 def setting(domain: Domain, value: Scalar, number_at: Callable[[str], float]) -> JsonValue:
-    """What is written into the run when `value` was drawn; `number_at` looks up what a ratio is of.
+    """What `value` stands for where a single setting varies; `number_at` looks up what a ratio is of.
 
     A sampler's 0.6000000000000001 becomes the 0.6 it stands for, so that equal points are equal runs.
     """

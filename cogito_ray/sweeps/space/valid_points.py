@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cogito_ray.base_spec import brief
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.domains import Preset, Sample, Scalar
+from cogito_ray.sweeps.space.domains import Bundle, Preset, Sample, Scalar
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.space_points import drawn, listing, named
 from cogito_ray.sweeps.yaml_io.validation_messages import explain
@@ -117,7 +117,7 @@ def _line(fault: str, held: Sample, sweep: SweepSpec) -> str:
 
 
 def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
-    named = isinstance(sweep.space[path], Preset)
+    named = isinstance(sweep.space[path], Preset | Bundle)
     return f"space.{path}.{value}" if named else f"space.{path}={value if isinstance(value, str) else brief(value)}"
 
 

@@ -9,6 +9,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.domains import Domain
 from cogito_ray.sweeps.space.dotted_paths import Tree, every_path
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.sweep_validation import BUNDLE_NAME
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 ENTRY = r"^[a-z_]+(\.[A-Za-z0-9_-]+)*\.([0-9]+|weights|sources)(\.[A-Za-z0-9_-]+)*$"
@@ -36,12 +37,17 @@ def sweep_schema() -> Tree:
         "type": "object",
         "minProperties": 1,
         "properties": {path: {"$ref": "#/$defs/Domain"} for path in sorted(set(every_path(RunSpec)))},
-        "patternProperties": {ENTRY: {"$ref": "#/$defs/Domain"}},
+        "patternProperties": {ENTRY: {"$ref": "#/$defs/Domain"}, _bundle_name(): {"$ref": "#/$defs/Bundle"}},
         "additionalProperties": False,
     }
     properties = {**_tree(sweep["properties"]), "run": {"$ref": "#/$defs/Run"}, "space": space}
     whole = {**sweep, "properties": properties, "$defs": definitions}
     return {"$schema": DRAFT, "title": "cogito-ray sweep", **_extending(whole)}
+
+
+def _bundle_name() -> str:
+    """The names of axes that are no paths."""
+    return f"^(?!({'|'.join(RunSpec.model_fields)})$){BUNDLE_NAME}$"
 
 
 def _extending(schema: Tree) -> Tree:

@@ -23,7 +23,7 @@ from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, v
 EXTENDS = "extends"
 DEEPEST = 8
 """Files that extend each other."""
-HOLDS_PATHS = re.compile(r"space|promote\.(with|scale)|(without|search\.start_with)\.\d+")
+HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(without|search\.start_with)\.\d+")
 """Places whose keys are dotted paths."""
 ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
 
