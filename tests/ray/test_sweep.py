@@ -221,7 +221,7 @@ def kill_first_trial(ledger):
     trial.kill()
 
 
-@pytest.mark.chaos
+@pytest.mark.quick
 @pytest.mark.timeout(600)
 def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path):
     spec = one_trial(tmp_path, steps=120, report_every=20, checkpoint_every=20)

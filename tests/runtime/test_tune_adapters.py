@@ -57,6 +57,15 @@ class Tuned:
         self.course.on_trial_complete(None, trial, trial.last_result)
         self.handout.on_trial_complete("t", trial.last_result)
 
+    def give_up(self, trial):
+        self.course.on_trial_error(None, trial)
+        self.starts.on_trial_error(0, [], trial)
+
+    def start_again(self, trial):
+        self.course.on_trial_error(None, trial)  # Tune tells the scheduler, but neither searcher nor callbacks
+        self.starts.on_trial_recover(0, [], trial)
+        self.starts.on_trial_start(0, [], trial)
+
     def kinds(self):
         return [type(event) for event in self.log[1:]]
 
@@ -132,8 +141,19 @@ def test_an_end_that_tune_could_not_work_off_and_tells_again_as_an_error_is_reco
     trial = sweep.start()
     sweep.tell(trial, 40, 1.0)
     sweep.complete(trial)
-    sweep.course.on_trial_error(None, trial)
+    sweep.give_up(trial)
     assert [event.status for event in sweep.log if isinstance(event, TrialEnded)] == ["completed"]
+
+
+def test_a_trial_whose_process_died_is_not_over_while_tune_starts_it_again(tuned):
+    sweep = tuned("stop")
+    trial = sweep.start()
+    sweep.tell(trial, 10, 3.0)
+    sweep.start_again(trial)
+    assert TrialEnded not in sweep.kinds()
+    sweep.tell(trial, 40, 2.0)
+    sweep.complete(trial)
+    assert sweep.kinds()[-1] is TrialEnded
 
 
 def test_nothing_that_tune_pickles_into_its_folder_holds_what_the_search_knows(tuned):

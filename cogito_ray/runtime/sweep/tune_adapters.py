@@ -80,14 +80,17 @@ class Course(FIFOScheduler):
         self._stage.ended(trial.config, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        self._stage.ended(trial.config, trial.last_result, error=True)
+        """Nothing: a scheduler hears this of trials, too, whose process died and that Tune is about to start again."""
 
 
 class Starts(Callback):
-    """Tells the stage which of those handed out have started."""
+    """Tells the stage which of those handed out have started, and which Tune has given up."""
 
     def __init__(self, stage: Stage):
         self._stage = stage
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._stage.started(trial.config)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._stage.ended(trial.config, trial.last_result, error=True)
