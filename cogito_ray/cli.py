@@ -23,8 +23,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
 )
 from cogito_ray.commands.app import UsageError, app
 from cogito_ray.display.console import err
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
-from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
+from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault, explain
 
 
 def main() -> None:

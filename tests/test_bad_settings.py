@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from cogito_ray.commands.app import opened
-from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 ROOT = Path(__file__).parents[1]
 SWEEP, RUN = ROOT / "search_spaces" / "quickstart.yaml", ROOT / "jobs" / "debug.yaml"

@@ -19,7 +19,8 @@ from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
 from cogito_ray.sweeps.yaml_io.yaml_composition import compose
-from cogito_ray.sweeps.yaml_io.yaml_files import diff, load
+from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -14,7 +14,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.valid_points import tried_in_all
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
-from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
+from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")

@@ -24,7 +24,7 @@ from cogito_ray.runtime.preflight_checks import Absent
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.sweep_spec import corpus_key
 from cogito_ray.sweeps.yaml_io.validation_messages import explain
-from cogito_ray.sweeps.yaml_io.yaml_files import diff
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData, DataDigests
 from cogito_ray.text.data_spec import DataSpec

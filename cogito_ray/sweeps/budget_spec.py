@@ -3,13 +3,15 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
+
+if TYPE_CHECKING:
+    from cogito_ray.run_spec import RunSpec
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 HOUR_S = SECONDS["h"]
@@ -99,7 +101,7 @@ class BudgetSpec(Spec):
     def _wall_hours(self) -> float | None:
         return seconds(self.wall) / HOUR_S if self.wall else None
 
-    def faults(self, runs: Iterable[RunSpec]) -> Iterator[str]:
+    def faults(self, runs: Iterable["RunSpec"]) -> Iterator[str]:
         """What cannot take effect in a sweep of such runs."""
         if self.gpu_hours is not None and not any(run.gpus_per_worker for run in runs):
             yield "budget.gpu_hours: no trial reserves a GPU; set run.gpus_per_worker, or write cpu_hours"

@@ -6,12 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, partial
 from graphlib import TopologicalSorter
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from optuna.distributions import BaseDistribution
 from pydantic import Field, JsonValue, PositiveInt, field_validator, model_validator
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cogito_ray.base_spec import FROM_ENVIRONMENT, Spec, brief, digest, without_secrets
 from cogito_ray.run_spec import RunSpec
@@ -27,6 +24,9 @@ from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, i
 from cogito_ray.sweeps.statistics.seed_intervals import MOST_SEEDS
 from cogito_ray.sweeps.sweep_validation import faults
 from cogito_ray.text.data_spec import DataSpec
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 """That Optuna keeps studies in."""
@@ -60,6 +60,9 @@ class SearchSpec(Spec):
         """A sweep's settings stand in its ledger and report."""
         if url is None:
             return None
+        from sqlalchemy import make_url
+        from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
         without_secrets(url)
         try:
             parts = make_url(url)
@@ -87,6 +90,8 @@ class SearchSpec(Spec):
         """What this machine lacks of the database: variables, a driver."""
         if self.storage is None:
             return []
+        from sqlalchemy import make_url
+
         named = sorted(set(re.findall(r"\$\{(\w+)\}", self.storage)) - os.environ.keys())
         faults = [f"search.storage: {name} is not set in the environment; export it" for name in named]
         try:
@@ -97,6 +102,8 @@ class SearchSpec(Spec):
 
     def _without_folder(self) -> list[str]:
         """What keeps a file of sqlite from being made; servers are asked when the sweep starts, and may come later."""
+        from sqlalchemy import make_url
+
         named = make_url(re.sub(r"\$\{(\w+)\}", lambda found: os.environ[found[1]], self.storage or ""))
         if named.get_backend_name() != "sqlite" or str(named.database).startswith("file:"):
             return []
@@ -249,10 +256,16 @@ class SweepSpec(Spec):
         """Paths whose values come from `cells`."""
         return [path for path, domain in self.space.items() if self.search.is_grid or isinstance(domain, Grid)]
 
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """What a sampler draws from, for each path that is not crossed."""
+    def drawn(self) -> dict[str, Domain]:
+        """What is left to a sampler: every axis that is not crossed."""
         crossed = self.crossed()
-        return {path: domain.distribution() for path, domain in self.space.items() if path not in crossed}
+        return {path: domain for path, domain in self.space.items() if path not in crossed}
+
+    def distributions(self) -> dict[str, "BaseDistribution"]:
+        """What a sampler draws from, for each of these axes."""
+        from cogito_ray.sweeps.space.optuna_distributions import distribution
+
+        return {path: distribution(domain) for path, domain in self.drawn().items()}
 
     def corpora(self) -> tuple[DataSpec, ...]:
         """Every corpus that some trial reads, each once: they are tokenised before the sweep starts.

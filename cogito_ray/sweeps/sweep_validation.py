@@ -4,47 +4,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from graphlib import CycleError
 from typing import TYPE_CHECKING
 
-from optuna.distributions import FloatDistribution
-
 from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.comparability import MUST_AGREE, SAME_LOSS, asked_at
 from cogito_ray.sweeps.space import space_points
-from cogito_ray.sweeps.space.domains import CATEGORICAL, Bundle, Domain, Scalar, contains, is_whole, reads, written
-from cogito_ray.sweeps.space.dotted_paths import kinds_at, near
+from cogito_ray.sweeps.space.domains import Bundle, Domain, Scalar, is_inexact, is_unordered, is_whole, reads, written
+from cogito_ray.sweeps.space.dotted_paths import Tree, kinds_at, near
 from cogito_ray.sweeps.space.valid_points import certain, refused, tried
 
 if TYPE_CHECKING:
     from cogito_ray.sweeps.sweep_spec import SweepSpec
-
-SAME_ROWS: dict[str, Callable[[RunSpec], object]] = {
-    "data.sources": lambda run: {n: part.model_copy(update={"weight": 1.0}) for n, part in run.data.sources.items()},
-    "data.tokenizer": lambda run: run.data.tokenizer,
-    "data.length": lambda run: run.data.length,
-    "data.held_out": lambda run: run.data.held_out,
-    "data.packing": lambda run: run.data.packing,
-    "evaluation": lambda run: run.evaluation.model_copy(update={"labelled": None}),     # which no metric depends on
-}
-SAME_TASK: dict[str, Callable[[RunSpec], object]] = {
-    "model.decoder": lambda run: run.model.decoder,
-    "objective.kind": lambda run: run.objective.kind,
-}
-SAME_LOSS: dict[str, Callable[[RunSpec], object]] = {
-    "objective": lambda run: run.objective,
-    "loss": lambda run: run.loss,
-}
-MUST_AGREE = {
-    "loss/": SAME_ROWS | SAME_TASK | SAME_LOSS,
-    "eval/reconstruction_nats": SAME_ROWS | SAME_TASK,
-    "eval/shuffled_reconstruction_nats": SAME_ROWS | SAME_TASK,
-    "eval/word_": SAME_ROWS,
-    "eval/stsb_": {"evaluation": SAME_ROWS["evaluation"]},
-    "concepts/": {name: SAME_ROWS[name] for name in ("data.sources", "data.held_out", "evaluation")},  # the same text
-}
-"""What must be the same in every trial for a metric (or a family of them) to rank trials."""
 
 BUNDLE_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
 MOST_CELLS, MOST_CORPORA = 100_000, 256
@@ -80,7 +53,7 @@ def _value_faults(sweep: SweepSpec, place: str, path: str, values: tuple[Scalar,
     if path not in sweep.space:
         yield f"{place}: no axis of this space; name one of {', '.join(sweep.space)}"
         return
-    if isinstance(sweep.space[path].distribution(), FloatDistribution):
+    if is_inexact(sweep.space[path]):
         yield f"{place}: a sampler draws its numbers inexactly; list them with choice"
         return
     listed = sweep.space[path].values() or ()
@@ -120,7 +93,7 @@ def _many_goals_faults(sweep: SweepSpec) -> Iterator[str]:
             yield f"search.sampler: cmaes searches for one goal, got {count}; use tpe, gp or nsga2"
         if sweep.constraints:
             yield "search.sampler: cmaes knows no constraints; use tpe, gp or nsga2"
-        numbers = [path for path, drawn in sweep.distributions().items() if not isinstance(drawn, CATEGORICAL)]
+        numbers = [path for path, domain in sweep.drawn().items() if not is_unordered(domain)]
         if len(numbers) < 2:
             yield f"search.sampler: cmaes needs two axes of numbers (no choice), got {len(numbers)}; use tpe or gp"
 
@@ -133,13 +106,13 @@ def _seed_faults(sweep: SweepSpec) -> Iterator[str]:
 
 
 def _start_faults(sweep: SweepSpec) -> Iterator[str]:
-    drawn = sweep.distributions()
+    drawn = sweep.drawn()
     for index, point in enumerate(sweep.search.start_with):
         for path, value in point.items():
             place = f"search.start_with.{index}.{path}"
             if path not in drawn:
                 yield f"{place}: no axis that is drawn; name one of {', '.join(drawn) or 'none: all are crossed'}"
-            elif not contains(drawn[path], value):
+            elif not _holds(drawn[path], value):
                 yield f"{place}: {value!r} is not in its domain {_said(sweep.space[path])}"
             for other, values in sweep.space[path].conditions().items() if path in drawn else ():
                 if other in point and point[other] not in values:
@@ -159,6 +132,12 @@ def _bundle_faults(sweep: SweepSpec, axis: str, bundle: Bundle) -> Iterator[str]
     for path in written(axis, bundle):
         if others := [f"space.{other}" for other in sweep.space if path in written(other, sweep.space[other])][1:]:
             yield f"{others[0]}: sets {path}, as another axis does; take it out of one of them"
+
+
+def _holds(domain: Domain, value: Scalar) -> bool:
+    from cogito_ray.sweeps.space import optuna_distributions as optuna  # which knows best, but few sweeps ask it
+
+    return optuna.contains(optuna.distribution(domain), value)
 
 
 def _axis_faults(sweep: SweepSpec, path: str) -> Iterator[str]:
@@ -214,7 +193,7 @@ def _grid_faults(sweep: SweepSpec) -> Iterator[str]:
     if sweep.search.is_grid:
         if trials != cells:
             yield f"budget.trials: the grid has {cells} points, got {trials}; write {cells}"
-    elif not sweep.distributions():
+    elif not sweep.drawn():
         yield f"search.sampler: {sweep.search.sampler} has nothing to draw, for every axis is a grid; write grid"
     elif trials % cells:
         yield f"budget.trials: the grids cross to {cells} cells, got {trials} trials; make it a multiple of {cells}"
@@ -268,14 +247,15 @@ def judged_by(sweep: SweepSpec) -> Iterator[tuple[str, str]]:
 def _goal_faults(sweep: SweepSpec, runs: list[RunSpec]) -> Iterator[str]:
     reported = [run.metrics for run in runs]
     known = list(dict.fromkeys(name for names in reported for name in names))
+    trees: list[Tree] = [run.model_dump(mode="json") for run in runs]
     for place, metric in judged_by(sweep):
         if metric not in known:
             close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4)
             yield f"{place}: no run reports {metric}; {did_you_mean(close, known)}"
         elif not all(metric in names for names in reported):
             yield f"{place}: only some trials report {metric}; rank by what all report, such as {KNOWN_OF_ALL}"
-        rules = next((rules for family, rules in MUST_AGREE.items() if metric.startswith(family)), {})
-        if moved := [name for name, part in rules.items() if any(part(run) != part(runs[0]) for run in runs)]:
+        alike = next((places for family, places in MUST_AGREE.items() if metric.startswith(family)), ())
+        if moved := [at for at in alike if any(asked_at(tree, at) != asked_at(trees[0], at) for tree in trees)]:
             yield (
                 f"{place}: {metric} asks something else of each trial, because {', '.join(moved)} "
                 f"var{'y' if len(moved) > 1 else 'ies'}; {_instead(metric, moved)}"

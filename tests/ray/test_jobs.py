@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from corpora import tiny_run
 
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")

@@ -23,7 +23,7 @@ from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 from cogito_ray.runtime.sweep.trial_capacity import NoRoom
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 

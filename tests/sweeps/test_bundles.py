@@ -12,7 +12,7 @@ from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
 from cogito_ray.sweeps.yaml_io.validation_messages import explain
-from cogito_ray.sweeps.yaml_io.yaml_files import diff
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 BUNDLE = {
     "blind": {"objective": {"kind": "tsdae", "rate": 0.6}, "model.decoder.kind": "position"},

@@ -1,9 +1,11 @@
 """Domains: what they list, what samplers get, what they refuse."""
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from pydantic import TypeAdapter, ValidationError
 
-from cogito_ray.sweeps.space.domains import Domain, contains, reads, setting
+from cogito_ray.sweeps.space.domains import Domain, is_inexact, is_unordered, reads, setting
+from cogito_ray.sweeps.space.optuna_distributions import contains, distribution
 
 PARSE = TypeAdapter(Domain).validate_python
 
@@ -46,14 +48,36 @@ def test_a_domain_lists_exactly_its_values(written, values):
 )
 def test_extremes_are_values_that_a_sampler_can_draw(written, extremes):
     domain = PARSE(written)
-    distribution = domain.distribution()
+    drawn = distribution(domain)
     assert domain.extremes() == extremes
-    assert all(distribution._contains(distribution.to_internal_repr(value)) for value in extremes)
+    assert all(contains(drawn, value) for value in extremes)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"choice": [8, 16]},
+        {"grid": [0.1, 0.2]},
+        {"preset": {"none": []}},
+        {"bundle": {"small": {"model.width": 64}}},
+        {"uniform": [0.1, 0.5]},
+        {"uniform": [0.1, 0.5], "step": 0.1},
+        {"loguniform": [1e-3, 1.0]},
+        {"randint": [2, 9], "step": 3},
+        {"ratio": {"of": "model.width", "choice": [0.25, 1.0]}},
+        {"ratio": {"of": "model.width", "uniform": [0.25, 1.0]}},
+    ],
+)
+def test_what_is_unordered_or_inexact_is_so_to_optuna(written):
+    domain = PARSE(written)
+    drawn = distribution(domain)
+    assert is_unordered(domain) == isinstance(drawn, CategoricalDistribution)
+    assert is_inexact(domain) == isinstance(drawn, FloatDistribution)
 
 
 def test_a_preset_puts_its_sub_tree_and_a_sampler_sees_its_name():
     domain = PARSE({"preset": {"deep": {"kind": "position", "depth": 4}}})
-    assert domain.distribution().choices == ("deep",)
+    assert distribution(domain).choices == ("deep",)
     assert setting(domain, "deep", no_lookup) == {"kind": "position", "depth": 4}
 
 
@@ -101,7 +125,7 @@ def test_a_domain_refuses_what_cannot_be_drawn_from(written, fault):
 
 @pytest.mark.parametrize(("value", "inside"), [(0.5, True), (1.5, False), ("half", False), (None, False)])
 def test_a_domain_tells_what_it_holds_from_what_it_does_not_and_from_what_is_no_number(value, inside):
-    assert contains(PARSE({"uniform": [0, 1]}).distribution(), value) == inside
+    assert contains(distribution(PARSE({"uniform": [0, 1]})), value) == inside
 
 
 def test_values_of_a_fine_step_are_told_apart_without_being_listed():

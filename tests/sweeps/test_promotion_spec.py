@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.validation_messages import explain
-from cogito_ray.sweeps.yaml_io.yaml_files import diff
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 POINT = {"objective.rate": 0.5, "model.concepts": 16}
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault, compose
-from cogito_ray.sweeps.yaml_io.yaml_files import Document, dump, load, load_run
+from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
+from cogito_ray.sweeps.yaml_io.yaml_composition import compose
+from cogito_ray.sweeps.yaml_io.yaml_files import Document, load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 RUN = """\
 data: {sources: {docs: {kind: python-docs, part: library}}, length: 32}

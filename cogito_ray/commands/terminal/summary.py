@@ -11,7 +11,7 @@ from cogito_ray.display import tables
 from cogito_ray.display.console import err, out
 from cogito_ray.records.results.trial_ranking import Row, figures, rank
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 WINNER = "winner.yaml"
 """The winner's run, in its sweep's folder: a file for `cogito-ray train`."""

@@ -7,21 +7,18 @@ import html
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
 from cogito_ray.atomic_files import atomic_write_text, explain_os_error
+from cogito_ray.base_spec import digest
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.pages.report import day, duration, headline, numbered, origins, span
 from cogito_ray.records.results.trial_ranking import Ranking, Row, rank
 from cogito_ray.records.sweep_record import Record, Trial, read
-from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.comparability import MUST_AGREE, asked_at
 from cogito_ray.sweeps.space.dotted_paths import get
-from cogito_ray.sweeps.sweep_validation import MUST_AGREE
 
 FILE = "notebook.md"
 OPENING = (
@@ -39,7 +36,7 @@ class Entry:
     record: Record
     ranking: Ranking
     axes: tuple[str, ...]
-    yardstick: Hashable
+    yardstick: str | None
     """Equal for entries whose numbers may be compared; None for one without a best trial."""
 
 
@@ -72,21 +69,17 @@ def _entry(ledger: Path) -> Entry:
     return Entry(ledger.parent.name, record, ranking, tuple(record.axes), _yardstick(record, ranking))
 
 
-def _yardstick(record: Record, ranking: Ranking) -> Hashable:
+def _yardstick(record: Record, ranking: Ranking) -> str | None:
     """What must be equal for the goals' metrics to mean the same (see MUST_AGREE, and the rows), for the best trial."""
     if not ranking.best:
         return None
     trial = record.trials[ranking.best[0].trial]
-    try:
-        run = RunSpec.model_validate(trial.spec)
-    except ValidationError:
-        return f"recorded by another version, {record.opened.sweep}"
     metrics = [goal.metric for goal in ranking.goals]
-    rules = [rule for metric in metrics for prefix, rule in MUST_AGREE.items() if metric.startswith(prefix)]
+    alike = [places for metric in metrics for family, places in MUST_AGREE.items() if metric.startswith(family)]
     read = None
     if any(metric.startswith(MEASURED_ON_ROWS) for metric in metrics):
         read = trial.data.digest() if trial.data else f"rows that nobody named, {record.opened.sweep}"
-    return repr((metrics, read, [{name: part(run) for name, part in rule.items()} for rule in rules]))
+    return digest([metrics, read, [[asked_at(trial.spec, place) for place in places] for places in alike]])
 
 
 def _told(entry: Entry, entries: list[Entry]) -> str:

@@ -22,7 +22,7 @@ from cogito_ray.records.results.trial_ranking import Ranking, Row, figures, rank
 from cogito_ray.records.sweep_record import Record, read
 from cogito_ray.sweeps.space.domains import written
 from cogito_ray.sweeps.space.dotted_paths import get
-from cogito_ray.sweeps.yaml_io.yaml_files import dump, inline
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump, inline
 
 FILE = "report.html"
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from cogito_ray.base_spec import digest
 from cogito_ray.records.ledger import Evaluated, TaskScore
 from cogito_ray.sweeps.space.dotted_paths import Tree
-from cogito_ray.sweeps.yaml_io.yaml_files import inline
+from cogito_ray.sweeps.yaml_io.yaml_writer import inline
 
 
 @dataclass(frozen=True)

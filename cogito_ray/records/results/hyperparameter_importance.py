@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import optuna
 
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.sweep_record import Record, Trial
@@ -88,9 +87,13 @@ def _trials(count: int) -> str:
 
 
 def _shares(record: Record, told: list[tuple[Trial, float]], *, seed: int) -> dict[str, float]:
+    import optuna  # with scikit-learn, two seconds that a reader of a page without importances does not wait
+
+    from cogito_ray.sweeps.space.optuna_distributions import distribution
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
-    distributions = {path: domain.distribution() for path, domain in record.axes.items()}
+    distributions = {path: distribution(domain) for path, domain in record.axes.items()}
     for trial, value in told:
         varied = {path: distributions[path] for path in trial.sample}
         study.add_trial(optuna.create_trial(params=trial.sample, distributions=varied, value=value))

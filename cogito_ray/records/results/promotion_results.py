@@ -10,7 +10,7 @@ from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import diff
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cogito_ray.evaluation.task_runner import Result, code_version
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster
-from cogito_ray.sweeps.yaml_io.yaml_files import inline
+from cogito_ray.sweeps.yaml_io.yaml_writer import inline
 
 
 @dataclass(frozen=True)

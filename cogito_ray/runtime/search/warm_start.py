@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cogito_ray.records.ledger import NAME, EarlierTrial, Status
 from cogito_ray.records.sweep_record import Record, Trial, read
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.domains import contains
+from cogito_ray.sweeps.space.optuna_distributions import contains, distribution
 from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
 from cogito_ray.text.data_digests import DataDigests
 
@@ -42,7 +42,7 @@ def _fits(sweep: SweepSpec, trial: Trial, data: Mapping[str, DataDigests]) -> bo
     """Did it end with a finite value, as a point of this space from its first step on, measured on the same rows?"""
     if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.axes(trial.sample)):
         return False
-    if not all(contains(sweep.space[path].distribution(), value) for path, value in trial.sample.items()):
+    if not all(contains(distribution(sweep.space[path]), value) for path, value in trial.sample.items()):
         return False
     try:
         theirs = RunSpec.model_validate(trial.spec)

@@ -21,7 +21,7 @@ from cogito_ray.records.sweep_record import Record, Trial, read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Home
 from cogito_ray.runtime.train.pretraining_driver import home_of
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 from cogito_ray.training.checkpoints.manifest import WEIGHTS, verify
 
 POLL_S = 0.02

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.goals import Aim, Merit
 from cogito_ray.sweeps.pareto_fronts import by_spread, place_by_spread
 
 if TYPE_CHECKING:
+    from cogito_ray.run_spec import RunSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
@@ -57,7 +57,7 @@ class AshaSpec(Spec):
         every = (self.first_rung * self.eta**k for k in count())
         return tuple(takewhile(lambda rung: rung < steps, every))
 
-    def faults(self, sweep: "SweepSpec", runs: Sequence[RunSpec]) -> list[str]:
+    def faults(self, sweep: "SweepSpec", runs: Sequence["RunSpec"]) -> list[str]:
         """What is wrong with this for a sweep of such runs."""
         shortest = min(run.training.steps for run in runs)
         if self.first_rung < shortest:

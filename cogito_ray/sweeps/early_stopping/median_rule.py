@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.early_stopping.asha import Verdict, measured
 from cogito_ray.sweeps.goals import Aim, Merit
 
 if TYPE_CHECKING:
+    from cogito_ray.run_spec import RunSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
@@ -34,7 +34,7 @@ class MedianSpec(Spec):
         """None: it decides at every report."""
         return ()
 
-    def faults(self, sweep: "SweepSpec", runs: Sequence[RunSpec]) -> list[str]:
+    def faults(self, sweep: "SweepSpec", runs: Sequence["RunSpec"]) -> list[str]:
         """What is wrong with this for a sweep of such runs."""
         shortest = min(run.training.steps for run in runs)
         if self.first_step < shortest:

@@ -20,13 +20,12 @@ from numpy.random import Generator
 from pydantic import Field, PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.early_stopping.asha import Verdict, measured
-from cogito_ray.sweeps.early_stopping.perturbation import movable
 from cogito_ray.sweeps.goals import Aim, Merit
 from cogito_ray.sweeps.pareto_fronts import by_spread
 
 if TYPE_CHECKING:
+    from cogito_ray.run_spec import RunSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
@@ -48,6 +47,8 @@ class PopulationSpec(Spec):
 
     def faults(self, sweep: SweepSpec, runs: Sequence[RunSpec]) -> list[str]:
         """What is wrong with this for a sweep of such runs."""
+        from cogito_ray.sweeps.early_stopping.perturbation import movable
+
         here, steps = "early_stopping.every", sorted({run.training.steps for run in runs})
         reports = sorted({run.training.report_every for run in runs if self.every % run.training.report_every})
         kept = {run.training.checkpoints.milestone_every for run in runs}

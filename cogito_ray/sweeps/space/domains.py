@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Self, TypeAlias, overload
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import Discriminator, Field, JsonValue, PositiveFloat, PositiveInt, Tag, model_validator
 
 from cogito_ray.base_spec import Spec
@@ -83,10 +82,6 @@ class Choice(_Domain):
         """Every value, in order; None if they cannot be listed. They may be too many to go through."""
         return self.choice
 
-    def distribution(self) -> BaseDistribution:
-        """What a sampler draws from."""
-        return CategoricalDistribution(self.choice)
-
 
 class Grid(_Domain):
     """Every one of these values, crossed with the other grids and with the sampled axes: never left to the sampler."""
@@ -104,9 +99,6 @@ class Grid(_Domain):
     def values(self) -> Sequence[Scalar] | None:
         return self.grid
 
-    def distribution(self) -> BaseDistribution:
-        return CategoricalDistribution(self.grid)
-
 
 class Preset(_Domain):
     """One of these sub-trees, drawn by its name; it replaces what `run` has at the path."""
@@ -118,9 +110,6 @@ class Preset(_Domain):
 
     def values(self) -> Sequence[Scalar] | None:
         return tuple(self.preset)
-
-    def distribution(self) -> BaseDistribution:
-        return CategoricalDistribution(tuple(self.preset))
 
 
 class Bundle(_Domain):
@@ -135,9 +124,6 @@ class Bundle(_Domain):
 
     def values(self) -> Sequence[Scalar] | None:
         return tuple(self.bundle)
-
-    def distribution(self) -> BaseDistribution:
-        return CategoricalDistribution(tuple(self.bundle))
 
 
 class Uniform(_Domain):
@@ -157,10 +143,6 @@ class Uniform(_Domain):
 
     def values(self) -> Sequence[Scalar] | None:
         return None if self.step is None else Steps(self.uniform, self.step)
-
-    def distribution(self) -> BaseDistribution:
-        low, high = (float(str(bound)) for bound in self.extremes())
-        return FloatDistribution(low, high, step=self.step)
 
 
 class LogUniform(_Domain):
@@ -182,9 +164,6 @@ class LogUniform(_Domain):
     def values(self) -> Sequence[Scalar] | None:
         return None
 
-    def distribution(self) -> BaseDistribution:
-        return FloatDistribution(*self.loguniform, log=True)
-
 
 class RandInt(_Domain):
     """A whole number between two bounds, both included (as in Optuna, not in Ray); with `step`, every step-th one."""
@@ -205,10 +184,6 @@ class RandInt(_Domain):
 
     def values(self) -> Sequence[Scalar] | None:
         return self._range()
-
-    def distribution(self) -> BaseDistribution:
-        every = self._range()
-        return IntDistribution(every[0], every[-1], step=self.step)
 
     def _range(self) -> range:
         low, high = self.randint
@@ -259,9 +234,6 @@ class Ratio(_Domain):
 
     def values(self) -> Sequence[Scalar] | None:
         return self.ratio.fractions().values()
-
-    def distribution(self) -> BaseDistribution:
-        return self.ratio.fractions().distribution()
 
 
 KEYS = ("choice", "uniform", "loguniform", "randint", "preset", "bundle", "ratio", "grid")
@@ -348,16 +320,16 @@ def is_whole(domain: Domain) -> bool:
     return True
 
 
-CATEGORICAL = CategoricalDistribution
-"""What a sampler takes for unordered."""
+def is_unordered(domain: Domain) -> bool:
+    """Does a sampler take its values for a list without order?"""
+    drawn = domain.ratio.fractions() if isinstance(domain, Ratio) else domain
+    return isinstance(drawn, Choice | Preset | Bundle | Grid)
 
 
-def contains(drawn: BaseDistribution, value: Scalar) -> bool:
-    """Could a sampler draw `value`?"""
-    try:
-        return drawn._contains(drawn.to_internal_repr(value))
-    except (TypeError, ValueError):
-        return False
+def is_inexact(domain: Domain) -> bool:
+    """Does a sampler draw its numbers as floats that it computes?"""
+    drawn = domain.ratio.fractions() if isinstance(domain, Ratio) else domain
+    return isinstance(drawn, Uniform | LogUniform)
 
 
 def reads(domain: Domain) -> tuple[str, ...]:

@@ -17,8 +17,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
-from scipy.stats import studentized_range
 
 FINALISTS = 4
 """At most so many trials are run again."""
@@ -61,6 +59,10 @@ def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
     sound = {name: finite for name, runs in values.items() if len(finite := [v for v in runs if np.isfinite(v)]) > 1}
     freedom = sum(len(runs) - 1 for runs in sound.values())
     squares = sum(float(np.var(runs)) * len(runs) for runs in sound.values())
+    if not sound:
+        return {}
+    from scipy.special import stdtrit  # scipy takes a second to import, and most sweeps have nothing run again
+
     found = {}
     for name, runs in sound.items():
         half = stdtrit(freedom, (1 + COVERAGE) / 2) * np.sqrt(squares / freedom / len(runs))
@@ -120,4 +122,6 @@ def _error(table: NDArray[np.float64]) -> tuple[float, int]:
 @lru_cache
 def _range(means: int, freedom: int, goals: int = 1) -> float:
     """What the range of so many equal means exceeds by chance as rarely as COVERAGE says, in standard errors of one."""
+    from scipy.stats import studentized_range
+
     return float(studentized_range.ppf(1 - (1 - COVERAGE) / goals, means, freedom))

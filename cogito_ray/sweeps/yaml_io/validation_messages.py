@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
@@ -27,6 +28,15 @@ OF_THE_WHOLE = {*WANTED, "too_short", "too_long", "missing"}
 """Types of faults that follow from faults inside a mapping or list."""
 INTERNAL = re.compile(r".*[\[\](,]|constrained-|(bool|int|float|str|dict|list|tuple|none|\[key\])$")
 """What pydantic calls members of a union."""
+
+
+class SweepFault(ValueError):
+    """A file that says no valid sweep or run, with everything that is wrong with it."""
+
+    def __init__(self, file: Path, faults: list[str]):
+        self.file, self.faults = file, faults
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in faults)]))
 
 
 def explain(error: ValidationError, given: JsonValue = None, kind: type[BaseModel] | None = None) -> list[str]:

@@ -18,6 +18,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.domains import KEYS
 from cogito_ray.sweeps.space.dotted_paths import Keys, Tree, above, default_at, get, options_at, put
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, value_of
 
 EXTENDS = "extends"
@@ -26,15 +27,6 @@ DEEPEST = 8
 HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(without|search\.start_with)\.\d+")
 """Places whose keys are dotted paths."""
 ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
-
-
-class SweepFault(ValueError):
-    """A file that says no valid sweep or run, with everything that is wrong with it."""
-
-    def __init__(self, file: Path, faults: list[str]):
-        self.file, self.faults = file, faults
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
-        super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in faults)]))
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,20 @@
-"""YAML in and out: sweeps and runs from files, faults with their lines, differences as dotted lines."""
+"""Sweeps and runs from YAML files, faults with their lines."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
 from pydantic import JsonValue, ValidationError
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
-from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, SweepFault, compose
+from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault, explain
+from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, compose
+from cogito_ray.sweeps.yaml_io.yaml_writer import inline
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
@@ -81,35 +80,6 @@ def load_run(path: Path | str, overrides: Mapping[str, JsonValue] | None = None)
     return Document.read(Path(path), overrides or {}).run()
 
 
-def dump(tree: JsonValue) -> str:
-    """`tree` as YAML in its own order, innermost lists and mappings on one line."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
-
-
-def inline(value: JsonValue) -> str:
-    """`value` as YAML on one line."""
-    said = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf)
-    return said.removesuffix("...\n").strip()
-
-
-def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
-    """One line per setting that differs between two trees: `dotted.place: old -> new`."""
-    if old == new:
-        return []
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [f"{place}: {inline(old)} -> {inline(new)}"]
-    lines = []
-    for key in dict.fromkeys([*old, *new]):
-        here = f"{place}.{key}" if place else key
-        if key not in new:
-            lines.append(f"{here}: {inline(old[key])} -> (absent)")
-        elif key not in old:
-            lines.append(f"{here}: (absent) -> {inline(new[key])}")
-        else:
-            lines += diff(old[key], new[key], here)
-    return lines
-
-
 def _further(tree: Tree, faulty: set[str]) -> list[str]:
     """What would be told of a sweep next, once its faulty parts were mended: here they are left out."""
     rest = STAND_INS | {name: part for name, part in tree.items() if name not in faulty}
@@ -119,10 +89,3 @@ def _further(tree: Tree, faulty: set[str]) -> list[str]:
         depend = faulty | ({"budget"} if "search" in faulty else set())  # a grid says how many trials there are
         return [line for line in explain(error, rest, SweepSpec) if re.split(r"[:.]", line)[0] not in depend]
     return []
-
-
-class _Dumper(yaml.SafeDumper):
-    """No anchors: a sub-tree used twice is written twice."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True

@@ -37,7 +37,7 @@ from cogito_ray.runtime.cluster import NOTICES_OF_NODES
 from cogito_ray.runtime.verification.fault_injection import Drill, Result
 from cogito_ray.runtime.verification.resume_verification import OTHER_ORDER
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 from cogito_ray.training.checkpoints.manifest import WEIGHTS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cogito_ray.sweeps.yaml_io.yaml_files import dump
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 TRAININGS = {"resume": 2, "chaos": 2, "order": 4}
 

@@ -1,0 +1,44 @@
+"""What Optuna draws from for each domain of a space. Apart from the domains, which records are read with: they need no
+Optuna, and it takes a while to import."""
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from cogito_ray.sweeps.space.domains import (
+    Bundle,
+    Choice,
+    Domain,
+    Grid,
+    LogUniform,
+    Preset,
+    RandInt,
+    Ratio,
+    Scalar,
+    Uniform,
+)
+
+
+def distribution(domain: Domain) -> BaseDistribution:
+    """What a sampler draws from."""
+    match domain:
+        case Choice(choice=values) | Grid(grid=values):
+            return CategoricalDistribution(values)
+        case Preset(preset=named) | Bundle(bundle=named):
+            return CategoricalDistribution(tuple(named))
+        case Uniform(step=step):
+            low, high = (float(str(bound)) for bound in domain.extremes())
+            return FloatDistribution(low, high, step=step)
+        case LogUniform(loguniform=bounds):
+            return FloatDistribution(*bounds, log=True)
+        case RandInt(step=whole_step):
+            first, last = (int(str(bound)) for bound in domain.extremes())
+            return IntDistribution(first, last, step=whole_step)
+        case Ratio(ratio=fraction):
+            return distribution(fraction.fractions())
+
+
+def contains(drawn: BaseDistribution, value: Scalar) -> bool:
+    """Could a sampler draw `value`?"""
+    try:
+        return drawn._contains(drawn.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False
