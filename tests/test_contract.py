@@ -212,7 +212,7 @@ REFUSALS = [
     ),
     (
         {"loss": {"regularisers": [{"kind": "vicreg", "variance": 0, "covariance": 0}]}},
-        "both weights are 0, so that nothing is pressed",
+        "both weights are 0, so that nothing is regularised",
     ),
     (
         {"model": {"decoder": {"kind": "perceiver"}}, "objective": {"kind": "tsdae"}},

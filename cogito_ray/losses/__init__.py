@@ -1,1 +1,1 @@
-"""Loss terms, pressures against concept collapse, and the ways to weigh them."""
+"""Loss terms, regularisers against concept collapse, and the ways to weigh them."""

@@ -1,4 +1,4 @@
-"""What a run asks of the model: rebuild the targets, recognise the other view of the same text."""
+"""The tasks of a run: reconstruction of the targets, and contrast between two views of the same text."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ def reconstruction(model: ConceptModel, concepts: Tensor, view: View, divisor: T
     return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing, divisor=divisor)
 
 
-def compared(one: View, two: View) -> Tensor:
+def comparable(one: View, two: View) -> Tensor:
     """(B,) bool: rows that contrast compares. False where one of the views asks for nothing, because it is empty."""
     return (one.weights.sum(dim=1) > 0) & (two.weights.sum(dim=1) > 0)
 
@@ -34,14 +34,14 @@ def compared(one: View, two: View) -> Tensor:
 def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float, divisor: Tensor) -> Tensor:
     """InfoNCE (arXiv:1807.03748), both ways, between the mean concepts of two views of the same texts.
 
-    one, two (B, C, D); kept (B,) as of `compared` -> their sum over `divisor`, a scalar: with the number of texts kept,
-    the mean in nats per text. Negatives are the other texts of the same forward pass, so the loss of a text depends on
-    how a batch is cut: of `micro_batch` rows, at most log(micro_batch) can be learned.
+    one, two (B, C, D); kept (B,) as of `comparable` -> their sum over `divisor`, a scalar: with the number of texts
+    kept, the mean in nats per text. Negatives are the other texts of the same forward pass, so the loss of a text
+    depends on how a batch is cut: of `micro_batch` rows, at most log(micro_batch) can be learned.
     """
     a, b = (F.normalize(view.mean(dim=1), dim=-1) for view in (one, two))                   # (B, D)
     scores = a @ b.T / temperature                                                          # (B, B)
-    scores = scores.masked_fill(~(kept[:, None] & kept), -1e9)                              # finite: dropped rows too
-    own = torch.arange(len(a), device=a.device)
+    scores = scores.masked_fill(~(kept[:, None] & kept), -1e9)      # not -inf: a row of nothing else would be NaN
+    own = torch.arange(len(a), device=a.device)                     # row i's positive is row i of the other view
     nats = F.cross_entropy(scores, own, reduction="none") + F.cross_entropy(scores.T, own, reduction="none")
     return (nats * kept).sum() / (2 * divisor).clamp_min(1e-8)
 
@@ -70,6 +70,7 @@ class CorruptionsSpec(Spec):
     def views(
         self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
     ) -> tuple[View, View]:
+        """ids (B, N) -> two corruptions of each row, drawn one after the other."""
         return objective.corrupt(ids, vocabulary, generator), objective.corrupt(ids, vocabulary, generator)
 
 
@@ -88,13 +89,14 @@ class DropoutSpec(Spec):
     def views(
         self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
     ) -> tuple[View, View]:
+        """ids (B, N) -> one corruption of each row, with tokens dropped twice."""
         view = objective.corrupt(ids, vocabulary, generator)
-        return self._thinned(view, generator), self._thinned(view, generator)
+        return self._drop_tokens(view, generator), self._drop_tokens(view, generator)
 
-    def _thinned(self, view: View, generator: Generator) -> View:
-        lot = uniform(tuple(view.visible.shape), generator, view.visible.device).masked_fill(~view.visible, -1.0)
-        last = lot == lot.amax(dim=1, keepdim=True)
-        return replace(view, visible=view.visible & ((lot >= self.rate) | last))
+    def _drop_tokens(self, view: View, generator: Generator) -> View:
+        chance = uniform(tuple(view.visible.shape), generator, view.visible.device).masked_fill(~view.visible, -1.0)
+        kept_anyway = chance == chance.amax(dim=1, keepdim=True)
+        return replace(view, visible=view.visible & ((chance >= self.rate) | kept_anyway))
 
 
 ContrastSpec = Annotated[HalvesSpec | CorruptionsSpec | DropoutSpec, Field(discriminator="kind")]

@@ -17,6 +17,8 @@ from cogito_ray.base_spec import Spec
 
 
 class FixedSpec(Spec):
+    """The weights that the user gives."""
+
     kind: Literal["fixed"] = "fixed"
     needs_nonnegative: ClassVar[bool] = False
     needs_regularisers: ClassVar[bool] = False
@@ -24,6 +26,7 @@ class FixedSpec(Spec):
     """Weight per term; a term not named here weighs 1."""
 
     def build(self, tasks: list[str], regularisers: list[str]) -> "Weighting":
+        """A module for these terms, in this order."""
         return Fixed({term: self.weights.get(term, 1.0) for term in tasks + regularisers}, {})
 
     def bound(self, floors: Mapping[str, float]) -> float:
@@ -32,7 +35,8 @@ class FixedSpec(Spec):
 
 
 class CappedSpec(Spec):
-    """Fixed weights, but no regulariser ever pulls harder on the concepts than a share of what the tasks pull."""
+    """Fixed weights, but no regulariser ever pulls harder on the concepts than a share of what the tasks pull (see
+    `losses.gradient_cap`)."""
 
     kind: Literal["capped"] = "capped"
     needs_nonnegative: ClassVar[bool] = False
@@ -43,33 +47,37 @@ class CappedSpec(Spec):
     """Largest gradient norm of each regulariser on the concepts of one forward pass, in units of the tasks' there."""
 
     def build(self, tasks: list[str], regularisers: list[str]) -> "Weighting":
+        """A module for these terms, in this order."""
         weights = {term: self.weights.get(term, 1.0) for term in tasks + regularisers}
         return Fixed(weights, dict.fromkeys(regularisers, self.share))
 
     def bound(self, floors: Mapping[str, float]) -> float:
+        """What the total cannot go below, as no term goes below its floor: caps scale gradients, not losses."""
         return sum(self.weights.get(term, 1.0) * floor for term, floor in floors.items())
 
 
 class LearnableSpec(Spec):
-    """Softmax of one learned logit per term, mixed with even weights: they sum to 1.
+    """Softmax of one learned logit per term, mixed with uniform weights: they sum to 1.
 
     Descending a weighted sum by its weights moves them to the smallest term, at any learning rate, and would give up
-    the hardest. Hence the even part, like the exploration of EXP3 (DOI 10.1137/S0097539701398375).
+    the hardest. Hence the uniform part, like the exploration of EXP3 (DOI 10.1137/S0097539701398375).
     """
 
     kind: Literal["learnable"] = "learnable"
     needs_nonnegative: ClassVar[bool] = False
     needs_regularisers: ClassVar[bool] = False
     weights: ClassVar[dict[str, float]] = {}
-    even: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    uniform_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the weight that is spread evenly over the terms: with 0.5, none ever weighs less than half of what it
     weighs at the start."""
 
     def build(self, tasks: list[str], regularisers: list[str]) -> "Weighting":
-        return Learnable(tasks + regularisers, self.even)
+        """A module for these terms, in this order."""
+        return Learnable(tasks + regularisers, self.uniform_share)
 
     def bound(self, floors: Mapping[str, float]) -> float:
-        return self.even * sum(floors.values()) / len(floors) + (1 - self.even) * min(floors.values())
+        """What the total cannot go below: all of the learned weight on the lowest floor."""
+        return self.uniform_share * sum(floors.values()) / len(floors) + (1 - self.uniform_share) * min(floors.values())
 
 
 class KendallGalSpec(Spec):
@@ -83,14 +91,15 @@ class KendallGalSpec(Spec):
     needs_nonnegative: ClassVar[bool] = True
     needs_regularisers: ClassVar[bool] = False
     weights: ClassVar[dict[str, float]] = {}
-    least_variance: Annotated[float, Field(gt=0, le=1)] = 0.01
+    min_variance: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Floor of every learned variance (arXiv:1612.01474, section 2.2.1): a term weighs at most 1 / (2 x this)."""
 
     def build(self, tasks: list[str], regularisers: list[str]) -> "Weighting":
-        return KendallGal(tasks + regularisers, math.log(self.least_variance))
+        """A module for these terms, in this order."""
+        return KendallGal(tasks + regularisers, math.log(self.min_variance))
 
     def bound(self, floors: Mapping[str, float]) -> float:
-        cheapest = [(floor, max(floor, self.least_variance)) for floor in floors.values()]      # with its variance
+        cheapest = [(floor, max(floor, self.min_variance)) for floor in floors.values()]      # with its variance
         return 0.5 * sum(floor / variance + math.log(variance) for floor, variance in cheapest)
 
 
@@ -98,6 +107,8 @@ WeightingSpec = Annotated[FixedSpec | CappedSpec | LearnableSpec | KendallGalSpe
 
 
 class Fixed(nn.Module):
+    """Sum of terms times constant weights."""
+
     def __init__(self, weights: dict[str, float], caps: dict[str, float]):
         super().__init__()
         self.weights, self.caps = weights, caps
@@ -107,30 +118,36 @@ class Fixed(nn.Module):
 
 
 class Learnable(nn.Module):
-    def __init__(self, terms: list[str], even: float):
+    """Sum of terms times a mixture of uniform weights and a softmax of learned logits."""
+
+    def __init__(self, terms: list[str], uniform_share: float):
         super().__init__()
         self.caps: dict[str, float] = {}
-        self.even = even
+        self.uniform_share = uniform_share
         self.terms, self.logits = terms, nn.Parameter(torch.zeros(len(terms)))
 
     def forward(self, terms: dict[str, Tensor]) -> Tensor:
-        shares = self.even / len(self.terms) + (1 - self.even) * self.logits.softmax(dim=0)     # (terms,)
-        return (shares * torch.stack([terms[name] for name in self.terms])).sum()
+        uniform = self.uniform_share / len(self.terms)
+        weights = uniform + (1 - self.uniform_share) * self.logits.softmax(dim=0)               # (terms,)
+        return (weights * torch.stack([terms[name] for name in self.terms])).sum()
 
 
 class KendallGal(nn.Module):
-    def __init__(self, terms: list[str], least: float):
+    """0.5 sum over terms of (term / variance + log variance), with learned variances no lower than a bound."""
+
+    def __init__(self, terms: list[str], bound: float):
         super().__init__()
         self.caps: dict[str, float] = {}
-        self.least = least
+        self.bound = bound
         self.terms, self.log_variance = terms, nn.Parameter(torch.zeros(len(terms)))
 
     def forward(self, terms: dict[str, Tensor]) -> Tensor:
-        spread: Tensor = _AtLeast.apply(self.log_variance, self.least)      # type: ignore[no-untyped-call]
-        return 0.5 * ((-spread).exp() * torch.stack([terms[name] for name in self.terms]) + spread).sum()
+        log_variance: Tensor = _LowerBound.apply(self.log_variance, self.bound)         # type: ignore[no-untyped-call]
+        stacked = torch.stack([terms[name] for name in self.terms])
+        return 0.5 * ((-log_variance).exp() * stacked + log_variance).sum()
 
 
-class _AtLeast(torch.autograd.Function):
+class _LowerBound(torch.autograd.Function):
     """The larger of x and a bound. Below the bound, the gradient passes only where descent raises x: a plain clamp
     would keep what is below it there forever (arXiv:1802.01436 bounds its scales like this)."""
 

@@ -5,22 +5,22 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def spanning_tree(gaps: Tensor) -> tuple[Tensor, Tensor]:
-    """gaps (B, C, C) symmetric -> the two ends of each edge (B, C - 1), in the order in which Prim adds them from
+def minimum_spanning_tree(distances: Tensor) -> tuple[Tensor, Tensor]:
+    """distances (B, C, C) symmetric -> the two ends of each edge (B, C - 1), in the order in which Prim adds them from
     node 0. All texts grow together: C - 1 steps whatever B is, no waiting on the device.
     """
-    nearest = gaps[:, 0].clone()                                                # (B, C) gap to the tree; inf inside it
-    nearest[:, 0] = torch.inf
-    link = torch.zeros_like(nearest, dtype=torch.long)                          # (B, C) tree node that is nearest
+    to_tree = distances[:, 0].clone()                                           # (B, C) distance to the tree
+    to_tree[:, 0] = torch.inf                                                   # inf = inside it
+    link = torch.zeros_like(to_tree, dtype=torch.long)                          # (B, C) nearest node of the tree
     sources, targets = [], []
-    inside = torch.zeros_like(nearest, dtype=torch.bool)
+    inside = torch.zeros_like(to_tree, dtype=torch.bool)
     inside[:, 0] = True
-    for _ in range(gaps.shape[1] - 1):
-        new = nearest.argmin(dim=1, keepdim=True)                               # (B, 1)
+    for _ in range(distances.shape[1] - 1):
+        new = to_tree.argmin(dim=1, keepdim=True)                               # (B, 1)
         sources.append(link.gather(1, new))
         targets.append(new)
         inside = inside.scatter(1, new, True)
-        fresh = gaps.gather(1, new[..., None].expand(-1, -1, gaps.shape[2])).squeeze(1)         # (B, C)
-        link = torch.where(fresh < nearest, new, link)
-        nearest = fresh.minimum(nearest).masked_fill(inside, torch.inf)
+        to_new = distances.gather(1, new[..., None].expand(-1, -1, distances.shape[2])).squeeze(1)      # (B, C)
+        link = torch.where(to_new < to_tree, new, link)
+        to_tree = to_new.minimum(to_tree).masked_fill(inside, torch.inf)
     return torch.cat(sources, dim=1), torch.cat(targets, dim=1)

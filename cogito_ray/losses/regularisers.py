@@ -1,8 +1,8 @@
-"""Pressures against concept collapse: each maps concepts (B, C, D) to a scalar, the lower the more diverse.
+"""Regularisers against concept collapse: each maps concepts (B, C, D) to a scalar, the lower the more diverse.
 
-`floor` is the greatest value that no concepts can go below. `layers` says whether the last layer alone is pressed or
-every layer (their mean). Cosines and distances are between the concepts of one text, scaled to length 1: such a
-pressure is a mean over texts. `over_texts` = it is a statistic over all concepts of one forward pass, of
+`floor` is the greatest value that no concepts can go below. `layers` says whether the last layer alone is regularised
+or every layer (their mean). Cosines and distances are between the concepts of one text, scaled to length 1: such a
+regulariser is a mean over texts. `over_texts` = it is a statistic over all concepts of one forward pass, of
 `training.micro_batch` rows, so that its value depends on how a batch is cut. `least_concepts` of a text: 2 for a pair.
 """
 
@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.losses.minimum_spanning_tree import spanning_tree
+from cogito_ray.losses.minimum_spanning_tree import minimum_spanning_tree
 
 Layers = Literal["last", "every"]
 
@@ -34,7 +34,8 @@ class OrthogonalitySpec(Spec):
 
 
 class SoftOrthogonalitySpec(Spec):
-    """Mean squared excess of |cosine| over a tolerated one."""
+    """Mean squared excess of |cosine| over a tolerated one (a relaxation of the soft orthogonality of
+    arXiv:1810.09102, which also holds where C > D)."""
 
     kind: Literal["soft_orthogonality"] = "soft_orthogonality"
     floor: ClassVar[float] = 0.0
@@ -106,7 +107,7 @@ class VicregSpec(Spec):
     covariance: NonNegativeFloat = 1.0
 
     @model_validator(mode="after")
-    def _presses(self) -> Self:
+    def _has_weight(self) -> Self:
         _refuse_zeros(self.variance, self.covariance)
         return self
 
@@ -129,7 +130,7 @@ class CombinedSpec(Spec):
     """t of the uniformity kernel."""
 
     @model_validator(mode="after")
-    def _presses(self) -> Self:
+    def _has_weight(self) -> Self:
         _refuse_zeros(self.variance, self.uniformity)
         return self
 
@@ -138,7 +139,8 @@ class CombinedSpec(Spec):
 
 
 class NearestNeighbourSpec(Spec):
-    """Minus the mean distance from each concept to its nearest other one."""
+    """Minus the mean distance from each concept to its nearest other one (KoLeo, arXiv:1806.03198, without the
+    logarithm, whose gradient explodes as concepts collapse)."""
 
     kind: Literal["nearest_neighbour"] = "nearest_neighbour"
     floor: ClassVar[float] = -2.0
@@ -166,7 +168,7 @@ class MstSpec(Spec):
 
     def __call__(self, concepts: Tensor) -> Tensor:
         unit = F.normalize(concepts, dim=-1)
-        source, target = spanning_tree(_squared_distances(unit))                        # (B, C - 1) each
+        source, target = minimum_spanning_tree(_squared_distances(unit))                        # (B, C - 1) each
         return -(_picked(unit, source) - _picked(unit, target)).norm(dim=-1).mean()
 
 
@@ -186,7 +188,7 @@ RegulariserSpec = Annotated[
 
 def _refuse_zeros(*weights: float) -> None:
     if not any(weights):
-        raise ValueError("both weights are 0, so that nothing is pressed; leave the regulariser out")
+        raise ValueError("both weights are 0, so that nothing is regularised; leave the regulariser out")
 
 
 def _cosines(concepts: Tensor) -> Tensor:
@@ -229,6 +231,10 @@ def _covariance(concepts: Tensor) -> Tensor:
 
 
 def _off_diagonal(square: Tensor) -> Tensor:
-    """(B, n, n) -> (B, n * (n - 1)): row by row, every entry off the main diagonal."""
+    """(B, n, n) -> (B, n * (n - 1)): row by row, every entry off the main diagonal.
+
+    Without the first entry, n * n - 1 = (n - 1) * (n + 1) are left; in rows of n + 1, the diagonal is the last column.
+    A view, where a boolean mask would be a gather that waits for the device.
+    """
     n = square.shape[-1]
     return square.flatten(1)[:, 1:].reshape(len(square), n - 1, n + 1)[..., :-1].flatten(1)

@@ -8,8 +8,8 @@ from pydantic import model_validator
 from torch import Generator, Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.losses.gradient_cap import Plan, fan_out
-from cogito_ray.losses.loss_terms import ContrastSpec, compared, contrast, reconstruction
+from cogito_ray.losses.gradient_cap import Branches, branch_gradients
+from cogito_ray.losses.loss_terms import ContrastSpec, comparable, contrast, reconstruction
 from cogito_ray.losses.loss_weighting import FixedSpec, WeightingSpec
 from cogito_ray.losses.regularisers import RegulariserSpec
 from cogito_ray.nn.model import ConceptModel
@@ -19,6 +19,8 @@ from cogito_ray.text.vocabulary import Vocabulary
 
 
 class LossSpec(Spec):
+    """Which terms there are beside reconstruction, and how all are weighed."""
+
     contrast: ContrastSpec | None = None
     """Which two views of a text must recognise each other among those of the other texts of one forward pass, of which
     there are `training.micro_batch`; None = no such term."""
@@ -94,6 +96,8 @@ class LossSpec(Spec):
 
 @dataclass(frozen=True)
 class Losses:
+    """What one forward pass comes to."""
+
     total: Tensor
     """Scalar to descend."""
     terms: dict[str, Tensor]
@@ -103,35 +107,44 @@ class Losses:
 
 
 class TotalLoss(nn.Module):
+    """Model and losses in one module, which DistributedDataParallel, FSDP and torch.compile may wrap: its forward pass
+    maps views to the scalar that training descends."""
+
     def __init__(self, model: ConceptModel, spec: LossSpec):
         super().__init__()
         self.model, self.spec = model, spec
-        self.tasks = ["reconstruction"] * (model.decoder is not None) + ["contrast"] * (spec.contrast is not None)
-        pressures: list[str] = [regulariser.kind for regulariser in spec.regularisers]
-        self.terms = self.tasks + pressures
-        self.weighting = spec.weighting.build(self.tasks, pressures)
+        self.tasks: list[str] = []
+        if model.decoder is not None:
+            self.tasks.append("reconstruction")
+        if spec.contrast is not None:
+            self.tasks.append("contrast")
+        regularisers: list[str] = [regulariser.kind for regulariser in spec.regularisers]
+        self.terms = self.tasks + regularisers
+        self.weighting = spec.weighting.build(self.tasks, regularisers)
         self.every_layer = any(regulariser.layers == "every" for regulariser in spec.regularisers)
-        self._gauge: Tensor | None = None
+        self._share_accumulator: Tensor | None = None
 
     def divisors(self, view: View, other: View | None = None) -> Tensor:
         """(tasks,) what the sum of each task is divided by, so that it is a mean: the weight of all targets for
         reconstruction, the number of texts for contrast."""
         views = (view,) if other is None else (view, other)
         weight = torch.stack([each.weights.sum() for each in views]).sum()
-        texts = weight if other is None else compared(view, other).sum().float()
-        return torch.stack([{"reconstruction": weight, "contrast": texts}[task] for task in self.tasks])
+        texts = weight if other is None else comparable(view, other).sum().float()
+        by_task = {"reconstruction": weight, "contrast": texts}
+        return torch.stack([by_task[task] for task in self.tasks])
 
     def forward(self, view: View, other: View | None = None, divisors: Tensor | None = None) -> Losses:
-        """`other` is the second view of the same texts, required by contrast; it is rebuilt and pressed too.
+        """`other` is the second view of the same texts, required by contrast; it is reconstructed and regularised too.
 
-        The loss of a batch that is cut into passes is the mean of the losses of its passes, where `divisors` is the
-        mean of theirs: each target then counts alike, in whichever pass it stands. None = the batch is this pass.
+        The loss of a batch that is cut into P passes is the mean of the losses of its passes, where `divisors` is the
+        mean of theirs: mean_p(sum_p / d) with d = mean_p(weight_p) is the sum of all sums over the sum of all weights.
+        So each target counts alike, in whichever pass it stands. None = the batch is this pass.
         """
         whole = view if other is None else _joined(view, other)
         shared = self.divisors(view, other) if divisors is None else divisors
         divisor = dict(zip(self.tasks, shared, strict=True))
         layers = self._encode(whole)                                            # each (B or 2B, C, D)
-        copies = self._fan(layers)
+        copies = self._copies(layers)
         terms = {}
         if self.model.decoder is not None:
             terms["reconstruction"] = reconstruction(
@@ -140,9 +153,9 @@ class TotalLoss(nn.Module):
         if self.spec.contrast is not None:
             terms["contrast"] = self._contrast(copies["contrast"][0], view, other, divisor["contrast"])
         for regulariser in self.spec.regularisers:
-            pressed = copies[regulariser.kind]
-            with torch.autocast(pressed[0].device.type, enabled=False):         # small differences need float32
-                terms[regulariser.kind] = torch.stack([regulariser(layer.float()) for layer in pressed]).mean()
+            regularised = copies[regulariser.kind]
+            with torch.autocast(layers[-1].device.type, enabled=False):         # small differences need float32
+                terms[regulariser.kind] = torch.stack([regulariser(layer.float()) for layer in regularised]).mean()
         total: Tensor = self.weighting(terms)
         detached = {name: value.detach() for name, value in terms.items()}
         return Losses(total, detached, layers[-1][: len(view.targets)].detach())
@@ -151,9 +164,10 @@ class TotalLoss(nn.Module):
         """`loss/<term>_gradient_share`: of the gradient norms on the concepts, caps applied; the mean over the backward
         passes since this was asked last. They add up to 1; empty without such a pass. Asking waits for the device.
         """
-        if self._gauge is None or self._gauge.grad is None:
+        accumulator = self._share_accumulator
+        if accumulator is None or accumulator.grad is None:
             return {}
-        summed, self._gauge.grad = self._gauge.grad, None
+        summed, accumulator.grad = accumulator.grad, None
         shares = (summed / summed.sum().clamp_min(torch.finfo(summed.dtype).tiny)).tolist()
         return {f"loss/{term}_gradient_share": share for term, share in zip(self.terms, shares, strict=True)}
 
@@ -166,18 +180,20 @@ class TotalLoss(nn.Module):
             raise ValueError("loss.contrast compares two views of each text, but one was given; use LossSpec.views")
         with torch.autocast(concepts.device.type, enabled=False):
             one, two = concepts.float().chunk(2)
-            return contrast(one, two, compared(view, other), self.spec.contrast.temperature, texts)
+            return contrast(one, two, comparable(view, other), self.spec.contrast.temperature, texts)
 
-    def _fan(self, layers: list[Tensor]) -> dict[str, tuple[Tensor, ...]]:
-        """One copy of the last layer per term, of every layer for the regularisers that want them."""
+    def _copies(self, layers: list[Tensor]) -> dict[str, tuple[Tensor, ...]]:
+        """One copy of the last layer per term, of every layer for the regularisers that want them (see
+        `losses.gradient_cap`)."""
         if not torch.is_grad_enabled():
             return {term: tuple(layers[i] for i in self._layers_of(term, len(layers))) for term in self.terms}
-        if self._gauge is None or self._gauge.device != layers[-1].device:      # a leaf: its gradients add up
-            self._gauge = torch.zeros(len(self.terms), device=layers[-1].device, requires_grad=True)
+        device = layers[-1].device
+        if self._share_accumulator is None or self._share_accumulator.device != device:     # once, where the model is
+            self._share_accumulator = torch.zeros(len(self.terms), device=device, requires_grad=True)
         wanted = [(t, layer) for t, term in enumerate(self.terms) for layer in self._layers_of(term, len(layers))]
         caps = tuple(None if term in self.tasks else self.weighting.caps.get(term, torch.inf) for term in self.terms)
-        plan = Plan(tuple(t for t, _ in wanted), tuple(layer for _, layer in wanted), caps)
-        copies = fan_out(plan, self._gauge, layers)
+        branches = Branches(tuple(t for t, _ in wanted), tuple(layer for _, layer in wanted), caps)
+        copies = branch_gradients(branches, self._share_accumulator, layers)
         return {
             term: tuple(copy for copy, (owner, _) in zip(copies, wanted, strict=True) if owner == t)
             for t, term in enumerate(self.terms)

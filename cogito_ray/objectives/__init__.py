@@ -1,4 +1,9 @@
-"""Pure functions of clean rows and a generator: what is hidden from the encoder and what must be predicted."""
+"""Pretraining objectives, one file per kind, one name in `ObjectiveSpec` each: pure functions of clean rows and a
+generator, which say what is hidden from the encoder and what must be predicted.
+
+Every Spec says, as class variables, which optional fields of a `View` its `corrupt` `provides` to decoders, and what it
+`needs` to be counted in the corpus.
+"""
 
 from typing import Annotated
 

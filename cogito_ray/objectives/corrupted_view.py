@@ -13,6 +13,8 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class View:
+    """What the encoder reads, what the decoder may read, and what must be predicted, for B rows."""
+
     visible_ids: Tensor
     """(B, K) tokens the encoder reads; deleted tokens are absent, not masked."""
     visible_positions: Tensor

@@ -12,14 +12,16 @@ from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import ordinary, scored, share_of, shares_of, uniform
-from cogito_ray.objectives.token_masking import Rate, TargetRate, readable
+from cogito_ray.objectives.position_sampling import counts_for, sample_targets, slots_for, text_mask, uniform
+from cogito_ray.objectives.token_masking import Rate, TargetRate, visible_mask
 from cogito_ray.text.vocabulary import Vocabulary
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DiffusionSpec(Spec):
+    """The decoder predicts masked tokens from the concepts of the clean text and the share t that is masked."""
+
     kind: Literal["diffusion"] = "diffusion"
     provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -32,15 +34,15 @@ class DiffusionSpec(Spec):
 
     def corrupt(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> View:
         """ids (B, N) clean -> view with K = N, M = target_rate of N."""
-        text = ordinary(ids, vocabulary)
-        slots = share_of(self.target_rate, ids.shape[1])
+        text = text_mask(ids, vocabulary)
+        slots = slots_for(self.target_rate, ids.shape[1])
         masked, noise = noise_levels(text, self.t_min, generator)
-        counts = masked.minimum(shares_of(self.target_rate, text.sum(dim=1)))
-        positions, weights = scored(text, counts, slots, generator)
+        counts = masked.minimum(counts_for(self.target_rate, text.sum(dim=1)))
+        positions, weights = sample_targets(text, counts, slots, generator)
         return View(
             visible_ids=ids,
             visible_positions=torch.arange(ids.shape[1], device=ids.device).expand_as(ids),
-            visible=readable(ids, vocabulary),
+            visible=visible_mask(ids, vocabulary),
             target_positions=positions,
             targets=ids.gather(1, positions),
             weights=weights,
@@ -51,8 +53,11 @@ class DiffusionSpec(Spec):
 
 
 def noise_levels(eligible: Tensor, t_min: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """eligible (B, N) -> how many of each row are masked (B,) int64, and the share that is (B,), from U(t_min, 1)."""
+    """eligible (B, N) -> how many of each row are masked (B,) int64, and the share that is (B,), from U(t_min, 1).
+
+    The share is that of the rounded count, so that the decoder is told what is true of its row.
+    """
     total = eligible.sum(dim=1)                                                     # (B,)
     t = t_min + (1 - t_min) * uniform((len(eligible),), generator, eligible.device)
-    masked = shares_of(t, total)
+    masked = counts_for(t, total)
     return masked, torch.where(total > 0, masked / total.clamp_min(1), 1.0)

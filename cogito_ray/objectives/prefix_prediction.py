@@ -1,4 +1,5 @@
-"""Prefix: the encoder reads the first part of a row, the decoder predicts the rest, at once or by masked diffusion."""
+"""Prefix: the encoder reads the first part of a row, the decoder predicts the rest, at once or by masked diffusion
+(PrefixLM, arXiv:1910.10683, section 3.2, but without a causal decoder)."""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -9,12 +10,14 @@ from torch import Generator, Tensor
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.masked_diffusion import Smoothing, noise_levels
-from cogito_ray.objectives.position_sampling import ordinary, scored, share_of, shares_of, uniform
+from cogito_ray.objectives.position_sampling import counts_for, sample_targets, slots_for, text_mask, uniform
 from cogito_ray.objectives.token_masking import Rate, TargetRate
 from cogito_ray.text.vocabulary import Vocabulary
 
 
 class PrefixSpec(Spec):
+    """What concepts hold must tell how a text goes on, which is more than what it says."""
+
     kind: Literal["prefix"] = "prefix"
     provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -37,18 +40,18 @@ class PrefixSpec(Spec):
 
     def corrupt(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> View:
         """ids (B, N) clean, padding last -> view with K = longest of N, M = target_rate of the longest rest."""
-        length, width = ids.shape[1], share_of(self.longest, ids.shape[1])
-        places = torch.arange(length, device=ids.device).expand_as(ids)             # (B, N)
+        length, width = ids.shape[1], slots_for(self.longest, ids.shape[1])
+        at = torch.arange(length, device=ids.device).expand_as(ids)             # (B, N)
         cut = self._cut(ids != vocabulary.pad_id, generator)                        # (B, 1)
-        rest = ordinary(ids, vocabulary) & (places >= cut)
+        rest = text_mask(ids, vocabulary) & (at >= cut)
         masked, noise = self._noise(rest, generator)
-        counts = masked.minimum(shares_of(self.target_rate, rest.sum(dim=1)))
-        slots = share_of(self.target_rate, length - share_of(self.shortest, length))
-        positions, weights = scored(rest, counts, slots, generator)
-        seen = (places < cut)[:, :width]
+        counts = masked.minimum(counts_for(self.target_rate, rest.sum(dim=1)))
+        slots = slots_for(self.target_rate, length - slots_for(self.shortest, length))
+        positions, weights = sample_targets(rest, counts, slots, generator)
+        seen = (at < cut)[:, :width]
         return View(
             visible_ids=ids[:, :width].masked_fill(~seen, vocabulary.pad_id),
-            visible_positions=places[:, :width],
+            visible_positions=at[:, :width],
             visible=seen,
             target_positions=positions,
             targets=ids.gather(1, positions),
@@ -61,7 +64,7 @@ class PrefixSpec(Spec):
     def _cut(self, real: Tensor, generator: Generator) -> Tensor:
         """real (B, N) -> (B, 1) where the rest begins; at least 1, so that the encoder has something to read."""
         share = self.shortest + (self.longest - self.shortest) * uniform((len(real),), generator, real.device)
-        return shares_of(share, real.sum(dim=1)).clamp_min(1)[:, None]
+        return counts_for(share, real.sum(dim=1)).clamp_min(1)[:, None]
 
     def _noise(self, rest: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         if self.t_min is None:

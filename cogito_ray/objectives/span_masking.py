@@ -12,12 +12,14 @@ from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import best, ordinary, share_of, shares_of, uniform
+from cogito_ray.objectives.position_sampling import counts_for, slots_for, text_mask, top_positions, uniform
 from cogito_ray.objectives.token_masking import Rate, masked_view
 from cogito_ray.text.vocabulary import Collocations, Vocabulary
 
 
 class SpanSpec(Spec):
+    """Spans of random length, so that a token cannot be guessed from its neighbours."""
+
     kind: Literal["span"] = "span"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -36,29 +38,34 @@ class SpanSpec(Spec):
 
     def corrupt(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> View:
         """ids (B, N) clean -> view with K = N, M = rate of N."""
-        text = ordinary(ids, vocabulary)
+        text = text_mask(ids, vocabulary)
         return _masked_in_order(ids, text, self.rate, self._order(text, generator), vocabulary)
 
     def _order(self, text: Tensor, generator: Generator) -> Tensor:
         """text (B, N) -> (B, N) rank of the first span that covers each token; higher = masked earlier.
 
-        Every place starts one candidate span. One that would leave its text comes after all that fit.
+        Every position starts one candidate span, and candidates are ranked at random; a token takes the highest rank
+        among those that cover it. Sorting tokens by it masks whole spans one after another, without a loop over rows.
+        A span that would leave its text ranks below all that fit.
         """
         shape, length, device = tuple(text.shape), text.shape[1], text.device
         size = self.shortest + (uniform(shape, generator, device) * (self.longest - self.shortest + 1)).long()
         rank = uniform(shape, generator, device).argsort(dim=1)                     # (B, N) a random order
-        places = torch.arange(length, device=device).expand(shape)
-        end = torch.where(text, length, places).flip(1).cummin(dim=1).values.flip(1)        # where each text ends
-        rank = rank + length * (places + size <= end)
+        at = torch.arange(length, device=device).expand(shape)
+        # the nearest position from here on that is no text: a running minimum from the right
+        end = torch.where(text, length, at).flip(1).cummin(dim=1).values.flip(1)
+        rank = rank + length * (at + size <= end)
         covering = torch.full(shape, -1, device=device)
         for offset in range(min(self.longest, length)):
-            reaches = (size > offset) & (places + offset < end)
+            reaches = (size > offset) & (at + offset < end)
             shifted = rank.masked_fill(~reaches, -1).roll(offset, dims=1)           # nothing wraps: end <= length
             covering = covering.maximum(shifted)
         return covering
 
 
 class PmiSpec(Spec):
+    """Collocations are masked whole, so that one half does not give the other away; other tokens are units of one."""
+
     kind: Literal["pmi"] = "pmi"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
     needs: ClassVar[frozenset[str]] = frozenset({"collocations"})
@@ -69,14 +76,18 @@ class PmiSpec(Spec):
         """ids (B, N) clean -> view with K = N, M = rate of N. Raises ValueError without collocations."""
         if vocabulary.collocations is None:
             raise ValueError("objective 'pmi' masks collocations, but none were counted for this corpus; use 'span'")
-        text = ordinary(ids, vocabulary)
+        text = text_mask(ids, vocabulary)
         unit = _units(matches(ids, vocabulary.collocations, vocabulary.size))       # (B, N)
         rank = uniform(tuple(ids.shape), generator, ids.device).argsort(dim=1)      # one per unit, a few left over
         return _masked_in_order(ids, text, self.rate, rank.gather(1, unit), vocabulary)
 
 
 def matches(ids: Tensor, collocations: Collocations, size: int) -> Tensor:
-    """ids (B, N) below `size` -> (B, N) tokens of the longest collocation that starts at each place; 1 = none does."""
+    """ids (B, N) below `size` -> (B, N) tokens of the longest collocation that starts at each position; 1 = none does.
+
+    All positions walk down the trie together, one level a pass: a key is (node so far) * size + (next token), found by
+    binary search (see `Collocations`).
+    """
     longest = torch.ones_like(ids)
     node = ids                                                                      # what has matched so far
     for depth, (keys, whole) in enumerate(zip(collocations.keys, collocations.whole, strict=True), start=1):
@@ -93,7 +104,9 @@ def matches(ids: Tensor, collocations: Collocations, size: int) -> Tensor:
 def _units(longest: Tensor) -> Tensor:
     """(B, N) match lengths -> (B, N) number of each token's unit, reading from the left and taking the longest match.
 
-    The chain of unit starts is followed by doubling: jumps of 1, 2, 4, ... units, so log2(N) steps for all rows.
+    Where a unit starts depends on all units before it. That chain is followed by pointer doubling (Wyllie 1979):
+    `jump` leads from each position 1, 2, 4, ... units ahead if a unit started there, and `starts` holds the positions
+    that 0, then 0 to 1, 0 to 3, ... jumps from the row's first reach: log2(N) passes for all rows.
     """
     rows, length = longest.shape
     limit = torch.arange(length + 1, device=longest.device)                         # (N + 1,), the last = past the end
@@ -108,8 +121,8 @@ def _units(longest: Tensor) -> Tensor:
 def _masked_in_order(ids: Tensor, text: Tensor, rate: float, order: Tensor, vocabulary: Vocabulary) -> View:
     """Mask the share `rate` of each row's text, tokens of higher `order` (B, N) first, from the left within a unit."""
     length = ids.shape[1]
-    counts, slots = shares_of(rate, text.sum(dim=1)), share_of(rate, length)
+    counts, slots = counts_for(rate, text.sum(dim=1)), slots_for(rate, length)
     from_left = torch.arange(length, 0, -1, device=ids.device)                      # (N,)
-    scores = (order * (length + 1) + from_left).masked_fill(~text, -1)              # order >= 0 for text
-    positions, used = best(scores, counts, slots)
+    scores = (order * (length + 1) + from_left).masked_fill(~text, -1)              # from_left breaks ties
+    positions, used = top_positions(scores, counts, slots)
     return masked_view(ids, positions, used, vocabulary, torch.full_like(positions, vocabulary.mask_id))

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import draw, ordinary, share_of, shares_of, uniform
+from cogito_ray.objectives.position_sampling import counts_for, sample_positions, slots_for, text_mask, uniform
 from cogito_ray.text.vocabulary import Vocabulary
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -17,6 +17,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MlmSpec(Spec):
+    """Masked tokens keep their position: the encoder reads a mask there, or for a share of them another token."""
+
     kind: Literal["mlm"] = "mlm"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -35,31 +37,31 @@ class MlmSpec(Spec):
 
     def corrupt(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> View:
         """ids (B, N) clean -> view with K = N, M = rate of N."""
-        text = ordinary(ids, vocabulary)
-        counts, slots = shares_of(self.rate, text.sum(dim=1)), share_of(self.rate, ids.shape[1])
-        positions, used = draw(text, counts, slots, generator)                      # (B, M)
+        text = text_mask(ids, vocabulary)
+        counts, slots = counts_for(self.rate, text.sum(dim=1)), slots_for(self.rate, ids.shape[1])
+        positions, used = sample_positions(text, counts, slots, generator)                      # (B, M)
         shown = self._shown(ids.gather(1, positions), vocabulary, generator)
         return masked_view(ids, positions, used, vocabulary, shown)
 
     def _shown(self, targets: Tensor, vocabulary: Vocabulary, generator: Generator) -> Tensor:
         """(B, M): what the encoder sees in place of each target."""
         shape, device = tuple(targets.shape), targets.device
-        guess = (uniform(shape, generator, device) * vocabulary.size).long().clamp_max(vocabulary.size - 1)
-        guess = torch.where(ordinary(guess, vocabulary), guess, vocabulary.mask_id)
-        lot = uniform(shape, generator, device)
-        shown = torch.where(lot < self.random_share, guess, vocabulary.mask_id)
-        return torch.where(lot >= 1 - self.kept_share, targets, shown)
+        random_ids = (uniform(shape, generator, device) * vocabulary.size).long().clamp_max(vocabulary.size - 1)
+        random_ids = torch.where(text_mask(random_ids, vocabulary), random_ids, vocabulary.mask_id)
+        chance = uniform(shape, generator, device)
+        shown = torch.where(chance < self.random_share, random_ids, vocabulary.mask_id)
+        return torch.where(chance >= 1 - self.kept_share, targets, shown)
 
 
 def masked_view(ids: Tensor, positions: Tensor, used: Tensor, vocabulary: Vocabulary, shown: Tensor) -> View:
     """ids (B, N); positions, used, shown (B, M) -> the encoder reads `shown` there; the decoder reads the mask."""
     length = ids.shape[1]
-    places = positions.masked_fill(~used, length)                                   # surplus goes to a column cut off
-    visible_ids = torch.cat([ids, ids[:, :1]], dim=1).scatter(1, places, shown)[:, :length]
+    index = positions.masked_fill(~used, length)                                    # unused slots: a column cut off
+    visible_ids = torch.cat([ids, ids[:, :1]], dim=1).scatter(1, index, shown)[:, :length]
     return View(
         visible_ids=visible_ids,
         visible_positions=torch.arange(length, device=ids.device).expand_as(ids),
-        visible=readable(ids, vocabulary),
+        visible=visible_mask(ids, vocabulary),
         target_positions=positions,
         targets=ids.gather(1, positions),
         weights=used.float(),
@@ -67,7 +69,7 @@ def masked_view(ids: Tensor, positions: Tensor, used: Tensor, vocabulary: Vocabu
     )
 
 
-def readable(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
+def visible_mask(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
     """(B, N) bool: not padding. A row without any token shows its first, so that attention has something to read."""
     real = ids != vocabulary.pad_id
     first = torch.arange(ids.shape[1], device=ids.device) == 0                      # (N,)

@@ -51,8 +51,8 @@ def test_a_bound_of_what_is_learned_is_reached(spec: WeightingSpec):
     assert weighting(terms).item() == pytest.approx(spec.bound(dict.fromkeys(terms, 0.0)), abs=0.01)
 
 
-def test_a_term_that_is_solved_weighs_no_more_than_the_least_variance_allows_and_is_heard_at_once_when_it_is_not():
-    spec = KendallGalSpec(least_variance=0.05)
+def test_a_term_that_is_solved_weighs_no_more_than_the_min_variance_allows_and_is_heard_at_once_when_it_is_not():
+    spec = KendallGalSpec(min_variance=0.05)
     weighting = spec.build(["reconstruction"], ["variance"])
     solved = {"reconstruction": torch.tensor(3.0), "variance": torch.tensor(0.0)}
     learned(weighting, solved, 600, rate=0.02)

@@ -65,7 +65,10 @@ def test_the_fixed_total_is_the_recorded_one():
 
 @pytest.mark.parametrize(
     ("spec", "table", "name"),
-    [(LearnableSpec(even=1e-9), "logits", "total_learnable"), (KendallGalSpec(), "log_variance", "total_kendall_gal")],
+    [
+        (LearnableSpec(uniform_share=1e-9), "logits", "total_learnable"),
+        (KendallGalSpec(), "log_variance", "total_kendall_gal"),
+    ],
 )
 def test_a_learned_total_is_the_recorded_one(spec: LearnableSpec | KendallGalSpec, table: str, name: str):
     weighting = spec.build(["reconstruction"], ["vicreg", "mst"])

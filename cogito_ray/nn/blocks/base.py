@@ -37,7 +37,8 @@ class BlockContext:
 
 
 class LookupInit(Protocol):
-    """An attention, or what takes its place, that can be initialised as a look-up by position (see `nn.concept_latents`)."""
+    """An attention, or what takes its place, that can be initialised as a look-up by position (see
+    `nn.concept_latents`)."""
 
     def init_as_lookup(self, gain: float) -> None:
         """Let queries attend to keys of like position; `gain` > 0: more looks narrower."""
