@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help quickstart test test-fast chaos lint lock clean
+.PHONY: help quickstart test test-fast chaos lint docs lock clean
 
 help:           ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs  ## the documentation, as a site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # torch brings the CUDA libraries of its own build, so they are left out of the lock: it serves CPU and CUDA machines.
 FREEZE = build/lock/bin/pip freeze --exclude cogito-ray | sed 's/+cpu$$//' | grep -vE '^(nvidia|cuda|triton)'
 lock:           ## pin the dependencies anew, from pyproject.toml
@@ -32,6 +35,7 @@ lock:           ## pin the dependencies anew, from pyproject.toml
 	build/lock/bin/pip install -q . && $(FREEZE) > requirements.lock
 	sed 's/==.*//' requirements.lock > cogito_ray/text/sources/packages.txt
 	build/lock/bin/pip install -q '.[dev]' && $(FREEZE) | grep -vxFf requirements.lock > requirements-dev.lock
+	build/lock/bin/pip install -q '.[docs]' && $(FREEZE) | grep -vxFf requirements.lock -f requirements-dev.lock > requirements-docs.lock
 	rm -rf build/lock
 
 clean:          ## delete the virtual environment (runs/ and its results are yours to delete)
@@ -46,4 +50,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
 	@touch $@

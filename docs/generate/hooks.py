@@ -1,0 +1,52 @@
+"""What MkDocs calls while it builds: adds the pages and the picture that are made from the code."""
+
+import pkgutil
+from pathlib import Path
+
+from architecture import architecture
+from command_line import command_line
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from settings import Reference
+
+import cogito_ray
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+ROOT = Path(__file__).parents[2]
+RUN = """# Settings of a run
+
+A run's file holds these keys; a sweep's holds them under `run`, and `space` names them by dotted path. `N` stands for a
+place in a list, from 0, `NAME` for a name of your own. A key that is not here is refused, with the nearest that is.
+"""
+SWEEP = """# Settings of a sweep
+
+What may stand under `run`, and which dotted paths `space` may vary, is in the [settings of a run](run.md).
+"""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """The reference ends with a page a package."""
+    [reference] = [part["Reference"] for part in config.nav or () if "Reference" in part]
+    reference.append({"Python": [{name: f"reference/python/{name}.md"} for name in _packages()]})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    pages = {
+        "architecture.svg": architecture(),
+        "reference/run.md": RUN + Reference(RunSpec.model_json_schema()).markdown(),
+        "reference/sweep.md": SWEEP + Reference(SweepSpec.model_json_schema()).markdown(),
+        "reference/command-line.md": command_line(),
+        "security.md": (ROOT / "SECURITY.md").read_text(),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
+    }
+    for name in _packages():
+        pages[f"reference/python/{name}.md"] = f"# `cogito_ray.{name}`\n\n::: cogito_ray.{name}\n"
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def _packages() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(cogito_ray.__path__) if module.name != "__main__"]
