@@ -4,8 +4,6 @@ import json
 import sys
 from typing import NoReturn
 
-from pydantic import ValidationError
-
 from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     analyse,
@@ -23,7 +21,6 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
 )
 from cogito_ray.commands.app import UsageError, app
 from cogito_ray.display.console import err
-from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault, explain
 
 
 def main() -> None:
@@ -31,24 +28,28 @@ def main() -> None:
     as_json = "--json" in sys.argv[1:]
     try:
         sys.exit(app(standalone_mode=not as_json) or 0)
-    except SweepFault as fault:
-        _refuse(str(fault), fault.faults, as_json=as_json, file=str(fault.file))
-    except ValidationError as fault:
-        _refuse(told := "\n".join(explain(fault)), told.splitlines(), as_json=as_json)
     except OSError as fault:
         _refuse(told := explain_os_error(fault), [told], as_json=as_json)
     except ValueError as fault:
-        _refuse(str(fault), str(fault).splitlines(), as_json=as_json)
+        _refuse(*_told(fault), as_json=as_json)
     except UsageError as fault:
         _refuse(told := fault.format_message().replace("Value error, ", ""), [told], as_json=as_json)
 
 
-def _refuse(told: str, faults: list[str], *, as_json: bool, file: str | None = None) -> NoReturn:
+def _told(fault: ValueError) -> tuple[str, list[str], str | None]:
+    """What is said of it, its faults one by one, and the file that they stand in."""
+    from pydantic import ValidationError
+
+    from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault, explain
+
+    if isinstance(fault, SweepFault):
+        return str(fault), fault.faults, str(fault.file)
+    said = "\n".join(explain(fault)) if isinstance(fault, ValidationError) else str(fault)
+    return said, said.splitlines(), None
+
+
+def _refuse(told: str, faults: list[str], file: str | None = None, *, as_json: bool) -> NoReturn:
     err.print(told)
     if as_json:
         print(json.dumps({"file": file, "faults": faults}))
     sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -182,7 +182,7 @@ def test_a_killed_driver_loses_no_trial_repeats_none_and_leaves_no_secret(tmp_pa
     spec = sweep_spec(tmp_path, slow, search=search, early_stopping={"kind": "none"}, budget={"trials": 3})
     (tmp_path / "sweep.yaml").write_text(dump(spec.model_dump(mode="json")))
     arguments = ["sweep", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path)]
-    command = [sys.executable, "-m", "cogito_ray.cli", *arguments]
+    command = [sys.executable, "-m", "cogito_ray", *arguments]
     ledger = tmp_path / "tiny" / NAME
     log = tmp_path / "said.log"
 

@@ -71,7 +71,7 @@ class Drill:
         asked = ["train", str(file), "--name", self.name, "--storage", str(self.storage), "--json"]
         with open(open_to_append(self.home.folder / "driver.log"), "ab") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "cogito_ray.cli", *asked],
+                [sys.executable, "-m", "cogito_ray", *asked],
                 env=os.environ | environment,
                 stdout=said,
                 stderr=said,

@@ -210,7 +210,7 @@ def test_a_sweep_that_loses_a_node_completes_every_trial_as_if_it_had_not(base, 
     sweep = sweep_of_two(base, f"sweep-{seed}")
     home, file = storage / sweep.name, storage / f"{sweep.name}.yaml"
     file.write_text(dump(sweep.model_dump(mode="json")))
-    command = [sys.executable, "-m", "cogito_ray.cli", "sweep", str(file), "--storage", str(storage), "--json"]
+    command = [sys.executable, "-m", "cogito_ray", "sweep", str(file), "--storage", str(storage), "--json"]
     with subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": nodes.address}) as driver:
         wait_until(lambda: len(under_way(home / NAME)) == 2)
         find(TRIAL).parent().kill()

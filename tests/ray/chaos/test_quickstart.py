@@ -39,7 +39,7 @@ class Quickstart:
         self.storage.mkdir(exist_ok=True)
         file = self.storage / "quickstart.yaml"
         file.write_text(yaml.safe_dump(yaml.safe_load(QUICKSTART.read_text()) | {"concurrency": self.concurrency}))
-        command = [sys.executable, "-m", "cogito_ray.cli", "sweep", str(file), "--storage", str(self.storage)]
+        command = [sys.executable, "-m", "cogito_ray", "sweep", str(file), "--storage", str(self.storage)]
         with (self.storage / "driver.log").open("ab") as said:
             return subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
 

@@ -18,7 +18,7 @@ def test_a_sound_run_is_verified(base, storage, check):
     file = storage / "verified.yaml"
     file.write_text(dump(base.model_dump(mode="json")))
     asked = [check, str(file), "--storage", str(storage), "--steps", "200", "--json"]
-    done = subprocess.run([sys.executable, "-m", "cogito_ray.cli", "verify", *asked], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "cogito_ray", "verify", *asked], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["holds"]
