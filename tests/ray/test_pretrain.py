@@ -75,6 +75,6 @@ def test_a_run_starts_from_the_checkpoint_of_another_and_its_record_says_so(alon
     [note] = trial.notes
     assert note.startswith(f"step 2: started from {begin['folder']} (sha256 ")
     narrow = spec.model_dump() | {"start_from": begin, "model": spec.model.model_dump() | {"concepts": 3}}
-    with pytest.raises(ValueError, match=r"start_from: model\.encoder\.start\.vectors: 4x16 there, 3x16 here"):
+    with pytest.raises(ValueError, match=r"start_from: model\.encoder\.latents\.vectors: 4x16 there, 3x16 here"):
         pretrain(spec.model_validate(narrow), "misfit", storage)
     assert not (storage / "misfit" / NAME).exists()
