@@ -1,15 +1,15 @@
-"""What an analysis of one checkpoint tells, as plain data: what analysis.json holds and its page is made of.
+"""The result of analysing one checkpoint, as plain data: what analysis.json holds and its page is made of.
 
 C concepts, P parts of a text, T texts drawn.
 """
 
 from dataclasses import dataclass
 
-from cogito_ray.analysis.thresholds import Conclusion, Finding
+from cogito_ray.analysis.thresholds import Assessment, Conclusion
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerProbes:
     """What the concepts know after one applied block."""
 
     number: int
@@ -20,7 +20,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Example:
+class AttentionExample:
     """A token that a concept reads more than any other of its text, among its neighbours."""
 
     before: str
@@ -30,7 +30,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Reader:
+class ConceptAttention:
     """One concept, by what it reads; means over texts, heads and blocks."""
 
     number: int
@@ -38,28 +38,28 @@ class Reader:
     """0 = one token, 1 = all tokens alike."""
     centre: float
     """Of what it reads, in shares of the text."""
-    spread: float
+    std: float
     """Standard deviation within a text, likewise."""
-    place_bias: float
-    """1 = the same places whatever the text says."""
+    position_bias: float
+    """1 = the same positions whatever the text says."""
     kinds: dict[str, float]
     """Kind of token -> how much more it is read than if all tokens were read alike."""
-    favourites: list[str]
+    top_tokens: list[str]
     """Tokens that it reads more than their due."""
-    examples: list[Example]
+    examples: list[AttentionExample]
 
 
 @dataclass(frozen=True)
-class Affinity:
+class AttentionMap:
     """What each concept reads of one text."""
 
     tokens: list[str]
-    shares: list[list[float]]
+    weights: list[list[float]]
     """(C, tokens)"""
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Plots:
     spectrum: list[float]
     """Singular values of a text's concepts over their sum; mean over texts."""
     mean_spectrum: list[float]
@@ -68,20 +68,20 @@ class Pictures:
     """(C, C) mean over texts."""
     cosine_histogram: list[float]
     """Shares of cosines in equal parts of -1 to 1."""
-    places: list[list[float]]
+    positions: list[list[float]]
     """(C, P) what is read where; mean over texts."""
-    affinity: Affinity
-    plane: list[list[tuple[float, float]]]
+    attention_map: AttentionMap
+    pca: list[list[tuple[float, float]]]
     """(C, T) on the first two principal axes of all concepts."""
-    plane_shares: list[float]
+    pca_variance: list[float]
     """Of the variance, per axis."""
 
 
 @dataclass(frozen=True)
-class Iteration:
-    """What a tied encoder reaches when its block is applied so many times."""
+class DepthMetrics:
+    """What a tied encoder reaches when its block is applied `depth` times."""
 
-    times: int
+    depth: int
     trained: bool
     """Is it what it was trained with?"""
     metrics: dict[str, float]
@@ -99,15 +99,15 @@ class Analysis:
     concepts: int
     width: int
     conclusion: Conclusion
-    findings: list[Finding]
-    figures: dict[str, float]
-    layers: list[Layer]
-    readers: list[Reader]
-    pictures: Pictures
-    iterations: list[Iteration]
+    assessments: list[Assessment]
+    metrics: dict[str, float]
+    layers: list[LayerProbes]
+    concept_attention: list[ConceptAttention]
+    plots: Plots
+    iterations: list[DepthMetrics]
 
     @property
-    def iterated(self) -> list[str]:
+    def changed_by_depth(self) -> list[str]:
         """Metrics that the number of iterations changes."""
-        told = [one.metrics for one in self.iterations]
-        return [name for name in (told[0] if told else ()) if len({metrics[name] for metrics in told}) > 1]
+        measured = [one.metrics for one in self.iterations]
+        return [name for name in (measured[0] if measured else ()) if len({each[name] for each in measured}) > 1]

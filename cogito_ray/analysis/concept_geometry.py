@@ -12,7 +12,7 @@ COLLAPSED = 0.01
 
 
 def geometry(concepts: Tensor) -> dict[str, float]:
-    """concepts (T, C, D), finite, T * C > 1 -> named figures of the whole batch; `mean_*`: of the mean text."""
+    """concepts (T, C, D), finite, T * C > 1 -> named metrics of the whole batch; `mean_*`: of the mean text."""
     concepts = concepts.detach().double()
     return _norms(concepts) | _cosines(concepts) | _dimensions(concepts) | _mean_spectrum(concepts.mean(dim=0))
 

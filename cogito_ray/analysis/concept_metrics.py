@@ -1,4 +1,4 @@
-"""Everything that numbers can say of a set of concepts, each under one name."""
+"""All metrics of a set of concepts in one table, each under one name: the input of `thresholds`."""
 
 import torch
 from torch import Tensor
@@ -7,21 +7,21 @@ from cogito_ray.analysis.concept_geometry import geometry
 from cogito_ray.analysis.effective_rank import effective_rank, effective_ranks, nuclear_ranks
 from cogito_ray.analysis.isotropy import (
     directions_for,
+    duplicates,
     first_share,
     intrinsic_dimension,
     pairwise_cosines,
-    twins,
     uniformity,
 )
 
 PAIRED = 2000
 """Concepts, evenly chosen, among which all distances are taken."""
 FEWEST = 10
-"""Distinct concepts of which an intrinsic dimension can be told."""
+"""Distinct concepts of which an intrinsic dimension can be estimated."""
 
 
-def figures(concepts: Tensor) -> dict[str, float]:
-    """concepts (T, C, D) of T texts -> named figures; those named `mean_*` are of the mean text.
+def concept_metrics(concepts: Tensor) -> dict[str, float]:
+    """concepts (T, C, D) of T texts -> named metrics; those named `mean_*` are of the mean text.
 
     Shares of what is possible (C or D at most) compare across models of other sizes. ValueError for a single concept
     or for NaN.
@@ -30,20 +30,20 @@ def figures(concepts: Tensor) -> dict[str, float]:
     if count < 2:
         raise ValueError(f"a text of {count} concept has no pairs to compare; analyse a model of two or more")
     per_text, nuclear = effective_ranks(concepts), nuclear_ranks(concepts)  # (T,)
-    most, told = min(count, width), geometry(concepts)
+    most, named = min(count, width), geometry(concepts)
     rows = concepts.flatten(0, 1)                                           # (T * C, D)
-    return told | _pairs(concepts) | {
+    return named | _pairs(concepts) | {
         "effective_rank": float(per_text.mean()),
         "effective_rank_share": float(per_text.mean()) / most,
         "nuclear_rank": float(nuclear.mean()),
         "mean_effective_rank": effective_rank(concepts.mean(dim=0)),
-        "mean_nuclear_rank_share": told["mean_nuclear_rank"] / most,
+        "mean_nuclear_rank_share": named["mean_nuclear_rank"] / most,
         "mean_first_share": first_share(concepts.mean(dim=0)),
         "first_share": float(torch.tensor([first_share(text) for text in concepts]).mean()),
-        "participation_share": told["participation_ratio"] / width,
+        "participation_share": named["participation_ratio"] / width,
         "directions_for_95_percent": float(directions_for(0.95, rows)),
-        "mean_directions_for_95_percent_share": told["mean_directions_for_95_percent"] / most,
-        "active_dimensions_share": 1 - told["collapsed_dimensions"] / width,
+        "mean_directions_for_95_percent_share": named["mean_directions_for_95_percent"] / most,
+        "active_dimensions_share": 1 - named["collapsed_dimensions"] / width,
         "text_share": text_share(concepts),
     }  # fmt: skip
 
@@ -54,7 +54,7 @@ def _pairs(concepts: Tensor) -> dict[str, float]:
     some = rows[:: -(-len(rows) // PAIRED)].double()                        # at most 2000
     distinct = len(some.unique(dim=0))
     return {
-        "duplicates_share": twins(concepts).share,
+        "duplicates_share": duplicates(concepts).share,
         "cosine_largest_of_text": float(pairwise_cosines(concepts).amax(dim=1).mean()),
         "uniformity": uniformity(some),
         "intrinsic_dimension": intrinsic_dimension(some) if distinct >= FEWEST else 0.0,
@@ -93,7 +93,7 @@ def mean_cosines(concepts: Tensor) -> Tensor:
     return (unit @ unit.mT).mean(dim=0)
 
 
-def plane(concepts: Tensor) -> tuple[Tensor, list[float]]:
+def principal_plane(concepts: Tensor) -> tuple[Tensor, list[float]]:
     """(T, C, 2) concepts on their first two principal axes, and the share of the variance that each axis holds."""
     rows = concepts.double().flatten(0, 1)
     centred = rows - rows.mean(dim=0)

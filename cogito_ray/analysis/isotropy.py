@@ -1,6 +1,6 @@
-"""How vectors spread: how alike they are, how evenly they fill a sphere, how many dimensions they fill.
+"""Isotropy of a set of vectors: how alike they are, how evenly they fill a sphere, how many dimensions they fill.
 
-Ranks are in `rank`, figures under the names of earlier work in `geometry`. Vectors must be finite.
+Ranks are in `effective_rank`, metrics under the names of earlier work in `concept_geometry`. Vectors must be finite.
 """
 
 from typing import NamedTuple
@@ -14,11 +14,13 @@ KEPT = 0.9
 """Share of distance ratios that the intrinsic dimension is fitted to; the largest ones are the noisiest."""
 
 
-class Twins(NamedTuple):
+class Duplicates(NamedTuple):
+    """How near the nearest other concept of a text is."""
+
     cosine: Tensor
     """(T, C) largest cosine of each concept with another one of its text."""
     share: float
-    """Of concepts that have a twin: another one of their text whose cosine exceeds the threshold."""
+    """Of concepts that have a duplicate: another one of their text whose cosine exceeds the threshold."""
 
 
 def pairwise_cosines(concepts: Tensor) -> Tensor:
@@ -28,18 +30,18 @@ def pairwise_cosines(concepts: Tensor) -> Tensor:
     return (unit @ unit.mT)[:, one, two]
 
 
-def twins(concepts: Tensor, above: float = 0.95) -> Twins:
+def duplicates(concepts: Tensor, above: float = 0.95) -> Duplicates:
     """concepts (T, C, D) with C > 1 -> duplicates within texts."""
     unit = F.normalize(concepts.detach().double(), dim=-1)
     itself = torch.eye(concepts.shape[1], dtype=torch.bool)
     nearest = (unit @ unit.mT).masked_fill(itself.to(unit.device), -1.0).amax(dim=-1)      # (T, C)
-    return Twins(nearest, float((nearest > above).double().mean()))
+    return Duplicates(nearest, float((nearest > above).double().mean()))
 
 
 def uniformity(rows: Tensor, temperature: float = 2.0) -> float:
     """log of the mean of exp(-t |x - y|^2) over pairs of rows (n, D) on the unit sphere (arXiv:2005.10242).
 
-    0 where all point the same way; the lower, the more evenly spread, down to about -2t for directions without number.
+    0 where all point the same way; the lower, the more uniform, down to about -2t for a great many directions.
     """
     unit = F.normalize(rows.detach().double(), dim=-1)
     return float(torch.pdist(unit).square().mul(-temperature).exp().mean().log())
@@ -68,9 +70,10 @@ def first_share(rows: Tensor) -> float:
 def intrinsic_dimension(rows: Tensor) -> float:
     """TwoNN (doi:10.1038/s41598-017-11873-y) of rows (n, D): dimension of the surface they lie on, however it is bent.
 
-    From each distinct row's distances to its two nearest others; ValueError where fewer than 10 rows are distinct. At
-    most what m distinct rows of D numbers can span, m - 1 or D: that is its value for rows all equally far apart, for
-    which the ratios alone would say infinity.
+    From each distinct row's distances r1 < r2 to its two nearest others: in d dimensions, mu = r2 / r1 is distributed
+    as F(mu) = 1 - mu^-d, so -log(1 - F) = d log mu, and d is the slope of a line through the origin, fitted by least
+    squares to the empirical F. ValueError where fewer than 10 rows are distinct. At most what m distinct rows of D
+    numbers can span, m - 1 or D: that is its value for rows all equally far apart, where the slope would be infinite.
     """
     points = rows.detach().double().unique(dim=0)                           # (m, D)
     if len(points) < 10:
@@ -82,8 +85,8 @@ def intrinsic_dimension(rows: Tensor) -> float:
     below = torch.arange(len(ratios), dtype=torch.float64, device=ratios.device) / len(ratios)
     kept = slice(0, int(KEPT * len(ratios)))
     ratios, above = ratios[kept], -(1 - below[kept]).log()
-    most, spread = min(len(points) - 1, points.shape[1]), float(ratios @ ratios)
-    return min(float(ratios @ above) / spread, most) if spread else float(most)     # a line through the origin
+    most, squares = min(len(points) - 1, points.shape[1]), float(ratios @ ratios)
+    return min(float(ratios @ above) / squares, most) if squares else float(most)
 
 
 def _variances(rows: Tensor) -> Tensor:

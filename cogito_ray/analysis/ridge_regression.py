@@ -12,7 +12,8 @@ FOLDS = 4
 
 
 def folds(rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Which rows (R,) a map is fitted to, and which it is asked about: every row once."""
+    """Cross-validation: pairs of masks (R,), the rows that a map is fitted to and those that it is asked about; every
+    row is asked once. Row i is in fold i modulo 4."""
     fold = torch.arange(rows) % FOLDS
     return ((fold != number, fold == number) for number in range(FOLDS))
 
@@ -24,8 +25,9 @@ def as_stored(vectors: Tensor) -> Tensor:
 
 
 def ridge(kernel: Tensor, answers: Tensor) -> Tensor:
-    """Dual weights (n, W) of ridge regression; the penalty is the kernel's (n, n) mean eigenvalue, which makes the
-    result the same at any scale of the vectors."""
+    """kernel (n, n) = X X^T, answers (n, W) -> dual weights (n, W), (X X^T + penalty I)^-1 answers; the primal weights
+    are X^T times these. The penalty is the kernel's mean eigenvalue (its trace / n), which makes the result the same at
+    any scale of the vectors."""
     penalty = kernel.diagonal().mean().clamp_min(torch.finfo(kernel.dtype).tiny)
     weights: Tensor = torch.linalg.solve(kernel + penalty * torch.eye(len(kernel), dtype=kernel.dtype), answers)
     return weights
@@ -39,10 +41,10 @@ def explained(vectors: Tensor, values: Tensor) -> float:
     """
     if float(values.double().var()) == 0:
         raise ValueError(f"a probe of {len(values)} values that are all {float(values[0])} can tell nothing")
-    stored, told = as_stored(vectors), torch.empty(len(values), dtype=torch.float64)
-    for seen, asked in folds(len(values)):
-        middle, mean = stored[seen].mean(dim=0), values[seen].double().mean()
-        known, new = stored[seen] - middle, stored[asked] - middle
-        told[asked] = new @ (known.T @ ridge(known @ known.T, values[seen].double() - mean)) + mean
-    missed = (told - values).square().sum() / (values.double() - values.double().mean()).square().sum()
+    stored, predicted = as_stored(vectors), torch.empty(len(values), dtype=torch.float64)
+    for fitted, asked in folds(len(values)):
+        middle, mean = stored[fitted].mean(dim=0), values[fitted].double().mean()
+        known, new = stored[fitted] - middle, stored[asked] - middle
+        predicted[asked] = new @ (known.T @ ridge(known @ known.T, values[fitted].double() - mean)) + mean
+    missed = (predicted - values).square().sum() / (values.double() - values.double().mean()).square().sum()
     return 1 - float(missed)

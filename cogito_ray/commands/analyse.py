@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cogito_ray.analysis.analysis_result import Analysis
-from cogito_ray.analysis.thresholds import Verdict
+from cogito_ray.analysis.thresholds import Rating
 from cogito_ray.commands.app import AsJson, app
 from cogito_ray.display.console import out
 from cogito_ray.records.results.trial_ranking import figures
@@ -32,7 +32,7 @@ def analyse(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a checkpoint's concepts: geometry against targets, what linear probes read from them, what they read."""
+    """Look at a checkpoint's concepts: metrics against thresholds, linear probes, and which tokens they attend to."""
     from cogito_ray.evaluation.checkpoint_loader import Trained, newest
     from cogito_ray.evaluation.inspection import checkpoint_analysis as looking
     from cogito_ray.records.pages.analysis_page import write
@@ -48,7 +48,7 @@ def analyse(
     page, data = write(analyses, to or folders[0])
     if as_json:
         told = [
-            {"name": one.name, "conclusion": one.conclusion, "figures": one.figures,
+            {"name": one.name, "conclusion": one.conclusion, "metrics": one.metrics,
              "iterations": [asdict(iteration) for iteration in one.iterations]}
             for one in analyses
         ]  # fmt: skip
@@ -59,16 +59,16 @@ def analyse(
     out.print(f"Page: {page}\nData: {data}")
 
 
-COLOURS = {Verdict.PASS: "green", Verdict.POOR: "yellow", Verdict.CRITICAL: "red"}
+COLOURS = {Rating.PASS: "green", Rating.POOR: "yellow", Rating.CRITICAL: "red"}
 
 
 def _table(analysis: Analysis) -> RenderableType:
-    """The conclusion, each figure against its target, and what iterating reached."""
+    """The conclusion, each metric against its threshold, and what iterating reached."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("figure", "value", "verdict"):
+    for name in ("metric", "value", "rating"):
         table.add_column(name, justify="right" if name == "value" else "left")
-    for found in analysis.findings:
-        table.add_row(found.target.label, figures(found.value), Text(found.verdict, style=COLOURS[found.verdict]))
+    for found in analysis.assessments:
+        table.add_row(found.threshold.label, figures(found.value), Text(found.rating, style=COLOURS[found.rating]))
     return Group(Text(f"{analysis.name}: {analysis.conclusion}", style="bold"), table, *_iterations(analysis))
 
 
@@ -76,11 +76,11 @@ def _iterations(analysis: Analysis) -> list[RenderableType]:
     if not analysis.iterations:
         return []
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("times", *(metric.rpartition("/")[2].replace("_", " ") for metric in analysis.iterated)):
+    for name in ("times", *(metric.rpartition("/")[2].replace("_", " ") for metric in analysis.changed_by_depth)):
         table.add_column(name, justify="right")
     for one in analysis.iterations:
-        values = [figures(one.metrics[metric]) for metric in analysis.iterated]
-        table.add_row(str(one.times), *values, style="bold" if one.trained else None)
+        values = [figures(one.metrics[metric]) for metric in analysis.changed_by_depth]
+        table.add_row(str(one.depth), *values, style="bold" if one.trained else None)
     return [Text("Iterated, bold as trained:"), table]
 
 

@@ -6,16 +6,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.analysis.attention_statistics import by_place, centres, entropies, favourites, lifts, peaks, place_bias
+from cogito_ray.analysis.attention_statistics import (
+    by_position,
+    centres_and_deviations,
+    entropies,
+    lifts,
+    peaks,
+    position_bias,
+    top_tokens,
+)
 
 TEXTS, TOKENS = 60, 16
 VISIBLE = torch.ones(TEXTS, TOKENS, dtype=torch.bool)
 IDS = torch.randint(0, 8, (TEXTS, TOKENS), generator=torch.Generator().manual_seed(0))
 
 
-def one_token(places: Tensor) -> Tensor:
-    """Reads one token a text, at places (R,): (R, 1, K)."""
-    return torch.nn.functional.one_hot(places, TOKENS).float()[:, None]
+def one_token(positions: Tensor) -> Tensor:
+    """Reads one token a text, at positions (R,): (R, 1, K)."""
+    return torch.nn.functional.one_hot(positions, TOKENS).float()[:, None]
 
 
 def everything() -> Tensor:
@@ -32,24 +40,24 @@ def of_word(word: int) -> Tensor:
 def test_entropy_goes_from_one_token_to_all():
     half = torch.zeros(TEXTS, 1, TOKENS)
     half[..., : TOKENS // 2] = 2 / TOKENS
-    shares = torch.cat([one_token(IDS[:, 0]), half, everything()], dim=1)
-    assert entropies(shares, VISIBLE).tolist() == pytest.approx([0, math.log(8) / math.log(16), 1])
+    weights = torch.cat([one_token(IDS[:, 0]), half, everything()], dim=1)
+    assert entropies(weights, VISIBLE).tolist() == pytest.approx([0, math.log(8) / math.log(16), 1])
 
 
 def test_padding_does_not_count_as_read_alike():
     visible = VISIBLE.clone()
     visible[:, 4:] = False
-    shares = torch.zeros(TEXTS, 1, TOKENS)
-    shares[..., :4] = 1 / 4
-    assert entropies(shares, visible).tolist() == pytest.approx([1])
-    assert centres(shares, visible)[0].tolist() == pytest.approx([0.5])
-    assert by_place(shares, visible)[0, 0, ::4].tolist() == pytest.approx([0.25] * 4)
+    weights = torch.zeros(TEXTS, 1, TOKENS)
+    weights[..., :4] = 1 / 4
+    assert entropies(weights, visible).tolist() == pytest.approx([1])
+    assert centres_and_deviations(weights, visible)[0].tolist() == pytest.approx([0.5])
+    assert by_position(weights, visible)[0, 0, ::4].tolist() == pytest.approx([0.25] * 4)
 
 
 def test_place_explains_all_of_a_fixed_place_and_nothing_of_a_random_one():
     random = torch.randint(0, TOKENS, (TEXTS,), generator=torch.Generator().manual_seed(1))
-    shares = torch.cat([one_token(torch.full((TEXTS,), 3)), one_token(random), everything()], dim=1)
-    fixed, free, even = place_bias(shares, VISIBLE).tolist()
+    weights = torch.cat([one_token(torch.full((TEXTS,), 3)), one_token(random), everything()], dim=1)
+    fixed, free, even = position_bias(weights, VISIBLE).tolist()
     assert fixed == even == pytest.approx(1)
     assert free == pytest.approx(1 / TEXTS, abs=2 / TEXTS)
 
@@ -57,7 +65,7 @@ def test_place_explains_all_of_a_fixed_place_and_nothing_of_a_random_one():
 def test_a_centre_and_its_width_are_in_shares_of_a_text():
     ends = torch.zeros(TEXTS, 1, TOKENS)
     ends[..., 0] = ends[..., -1] = 0.5
-    mean, spread = centres(torch.cat([one_token(torch.full((TEXTS,), 3)), ends], dim=1), VISIBLE)
+    mean, spread = centres_and_deviations(torch.cat([one_token(torch.full((TEXTS,), 3)), ends], dim=1), VISIBLE)
     assert mean.tolist() == pytest.approx([3.5 / 16, 0.5])
     assert spread.tolist() == pytest.approx([0, 7.5 / 16])
 
@@ -72,14 +80,14 @@ def test_a_concept_that_reads_one_kind_lifts_it_by_the_inverse_of_its_share():
 
 
 def test_the_word_that_is_read_is_the_favourite_and_reading_all_alike_has_none():
-    told = favourites(torch.cat([of_word(5), everything()], dim=1), VISIBLE, IDS, most=3)
+    told = top_tokens(torch.cat([of_word(5), everything()], dim=1), VISIBLE, IDS, most=3)
     assert told[0][0] == 5
     assert told[1] == []
 
 
 def test_peaks_are_of_different_texts_and_in_order():
-    shares = torch.full((3, 1, 4), 0.1)
-    shares[0, 0, 2], shares[2, 0, 1] = 0.7, 0.8
-    (first, second), = peaks(shares, most=2)
-    assert (first.row, first.place, second.row, second.place) == (2, 1, 0, 2)
+    weights = torch.full((3, 1, 4), 0.1)
+    weights[0, 0, 2], weights[2, 0, 1] = 0.7, 0.8
+    (first, second), = peaks(weights, most=2)
+    assert (first.row, first.position, second.row, second.position) == (2, 1, 0, 2)
     assert first.share == pytest.approx(0.8)

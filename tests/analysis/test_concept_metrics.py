@@ -1,4 +1,4 @@
-"""Sets of concepts whose figures are known."""
+"""Sets of concepts whose metrics are known."""
 
 from pathlib import Path
 
@@ -7,7 +7,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cogito_ray.analysis.concept_metrics import cosine_histogram, figures, mean_cosines, plane, spectrum, text_share
+from cogito_ray.analysis.concept_metrics import (
+    concept_metrics,
+    cosine_histogram,
+    mean_cosines,
+    principal_plane,
+    spectrum,
+    text_share,
+)
 
 RECORDED = Path(__file__).parents[1] / "golden" / "parity" / "concept_geometry.safetensors"
 
@@ -17,7 +24,7 @@ def draw(*shape: int) -> Tensor:
 
 
 def test_orthogonal_concepts_fill_their_space():
-    told = figures(torch.eye(4).expand(20, -1, -1) * (1 + draw(20, 1, 1).abs()))
+    told = concept_metrics(torch.eye(4).expand(20, -1, -1) * (1 + draw(20, 1, 1).abs()))
     assert told["effective_rank"] == told["nuclear_rank"] == pytest.approx(4)
     assert told["effective_rank_share"] == told["mean_nuclear_rank_share"] == pytest.approx(1)
     assert told["first_share"] == told["mean_first_share"] == pytest.approx(1 / 4)
@@ -25,7 +32,7 @@ def test_orthogonal_concepts_fill_their_space():
 
 
 def test_constant_concepts_use_no_direction():
-    told = figures(torch.ones(20, 4, 8))
+    told = concept_metrics(torch.ones(20, 4, 8))
     assert told["effective_rank_share"] == pytest.approx(1 / 4)
     assert told["text_share"] == told["participation_share"] == told["active_dimensions_share"] == 0
     assert told["duplicates_share"] == 1
@@ -61,8 +68,8 @@ def test_mean_cosines_are_symmetric_with_a_diagonal_of_one():
 def test_the_plane_holds_what_varies_most():
     rows = torch.zeros(10, 3, 8)
     rows[..., 2], rows[..., 5] = 3 * draw(10, 3), draw(10, 3).flip(0)
-    places, shares = plane(rows)
-    assert places.shape == (10, 3, 2)
+    positions, shares = principal_plane(rows)
+    assert positions.shape == (10, 3, 2)
     assert sum(shares) == pytest.approx(1)
     assert shares[0] > 0.7
 
@@ -76,7 +83,7 @@ def test_the_plane_holds_what_varies_most():
 )
 def test_shares_are_those_recorded_from_earlier_work(ours: str, theirs: str):
     case = load_file(RECORDED)
-    assert figures(case["inputs.concepts"])[ours] == pytest.approx(float(case[f"outputs.{theirs}"]), rel=1e-5)
+    assert concept_metrics(case["inputs.concepts"])[ours] == pytest.approx(float(case[f"outputs.{theirs}"]), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -85,4 +92,4 @@ def test_shares_are_those_recorded_from_earlier_work(ours: str, theirs: str):
 )
 def test_what_has_no_figures_is_refused(concepts: Tensor, fault: str):
     with pytest.raises(ValueError, match=fault):
-        figures(concepts)
+        concept_metrics(concepts)

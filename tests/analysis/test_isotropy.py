@@ -7,11 +7,11 @@ import torch
 
 from cogito_ray.analysis.isotropy import (
     directions_for,
+    duplicates,
     first_share,
     intrinsic_dimension,
     pairwise_cosines,
     participation_ratio,
-    twins,
     uniformity,
 )
 
@@ -33,10 +33,10 @@ def test_each_pair_of_concepts_has_one_cosine():
 
 def test_concepts_that_point_the_same_way_are_twins():
     concepts = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]])
-    nearest, share = twins(concepts)
+    nearest, share = duplicates(concepts)
     assert nearest[0].tolist() == pytest.approx([1, 1, 0, 0])
     assert share == 0.5
-    assert twins(normal(4, 8, 64)).share == 0.0
+    assert duplicates(normal(4, 8, 64)).share == 0.0
 
 
 def test_uniformity_of_two_opposite_vectors_by_hand():

@@ -1,26 +1,26 @@
-"""The table of targets, and what is concluded from it."""
+"""The table of thresholds, and what is concluded from it."""
 
 import math
 
 import pytest
 import torch
 
-from cogito_ray.analysis.concept_metrics import figures
-from cogito_ray.analysis.thresholds import TARGETS, Conclusion, Question, Target, conclude, judge
-from cogito_ray.analysis.thresholds import Verdict as V
+from cogito_ray.analysis.concept_metrics import concept_metrics
+from cogito_ray.analysis.thresholds import THRESHOLDS, Conclusion, Question, Threshold, assess, conclude
+from cogito_ray.analysis.thresholds import Rating as V
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "value", "verdict"),
+    ("good", "bad", "value", "rating"),
     [(0.5, 0.3, 0.5, V.PASS), (0.5, 0.3, 0.3, V.POOR), (0.5, 0.3, 0.29, V.CRITICAL), (0.5, 0.3, math.nan, V.CRITICAL),
      (0.3, 0.5, 0.3, V.PASS), (0.3, 0.5, 0.5, V.POOR), (0.3, 0.5, 0.51, V.CRITICAL), (0.3, 0.5, math.nan, V.CRITICAL)],
 )  # fmt: skip
-def test_a_target_knows_which_way_is_better(good: float, bad: float, value: float, verdict: V):
-    assert Target("x", "x", Question.MEANING, good, bad, "here").verdict(value) is verdict
+def test_a_target_knows_which_way_is_better(good: float, bad: float, value: float, rating: V):
+    assert Threshold("x", "x", Question.MEANING, good, bad, "here").rate(value) is rating
 
 
 def test_one_figure_decides_each_question():
-    assert [target.question for target in TARGETS if target.decides] == list(Question)
+    assert [threshold.question for threshold in THRESHOLDS if threshold.decides] == list(Question)
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,17 @@ def test_one_figure_decides_each_question():
     ],
 )
 def test_conclusions(rank: float, content: float, conclusion: Conclusion):
-    findings = judge({"effective_rank_share": rank, "word_content_auc": content, "closeness": 0.1})
-    assert [found.target.figure for found in findings] == ["effective_rank_share", "closeness", "word_content_auc"]
-    assert conclude(findings) is conclusion
+    assessments = assess({"effective_rank_share": rank, "word_content_auc": content, "closeness": 0.1})
+    rated = [found.threshold.metric for found in assessments]
+    assert rated == ["effective_rank_share", "closeness", "word_content_auc"]
+    assert conclude(assessments) is conclusion
 
 
 def test_diverse_concepts_that_were_not_asked_are_not_called_sound():
-    assert conclude(judge({"effective_rank_share": 0.9})) is Conclusion.UNKNOWN
+    assert conclude(assess({"effective_rank_share": 0.9})) is Conclusion.UNKNOWN
 
 
 def test_every_target_of_diversity_is_a_figure_that_is_measured():
-    told = figures(torch.randn(20, 4, 8, generator=torch.Generator().manual_seed(0)))
-    asked = {target.figure for target in TARGETS if target.question is Question.DIVERSITY}
+    told = concept_metrics(torch.randn(20, 4, 8, generator=torch.Generator().manual_seed(0)))
+    asked = {threshold.metric for threshold in THRESHOLDS if threshold.question is Question.DIVERSITY}
     assert asked <= told.keys()

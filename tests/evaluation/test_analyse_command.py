@@ -55,7 +55,7 @@ def test_page_and_data_lie_beside_the_checkpoint(trained, analyse):
     assert "effective rank of a text's concepts" in out
     (told,) = json.loads((checkpoint / "analysis.json").read_text())
     assert (told["step"], told["concepts"], told["run"]) == (20, 4, trained[0].digest())
-    assert len(told["pictures"]["affinity"]["shares"]) == 4
+    assert len(told["plots"]["attention_map"]["weights"]) == 4
 
 
 def test_two_steps_of_one_run_are_told_apart_by_their_steps(trained, analyse, tmp_path):
@@ -77,7 +77,7 @@ def test_a_tied_encoder_is_iterated_and_what_it_was_trained_with_is_said(recursi
     status, out, _ = analyse(recursive, "--iterations", "1,2,4", "--out", tmp_path, "--json")
     assert status == 0
     told = json.loads(out)["checkpoints"][0]["iterations"]
-    assert [(one["times"], one["trained"]) for one in told] == [(1, False), (2, True), (4, False)]
+    assert [(one["depth"], one["trained"]) for one in told] == [(1, False), (2, True), (4, False)]
     assert len({one["metrics"]["eval/reconstruction_nats"] for one in told}) == 3
 
 

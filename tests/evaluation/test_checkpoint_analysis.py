@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cogito_ray.analysis.analysis_result import Analysis
-from cogito_ray.analysis.thresholds import Conclusion, Verdict
+from cogito_ray.analysis.thresholds import Conclusion, Rating
 from cogito_ray.evaluation.checkpoint_loader import Trained
 from cogito_ray.evaluation.inspection.checkpoint_analysis import analyse
 from cogito_ray.losses.total_loss import TotalLoss
@@ -60,26 +60,26 @@ def shuffle(model: ConceptModel) -> None:
     model.encoder.embedding.register_forward_hook(lambda module, given, vectors: vectors.roll(7, dims=0))
 
 
-def verdict(told: Analysis, figure: str) -> Verdict:
-    return next(found.verdict for found in told.findings if found.target.figure == figure)
+def rating(told: Analysis, metric: str) -> Rating:
+    return next(found.rating for found in told.assessments if found.threshold.metric == metric)
 
 
 def test_a_healthy_model_is_sound(healthy):
     told = looked_at(healthy, lambda model: None)
     assert told.conclusion is Conclusion.SOUND
-    assert verdict(told, "effective_rank_share") is verdict(told, "word_content_auc") is Verdict.PASS
+    assert rating(told, "effective_rank_share") is rating(told, "word_content_auc") is Rating.PASS
 
 
 def test_a_collapsed_model_is_critical_in_rank(healthy):
     told = looked_at(healthy, collapse)
     assert told.conclusion is Conclusion.COLLAPSED
-    assert verdict(told, "effective_rank_share") is verdict(told, "duplicates_share") is Verdict.CRITICAL
+    assert rating(told, "effective_rank_share") is rating(told, "duplicates_share") is Rating.CRITICAL
 
 
 def test_a_shuffled_model_is_diverse_but_knows_nothing(healthy):
     told = looked_at(healthy, shuffle)
     assert told.conclusion is Conclusion.EMPTY
-    assert verdict(told, "effective_rank_share") is Verdict.PASS
+    assert rating(told, "effective_rank_share") is Rating.PASS
     for probe, chance in {"word_content_auc": 0.5, "word_order_accuracy": 0.5}.items():
-        assert told.figures[probe] == pytest.approx(chance, abs=0.04)
-        assert verdict(told, probe) is Verdict.CRITICAL
+        assert told.metrics[probe] == pytest.approx(chance, abs=0.04)
+        assert rating(told, probe) is Rating.CRITICAL

@@ -10,7 +10,7 @@ from cogito_ray.evaluation.checkpoint_loader import Trained
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.inspection.layer_probes import layers, shortened
 from cogito_ray.evaluation.inspection.recursion_depth import iterations
-from cogito_ray.evaluation.inspection.token_attribution import KINDS, Readings, readings
+from cogito_ray.evaluation.inspection.token_attribution import KINDS, TokenAttribution, token_attribution
 from cogito_ray.evaluation.online.word_probes import Words
 from cogito_ray.nn.model import ModelSpec
 
@@ -25,20 +25,20 @@ def rows(opened) -> Tensor:
     return torch.from_numpy(opened.corpus.held_out_rows(40))
 
 
-def reading_one(opened: Trained, text: str, place: int) -> Readings:
+def reading_one(opened: Trained, text: str, place: int) -> TokenAttribution:
     """A concept that reads the token at `place`, in eight equal texts."""
     ids = opened.reader.ids([text] * 8)                                     # (8, K)
-    shares = torch.zeros(8, 1, ids.shape[1])
-    shares[:, 0, place] = 1
-    return Readings(ids, torch.ones_like(ids, dtype=torch.bool), shares, opened.corpus.tokenizer)
+    weights = torch.zeros(8, 1, ids.shape[1])
+    weights[:, 0, place] = 1
+    return TokenAttribution(ids, torch.ones_like(ids, dtype=torch.bool), weights, opened.corpus.tokenizer)
 
 
 def test_shares_sum_to_one_over_the_tokens_of_a_text(opened, rows):
     rows = rows.clone()
     rows[0, 5:] = opened.corpus.vocabulary.pad_id
-    read = readings(opened.model, rows, opened.corpus.tokenizer)
-    torch.testing.assert_close(read.shares.sum(dim=-1), torch.ones(len(rows), 4))
-    assert (read.shares[0, :, 5:] == 0).all()
+    read = token_attribution(opened.model, rows, opened.corpus.tokenizer)
+    torch.testing.assert_close(read.weights.sum(dim=-1), torch.ones(len(rows), 4))
+    assert (read.weights[0, :, 5:] == 0).all()
 
 
 def test_a_pooled_token_is_divided_among_those_it_stands_for(opened, rows):
@@ -46,17 +46,17 @@ def test_a_pooled_token_is_divided_among_those_it_stands_for(opened, rows):
     model = spec.build(opened.corpus.vocabulary, 16).eval()
     rows = rows[:2].clone()
     rows[0, 5:] = opened.corpus.vocabulary.pad_id
-    shares = readings(model, rows, opened.corpus.tokenizer).shares          # (2, 4, 16)
-    torch.testing.assert_close(shares.sum(dim=-1), torch.ones(2, 4))
-    torch.testing.assert_close(shares[..., 0], shares[..., 1])
-    assert (shares[0, :, 5:] == 0).all()
+    weights = token_attribution(model, rows, opened.corpus.tokenizer).weights          # (2, 4, 16)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 4))
+    torch.testing.assert_close(weights[..., 0], weights[..., 1])
+    assert (weights[0, :, 5:] == 0).all()
 
 
 def test_what_a_concept_reads_is_told_in_words(opened):
-    (reader,) = reading_one(opened, "concept 7", place=0).readers()
-    example = reader.examples[0]
-    assert (example.before, example.share, reader.entropy, reader.place_bias) == ("", 1, 0, 1)
-    assert reader.favourites == [example.token]
+    (attended,) = reading_one(opened, "concept 7", place=0).concept_attention()
+    example = attended.examples[0]
+    assert (example.before, example.share, attended.entropy, attended.position_bias) == ("", 1, 0, 1)
+    assert attended.top_tokens == [example.token]
     assert "concept 7".startswith(example.token)
     assert example.token + example.after == "concept 7"
 
@@ -67,22 +67,22 @@ KINDS_OF = {". concept": "punctuation", "7 concept": "number", " to": "common wo
 @pytest.mark.parametrize(("text", "kind"), KINDS_OF.items())
 def test_the_kind_of_the_token_that_is_read_is_lifted(opened, text: str, kind: str):
     reading = reading_one(opened, text, place=0)
-    (reader,) = reading.readers()
-    assert max(reader.kinds, key=lambda name: reader.kinds[name]) == kind
-    assert set(reader.kinds) <= set(KINDS)
+    (attended,) = reading.concept_attention()
+    assert max(attended.kinds, key=lambda name: attended.kinds[name]) == kind
+    assert set(attended.kinds) <= set(KINDS)
 
 
 def test_special_tokens_are_a_kind_of_their_own(opened):
     reading = reading_one(opened, "concept", place=0)
     reading.ids[:, 0] = opened.corpus.vocabulary.separator_id
-    assert set(reading.readers()[0].kinds) >= {"special"}
+    assert set(reading.concept_attention()[0].kinds) >= {"special"}
 
 
-def test_an_affinity_leaves_padding_out(opened, rows):
+def test_an_attention_map_leaves_padding_out(opened, rows):
     rows = rows[:2].clone()
     rows[0, 5:] = opened.corpus.vocabulary.pad_id
-    affinity = readings(opened.model, rows, opened.corpus.tokenizer).affinity(0)
-    assert [len(affinity.tokens), *map(len, affinity.shares)] == [5, 5, 5, 5, 5]
+    attention_map = token_attribution(opened.model, rows, opened.corpus.tokenizer).attention_map(0)
+    assert [len(attention_map.tokens), *map(len, attention_map.weights)] == [5, 5, 5, 5, 5]
 
 
 def test_texts_are_cut_to_what_they_are_said_to_hold(rows):

@@ -1,12 +1,20 @@
-"""The analysis page, of made-up findings."""
+"""The analysis page, of made-up assessments."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from cogito_ray.analysis.analysis_result import Affinity, Analysis, Example, Iteration, Layer, Pictures, Reader
-from cogito_ray.analysis.thresholds import conclude, judge
+from cogito_ray.analysis.analysis_result import (
+    Analysis,
+    AttentionExample,
+    AttentionMap,
+    ConceptAttention,
+    DepthMetrics,
+    LayerProbes,
+    Plots,
+)
+from cogito_ray.analysis.thresholds import assess, conclude
 from cogito_ray.records.pages.analysis_page import render, write
 
 EVIL = "</script><b>"
@@ -14,19 +22,21 @@ EVIL = "</script><b>"
 
 def made(name: str = "one", rank: float = 0.9) -> Analysis:
     """Two concepts, three texts of two tokens."""
-    figures = {"effective_rank_share": rank, "cosine_mean": 0.4, "word_content_auc": 0.7}
+    metrics = {"effective_rank_share": rank, "cosine_mean": 0.4, "word_content_auc": 0.7}
     probes = {"word_content_auc": 0.7, "word_order_accuracy": 0.6, "length_explained": 1 / 3}
-    reader = Reader(0, 0.5, 0.25, 0.1, 0.9, {"number": 1.5, "rare word": 0.5}, [EVIL], [Example("a ", EVIL, " c", 0.8)])
-    pictures = Pictures(
+    example, kinds = AttentionExample("a ", EVIL, " c", 0.8), {"number": 1.5, "rare word": 0.5}
+    attended = ConceptAttention(0, 0.5, 0.25, 0.1, 0.9, kinds, [EVIL], [example])
+    plots = Plots(
         spectrum=[0.6, 0.4], mean_spectrum=[0.9, 0.1], cosines=[[1.0, 0.2], [0.2, 1.0]], cosine_histogram=[0.5, 0.5],
-        places=[[0.75, 0.25], [0.25, 0.75]], affinity=Affinity([EVIL, "b"], [[0.75, 0.25], [0.25, 0.75]]),
-        plane=[[(0.0, 1.0)] * 3, [(1.0, 0.0)] * 3], plane_shares=[0.5, 0.25],
+        positions=[[0.75, 0.25], [0.25, 0.75]], attention_map=AttentionMap([EVIL, "b"], [[0.75, 0.25], [0.25, 0.75]]),
+        pca=[[(0.0, 1.0)] * 3, [(1.0, 0.0)] * 3], pca_variance=[0.5, 0.25],
     )  # fmt: skip
-    findings = judge(figures)
+    assessments = assess(metrics)
     return Analysis(
-        name=name, run="0123456789ab", step=7, texts=3, length=2, concepts=2, width=4, conclusion=conclude(findings),
-        findings=findings, figures=figures, layers=[Layer(1, 1.5, probes)], readers=[reader, replace(reader, number=1)],
-        pictures=pictures, iterations=[],
+        name=name, run="0123456789ab", step=7, texts=3, length=2, concepts=2, width=4, conclusion=conclude(assessments),
+        assessments=assessments, metrics=metrics, layers=[LayerProbes(1, 1.5, probes)],
+        concept_attention=[attended, replace(attended, number=1)],
+        plots=plots, iterations=[],
     )  # fmt: skip
 
 
@@ -53,7 +63,7 @@ def test_tokens_cannot_end_a_script_nor_start_an_element():
 
 def test_a_question_that_was_not_asked_is_said_to_be_so():
     silent = made()
-    page = render([replace(silent, findings=silent.findings[:1], layers=[Layer(1, 1.5, {})])])
+    page = render([replace(silent, assessments=silent.assessments[:1], layers=[LayerProbes(1, 1.5, {})])])
     assert "not asked" in page
     assert "chart-depths" not in page
 
@@ -69,15 +79,15 @@ def test_the_data_hold_what_the_page_shows(tmp_path):
     write([made()], tmp_path)
     (told,) = json.loads((tmp_path / "analysis.json").read_text())
     assert told["layers"][0]["probes"]["length_explained"] == 0.33333
-    assert [found["verdict"] for found in told["findings"]] == ["pass", "poor", "pass"]
-    assert told["readers"][0]["favourites"] == [EVIL]
+    assert [found["rating"] for found in told["assessments"]] == ["pass", "poor", "pass"]
+    assert told["concept_attention"][0]["top_tokens"] == [EVIL]
 
 
 def test_what_no_iteration_changes_is_not_tabled():
     metrics = [{"eval/reconstruction_nats": 6.5 - times, "eval/unigram_nats": 7.0} for times in (1, 2)]
-    iterations = [Iteration(times, times == 2, told) for times, told in enumerate(metrics, start=1)]
+    iterations = [DepthMetrics(times, times == 2, told) for times, told in enumerate(metrics, start=1)]
     analysis = replace(made(), iterations=iterations)
-    assert analysis.iterated == ["eval/reconstruction_nats"]
+    assert analysis.changed_by_depth == ["eval/reconstruction_nats"]
     assert "Iterated further, without training" in render([analysis])
 
 

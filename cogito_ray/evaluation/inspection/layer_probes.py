@@ -6,7 +6,7 @@ After arXiv:1805.01070's probing tasks. Chance is 0.5 for words and order, 0 for
 import torch
 from torch import Tensor
 
-from cogito_ray.analysis.analysis_result import Layer
+from cogito_ray.analysis.analysis_result import LayerProbes
 from cogito_ray.analysis.effective_rank import effective_ranks
 from cogito_ray.analysis.ridge_regression import explained
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
@@ -29,16 +29,17 @@ def every_layer(model: ConceptModel, ids: Tensor, pad_id: int) -> list[Tensor]:
     return [torch.cat([one.float().cpu() for one in layer]) for layer in zip(*layers, strict=True)]
 
 
-def layers(model: ConceptModel, rows: Tensor, vocabulary: Vocabulary) -> list[Layer]:
+def layers(model: ConceptModel, rows: Tensor, vocabulary: Vocabulary) -> list[LayerProbes]:
     """rows (R, N) of clean token ids. Probes are left out where the rows are too few to tell."""
     words, pad = Words(rows, vocabulary), vocabulary.pad_id
     whole = every_layer(model, rows, pad)
     if not words.enough:
-        return [Layer(number, float(effective_ranks(one).mean()), {}) for number, one in enumerate(whole, start=1)]
+        ranks = [float(effective_ranks(one).mean()) for one in whole]
+        return [LayerProbes(number, rank, {}) for number, rank in enumerate(ranks, start=1)]
     cut, lengths = shortened(rows, pad)
     exchanged, short = every_layer(model, words.exchanged, pad), every_layer(model, cut, pad)
     return [
-        Layer(
+        LayerProbes(
             number,
             float(effective_ranks(one).mean()),
             {

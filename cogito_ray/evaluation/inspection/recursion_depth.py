@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from cogito_ray.analysis.analysis_result import Iteration
+from cogito_ray.analysis.analysis_result import DepthMetrics
 from cogito_ray.evaluation.checkpoint_loader import Trained
 from cogito_ray.evaluation.online.report_metrics import scores_of
 
 
-def iterations(trained: Trained, times: Sequence[int]) -> Iterator[Iteration]:
+def iterations(trained: Trained, times: Sequence[int]) -> Iterator[DepthMetrics]:
     """All that the run's reports measure, with its one block applied each of so many times; nothing is trained.
 
     ValueError where the encoder's blocks are its own. Its depth is what it was, afterwards.
@@ -18,5 +18,5 @@ def iterations(trained: Trained, times: Sequence[int]) -> Iterator[Iteration]:
     measure = scores_of(trained.run, trained.corpus, vocabulary)
     for count in times:
         encoder.set_depth(count)
-        yield Iteration(count, count == own, measure(trained.model))
+        yield DepthMetrics(count, count == own, measure(trained.model))
         encoder.set_depth(own)

@@ -1,4 +1,7 @@
-"""Which tokens a trained encoder's concepts read: measured over texts, with examples in words."""
+"""Token attribution by attention: which tokens the concepts of a trained encoder attend to, over texts, with examples.
+
+Attention weights are no proof of influence (arXiv:1902.10186): they tell where concepts look.
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cogito_ray.analysis import attention_statistics
-from cogito_ray.analysis.analysis_result import Affinity, Example, Reader
+from cogito_ray.analysis.analysis_result import AttentionExample, AttentionMap, ConceptAttention
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.nn.token_stages.base import Tokens
@@ -17,65 +20,66 @@ COMMON = 100
 """Tokens that count as common words: the most frequent ones of the texts at hand."""
 MARKS = ("Ġ", "▁")
 """What tokenizers write before a token that starts a word; WordPiece marks the others by ## instead."""
-FAVOURITES, EXAMPLES, AROUND = 6, 3, 5
+TOP_TOKENS, EXAMPLES, NEIGHBOURS = 6, 3, 5
 
 
 @dataclass(frozen=True)
-class Readings:
-    """shares (R, C, K): how much of each token each concept reads, mean over heads and blocks, 0 at padding."""
+class TokenAttribution:
+    """weights (R, C, K): how much of each token each concept reads, mean over heads and blocks, 0 at padding."""
 
     ids: Tensor
     """(R, K)"""
     visible: Tensor
     """(R, K) bool"""
-    shares: Tensor
+    weights: Tensor
     tokenizer: TextTokenizer
 
-    def readers(self) -> list[Reader]:
+    def concept_attention(self) -> list[ConceptAttention]:
         """Every concept by what it reads."""
-        shares, visible = self.shares, self.visible
-        lifts = attention_statistics.lifts(shares, visible, self._kinds(), len(KINDS))
-        centres, spreads = attention_statistics.centres(shares, visible)
+        weights, visible = self.weights, self.visible
+        lifts = attention_statistics.lifts(weights, visible, self._kinds(), len(KINDS))
+        centres, deviations = attention_statistics.centres_and_deviations(weights, visible)
         columns = zip(
-            attention_statistics.entropies(shares, visible).tolist(),
+            attention_statistics.entropies(weights, visible).tolist(),
             centres.tolist(),
-            spreads.tolist(),
-            attention_statistics.place_bias(shares, visible).tolist(),
+            deviations.tolist(),
+            attention_statistics.position_bias(weights, visible).tolist(),
             lifts.tolist(),
-            attention_statistics.favourites(shares, visible, self.ids, FAVOURITES),
-            attention_statistics.peaks(shares, EXAMPLES),
+            attention_statistics.top_tokens(weights, visible, self.ids, TOP_TOKENS),
+            attention_statistics.peaks(weights, EXAMPLES),
             strict=True,
         )
         return [
-            Reader(
+            ConceptAttention(
                 number,
                 entropy=entropy,
                 centre=centre,
-                spread=spread,
-                place_bias=bias,
+                std=deviation,
+                position_bias=bias,
                 kinds={kind: value for kind, value in zip(KINDS, lift, strict=True) if value == value},     # not NaN
-                favourites=[self._text([token]) for token in favourites],
+                top_tokens=[self._text([token]) for token in top_tokens],
                 examples=[self._example(peak) for peak in peaks],
             )
-            for number, (entropy, centre, spread, bias, lift, favourites, peaks) in enumerate(columns)
+            for number, (entropy, centre, deviation, bias, lift, top_tokens, peaks) in enumerate(columns)
         ]
 
-    def places(self) -> list[list[float]]:
+    def positions(self) -> list[list[float]]:
         """(C, P) what is read where, mean over texts."""
-        shares = attention_statistics.by_place(self.shares, self.visible).mean(dim=0)
-        return [[float(share) for share in row] for row in shares]
+        weights = attention_statistics.by_position(self.weights, self.visible).mean(dim=0)
+        return [[float(share) for share in row] for row in weights]
 
-    def affinity(self, row: int) -> Affinity:
+    def attention_map(self, row: int) -> AttentionMap:
         """What is read of one text."""
         there = self.visible[row]
         tokens = [self._text([token]) for token in self.ids[row][there].tolist()]
-        return Affinity(tokens, self.shares[row][:, there].tolist())
+        return AttentionMap(tokens, self.weights[row][:, there].tolist())
 
-    def _example(self, peak: attention_statistics.Peak) -> Example:
+    def _example(self, peak: attention_statistics.Peak) -> AttentionExample:
         ids, count = self.ids[peak.row].tolist(), int(self.visible[peak.row].sum())
-        start, end = max(0, peak.place - AROUND), min(count, peak.place + AROUND + 1)
-        before, after = ids[start : peak.place], ids[peak.place + 1 : end]
-        return Example(self._text(before), self._text(ids[peak.place : peak.place + 1]), self._text(after), peak.share)
+        start, end = max(0, peak.position - NEIGHBOURS), min(count, peak.position + NEIGHBOURS + 1)
+        before, after = ids[start : peak.position], ids[peak.position + 1 : end]
+        token = ids[peak.position : peak.position + 1]
+        return AttentionExample(self._text(before), self._text(token), self._text(after), peak.share)
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.tokenizer.decode(ids, skip_special_tokens=False)
@@ -86,10 +90,10 @@ class Readings:
         table = self.tokenizer.tokenizer
         marked = any(token.startswith(MARKS) for token in table.get_vocab())
         special, spelled = set(self.tokenizer.vocabulary.special_ids), table.id_to_token
-        told = [_kind(spelled(token) or "", self._text([token]), marked) for token in names.tolist()]
+        kinds_of_tokens = [_kind(spelled(token) or "", self._text([token]), marked) for token in names.tolist()]
         kinds = torch.tensor([
             KINDS.index("special") if token in special else kind
-            for token, kind in zip(names.tolist(), told, strict=True)
+            for token, kind in zip(names.tolist(), kinds_of_tokens, strict=True)
         ])  # fmt: skip
         words = (kinds == KINDS.index("rare word")).nonzero().flatten()
         kinds[words[counts[words].argsort(descending=True)[:COMMON]]] = KINDS.index("common word")
@@ -107,27 +111,27 @@ def _kind(token: str, text: str, marked: bool) -> int:
 
 
 @torch.no_grad()
-def readings(model: ConceptModel, ids: Tensor, tokenizer: TextTokenizer) -> Readings:
+def token_attribution(model: ConceptModel, ids: Tensor, tokenizer: TextTokenizer) -> TokenAttribution:
     """ids (R, K) of texts that each hold a token. Where a token stage pools, a pooled token's share is divided among
     those it stands for."""
     device, pad_id = next(model.parameters()).device, tokenizer.vocabulary.pad_id
-    positions, shares = torch.arange(ids.shape[1], device=device), []
+    positions, weights = torch.arange(ids.shape[1], device=device), []
     for part in ids.split(ROWS_AT_ONCE):
         seen = part.to(device)
         visible = seen != pad_id                                            # (B, K)
         tokens, read = model.encoder.attention_weights(seen, positions.expand_as(seen), visible)
         mean = torch.stack([block.float().mean(dim=1) for block in read]).mean(dim=0)                       # (B, C, K')
-        shares.append(_divided(mean, tokens, visible).cpu())
-    return Readings(ids, ids != pad_id, torch.cat(shares), tokenizer)
+        weights.append(_divided(mean, tokens, visible).cpu())
+    return TokenAttribution(ids, ids != pad_id, torch.cat(weights), tokenizer)
 
 
-def _divided(shares: Tensor, read: Tokens, visible: Tensor) -> Tensor:
-    """shares (B, C, K') of the tokens that were read -> (B, C, K) of the tokens that these stand for."""
-    if shares.shape[-1] == visible.shape[1]:
-        return shares
+def _divided(weights: Tensor, read: Tokens, visible: Tensor) -> Tensor:
+    """weights (B, C, K') of the tokens that were read -> (B, C, K) of the tokens that these stand for."""
+    if weights.shape[-1] == visible.shape[1]:
+        return weights
     here = torch.arange(visible.shape[1], device=visible.device)
     away = (here[:, None] - read.positions[:, None]).abs().masked_fill(~read.visible[:, None], torch.inf)
     nearest = away.argmin(dim=-1)                                           # (B, K)
-    members = torch.zeros_like(shares[:, 0]).scatter_add_(1, nearest, visible.to(shares.dtype))             # (B, K')
+    members = torch.zeros_like(weights[:, 0]).scatter_add_(1, nearest, visible.to(weights.dtype))             # (B, K')
     each = visible / members.gather(1, nearest).clamp_min(1)                # (B, K)
-    return shares.gather(2, nearest[:, None].expand(-1, shares.shape[1], -1)) * each[:, None]
+    return weights.gather(2, nearest[:, None].expand(-1, weights.shape[1], -1)) * each[:, None]

@@ -24,9 +24,9 @@ def spectra(analyses: Sequence[Analysis]) -> go.Figure:
     """Singular values over their sum: of a text's concepts, and of the mean concepts."""
     figure = go.Figure()
     for analysis, colour in zip(analyses, CHECKPOINTS, strict=False):
-        pictures = analysis.pictures
+        plots = analysis.plots
         for values, what, dash in (
-            (pictures.spectrum, "a text", "solid"), (pictures.mean_spectrum, "the mean text", "dot")
+            (plots.spectrum, "a text", "solid"), (plots.mean_spectrum, "the mean text", "dot")
         ):  # fmt: skip
             figure.add_scatter(
                 x=list(range(1, len(values) + 1)),
@@ -45,7 +45,7 @@ def histogram(analyses: Sequence[Analysis]) -> go.Figure:
     """How often two concepts of a text lie at which cosine."""
     figure = go.Figure()
     for analysis, colour in zip(analyses, CHECKPOINTS, strict=False):
-        shares = analysis.pictures.cosine_histogram
+        shares = analysis.plots.cosine_histogram
         width = 2 / len(shares)
         figure.add_bar(
             x=[-1 + (part + 0.5) * width for part in range(len(shares))],
@@ -64,7 +64,7 @@ def histogram(analyses: Sequence[Analysis]) -> go.Figure:
 def cosines(analysis: Analysis) -> go.Figure:
     """(C, C) mean over texts."""
     heat = go.Heatmap(
-        z=analysis.pictures.cosines, zmin=-1, zmax=1, colorscale=ALIKE, colorbar={"title": "cosine", "thickness": 12},
+        z=analysis.plots.cosines, zmin=-1, zmax=1, colorscale=ALIKE, colorbar={"title": "cosine", "thickness": 12},
         hovertemplate="concepts %{y} and %{x}: %{z:.2f}<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(heat)
@@ -73,9 +73,9 @@ def cosines(analysis: Analysis) -> go.Figure:
     return laid_out(figure, height=420)
 
 
-def places(analysis: Analysis) -> go.Figure:
+def positions(analysis: Analysis) -> go.Figure:
     """(C, P) what is read where, mean over texts."""
-    read = analysis.pictures.places
+    read = analysis.plots.positions
     parts = len(read[0])
     heat = go.Heatmap(
         z=read, x=[(part + 0.5) / parts for part in range(parts)], zmin=0, colorscale=READ,
@@ -83,33 +83,33 @@ def places(analysis: Analysis) -> go.Figure:
         hovertemplate="concept %{y}, %{x:.0%} of the text: %{z:.2f}<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(heat)
-    figure.update_xaxes(title="place in the text", tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(title="position in the text", tickformat=".0%", range=[0, 1])
     figure.update_yaxes(title="concept", autorange="reversed")
     return laid_out(figure, height=420)
 
 
-def affinity(analysis: Analysis) -> go.Figure:
+def attention_map(analysis: Analysis) -> go.Figure:
     """What each concept reads of one text, token by token."""
-    told = analysis.pictures.affinity
+    told = analysis.plots.attention_map
     numbers = list(range(len(told.tokens)))
     heat = go.Heatmap(
-        z=told.shares, x=numbers, zmin=0, colorscale=READ, colorbar={"title": "share", "thickness": 12},
-        customdata=[[_visible(token) for token in told.tokens]] * len(told.shares),
+        z=told.weights, x=numbers, zmin=0, colorscale=READ, colorbar={"title": "share", "thickness": 12},
+        customdata=[[_visible(token) for token in told.tokens]] * len(told.weights),
         hovertemplate="concept %{y} reads %{customdata} at %{x}: %{z:.2f}<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(heat)
     named = {"tickvals": numbers, "ticktext": [_visible(token) for token in told.tokens]} if len(numbers) <= 80 else {}
     figure.update_xaxes(tickangle=-90, tickfont={"size": 11}, showgrid=False, **named)
     figure.update_yaxes(title="concept", autorange="reversed")
-    tall = 200 + min(640, max(160, 14 * len(told.shares)))
+    tall = 200 + min(640, max(160, 14 * len(told.weights)))
     return laid_out(figure, height=tall).update_layout(margin={"b": 110})
 
 
-def plane(analysis: Analysis) -> go.Figure:
+def pca(analysis: Analysis) -> go.Figure:
     """Concepts of some texts on their first two principal axes, a colour per concept."""
     figure = go.Figure()
     count = max(1, analysis.concepts - 1)
-    for number, points in enumerate(analysis.pictures.plane):
+    for number, points in enumerate(analysis.plots.pca):
         figure.add_scatter(
             x=[x for x, _ in points],
             y=[y for _, y in points],
@@ -118,7 +118,7 @@ def plane(analysis: Analysis) -> go.Figure:
             marker={"size": 5, "opacity": 0.7, "color": f"hsl({round(300 * number / count)},65%,52%)"},
             hovertemplate=f"concept {number}<extra></extra>",
         )
-    first, second = analysis.pictures.plane_shares
+    first, second = analysis.plots.pca_variance
     figure.update_xaxes(title=f"first axis, {first:.0%} of the variance")
     figure.update_yaxes(title=f"second axis, {second:.0%}")
     return laid_out(figure, height=420).update_layout(showlegend=False)
@@ -150,7 +150,7 @@ def iterations(analysis: Analysis, metric: str) -> go.Figure:
     told = analysis.iterations
     figure = go.Figure()
     figure.add_scatter(
-        x=[one.times for one in told],
+        x=[one.depth for one in told],
         y=[one.metrics[metric] for one in told],
         mode="lines+markers",
         line={"color": WINNER},
@@ -158,7 +158,7 @@ def iterations(analysis: Analysis, metric: str) -> go.Figure:
                 "symbol": ["circle-open" if one.trained else "circle" for one in told]},
         hovertemplate="%{x} times: %{y:.4g}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title="times the block is applied", tickvals=[one.times for one in told])
+    figure.update_xaxes(title="times the block is applied", tickvals=[one.depth for one in told])
     figure.update_yaxes(title=metric)
     return laid_out(figure, height=320)
 

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cogito_ray.analysis.analysis_result import Analysis, Reader
-from cogito_ray.analysis.thresholds import TARGETS, Conclusion, Finding, Target
+from cogito_ray.analysis.analysis_result import Analysis, ConceptAttention
+from cogito_ray.analysis.thresholds import THRESHOLDS, Assessment, Conclusion, Threshold
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.records.pages import analysis_charts as charts
 from cogito_ray.records.pages.page_templates import chart, environment
@@ -29,25 +29,25 @@ def write(analyses: Sequence[Analysis], folder: Path) -> tuple[Path, Path]:
 def render(analyses: Sequence[Analysis]) -> str:
     """The page as HTML."""
     templates = environment()
-    templates.filters |= {"figure": figures, "bounds": bounds, "kind": favourite_kind}
+    templates.filters |= {"figure": figures, "bounds": bounds, "kind": most_lifted_kind}
     templates.tests["alarming"] = lambda conclusion: conclusion in (Conclusion.COLLAPSED, Conclusion.EMPTY)
     return templates.get_template("analysis.html").render(
         analyses=analyses,
-        rows=[(target, [_finding(analysis, target) for analysis in analyses]) for target in TARGETS],
+        rows=[(threshold, [_assessment(analysis, threshold) for analysis in analyses]) for threshold in THRESHOLDS],
         charts={
             "spectra": chart(charts.spectra(analyses), "spectra"),
             "histogram": chart(charts.histogram(analyses), "histogram"),
             "depths": chart(charts.depths(analyses), "depths"),
         },
-        pictures=[
+        plots=[
             {
                 "cosines": chart(charts.cosines(analysis), f"cosines-{number}"),
-                "places": chart(charts.places(analysis), f"places-{number}"),
-                "affinity": chart(charts.affinity(analysis), f"affinity-{number}"),
-                "plane": chart(charts.plane(analysis), f"plane-{number}"),
+                "positions": chart(charts.positions(analysis), f"positions-{number}"),
+                "attention_map": chart(charts.attention_map(analysis), f"attention_map-{number}"),
+                "pca": chart(charts.pca(analysis), f"pca-{number}"),
                 "iterations": [
                     chart(charts.iterations(analysis, metric), f"iterations-{number}-{place}")
-                    for place, metric in enumerate(analysis.iterated)
+                    for place, metric in enumerate(analysis.changed_by_depth)
                 ],
             }
             for number, analysis in enumerate(analyses)
@@ -55,20 +55,20 @@ def render(analyses: Sequence[Analysis]) -> str:
     )
 
 
-def bounds(target: Target) -> str:
+def bounds(threshold: Threshold) -> str:
     """What passes, and what is critical."""
-    above, below = ("≥", "<") if target.good > target.bad else ("≤", ">")
-    return f"{above} {target.good:g}, critical {below} {target.bad:g}"
+    above, below = ("≥", "<") if threshold.good > threshold.bad else ("≤", ">")
+    return f"{above} {threshold.good:g}, critical {below} {threshold.bad:g}"
 
 
-def favourite_kind(reader: Reader) -> str:
+def most_lifted_kind(attended: ConceptAttention) -> str:
     """The kind of token that a concept lifts most."""
-    kind = max(reader.kinds, key=lambda name: reader.kinds[name])
-    return f"{kind} ×{reader.kinds[kind]:.1f}"
+    kind = max(attended.kinds, key=lambda name: attended.kinds[name])
+    return f"{kind} ×{attended.kinds[kind]:.1f}"
 
 
-def _finding(analysis: Analysis, target: Target) -> Finding | None:
-    return next((found for found in analysis.findings if found.target == target), None)
+def _assessment(analysis: Analysis, threshold: Threshold) -> Assessment | None:
+    return next((found for found in analysis.assessments if found.threshold == threshold), None)
 
 
 def _rounded(tree: Any) -> Any:
