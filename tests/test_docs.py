@@ -19,8 +19,7 @@ from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, compose
 from cogito_ray.sweeps.yaml_io.yaml_files import Document
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md") if (ROOT / name).exists()]
-PAGES += sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BASES = ("search_spaces/quickstart.yaml", "jobs/debug.yaml")
 REPLACED = {"space"}
 """Parts of a sweep that a page shows whole."""
@@ -57,7 +56,7 @@ def test_files_that_a_page_names_are_there(page: Path):
     text = page.read_text()
     named = re.findall(r'(?<![\w/."-])((?:search_spaces|jobs|cluster|tests|docs)/[\w./-]*\w\.\w+)', text)
     linked = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
-    made = {"run.md", "sweep.md", "command-line.md", "security.md", "architecture.svg"}
+    made = {"run.md", "sweep.md", "command-line.md", "security.md", "contributing.md", "architecture.svg"}
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [name for name in linked if name and Path(name).name not in made and not (page.parent / name).exists()]
     assert missing == []

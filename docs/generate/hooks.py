@@ -39,6 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/sweep.md": SWEEP + Reference(SweepSpec.model_json_schema()).markdown(),
         "reference/command-line.md": command_line(),
         "security.md": (ROOT / "SECURITY.md").read_text(),
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text().replace("(SECURITY.md)", "(security.md)"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
     }
     for name in _packages():
