@@ -10,6 +10,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     check,
     evaluate,
     export,
+    init,
     notebook,
     prepare,
     promote,

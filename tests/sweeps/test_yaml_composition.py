@@ -178,6 +178,26 @@ def test_a_fault_is_told_where_it_was_written(write):
     assert said == [f"run.model.width: should be a whole number; got 'wide' (line 4 of {base})"]
 
 
+def test_a_sweep_extends_the_file_of_a_run_where_it_has_its_run(write):
+    base = write(RUN.replace("steps: 100", "steps: lots"), "base.yaml")
+    mine = write("name: mine\nrun: {extends: base.yaml, model: {width: 32}}\n")
+    assert tree(mine) == {"name": "mine", "run": tree(base) | {"model": {"width": 32, "decoder": {"kind": "position"}}}}
+    said = faults(write("run: {extends: base.yaml}\n" + SWEEP.replace("run:", "question:").partition("run:")[0]))
+    assert f"run.training.steps: should be a whole number; got 'lots' (line 4 of {base})" in said
+
+
+def test_a_file_of_the_other_sort_is_not_extended(write, tmp_path):
+    write(RUN, "run.yaml")
+    write(SWEEP, "sweep.yaml")
+    for text, fault in [
+        ("name: mine\nextends: run.yaml", "run.yaml describes a run; extend it where a sweep has its run"),
+        ("name: mine\nrun: {extends: sweep.yaml}", "sweep.yaml describes a sweep; extend it outside of run (line 2)"),
+        ("seed: 3\nextends: sweep.yaml", "sweep.yaml describes a sweep, and this file a run; extend the file of a run"),
+    ]:
+        [said] = faults(write(text))
+        assert fault in said
+
+
 def test_an_extended_file_that_is_no_yaml_is_named_itself(write):
     base = write("a: [", "base.yaml")
     with pytest.raises(SweepFault) as refused:

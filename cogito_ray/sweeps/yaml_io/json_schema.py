@@ -32,6 +32,7 @@ def sweep_schema() -> Tree:
     run, sweep = _tree(_partial(RunSpec.model_json_schema())), SweepSpec.model_json_schema()
     domain = TypeAdapter(Domain).json_schema()
     parts = {**_tree(domain.pop("$defs")), **_tree(run.pop("$defs")), **_tree(sweep["$defs"])}
+    run["properties"] = {"extends": EXTENDS, **_tree(run["properties"])}
     definitions = {**parts, "Domain": domain, "Run": run}
     space = {
         "type": "object",

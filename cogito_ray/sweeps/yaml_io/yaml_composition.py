@@ -21,12 +21,16 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, value_of
 
-EXTENDS = "extends"
+EXTENDS, RUN = "extends", "run"
 DEEPEST = 8
 """Files that extend each other."""
 HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(without|search\.start_with)\.\d+")
 """Places whose keys are dotted paths."""
 ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
+
+
+class _CannotExtend(ValueError):
+    """Why a file cannot extend another."""
 
 
 @dataclass(frozen=True)
@@ -71,33 +75,59 @@ def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
         raise SweepFault(file, error.faults) from None
     lines = ((place, settings.line(place)) for place in _places(settings.tree))
     own = Composed(settings.tree, {place: f"line {line}{of_file}" for place, line in lines})
-    extended, composed = own.tree.pop(EXTENDS, None), Composed({}, {})
-    named = {f"{EXTENDS}.{n}": one for n, one in enumerate(extended)} if isinstance(extended, list) else (
-        {EXTENDS: extended} if EXTENDS in own.origins else {}
-    )
-    extending = (*extending, file.resolve())
-    for place, one in named.items():
+    composed = Composed({}, {})
+    for place, named in _extended(own):
         try:
-            base = _found(file, one, extending)
-        except ValueError as error:
+            base = _found(file, named, (*extending, file.resolve()))
+            under = _read(base, (*extending, file.resolve()), f" of {base}")
+            fitted = _at_run(own, under, base) if place.startswith(f"{RUN}.") else _whole(own, under, base)
+            composed = _merged(composed, fitted)
+        except _CannotExtend as error:
             raise SweepFault(file, [f"{place}: {error} (line {settings.line(place)})"]) from None
-        composed = _merged(composed, _read(base, extending, f" of {base}"))
     return _merged(composed, own)
+
+
+def _extended(own: Composed) -> Iterator[tuple[str, JsonValue]]:
+    """Places of what a file extends as a whole, and with its `run`, each with what stands there; both are taken out."""
+    run = own.tree.get(RUN)
+    for stem, tree in (("", own.tree), (f"{RUN}.", run if isinstance(run, dict) else {})):
+        if EXTENDS in tree:
+            given = tree.pop(EXTENDS)
+            if isinstance(given, list):
+                yield from ((f"{stem}{EXTENDS}.{number}", one) for number, one in enumerate(given))
+            else:
+                yield f"{stem}{EXTENDS}", given
 
 
 def _found(file: Path, named: JsonValue, extending: tuple[Path, ...]) -> Path:
     """The file that `file` extends."""
     if not isinstance(named, str) or not named:
-        raise ValueError(f"takes the path of a YAML file, or a list of such; got {brief(named)}")
+        raise _CannotExtend(f"takes the path of a YAML file, or a list of such; got {brief(named)}")
     base = file.parent / named
     if not base.is_file():
-        raise ValueError(f"{base} is no file; write its path from the folder of {file.name}, or an absolute one")
+        raise _CannotExtend(f"{base} is no file; write its path from the folder of {file.name}, or an absolute one")
     if base.resolve() in extending:
         circle = extending[extending.index(base.resolve()) :]
-        raise ValueError(f"a circle: {' -> '.join(one.name for one in (*circle, base))}; take one of them out")
+        raise _CannotExtend(f"a circle: {' -> '.join(one.name for one in (*circle, base))}; take one of them out")
     if len(extending) > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} files extend each other; put some of them together")
+        raise _CannotExtend(f"more than {DEEPEST} files extend each other; put some of them together")
     return base
+
+
+def _whole(own: Composed, base: Composed, file: Path) -> Composed:
+    if own.is_sweep and not base.is_sweep and not base.tree.keys() <= SweepSpec.model_fields.keys():
+        raise _CannotExtend(f"{file} describes a run; extend it where a sweep has its run: run: {{extends: ...}}")
+    if base.is_sweep and not own.is_sweep and not own.tree.keys() <= SweepSpec.model_fields.keys():
+        raise _CannotExtend(f"{file} describes a sweep, and this file a run; extend the file of a run")
+    return base
+
+
+def _at_run(own: Composed, base: Composed, file: Path) -> Composed:
+    """The settings of a run where a sweep has them."""
+    if base.is_sweep:
+        raise _CannotExtend(f"{file} describes a sweep; extend it outside of run")
+    inside = {f"{RUN}.{place}": origin for place, origin in base.origins.items()}
+    return Composed({RUN: base.tree}, {RUN: own.origins[RUN], **inside})
 
 
 def _merged(below: Composed, over: Composed) -> Composed:
