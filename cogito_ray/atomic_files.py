@@ -5,6 +5,7 @@ itself is replaced, not followed. Modes follow the umask.
 """
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -74,3 +75,8 @@ def naming(file: Path, instead_of: Path | None = None) -> Iterator[None]:
         if fault.errno is None or fault.filename not in (None, str(instead_of)):
             raise
         raise OSError(fault.errno, fault.strerror, str(file)) from fault
+
+
+def write_json(path: Path, content: object) -> None:
+    """Whole or not there, like the others."""
+    atomic_write_text(path, json.dumps(content, indent=1))

@@ -41,7 +41,7 @@ def _told(fault: ValueError) -> tuple[str, list[str], str | None]:
     """What is said of it, its faults one by one, and the file that they stand in."""
     from pydantic import ValidationError
 
-    from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault, explain
+    from cogito_ray.sweeps.space.validation_messages import SweepFault, explain
 
     if isinstance(fault, SweepFault):
         return str(fault), fault.faults, str(fault.file)

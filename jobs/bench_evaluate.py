@@ -18,7 +18,7 @@ import torch
 import cogito_ray.nn.interop.transformers_model  # noqa: F401  (registers the classes that are exported)
 from cogito_ray.evaluation.checkpoint_loader import Trained
 from cogito_ray.evaluation.protocols.linear_probe import features, predict
-from cogito_ray.evaluation.task_runner import protocols_of, questions
+from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import Task, read, tasks_of
 
 PROTOCOLS = ("zero-shot", "probe", "fine-tune")

@@ -33,7 +33,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from cogito_ray.runtime.verification.sweep_simulator import Ended, simulate
-from cogito_ray.sweeps.early_stopping.asha import Verdict
+from cogito_ray.sweeps.early_stopping.policy import Verdict
 from cogito_ray.sweeps.pareto_fronts import hypervolume
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec

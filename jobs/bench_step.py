@@ -37,8 +37,8 @@ from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepare_with, serially
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.training_loop import Facts, Report, fit
 

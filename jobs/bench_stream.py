@@ -31,9 +31,9 @@ from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
 from cogito_ray.sweeps.yaml_io.yaml_files import load_run
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.preparation import prepared
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.sources.documents import Found
 from cogito_ray.text.streamed_text import RawText, regrouped

@@ -98,7 +98,7 @@ def sweep(storage: Path, steps: int) -> SweepSpec:
 
 
 def runs(of: SweepSpec) -> list[RunSpec]:
-    return [of.trial(cell) for cell in of.cells()]
+    return [of.trial(cell) for cell in of.search_space.grid_points()]
 
 
 def tokenised(data: DataSpec, folder: Path) -> Text:

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -165,6 +165,69 @@ def test_a_planted_import_is_found(module: str, source: str, fault: str):
 )
 def test_an_allowed_import_is_not(module: str, source: str):
     assert faults(module, source) == []
+
+
+def circles(imports: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Modules that import each other, over however many others: each such group whole, sorted."""
+    reached = {module: _reached(module, imports) for module in imports}
+    found = {tuple(sorted({other for other in reached[one] if one in reached.get(other, ())})) for one in imports}
+    return sorted(list(group) for group in found if group)
+
+
+def _reached(start: str, imports: Mapping[str, Collection[str]]) -> set[str]:
+    seen, left = set[str](), list(imports[start])
+    while left:
+        if (module := left.pop()) not in seen:
+            seen.add(module)
+            left += imports.get(module, ())
+    return seen
+
+
+def _graph() -> dict[str, set[str]]:
+    """What each module imports of ours: late imports, and those for type checkers alone, count as well."""
+    paths = dict(_modules())
+    graph = dict[str, set[str]]()
+    for module, path in paths.items():
+        named = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom))
+        wanted = {f"{node.module}.{alias.name}" for node in named for alias in node.names}
+        wanted |= {imported for imported, _ in _imports(module, path.read_text())}
+        inner = {name.removeprefix("cogito_ray.") for name in wanted if name.startswith("cogito_ray.")}
+        known = {name if name in paths else name.rpartition(".")[0] for name in inner}
+        graph[module] = known & paths.keys() - {module}
+    return graph
+
+
+def folded(imports: Mapping[str, Collection[str]], folder: str) -> dict[str, set[str]]:
+    """The same between what lies in a folder: its modules, and each folder inside it as one."""
+
+    def part(module: str) -> str:
+        return module.removeprefix(f"{folder}.").partition(".")[0]
+
+    inside = {module: wanted for module, wanted in imports.items() if module.startswith(f"{folder}.")}
+    graph: dict[str, set[str]] = {part(module): set() for module in inside}
+    for module, wanted in inside.items():
+        graph[part(module)] |= {part(other) for other in wanted if other in inside} - {part(module)}
+    return graph
+
+
+def test_no_module_imports_itself_over_others():
+    assert not (found := circles(_graph())), "\n".join(map(" <-> ".join, found))
+
+
+def test_no_folder_of_a_package_imports_itself_over_others():
+    graph = _graph()
+    folders = {module.rpartition(".")[0] for module in graph if "." in module}
+    found = [f"{folder}: {' <-> '.join(each)}" for folder in folders for each in circles(folded(graph, folder))]
+    assert not found, "\n".join(sorted(found))
+
+
+def test_a_planted_circle_is_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"a"}}
+    assert circles(graph) == [["a", "b", "c"]]
+    assert circles(graph | {"c": {"d"}}) == []
+    nested = {"p.one.x": {"p.two.y"}, "p.two.y": set(), "p.two.z": {"p.one.x"}, "p.three": {"p.one.x"}}
+    assert circles(nested) == []
+    assert circles(folded(nested, "p")) == [["one", "two"]]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cogito_ray.commands.app import opened
-from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
+from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 ROOT = Path(__file__).parents[1]
@@ -131,8 +131,8 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ),
         ("budget: {trials: 12}\npromote: {with: {training.steps: many}}", "promote.with.training.steps: should be"),
         ("budget: {trials: 12}\nconcurrency: 0", "concurrency: should be greater than 0; got 0"),
-        ("budget: {trials: 12}\nwithout: [{objective.rate: 0.5}]", "without.0: names 1 axes, but a combination has"),
-        ("budget: {trials: 12}\nwithout: [{}]", "without.0: names 0 axes, but a combination has"),
+        ("budget: {trials: 12}\nexclude: [{objective.rate: 0.5}]", "exclude.0: names 1 axes, but a combination has"),
+        ("budget: {trials: 12}\nexclude: [{}]", "exclude.0: names 0 axes, but a combination has"),
         ("budget: {trials: 12}\ninherits: base.yaml", "inherits: there is no such setting here; write"),
         ("budget: {trials: 12}\nextends: 3", "extends: takes the path of a YAML file, or a list of such; got 3"),
     ],

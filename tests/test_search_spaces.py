@@ -49,7 +49,7 @@ def test_what_search_spaces_extend_is_a_sound_run_that_several_share(file):
 
 def test_the_quickstart_needs_no_download_and_varies_what_it_promises():
     sweep = load(FOLDER / "quickstart.yaml")
-    (corpus,) = sweep.corpora()
+    (corpus,) = sweep.search_space.corpora()
     assert {source.kind for source in corpus.sources.values()} == {"python-docs"}
     assert {"objective.rate", "model.concepts", "model.token_width"} < set(sweep.space)
     assert sweep.budget.trials >= 8
@@ -57,7 +57,8 @@ def test_the_quickstart_needs_no_download_and_varies_what_it_promises():
 
 
 def test_one_grid_holds_every_objective_with_every_decoder_that_fits_it():
-    held = {(cell["objective"], cell["model.decoder"]) for cell in load(FOLDER / "decoders.yaml").cells()}
+    grid = load(FOLDER / "decoders.yaml").search_space.grid_points()
+    held = {(point["objective"], point["model.decoder"]) for point in grid}
     objectives, decoders = (members_of(union) for union in (ObjectiveSpec, DecoderSpec))
     fitting = {(o, d) for (o, what), (d, reader) in product(objectives, decoders) if reader.needs <= what.provides}
     assert held == fitting
@@ -136,7 +137,7 @@ def test_start_length_and_objective_are_crossed_with_contrast_and_concepts_grow_
 def runs(name):
     """Every run of a shipped grid."""
     sweep = load(FOLDER / f"{name}.yaml")
-    return [sweep.trial(cell) for cell in sweep.cells()]
+    return [sweep.trial(cell) for cell in sweep.search_space.grid_points()]
 
 
 def test_the_example_of_promote_names_a_file_that_says_what_to_promote():
@@ -148,10 +149,11 @@ def test_the_example_of_promote_names_a_file_that_says_what_to_promote():
 def full_runs(name):
     """What `promote` would make of every trial of a shipped grid; in nothing undeclared does it differ."""
     sweep = load(FOLDER / f"{name}.yaml")
-    found = [RunSpec.model_validate(sweep.full_trees(cell)[0]) for cell in sweep.cells()]
-    for cell, run in zip(sweep.cells(), found, strict=True):
+    space = sweep.search_space
+    found = [RunSpec.model_validate(sweep.promote.trees(space, point)[0]) for point in space.grid_points()]
+    for cell, run in zip(space.grid_points(), found, strict=True):
         changes = diff(sweep.trial(cell).model_dump(mode="json"), run.model_dump(mode="json"))
-        assert sweep.promote.undeclared(changes, sweep) == []
+        assert sweep.promote.undeclared(changes, space) == []
     return found
 
 

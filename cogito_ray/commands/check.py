@@ -12,9 +12,9 @@ from cogito_ray.commands.app import AsJson, app, opened
 from cogito_ray.display.console import err, out
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.valid_points import tried_in_all
+from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
-from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")
@@ -73,7 +73,7 @@ def _facts(file: Path, spec: SweepSpec | RunSpec) -> dict[str, Any]:
     if isinstance(spec, RunSpec):
         text = f"{file}: a sound run ({', '.join(spec.terms())})"
         return {"text": text, "kind": "run", "digest": spec.digest(), "terms": spec.terms()}
-    count, notes = tried_in_all(spec)
+    count, notes = tried_in_all(spec.search_space)
     said = f"{file}: a sound sweep of {spec.budget.trials} trials over {len(spec.space)} axes ({count})"
     text = "\n".join([said, *(f"  note: {note}" for note in notes)])
     return {"text": text, "kind": "sweep", "digest": spec.digest(), "trials": spec.budget.trials, "notes": notes}

@@ -44,7 +44,7 @@ def evaluate(
     """
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
     from cogito_ray.evaluation.protocols.document_protocols import questions_of
-    from cogito_ray.evaluation.task_runner import protocols_of
+    from cogito_ray.evaluation.protocols.task_runner import protocols_of
     from cogito_ray.runtime.evaluation.batch_evaluation import Progress
     from cogito_ray.runtime.evaluation.batch_evaluation import evaluate as ask
 

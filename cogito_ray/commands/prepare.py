@@ -18,7 +18,7 @@ def prepare(file: File, overrides: Overrides = None, storage: Storage = RUNS, as
 
     corpora = []
     with opened(file, overrides) as spec:
-        named = [spec.data] if isinstance(spec, RunSpec) else spec.corpora()
+        named = [spec.data] if isinstance(spec, RunSpec) else spec.search_space.corpora()
         refuse_missing(named, [])  # before Ray starts
         with cluster():
             for data in named:

@@ -29,15 +29,16 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
-    from cogito_ray.runtime.sweep.sweep_driver import asks_more, home_of, run_sweep
+    from cogito_ray.runtime.experiment_folder import Home
+    from cogito_ray.runtime.sweep.sweep_driver import asks_more, run_sweep
 
     with opened_sweep(file, overrides, storage) as spec:
         if dry_run:
             _forecast(spec, storage, as_json=as_json)
             return
-        for note in [] if as_json else tried_in_all(spec)[1]:
+        for note in [] if as_json else tried_in_all(spec.search_space)[1]:
             out.print(f"note: {note}")
-        home = home_of(spec, storage)
+        home = Home.of_sweep(spec, storage)
         known = home.recorded()
         if known is not None and (not known.is_complete or asks_more(spec, known)) and (said := home.other_code(known)):
             err.print(said)

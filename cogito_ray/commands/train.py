@@ -23,12 +23,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one run under Ray Train, or what is left of it, from its newest checkpoint."""
-    from cogito_ray.runtime.train.pretraining_driver import home_of, pretrain
+    from cogito_ray.runtime.experiment_folder import Home
+    from cogito_ray.runtime.train.pretraining_driver import pretrain
 
     called = _name(name, file)
     with opened_run(file, overrides) as spec:
         run = RunSpec.model_validate(spec.model_dump() | ({"workers": workers} if workers else {}))
-        home = home_of(run, called, storage)
+        home = Home.of_run(run, called, storage)
         known = home.recorded()
         if known is not None and not known.is_complete and (said := home.other_code(known)):
             err.print(said)

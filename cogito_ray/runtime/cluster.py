@@ -14,7 +14,7 @@ from ray.util import placement_group_table
 
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime import QUIET
-from cogito_ray.runtime.sweep.trial_capacity import SPARE_CPUS, Machine, Shape, refusal, room
+from cogito_ray.runtime.trial_capacity import SPARE_CPUS, Machine, Shape, refusal, room
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local instance. Token rows are memory-mapped from shards, so the object store holds little."""

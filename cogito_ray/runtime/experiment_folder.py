@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import torch
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from cogito_ray.base_spec import Spec, digest
 from cogito_ray.evaluation.protocols.zero_shot import read_stsb
@@ -22,12 +23,12 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.data.ray_data_preparation import prepare
 from cogito_ray.runtime.preflight_checks import Absent
 from cogito_ray.sweeps.space.dotted_paths import Tree
-from cogito_ray.sweeps.sweep_spec import corpus_key
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.space.validation_messages import explain
+from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData, DataDigests
-from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.data_spec import DataSpec, corpus_key
 from cogito_ray.text.preparation import Listener
 
 ANEW = "give this one another name, or delete that folder"
@@ -53,6 +54,18 @@ class Home:
     """Dotted places that may hold something else when it is taken up again."""
     kinds: Mapping[str, type[Spec]] = field(default_factory=dict)
     """What the part of `spec` under a name is; all of it, under no name."""
+
+    @classmethod
+    def of_sweep(cls, sweep: SweepSpec, storage: Path) -> Self:
+        return cls(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
+
+    @classmethod
+    def of_run(cls, run: RunSpec, name: str, storage: Path) -> Self:
+        """Of a run on its own, recorded like a sweep of one trial."""
+        goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
+        goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
+        spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
+        return cls(storage / name, spec, frozenset({"run.evaluation.labelled"}), {"run": RunSpec})
 
     @property
     def ledger(self) -> Path:

@@ -43,8 +43,9 @@ def _of_sweep(sweep: SweepSpec, storage: Path | None) -> Iterator[str]:
     for index, folder in enumerate(() if learnt else sweep.search.warm_start):
         if not _is_file(partial(Path, folder, NAME)):
             yield f"search.warm_start.{index}: {_short(folder)} holds no {NAME}; name the folder of an earlier sweep"
-    if "start_from" in sweep.run or any(sweep.sets(axis, "start_from") for axis in sweep.space):
-        for start in {sweep.trial(corner).start_from for corner in sweep.corners()}:
+    space = sweep.search_space
+    if "start_from" in sweep.run or any(space.sets(axis, "start_from") for axis in space.axes):
+        for start in {space.trial(corner).start_from for corner in space.corners()}:
             yield from _of_start(start)
 
 

@@ -1,22 +1,19 @@
 """Full runs from a sweep's winners: what may be scaled up, and nothing else. Pure."""
 
-from __future__ import annotations
-
+import copy
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from cogito_ray.base_spec import Spec, brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.run_seeds import MOST_SEEDS, other_seeds
 from cogito_ray.sweeps.space.domains import Sample, reads, written
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, kinds_at, near, overlap
-from cogito_ray.sweeps.statistics.seed_intervals import MOST_SEEDS, other_seeds
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
-
-if TYPE_CHECKING:
-    from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.space.search_space import Space, write
+from cogito_ray.sweeps.space.validation_messages import explain
 
 SEED, BRANCH = "seed", "branch"
 
@@ -44,24 +41,28 @@ class PromoteSpec(Spec):
             raise ValueError("a full run would be its trial again; say what it has instead: with: {training.steps: N}")
         return self
 
-    def seeded(self, tree: Tree) -> list[Tree]:
-        """A full run under every seed."""
-        own = tree.get(SEED)
+    def trees(self, space: Space, sample: Sample) -> list[Tree]:
+        """The full runs that are made of a trial, one per seed: its sample over the changed base run."""
+        base = copy.deepcopy(space.run)
+        for path in sorted(self.overrides, key=lambda path: path.count(".")):
+            write(base, path, self.overrides[path])
+        full = space.written(base, sample, self.scale)
+        own = full.get(SEED)
         first = own if isinstance(own, int) else 0
-        return [tree | {SEED: seed} for seed in (first, *other_seeds(first, self.seeds - 1))]
+        return [full | {SEED: seed} for seed in (first, *other_seeds(first, self.seeds - 1))]
 
-    def undeclared(self, changes: Iterable[str], sweep: SweepSpec) -> list[str]:
+    def undeclared(self, changes: Iterable[str], space: Space) -> list[str]:
         """Those of the lines `place: old -> new` that neither are declared nor follow from what is."""
         declared = [*self.overrides, *self.scale, SEED, BRANCH]     # a full run is no copy that branches off
-        for path in sweep.order():
-            if any(overlap(read, other) for read in reads(sweep.space[path]) for other in declared):
+        for path in space.ordered:
+            if any(overlap(read, other) for read in reads(space.axes[path]) for other in declared):
                 declared.append(path)
         return [line for line in changes if not any(overlap(line.partition(":")[0], path) for path in declared)]
 
-    def faults(self, sweep: SweepSpec, points: list[Sample]) -> Iterator[str]:
-        """What is wrong with promoting from this sweep, of which these points are valid runs."""
-        found = [*self._unknown(), *self._lost(sweep), *self._unscalable(sweep)]
-        yield from found or self._full_run_faults(sweep, points)
+    def faults(self, space: Space, points: list[Sample]) -> Iterator[str]:
+        """What is wrong with promoting from this space, of which these points are valid runs."""
+        found = [*self._unknown(), *self._lost(space), *self._unscalable(space)]
+        yield from found or self._full_run_faults(space, points)
 
     def _unknown(self) -> Iterator[str]:
         for place, path in [*(("with", path) for path in self.overrides), *(("scale", path) for path in self.scale)]:
@@ -71,16 +72,16 @@ class PromoteSpec(Spec):
             if path == SEED:
                 yield f"promote.{place}.seed: say how many seeds with promote.seeds"
 
-    def _lost(self, sweep: SweepSpec) -> Iterator[str]:
+    def _lost(self, space: Space) -> Iterator[str]:
         for path in self.overrides:
             wide = {path, *above(path)}
-            if searched := [axis for axis, domain in sweep.space.items() if not wide.isdisjoint(written(axis, domain))]:
+            if searched := [axis for axis, domain in space.axes.items() if not wide.isdisjoint(written(axis, domain))]:
                 yield (
                     f"promote.with.{path}: the sweep searches over {', '.join(searched)}, and a full run keeps what it "
                     "found; leave it out, or multiply it under promote.scale"
                 )
 
-    def _unscalable(self, sweep: SweepSpec) -> Iterator[str]:
+    def _unscalable(self, space: Space) -> Iterator[str]:
         for path, factor in self.scale.items():
             place, kinds = f"promote.scale.{path}", kinds_at(RunSpec, path)
             if kinds and not {int, float} & kinds:
@@ -89,18 +90,18 @@ class PromoteSpec(Spec):
                 yield f"{place}: 1 times a number is that number; leave it out"
             if given := [other for other in self.overrides if overlap(other, path)]:
                 yield f"{place}: promote.with.{given[0]} sets it already; keep one"
-            if path in sweep.space and (read := reads(sweep.space[path])):
+            if path in space.axes and (read := reads(space.axes[path])):
                 yield f"{place}: is a share of {read[0]} and grows with it; leave it out"
 
-    def _full_run_faults(self, sweep: SweepSpec, points: list[Sample]) -> Iterator[str]:
-        trees = [sweep.tree(point) for point in points]
+    def _full_run_faults(self, space: Space, points: list[Sample]) -> Iterator[str]:
+        trees = [space.tree(point) for point in points]
         for path, value in self.overrides.items():
             if all((get(tree, path) or default_at(RunSpec, path)) == value for tree in trees):
                 yield f"promote.with.{path}: every trial has {brief(value)} there already; leave it out"
         for point in points:
             full: Tree = {}
             try:
-                RunSpec.model_validate(full := sweep.full_trees(point)[0])
+                RunSpec.model_validate(full := self.trees(space, point)[0])
             except ValidationError as error:
                 yield from map(self._placed, explain(error, full, RunSpec))
             except ValueError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.vocabulary import Collocations, Vocabulary
 
 COUNTED_ROWS = 20_000

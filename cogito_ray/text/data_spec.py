@@ -63,3 +63,9 @@ class DataSpec(Spec):
         """What would stop `prepare`, found in moments: paths, columns and tokenizers that are not there."""
         of_sources = [f"data.sources.{name}.{fault}" for name, s in self.sources.items() for fault in s.faults()]
         return of_sources + [f"data.tokenizer.{fault}" for fault in self.tokenizer.faults()]
+
+
+def corpus_key(data: DataSpec) -> str:
+    """Equal for two corpora that hold the same rows, however they are mixed."""
+    sources = {name: source.model_copy(update={"weight": 1.0}) for name, source in data.sources.items()}
+    return data.model_copy(update={"sources": sources}).digest()

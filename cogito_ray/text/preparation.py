@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from cogito_ray.atomic_files import atomic_write
+from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.base_spec import digest
 from cogito_ray.text.corpus import Corpus, Index, shard_folder
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
@@ -29,7 +29,6 @@ from cogito_ray.text.shards.token_shards import (
     Manifest,
     Verified,
     file_sha256,
-    write_json,
 )
 from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.streamed_text import is_cut_of, write_cut

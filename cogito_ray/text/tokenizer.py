@@ -14,10 +14,9 @@ import numpy as np
 from pydantic import Field, PositiveInt
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.atomic_files import atomic_write_text, write_json
 from cogito_ray.base_spec import Spec
 from cogito_ray.text.data_digests import MADE_AGAIN, NotPrepared
-from cogito_ray.text.shards.token_shards import write_json
 from cogito_ray.text.vocabulary import Vocabulary
 
 FILE, CONFIG, FACTS = "tokenizer.json", "tokenizer_config.json", "vocabulary.json"

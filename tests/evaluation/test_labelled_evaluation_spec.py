@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from cogito_ray.evaluation.labelled_evaluation_spec import LabelledSpec
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.space.validation_messages import explain
 
 
 def test_what_is_asked_by_default_is_what_the_evaluate_command_asks():

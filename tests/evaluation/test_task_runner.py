@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
-from cogito_ray.evaluation.task_runner import Question, code_version, protocols_of, questions
+from cogito_ray.evaluation.protocols.task_runner import Question, code_version, protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, place_of, tasks_of
 
 

@@ -8,9 +8,9 @@ from pyarrow import parquet
 from cogito_ray.evaluation.checkpoint_loader import Trained
 from cogito_ray.evaluation.frozen_concepts import encode
 from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.protocols.zero_shot import Stsb, cosines, similarities
 from cogito_ray.evaluation.sentence_encoder import TextReader
-from cogito_ray.evaluation.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, read
 
 TEXTS = ["concept token", "", "moment radius delta inform concept moment radius", "token"]

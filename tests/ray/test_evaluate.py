@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from cogito_ray.cli import main
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, Trained, newest_of_each
-from cogito_ray.evaluation.task_runner import protocols_of, questions
+from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
 from cogito_ray.runtime.evaluation import batch_evaluation as at_scale

@@ -10,7 +10,7 @@ from ray.util import placement_group, remove_placement_group
 
 from cogito_ray.runtime import cluster
 from cogito_ray.runtime.cluster import left_behind
-from cogito_ray.runtime.sweep.trial_capacity import NoRoom
+from cogito_ray.runtime.trial_capacity import NoRoom
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("ray_cluster")]
 

@@ -14,7 +14,7 @@ import ray
 from kinds import run
 from ray.cluster_utils import Cluster
 from cogito_ray.runtime import cluster
-from cogito_ray.runtime.sweep.trial_capacity import NoRoom
+from cogito_ray.runtime.trial_capacity import NoRoom
 
 cluster.PATIENCE_S = 0.5
 nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -4,10 +4,10 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, PROMOTED, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
-from cogito_ray.runtime.experiment_folder import closing
-from cogito_ray.runtime.sweep.sweep_driver import home_of
+from cogito_ray.runtime.experiment_folder import Home, closing
 from cogito_ray.runtime.train.promotion_driver import planned, promote
-from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import prepared
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
@@ -16,12 +16,12 @@ NATS = "eval/reconstruction_nats"
 
 def write_ended(spec, storage):
     """The ledger of this sweep after its trials ended, the later ones worse."""
-    home = home_of(spec, storage)
+    home = Home.of_sweep(spec, storage)
     with Ledger(home.ledger) as ledger:
-        [data] = spec.corpora()
+        [data] = spec.search_space.corpora()
         read = prepared(data, storage).digests
         ledger.append(home.opening({corpus_key(data): read}))
-        for number, sample in enumerate(spec.cells()):
+        for number, sample in enumerate(spec.search_space.grid_points()):
             run = spec.trial(sample)
             name, steps = run.digest(), run.training.steps
             tree = run.model_dump(mode="json")

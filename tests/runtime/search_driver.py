@@ -6,10 +6,10 @@ from cogito_ray.records.ledger import FORMAT, SweepOpened
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.trial_outcome import progress
-from cogito_ray.runtime.sweep.trial_recorder import Recorder
-from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.runtime.trial_outcome import progress
+from cogito_ray.runtime.trial_recorder import Recorder
 from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.data_spec import corpus_key
 
 ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")
 
@@ -18,7 +18,7 @@ READ = DataDigests("0a" * 6, {"docs": "1b" * 6})
 
 
 def opening(spec, read=READ):
-    data = {corpus_key(corpus): read for corpus in spec.corpora()}
+    data = {corpus_key(corpus): read for corpus in spec.search_space.corpora()}
     return SweepOpened(at=0, spec=spec.model_dump(mode="json"), sweep="s", provenance=ORIGIN, format=FORMAT, data=data)
 
 

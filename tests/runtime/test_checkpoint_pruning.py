@@ -18,7 +18,8 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner, refuse_cramped
 from cogito_ray.sweeps.budget_spec import BudgetSpec, Spent
-from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import prepared
 
 NATS = "eval/reconstruction_nats"
@@ -130,7 +131,7 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
     def cramped(disk, at_once, **changed):
         budget = {"trials": 9} | ({"disk": disk} if disk else {})
         spec = SweepSpec.model_validate(tree | {"budget": budget} | changed)
-        refuse_cramped(spec, [spec.trial(corner) for corner in spec.corners()], corpora, at_once=at_once)
+        refuse_cramped(spec, [spec.trial(corner) for corner in spec.search_space.corners()], corpora, at_once=at_once)
 
     with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
         cramped("1kB", at_once=1)

@@ -13,8 +13,7 @@ from cogito_ray.evaluation.checkpoint_loader import Checkpoint
 from cogito_ray.records.ledger import NAME, Evaluated, Ledger
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.evaluation.concurrent_evaluation import Agenda, panel_of, room
-from cogito_ray.runtime.experiment_folder import OtherSettings
-from cogito_ray.runtime.train.pretraining_driver import home_of
+from cogito_ray.runtime.experiment_folder import Home, OtherSettings
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
@@ -246,11 +245,11 @@ def test_a_limit_is_of_training_examples(tmp_path):
 
 def test_a_run_is_taken_up_with_other_questions_but_no_other_settings(tmp_path):
     run = asking(tmp_path)
-    home = home_of(run, "mine", tmp_path)
+    home = Home.of_run(run, "mine", tmp_path)
     with Ledger(home.ledger) as ledger:
         ledger.append(home.opening())
     unasked = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"labelled": None})})
-    assert home_of(unasked, "mine", tmp_path).recorded() is not None
+    assert Home.of_run(unasked, "mine", tmp_path).recorded() is not None
     fewer = unasked.model_copy(update={"evaluation": unasked.evaluation.model_copy(update={"rows": 8})})
     with pytest.raises(OtherSettings, match=r"\n  run\.evaluation\.rows: 16 -> 8\n"):
-        home_of(fewer, "mine", tmp_path).recorded()
+        Home.of_run(fewer, "mine", tmp_path).recorded()

@@ -9,11 +9,10 @@ from cogito_ray.evaluation.online.word_probes import WordsSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import EvaluationSpec, RunSpec
 from cogito_ray.runtime.experiment_folder import Home, refuse_few_rows
-from cogito_ray.runtime.train.pretraining_driver import home_of
 from cogito_ray.runtime.train.train_worker import Job, Place, train
-from cogito_ray.sweeps.sweep_spec import corpus_key
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import prepare_with, prepared, serially
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, State
 
@@ -30,7 +29,7 @@ def run(tmp_path: Path) -> RunSpec:
 
 def started(run: RunSpec, storage: Path) -> tuple[Home, Corpus]:
     """The home of this run, of which the ledger tells that it was started, and what it reads."""
-    home = home_of(run, "mine", storage)
+    home = Home.of_run(run, "mine", storage)
     corpora = home.prepare([run.data], storage, silent)
     [corpus] = corpora.values()
     with Ledger(home.ledger) as ledger:
@@ -63,7 +62,7 @@ def test_under_another_name_it_reads_the_new_text_and_the_old_run_keeps_its_own(
     _, old = started(run, tmp_path)
     add_a_file(tmp_path)
     new = prepare_with(serially, run.data, tmp_path)
-    [found] = home_of(run, "other", tmp_path).prepare([run.data], tmp_path, silent).values()
+    [found] = Home.of_run(run, "other", tmp_path).prepare([run.data], tmp_path, silent).values()
     assert found.digests == new.digests != old.digests
     assert Corpus.open(run.data, tmp_path, old.digests).tokenizer.digest() == old.digests.tokenizer
 
@@ -72,13 +71,13 @@ def test_what_is_bound_to_other_data_is_refused_though_nothing_was_started(run, 
     _, old = started(run, tmp_path)
     add_a_file(tmp_path)
     prepare_with(serially, run.data, tmp_path)
-    promoted = home_of(run, "mine/promoted/full", tmp_path)
+    promoted = Home.of_run(run, "mine/promoted/full", tmp_path)
     with pytest.raises(ChangedData, match=r"second\.files that came: more\.jsonl"):
         promoted.prepare([run.data], tmp_path, silent, bound={corpus_key(run.data): old.digests})
 
 
 def test_a_ledger_that_does_not_say_what_was_read_is_refused(run, tmp_path):
-    home = home_of(run, "mine", tmp_path)
+    home = Home.of_run(run, "mine", tmp_path)
     with Ledger(home.ledger) as ledger:
         ledger.append(home.opening())
         asked = {"trial": run.digest(), "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
@@ -89,7 +88,7 @@ def test_a_ledger_that_does_not_say_what_was_read_is_refused(run, tmp_path):
 
 def test_a_ledger_of_a_version_with_fewer_settings_is_bound_as_well(run, tmp_path):
     """The keys of its corpora are others, for they are of all settings."""
-    home = home_of(run, "mine", tmp_path)
+    home = Home.of_run(run, "mine", tmp_path)
     old = prepared(run.data, tmp_path).digests
     with Ledger(home.ledger) as ledger:
         ledger.append(home.opening({"another key": old}))

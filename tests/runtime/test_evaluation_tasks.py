@@ -5,7 +5,7 @@ from pathlib import Path
 from corpora import tiny_run
 
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint
-from cogito_ray.evaluation.task_runner import Question, protocols_of
+from cogito_ray.evaluation.protocols.task_runner import Question, protocols_of
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.evaluation.batch_evaluation import Unit, faults_of_data

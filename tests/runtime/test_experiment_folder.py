@@ -11,10 +11,8 @@ from cogito_ray.records.ledger import NAME, Ledger, LedgerFault, Reported, Sweep
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Home, OtherSettings, closing, refuse_missing
-from cogito_ray.runtime.sweep.sweep_driver import home_of as home_of_sweep
 from cogito_ray.runtime.sweep.sweep_driver import run_sweep
-from cogito_ray.runtime.train import pretraining_driver
-from cogito_ray.runtime.train.pretraining_driver import home_of as run_home
+from cogito_ray.runtime.train.pretraining_driver import pretrain
 from cogito_ray.runtime.train.promotion_driver import promote
 from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
 
@@ -113,12 +111,12 @@ def test_a_second_driver_is_refused_with_the_name_of_the_first_and_others_may_wr
 def test_train_sweep_and_promote_are_refused_while_another_one_drives(tmp_path):
     tree = tiny_run(tmp_path)
     run = RunSpec.model_validate(tree)
-    driving = pretraining_driver.home_of(run, "alone", tmp_path).driving()
+    driving = Home.of_run(run, "alone", tmp_path).driving()
     with driving, pytest.raises(Busy, match="alone has a driver already"):
-        pretraining_driver.pretrain(run, "alone", tmp_path)
+        pretrain(run, "alone", tmp_path)
     named = {"name": "tiny", "run": tree, "space": {"seed": {"choice": [0]}}, "goals": GOALS, "budget": {"trials": 1}}
     spec = SweepSpec.model_validate(named | {"promote": {"with": {"training.steps": 50}}})
-    home = home_of_sweep(spec, tmp_path)
+    home = Home.of_sweep(spec, tmp_path)
     with home.driving(), pytest.raises(Busy, match="tiny has a driver already"):
         run_sweep(spec, tmp_path)
     with Ledger(home.ledger) as ledger:
@@ -149,7 +147,7 @@ def without(tree, *path):
     return older
 
 
-@pytest.mark.parametrize("path", [("search", "warm_start"), ("early_stopping",), ("constraints",), ("without",)])
+@pytest.mark.parametrize("path", [("search", "warm_start"), ("early_stopping",), ("constraints",), ("exclude",)])
 def test_a_setting_that_an_older_ledger_lacks_means_its_default(home_of, path):
     home = home_of()
     opened(home, without(home.spec, *path))
@@ -176,10 +174,10 @@ def test_a_setting_that_is_gone_is_told_with_its_place_and_a_way_out(home_of):
 
 def test_of_a_single_run_a_setting_that_came_later_means_its_default_and_one_that_is_gone_is_told(tmp_path):
     run = RunSpec.model_validate(tiny_run(tmp_path))
-    home = run_home(run, "one", tmp_path)
+    home = Home.of_run(run, "one", tmp_path)
     opened(home, without(home.spec, "run", "training", "stall_s"))
     assert home.recorded() is not None
-    home = run_home(run, "two", tmp_path)
+    home = Home.of_run(run, "two", tmp_path)
     opened(home, home.spec | {"run": home.spec["run"] | {"mood": "grim"}})
     with pytest.raises(OtherSettings, match=r"  run\.mood: "):
         home.recorded()
@@ -198,10 +196,10 @@ def test_what_other_defaults_made_is_not_taken_up_again(tmp_path):
     run = RunSpec.model_validate(tiny_run(tmp_path))
     told = {"at": 0.0, "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
     for name, trial in (("same", run.digest()), ("other", "of-other-defaults")):
-        home = run_home(run, name, tmp_path)
+        home = Home.of_run(run, name, tmp_path)
         opened(home, home.spec)
         with Ledger(home.ledger) as ledger:
             ledger.append(TrialStarted(trial=trial, **told))
-    assert run_home(run, "same", tmp_path).recorded() is not None
+    assert Home.of_run(run, "same", tmp_path).recorded() is not None
     with pytest.raises(OtherSettings, match=f"trial 0 was run of-other-defaults, and is {run.digest()} by those of"):
-        run_home(run, "other", tmp_path).recorded()
+        Home.of_run(run, "other", tmp_path).recorded()

@@ -29,7 +29,7 @@ def test_the_record_holds_every_point_of_the_space_to_its_last_step():
     whole = SweepSpec.model_validate(
         sweep(0).model_dump() | {"search": {"sampler": "grid"}, "early_stopping": {"kind": "none"}}
     )
-    points = {json.dumps(cell, sort_keys=True): whole.trial(cell).training for cell in whole.cells()}
+    points = {json.dumps(cell, sort_keys=True): whole.trial(cell).training for cell in whole.search_space.grid_points()}
     assert {point: max(map(int, curve)) for point, curve in CURVES.items()} == {
         point: training.steps for point, training in points.items()
     }

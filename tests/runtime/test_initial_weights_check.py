@@ -6,7 +6,7 @@ from checkpoints import save, untrained
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.preflight_checks import Absent
 from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
-from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import prepare_with, serially
 
 

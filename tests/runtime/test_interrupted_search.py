@@ -22,8 +22,8 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.trial_outcome import leave, progress
-from cogito_ray.runtime.sweep.trial_recorder import Recorder
+from cogito_ray.runtime.trial_outcome import leave, progress
+from cogito_ray.runtime.trial_recorder import Recorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"

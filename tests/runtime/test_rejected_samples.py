@@ -6,7 +6,7 @@ from search_driver import Driven
 
 from cogito_ray.records.ledger import CellExhausted, SampleRejected
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.sweep.trial_outcome import progress
+from cogito_ray.runtime.trial_outcome import progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
@@ -103,7 +103,7 @@ def test_points_of_a_grid_that_are_one_run_count_once_and_the_others_run(domain)
 def test_one_exhausted_cell_does_not_end_the_sweep():
     space = {"model.concepts": {"grid": [4, 8]}, "objective.rate": {"choice": [0.3, 0.6, 0.9]}}
     holes = [{"model.concepts": 4, "objective.rate": rate} for rate in (0.3, 0.6)]
-    samples, search = walk(sweep(space=space, without=holes, budget={"trials": 4}))
+    samples, search = walk(sweep(space=space, exclude=holes, budget={"trials": 4}))
     assert sorted((sample["model.concepts"], sample["objective.rate"]) for sample in samples) == [
         (4, 0.9), (8, 0.3), (8, 0.6), (8, 0.9)
     ]

@@ -10,7 +10,7 @@ from search_driver import READ, Driven, opening
 from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialProposed, TrialStarted
 from cogito_ray.runtime.preflight_checks import Absent, refuse_absent
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.sweep.trial_outcome import death, leave, progress
+from cogito_ray.runtime.trial_outcome import death, leave, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import DataDigests
 
@@ -442,7 +442,7 @@ def test_who_was_to_be_stopped_when_the_driver_was_killed_is_stopped_and_trains_
 def test_no_sampler_hands_out_what_the_sweep_does_without(kind):
     space = {"model.concepts": {"choice": [4, 8]}, "objective.rate": {"choice": [0.3, 0.6, 0.9]}}
     hole = {"model.concepts": 4, "objective.rate": 0.6}
-    search = Driven(sweep(space=space, without=[hole], search={"sampler": kind}, budget={"trials": 30}))
+    search = Driven(sweep(space=space, exclude=[hole], search={"sampler": kind}, budget={"trials": 30}))
     samples = [config["sample"] for n in range(30) if (config := run(search, f"t{n}"))]
     assert len(samples) == 5
     assert hole not in samples

@@ -4,7 +4,7 @@ import pytest
 from kinds import run
 
 from cogito_ray.run_spec import ElasticSpec
-from cogito_ray.runtime.sweep.trial_capacity import Machine, Shape, refusal, room
+from cogito_ray.runtime.trial_capacity import Machine, Shape, refusal, room
 
 
 def shape(in_sweep=False, **settings):

@@ -19,12 +19,11 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.sweep.trial_outcome import death, leave, progress
-from cogito_ray.runtime.sweep.trial_recorder import Recorder
-from cogito_ray.runtime.train.train_worker import STALLED
-from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.runtime.run_files import STALLED
+from cogito_ray.runtime.trial_outcome import death, leave, progress
+from cogito_ray.runtime.trial_recorder import Recorder
 from cogito_ray.text.data_digests import DataDigests
-from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 STEPS = 20
 RUN = RunSpec.model_validate(unread_run(steps=STEPS)).model_dump(mode="json")

@@ -9,9 +9,9 @@ from search_driver import opening
 
 from cogito_ray.records.ledger import Reported, TrialEnded, TrialLeft, TrialProposed, TrialStarted
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.trial_outcome import leave, progress
-from cogito_ray.runtime.sweep.trial_recorder import Recorder
 from cogito_ray.runtime.sweep.tune_adapters import Course, Handout, Starts
+from cogito_ray.runtime.trial_outcome import leave, progress
+from cogito_ray.runtime.trial_recorder import Recorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"

@@ -9,9 +9,9 @@ from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
 from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
+from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 BUNDLE = {
@@ -56,8 +56,8 @@ def test_a_bundle_sets_all_its_paths_and_leaves_others_as_the_run_has_them():
 
 
 def test_a_sampler_draws_its_name_and_a_grid_walks_each():
-    assert sweep().distributions()["task"] == CategoricalDistribution(("blind", "seeing"))
-    cells = sweep(search={"sampler": "grid"}).cells()
+    assert sweep().search_space.distributions()["task"] == CategoricalDistribution(("blind", "seeing"))
+    cells = sweep(search={"sampler": "grid"}).search_space.grid_points()
     assert [(cell["task"], cell["training.batch"]) for cell in cells] == [
         ("blind", 8), ("blind", 16), ("seeing", 8), ("seeing", 16),
     ]  # fmt: skip
@@ -77,9 +77,9 @@ def test_a_ratio_is_taken_of_a_number_that_a_bundle_sets():
 
 def test_points_to_start_with_and_combinations_to_leave_out_name_bundles():
     grid = sweep(
-        search={"sampler": "grid"}, without=[{"task": "seeing", "training.batch": 16}], budget={"trials": 3}
+        search={"sampler": "grid"}, exclude=[{"task": "seeing", "training.batch": 16}], budget={"trials": 3}
     )
-    assert {"task": "seeing", "training.batch": 16} not in grid.cells()
+    assert {"task": "seeing", "training.batch": 16} not in grid.search_space.grid_points()
     assert sweep(search={"start_with": [{"task": "seeing"}]}).search.start_with == ({"task": "seeing"},)
     assert faults(search={"start_with": [{"task": "seing"}]})[0].startswith("search.start_with.0.task: 'seing' is not")
 
@@ -88,9 +88,9 @@ def test_a_full_run_keeps_what_the_bundle_set():
     spec = sweep(promote={"with": {"training.steps": 5000}, "scale": {"model.concepts": 2}})
     for name, concepts in (("blind", 16), ("seeing", 8)):
         sample = {"task": name, "training.batch": 8}
-        [tree] = spec.full_trees(sample)
+        [tree] = spec.promote.trees(spec.search_space, sample)
         assert tree["model"]["concepts"] == concepts
-        assert spec.promote.undeclared(diff(spec.tree(sample), tree), spec) == []
+        assert spec.promote.undeclared(diff(spec.search_space.tree(sample), tree), spec.search_space) == []
     [said] = faults(promote={"with": {"model.decoder.kind": "weighted"}})
     assert said.startswith("promote.with.model.decoder.kind: the sweep searches over task")
 
@@ -98,9 +98,9 @@ def test_a_full_run_keeps_what_the_bundle_set():
 def test_a_copy_may_leave_a_bundle_only_for_settings_that_keep_its_weights():
     rates = {"slow": {"training.optimizer.learning_rate": 1e-4}, "fast": {"training.optimizer.learning_rate": 1e-2}}
     spec = sweep(space=space(rate={"bundle": rates}))
-    assert list(movable(spec)) == ["rate"]
+    assert list(movable(spec.search_space)) == ["rate"]
     sample = {"task": "blind", "training.batch": 8, "rate": "slow"}
-    assert explored(sample, movable(spec), 0.0, np.random.default_rng(0))["task"] == "blind"
+    assert explored(sample, movable(spec.search_space), 0.0, np.random.default_rng(0))["task"] == "blind"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
 from cogito_ray.sweeps.early_stopping.population_based_training import PopulationSpec
 from cogito_ray.sweeps.goals import Aim, GoalSpec
 from cogito_ray.sweeps.space.dotted_paths import put
+from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
 
 AIM = Aim.of((GoalSpec(metric="nats", mode="min"),), {})
 
@@ -159,16 +159,16 @@ def test_copies_vary_what_may_change_while_training_and_inherit_the_rest():
     }
     fixed = {"model.concepts": {"choice": [4, 8]}, "seed": {"choice": [1, 2]}, "training.batch": {"choice": [8, 16]}}
     spec = sweep(space=moving | fixed)
-    assert set(movable(spec)) == set(moving)
+    assert set(movable(spec.search_space)) == set(moving)
     sample = {path: domain.extremes()[0] for path, domain in spec.space.items()}
-    changed = explored(sample, movable(spec), 0.25, np.random.default_rng(0))
+    changed = explored(sample, movable(spec.search_space), 0.25, np.random.default_rng(0))
     assert {path: changed[path] for path in fixed} == {path: sample[path] for path in fixed}
 
 
 def test_what_an_inherited_size_is_a_ratio_of_is_inherited_too():
     follows = {"model.token_width": {"ratio": {"of": "objective.rate", "choice": [100.0, 200.0]}}}
     spec = sweep(space=RATE | {"objective.rate": {"choice": [0.4, 0.5]}} | follows)
-    assert set(movable(spec)) == set(RATE)
+    assert set(movable(spec.search_space)) == set(RATE)
 
 
 def test_what_decides_whether_another_axis_varies_is_inherited_and_absent_axes_stay_absent():
@@ -177,15 +177,15 @@ def test_what_decides_whether_another_axis_varies_is_inherited_and_absent_axes_s
         "loss.weighting.weights.variance": {"choice": [0.5, 1.0], "when": {"loss.regularisers.0.layers": "every"}},
     }
     spec = sweep(space=RATE | axes)
-    assert set(movable(spec)) == {*RATE, "loss.weighting.weights.variance"}
+    assert set(movable(spec.search_space)) == {*RATE, "loss.weighting.weights.variance"}
     sample = {"training.optimizer.learning_rate": 1e-3, "loss.regularisers.0.layers": "last"}
-    assert explored(sample, movable(spec), 0.25, np.random.default_rng(0)).keys() == sample.keys()
+    assert explored(sample, movable(spec.search_space), 0.25, np.random.default_rng(0)).keys() == sample.keys()
 
 
 def walked(domain, value, resample=0.0):
     """Where one axis goes from `value` in 200 copies."""
     spec = sweep(space=RATE | {"objective.rate": domain})
-    axes, draw = {"objective.rate": movable(spec)["objective.rate"]}, np.random.default_rng(0)
+    axes, draw = {"objective.rate": movable(spec.search_space)["objective.rate"]}, np.random.default_rng(0)
     return {explored({"objective.rate": value}, axes, resample, draw)["objective.rate"] for _ in range(200)}
 
 
@@ -205,7 +205,7 @@ def test_what_is_drawn_anew_comes_from_the_whole_domain():
 
 def test_whole_numbers_stay_whole_and_take_a_step_where_a_fifth_is_less():
     spec = sweep(space={"training.schedule.warmup_steps": {"randint": [0, 20]}})
-    axes, draw = movable(spec), np.random.default_rng(0)
+    axes, draw = movable(spec.search_space), np.random.default_rng(0)
     [path] = axes
     assert {explored({path: 2}, axes, 0.0, draw)[path] for _ in range(50)} == {1, 3}
     assert {explored({path: 20}, axes, 0.0, draw)[path] for _ in range(50)} == {16, 20}

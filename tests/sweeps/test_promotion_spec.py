@@ -5,8 +5,8 @@ from corpora import unread_run
 from pydantic import ValidationError
 
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 POINT = {"objective.rate": 0.5, "model.concepts": 16}
@@ -26,13 +26,13 @@ def sweep(promote, **changed):
 
 def full(spec, sample):
     """The first full run of this point, and how it differs from its trial."""
-    run = RunSpec.model_validate(spec.full_trees(sample)[0])
+    run = RunSpec.model_validate(spec.promote.trees(spec.search_space, sample)[0])
     return run, diff(spec.trial(sample).model_dump(mode="json"), run.model_dump(mode="json"))
 
 
 def test_full_runs_differ_from_their_trial_in_what_is_declared_and_in_the_seed():
     spec = sweep({"with": {"training.steps": 5000, "workers": 4}, "seeds": 2})
-    one, two = (RunSpec.model_validate(tree) for tree in spec.full_trees(POINT))
+    one, two = (RunSpec.model_validate(tree) for tree in spec.promote.trees(spec.search_space, POINT))
     assert full(spec, POINT)[1] == ["training.steps: 90 -> 5000", "workers: 1 -> 4"]
     assert (two.training.steps, two.model.concepts) == (5000, 16)
     assert two.seed != one.seed == spec.trial(POINT).seed
@@ -58,7 +58,7 @@ def test_a_share_of_a_number_is_the_same_share_of_it_at_full_size(promote, share
     assert run.model.token_width == share * run.model.width
     assert run.model.concepts * 8 == run.data.length
     assert f"model.token_width: {trial.model.token_width} -> {run.model.token_width}" in changes
-    assert spec.promote.undeclared(changes, spec) == []
+    assert spec.promote.undeclared(changes, spec.search_space) == []
 
 
 def test_numbers_that_the_sweep_searches_over_are_multiplied():
@@ -66,7 +66,7 @@ def test_numbers_that_the_sweep_searches_over_are_multiplied():
     for concepts in (8, 16):
         run, changes = full(spec, {"objective.rate": 0.5, "model.concepts": concepts})
         assert (run.model.concepts, run.training.batch) == (2 * concepts, 32)
-        assert spec.promote.undeclared(changes, spec) == []
+        assert spec.promote.undeclared(changes, spec.search_space) == []
 
 
 def test_a_number_inside_a_preset_is_multiplied_before_shares_of_it_are_taken():
@@ -83,7 +83,7 @@ def test_a_number_inside_a_preset_is_multiplied_before_shares_of_it_are_taken():
 def test_what_is_not_declared_is_found_among_the_changes():
     spec = sweep({"with": {"training.steps": 5000, "model.width": 128}})
     lines = ["training.steps: 90 -> 5000", "seed: 0 -> 7", "model.width: 64 -> 128", "objective.rate: 0.5 -> 0.6"]
-    assert spec.promote.undeclared(lines, spec) == ["objective.rate: 0.5 -> 0.6"]
+    assert spec.promote.undeclared(lines, spec.search_space) == ["objective.rate: 0.5 -> 0.6"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_full_runs_alone_may_be_asked_labelled_questions():
     spec = sweep({"with": {"training.steps": 5000, "evaluation.labelled": asked}})
     run, changes = full(spec, POINT)
     assert run.evaluation.labelled.tasks == ("stsb",)
-    assert spec.promote.undeclared(changes, spec) == []
+    assert spec.promote.undeclared(changes, spec.search_space) == []
     run = sweep({"with": {"training.steps": 5000}}).run
     with pytest.raises(ValidationError, match=r"run\.evaluation\.labelled: a sweep's trials are not asked;"):
         sweep({"with": {"training.steps": 5000}}, run=run | {"evaluation": {"labelled": asked}})

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from cogito_ray.sweeps.run_seeds import other_seeds
 from cogito_ray.sweeps.statistics.seed_intervals import (
     COVERAGE,
     FINALISTS,
     as_good_as_best,
     finalists,
     intervals,
-    other_seeds,
     told_apart,
 )
 

@@ -15,9 +15,10 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import put
 from cogito_ray.sweeps.space.space_points import FEW
 from cogito_ray.sweeps.space.valid_points import tried_in_all
-from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
+from cogito_ray.sweeps.space.validation_messages import explain
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.text.data_spec import corpus_key
 
 BASE = {
     "name": "tiny",
@@ -111,7 +112,7 @@ def test_a_setting_that_a_later_version_adds_renames_no_run_unless_it_is_set():
 def test_no_two_values_of_any_axis_of_a_shipped_sweep_share_a_name():
     for file in sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml")):
         spec = load(file)
-        runs = [spec.trial(corner) for corner in spec.corners()]
+        runs = [spec.trial(corner) for corner in spec.search_space.corners()]
         trees = {json.dumps(run.model_dump(mode="json"), sort_keys=True) for run in runs}
         assert len({run.digest() for run in runs}) == len(trees)
 
@@ -166,7 +167,7 @@ def test_corners_hold_every_pair_of_extremes():
         "model.concepts": {"choice": [4, 8, 12]},
         "training.optimizer.learning_rate": {"loguniform": [1e-3, 1e-2]},
     }
-    corners = list(sweep(space=space).corners())
+    corners = list(sweep(space=space).search_space.corners())
     for one, two in (("objective.rate", "model.concepts"), ("model.concepts", "training.optimizer.learning_rate")):
         assert len({(corner[one], corner[two]) for corner in corners}) == 6
     assert len(corners) == len({tuple(corner.items()) for corner in corners})
@@ -175,16 +176,16 @@ def test_corners_hold_every_pair_of_extremes():
 def test_grid_axes_are_crossed_and_the_others_left_to_the_sampler():
     space = {"model.concepts": {"grid": [4, 8]}, "seed": {"grid": [0, 1, 2]}, "objective.rate": {"uniform": [0.3, 0.9]}}
     spec = sweep(space=space)
-    assert len(spec.cells()) == 6
-    assert {"model.concepts": 8, "seed": 2} in spec.cells()
-    assert list(spec.distributions()) == ["objective.rate"]
+    assert len(spec.search_space.grid_points()) == 6
+    assert {"model.concepts": 8, "seed": 2} in spec.search_space.grid_points()
+    assert list(spec.search_space.distributions()) == ["objective.rate"]
 
 
 def test_under_the_grid_sampler_every_axis_is_crossed():
     space = {"model.concepts": {"choice": [4, 8]}, "seed": {"randint": [0, 2]}}
     spec = sweep(space=space, search={"sampler": "grid"})
-    assert len(spec.cells()) == 6
-    assert spec.distributions() == {}
+    assert len(spec.search_space.grid_points()) == 6
+    assert spec.search_space.distributions() == {}
 
 
 def test_corpora_are_listed_once_each_whatever_their_mixing_weights():
@@ -194,8 +195,8 @@ def test_corpora_are_listed_once_each_whatever_their_mixing_weights():
         "objective.rate": {"uniform": [0.3, 0.9]},
     }
     spec = sweep(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
-    assert [data.length for data in spec.corpora()] == [16, 32]
-    assert len(sweep().corpora()) == 1
+    assert [data.length for data in spec.search_space.corpora()] == [16, 32]
+    assert len(sweep().search_space.corpora()) == 1
 
 
 def test_a_corpus_a_trial_reads_is_among_the_corpora():
@@ -204,8 +205,8 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
         "model.concepts": {"choice": [8, 16]},
     }
     spec = sweep(space=space, goals=[{"metric": "concepts/effective_rank", "mode": "max"}])
-    known = {corpus_key(data) for data in spec.corpora()}
-    assert {corpus_key(spec.trial(corner).data) for corner in spec.corners()} == known
+    known = {corpus_key(data) for data in spec.search_space.corpora()}
+    assert {corpus_key(spec.trial(corner).data) for corner in spec.search_space.corners()} == known
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
         ({"space": {"seed": {"grid": [0, 1]}}}, "search.sampler: tpe has nothing to draw"),
         (
             {"space": {"seed": {"grid": [0, 1, 2, 3]}, "objective.rate": {"uniform": [0.3, 0.9]}}},
-            "budget.trials: the grids cross to 4 cells, got 6 trials",
+            "budget.trials: the grids cross to 4 points, got 6 trials",
         ),
         ({"goals": []}, "goals: at least one is needed to rank by"),
         ({"goals": [NATS, NATS]}, "goals: eval/reconstruction_nats stands here more than once"),
@@ -481,40 +482,40 @@ KNOWS = [{"metric": "eval/word_content_auc", "mode": "max"}]
 
 def test_a_combination_left_out_is_neither_tried_nor_run_and_need_not_be_sound():
     assert any("reads ['ids']" in line for line in faults(space=PAIRS, goals=KNOWS))
-    spec = sweep(space=PAIRS, goals=KNOWS, without=[UNSOUND], search={"sampler": "grid"}, budget={"trials": 3})
-    assert UNSOUND not in spec.cells()
-    assert len(spec.cells()) == len(list(spec.corners())) == 3
+    spec = sweep(space=PAIRS, goals=KNOWS, exclude=[UNSOUND], search={"sampler": "grid"}, budget={"trials": 3})
+    assert UNSOUND not in spec.search_space.grid_points()
+    assert len(spec.search_space.grid_points()) == len(list(spec.search_space.corners())) == 3
 
 
 @pytest.mark.parametrize(
     ("hole", "fault"),
     [
-        ({"objective": "tsdae"}, "without.0: names 1 axes"),
-        ({"objective": "tsdae", "seed": 1}, "without.0.seed: no axis of this space"),
-        ({"objective": "nonsense", "model.decoder": "reader"}, "without.0.objective: 'nonsense' is not one of"),
+        ({"objective": "tsdae"}, "exclude.0: names 1 axes"),
+        ({"objective": "tsdae", "seed": 1}, "exclude.0.seed: no axis of this space"),
+        ({"objective": "nonsense", "model.decoder": "reader"}, "exclude.0.objective: 'nonsense' is not one of"),
     ],
 )
 def test_what_cannot_be_left_out_is_refused(hole, fault):
-    found = faults(space=PAIRS, goals=KNOWS, without=[UNSOUND, hole][::-1])
+    found = faults(space=PAIRS, goals=KNOWS, exclude=[UNSOUND, hole][::-1])
     assert any(line.startswith(fault) for line in found)
 
 
 def test_what_is_drawn_from_a_range_cannot_be_left_out():
     space = {"objective.rate": {"uniform": [0.3, 0.9]}, "model.concepts": {"choice": [4, 8]}}
-    (line,) = faults(space=space, without=[{"objective.rate": 0.3, "model.concepts": 4}])
-    assert line.startswith("without.0.objective.rate: a sampler draws its numbers inexactly")
+    (line,) = faults(space=space, exclude=[{"objective.rate": 0.3, "model.concepts": 4}])
+    assert line.startswith("exclude.0.objective.rate: a sampler draws its numbers inexactly")
 
 
 def test_a_sweep_reads_back_as_it_was_written_down():
-    spec = sweep(space=PAIRS, goals=KNOWS, without=[UNSOUND], gates=[{"if": "eval/word_content_auc < 1", "then": "a"}])
+    spec = sweep(space=PAIRS, goals=KNOWS, exclude=[UNSOUND], gates=[{"if": "eval/word_content_auc < 1", "then": "a"}])
     assert SweepSpec.model_validate(spec.model_dump(mode="json")) == spec
-    assert spec.model_dump(mode="json")["without"] == [UNSOUND]
+    assert spec.model_dump(mode="json")["exclude"] == [UNSOUND]
 
 
 def test_a_space_of_which_nothing_is_left_is_refused():
     pairs = itertools.product(("tsdae", "mlm"), ("places", "reader"))
     holes = [{"objective": what, "model.decoder": reader} for what, reader in pairs]
-    assert any(line.startswith("without: leaves nothing") for line in faults(space=PAIRS, goals=KNOWS, without=holes))
+    assert any(line.startswith("exclude: leaves nothing") for line in faults(space=PAIRS, goals=KNOWS, exclude=holes))
 
 
 DEPENDENT = {
@@ -529,7 +530,7 @@ DEPENDENT = {
 
 def test_an_axis_varies_only_where_its_condition_is_met():
     spec = sweep(space=DEPENDENT, search={"sampler": "grid"}, budget={"trials": 8})
-    cells = spec.cells()
+    cells = spec.search_space.grid_points()
     assert [cell for cell in cells if cell["loss.weighting"] == "fixed"] == [
         {"loss.weighting": "fixed", "model.concepts": count} for count in (4, 8)
     ]
@@ -540,7 +541,7 @@ def test_an_axis_varies_only_where_its_condition_is_met():
 
 
 def test_every_pair_of_extremes_of_a_conditional_axis_is_tried_where_it_varies():
-    tried = list(sweep(space=DEPENDENT).corners())
+    tried = list(sweep(space=DEPENDENT).search_space.corners())
     assert {(corner.get("loss.weighting.share"), corner["model.concepts"]) for corner in tried} == set(
         itertools.product((None, 0.1, 0.3, 0.5), (4, 8))
     )
@@ -550,10 +551,10 @@ def test_a_condition_may_itself_hang_on_another_axis():
     nested = DEPENDENT | {"objective.rate": {"choice": [0.3, 0.6], "when": {"loss.weighting.share": [0.3, 0.5]}}}
     spec = sweep(space=nested)
     rated = {"loss.weighting": "capped", "loss.weighting.share": 0.3, "model.concepts": 4, "objective.rate": 0.6}
-    assert spec.within(rated) == rated
-    assert "objective.rate" not in spec.within(rated | {"loss.weighting.share": 0.1})
-    assert set(spec.within(rated | {"loss.weighting": "fixed"})) == {"loss.weighting", "model.concepts"}
-    assert any(corner.get("objective.rate") == 0.6 for corner in spec.corners())
+    assert spec.search_space.within(rated) == rated
+    assert "objective.rate" not in spec.search_space.within(rated | {"loss.weighting.share": 0.1})
+    assert set(spec.search_space.within(rated | {"loss.weighting": "fixed"})) == {"loss.weighting", "model.concepts"}
+    assert any(corner.get("objective.rate") == 0.6 for corner in spec.search_space.corners())
 
 
 def test_a_value_where_its_axis_does_not_vary_is_refused():
@@ -608,7 +609,7 @@ HOLES = [
 @pytest.mark.parametrize("changes", [{"search": {"sampler": "grid"}, "budget": {"trials": 4}}, {}], ids=["grid", "tpe"])
 def test_a_combination_left_out_hides_no_fault_of_another(changes):
     learned = {"positions": {"kind": "learned"}}
-    [line] = faults(space=SHARED, without=HOLES, goals=KNOWS, run__model__embedding=learned, **changes)
+    [line] = faults(space=SHARED, exclude=HOLES, goals=KNOWS, run__model__embedding=learned, **changes)
     assert line.startswith("space.objective.diffusion with space.model.token_width=16: model: decoder 'diffusion' of w")
 
 
@@ -620,15 +621,15 @@ def test_listed_values_that_fit_no_run_only_three_together_are_refused():
 
 def test_a_range_in_which_some_points_are_no_valid_run_is_sound_and_says_which_share():
     heads = {"model.width": {"randint": [64, 128], "step": 4}}
-    count, [note] = tried_in_all(sweep(space=heads, run__model__heads=8))
+    count, [note] = tried_in_all(sweep(space=heads, run__model__heads=8).search_space)
     assert count == "all 17 points tried"
     assert note.startswith("8 of 17 points of the space are no valid runs")
     assert note.endswith("space.model.width=68: model: width 68 is not divisible by 8 heads")
     wide = {"model.width": {"randint": [64, 128]}, "objective.rate": {"uniform": [0.3, 0.9]}}
-    count, [note] = tried_in_all(sweep(space=wide, run__model__heads=8))
+    count, [note] = tried_in_all(sweep(space=wide, run__model__heads=8).search_space)
     assert count == "260 points tried"
     assert re.match(r"2\d\d of 256 points drawn from the space are no valid runs", note)      # seven of eight widths
-    assert tried_in_all(sweep())[1] == []
+    assert tried_in_all(sweep().search_space)[1] == []
 
 
 def test_a_grid_refuses_a_point_inside_of_a_range_that_is_no_valid_run():
@@ -660,9 +661,9 @@ def test_a_grid_refuses_a_point_inside_of_a_range_that_is_no_valid_run():
         (
             {
                 "space": {"seed": {"randint": [0, 2**31 - 1]}, "model.concepts": {"choice": [4, 8]}},
-                "without": [{"seed": -1, "model.concepts": 4}],
+                "exclude": [{"seed": -1, "model.concepts": 4}],
             },
-            "without.0.seed: -1 is not one of its values [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]",
+            "exclude.0.seed: -1 is not one of its values [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]",
         ),
         ({"seeds": 10**9}, "seeds: should be less than or equal to 100"),
         (
@@ -691,10 +692,10 @@ def test_what_is_too_much_to_list_is_counted_and_refused(changes, fault):
 )
 def test_a_space_too_large_to_list_is_no_trouble_to_a_sampler(space):
     spec = sweep(space=space)
-    assert len(list(spec.corners())) <= FEW
-    assert len(spec.corpora()) == 1
-    assert spec.cells() == [{}]
-    assert set(spec.distributions()) == set(space)
+    assert len(list(spec.search_space.corners())) <= FEW
+    assert len(spec.search_space.corpora()) == 1
+    assert spec.search_space.grid_points() == [{}]
+    assert set(spec.search_space.distributions()) == set(space)
 
 
 def test_faults_that_differ_in_numbers_alone_are_counted_after_the_first():
@@ -708,6 +709,6 @@ def test_faults_that_differ_in_numbers_alone_are_counted_after_the_first():
 def test_thousands_of_combinations_left_out_are_no_trouble():
     space = {"seed": {"choice": list(range(100))}, "model.concepts": {"choice": list(range(4, 60))}}
     holes = [{"seed": seed, "model.concepts": count} for seed in range(100) for count in range(4, 34)]
-    spec = sweep(space=space, without=holes, search={"sampler": "grid"}, budget={"trials": 2600})
-    assert {cell["model.concepts"] for cell in spec.cells()} == set(range(34, 60))
-    assert not any(spec.leaves_out(corner) for corner in spec.corners())
+    spec = sweep(space=space, exclude=holes, search={"sampler": "grid"}, budget={"trials": 2600})
+    assert {cell["model.concepts"] for cell in spec.search_space.grid_points()} == set(range(34, 60))
+    assert not any(spec.search_space.excludes(corner) for corner in spec.search_space.corners())

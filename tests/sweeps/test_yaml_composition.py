@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
+from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_composition import compose
 from cogito_ray.sweeps.yaml_io.yaml_files import Document, load, load_run
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump

@@ -12,8 +12,8 @@ from corpora import data_spec, texts, two_sources
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import DataDigests, NotPrepared
 from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import Progress, prepare_with, prepared, serially
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.text.shards.token_shards import MANIFEST
 
 Sources = dict[str, dict[str, object]]

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
+from cogito_ray.text.memory_mapped_reader import MappedReader
 
 
 @pytest.mark.parametrize(("planned", "gathered"), [(1, 1), (20, 100), (2**14, 2**18)])
 def test_batches_do_not_depend_on_how_much_is_read_ahead(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch, planned: int, gathered: int
 ) -> None:
-    monkeypatch.setattr("cogito_ray.text.shards.memory_mapped_reader.PLANNED", planned)
-    monkeypatch.setattr("cogito_ray.text.shards.memory_mapped_reader.GATHERED", gathered)
+    monkeypatch.setattr("cogito_ray.text.memory_mapped_reader.PLANNED", planned)
+    monkeypatch.setattr("cogito_ray.text.memory_mapped_reader.GATHERED", gathered)
     reader = MappedReader(corpus, corpus.plan(seed=3))
     batches = list(reader.batches(range(2, 250), batch=12, rank=1, world=3))
     every = reader.read(0, 250 * 12).reshape(250, 3, 4, 16)  # steps, ranks, rows of a rank, tokens

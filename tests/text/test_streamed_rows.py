@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepare_with, serially
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.text.shards.shard_builder import Recipe
 from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.sources.filesystem import File

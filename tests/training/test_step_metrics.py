@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from cogito_ray.evaluation.online.report_metrics import scores_of
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepared
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.training.training_loop import Facts, fit
 
 UNTRAINED = {"training": {"steps": 1, "batch": 4}}

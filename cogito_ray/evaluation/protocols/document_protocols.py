@@ -17,8 +17,8 @@ from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.labelled_evaluation_spec import known_task
 from cogito_ray.evaluation.protocols.document_encoder import token_windows, truncated, whole, windows
 from cogito_ray.evaluation.protocols.linear_probe import bag_of_words, predict
+from cogito_ray.evaluation.protocols.task_runner import ProtocolSpec, Question, Result, questions
 from cogito_ray.evaluation.sentence_encoder import TextReader
-from cogito_ray.evaluation.task_runner import ProtocolSpec, Question, Result, questions
 from cogito_ray.evaluation.tasks.document_tasks import (
     LONG_TASKS,
     Asked,

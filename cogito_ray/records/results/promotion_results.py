@@ -34,10 +34,10 @@ def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
     found = []
     for row in ranked:
         trial = record.trials[row.trial]
-        for tree in sweep.full_trees(trial.sample):
+        for tree in sweep.promote.trees(sweep.search_space, trial.sample):
             run = RunSpec.model_validate(tree)
             changes = diff(trial.spec, run.model_dump(mode="json"))
-            if undeclared := sweep.promote.undeclared(changes, sweep):
+            if undeclared := sweep.promote.undeclared(changes, sweep.search_space):
                 raise ValueError(
                     f"promote: a full run would differ from trial {row.number} in what promote does not declare: "
                     f"{'; '.join(undeclared)}. Declare it there, or run the sweep again with this version"

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ray.util import get_current_placement_group
 
 from cogito_ray.base_spec import digest
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.order.row_order import Indices, positions_of, share_of_batch
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
 from cogito_ray.text.shards.row_packing import Ids
 from cogito_ray.text.streamed_text import RawText, regrouped
 

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from cogito_ray.base_spec import digest
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, Trained
 from cogito_ray.evaluation.protocols.document_protocols import AnyQuestion
-from cogito_ray.evaluation.task_runner import Result, code_version
+from cogito_ray.evaluation.protocols.task_runner import Result, code_version
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster

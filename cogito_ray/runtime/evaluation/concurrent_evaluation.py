@@ -16,7 +16,7 @@ from ray._private.state import available_resources_per_node
 
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, named_data
 from cogito_ray.evaluation.protocols.document_protocols import AnyQuestion, questions_of
-from cogito_ray.evaluation.task_runner import PROTOCOLS, protocols_of
+from cogito_ray.evaluation.protocols.task_runner import PROTOCOLS, protocols_of
 from cogito_ray.records.ledger import CHECKPOINTS, Evaluated, Ledger, Noted
 from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
@@ -31,7 +31,7 @@ from cogito_ray.runtime.evaluation.batch_evaluation import (
     shape,
     start,
 )
-from cogito_ray.runtime.sweep.trial_capacity import SPARE_CPUS, NoRoom
+from cogito_ray.runtime.trial_capacity import SPARE_CPUS, NoRoom
 from cogito_ray.training.checkpoints.checkpoint_store import State
 from cogito_ray.training.checkpoints.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 

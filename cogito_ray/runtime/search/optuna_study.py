@@ -42,8 +42,9 @@ SHARED = ":relative_params:"
 class Study:
     def __init__(self, sweep: SweepSpec):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._sweep, self._aim, self._drawn = sweep, sweep.aim, sweep.distributions()
-        self._conditional = [path for path in sweep.order() if path in self._drawn and sweep.space[path].when]
+        space = sweep.search_space
+        self._sweep, self._aim, self._drawn = sweep, sweep.aim, space.distributions()
+        self._conditional = [path for path in space.ordered if path in self._drawn and space.axes[path].when]
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(
             study_name=sweep.identity(), storage=self._storage, directions=directions(sweep), sampler=RandomSampler(0)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Container, Mapping
 from cogito_ray.run_spec import BranchSpec, RunSpec
 from cogito_ray.runtime.search.trial_state import Handed, Phase
 from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
-from cogito_ray.sweeps.early_stopping.population_based_training import Copy
-from cogito_ray.sweeps.early_stopping.stopping_spec import Policy
+from cogito_ray.sweeps.early_stopping.policy import Copy, Policy
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
@@ -56,14 +55,14 @@ class Copier:
         return None
 
     def _made(self, copy: Copy, parent: str, trials: Mapping[str, Handed]) -> tuple[Sample, RunSpec] | None:
-        first, axes, draw = trials[parent].sample, movable(self._sweep), copy.draw()
+        space, first, draw = self._sweep.search_space, trials[parent].sample, copy.draw()
         branch = BranchSpec(run=parent, step=copy.step)
         for _ in range(DRAWS):
-            sample = explored(first, axes, copy.resample, draw)
-            if sample == first or self._sweep.leaves_out(sample):      # the parent again would learn the same
+            sample = explored(first, movable(space), copy.resample, draw)
+            if sample == first or space.excludes(sample):              # the parent again would learn the same
                 continue
             try:
-                run = self._sweep.trial(sample).model_copy(update={"branch": branch})
+                run = space.trial(sample).model_copy(update={"branch": branch})
             except ValueError:                                         # settings that do not fit together
                 continue
             if run.digest() not in trials:

@@ -37,14 +37,13 @@ from cogito_ray.runtime.search.optuna_study import Study
 from cogito_ray.runtime.search.population_branching import Copier
 from cogito_ray.runtime.search.trial_state import Handed, Phase
 from cogito_ray.runtime.search.warm_start import earlier_trials, frozen
-from cogito_ray.runtime.sweep.trial_recorder import Config, Recorder
-from cogito_ray.sweeps.early_stopping.asha import Verdict
-from cogito_ray.sweeps.early_stopping.stopping_spec import Policy
+from cogito_ray.runtime.trial_recorder import Config, Recorder
+from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.space_points import combined
+from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
 from cogito_ray.text.data_digests import DataDigests
 
 FINISHED: Final = "FINISHED"
@@ -75,7 +74,7 @@ class Search:
         self._study, self._aim, self._written = Study(sweep), sweep.aim, written
         self._trials: dict[str, Handed] = {}
         self._in: dict[Phase, dict[str, Handed]] = {phase: {} for phase in Phase}
-        self._cells = Cells(sweep.cells(), single=not sweep.distributions())
+        self._cells = Cells(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
         self._asked = self._rejected = 0
         self._exhausted: list[CellExhausted] = []
         self._judged: dict[str, RunSpec | str] = {}
@@ -120,7 +119,7 @@ class Search:
         causes = "; ".join(dict.fromkeys(cell.cause for cell in missed))
         return (
             f"only {self._members} of {self._sweep.budget.trials} trials could be drawn: {causes}; under another name, "
-            "narrow the space, or leave out with `without` what is no run"
+            "narrow the space, or leave out with `exclude` what is no run"
         )
 
     def sources(self, record: Record) -> set[tuple[str, int]]:
@@ -305,7 +304,7 @@ class Search:
     def _drawn(self, cell: Sample) -> Handed | None:
         """A run not had yet with these values of the crossed axes; None, on record, if there is none."""
         first = self._sweep.search.start_with  # asked for by the user: however many of them are no runs
-        while self._sweep.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
+        while self._sweep.search_space.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
             start = first[self._asked : self._asked + 1]
             told = self._study.draw(cell, start[0] if start else {})
             sample = told.params | cell
@@ -328,12 +327,12 @@ class Search:
     def _listed(self, cell: Sample) -> Iterator[Sample] | None:
         """Every point with these values of the crossed axes, in random order; None where they are too many, or cannot
         be listed."""
-        space, drawn = self._sweep.ordered, self._sweep.distributions()
+        space, drawn = self._sweep.search_space.ordered, self._sweep.search_space.distributions()
         if any(space[path].values() is None for path in drawn):
             return None
         held = {path: (value,) for path, value in cell.items()}
         listed = {path: held.get(path) or space[path].values() or () for path in space if path in held or path in drawn}
-        points = list(islice(combined(space, listed, self._sweep.without), LISTED + 1))
+        points = list(islice(combined(space, listed, self._sweep.exclude), LISTED + 1))
         if len(points) > LISTED:
             return None
         order = np.random.default_rng(self._study.seeds(3)[2]).permutation(len(points))
@@ -357,8 +356,8 @@ class Search:
     def _judge(self, sample: Sample) -> RunSpec | str:
         """The run that a sample describes, or why it is none that could be tried. Validating takes milliseconds, and
         samplers repeat themselves."""
-        if self._sweep.leaves_out(sample):
-            return "left out by `without`"
+        if self._sweep.search_space.excludes(sample):
+            return "left out by `exclude`"
         key = digest(sample)
         if key not in self._judged:
             self._judged[key] = self._validated(sample)
@@ -369,14 +368,14 @@ class Search:
     def _validated(self, sample: Sample) -> RunSpec | str:
         tree: Tree = {}
         try:
-            return RunSpec.model_validate(tree := self._sweep.tree(sample))
+            return RunSpec.model_validate(tree := self._sweep.search_space.tree(sample))
         except ValidationError as error:
             return "; ".join(explain(error, tree, RunSpec))
         except ValueError as error:
             return str(error)
 
     def _crossed(self, sample: Sample) -> Sample:
-        return {path: sample[path] for path in self._sweep.crossed() if path in sample}
+        return {path: sample[path] for path in self._sweep.search_space.crossed() if path in sample}
 
     def _steps(self, trial: Handed) -> int:
         steps: int = trial.config["run"]["training"]["steps"]

@@ -9,9 +9,10 @@ from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.sweep.trial_recorder import Config, Recorder
-from cogito_ray.sweeps.early_stopping.asha import Verdict
-from cogito_ray.sweeps.statistics.seed_intervals import finalists, other_seeds
+from cogito_ray.runtime.trial_recorder import Config, Recorder
+from cogito_ray.sweeps.early_stopping.policy import Verdict
+from cogito_ray.sweeps.run_seeds import other_seeds
+from cogito_ray.sweeps.statistics.seed_intervals import finalists
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 

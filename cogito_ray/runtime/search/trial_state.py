@@ -6,8 +6,8 @@ from enum import Enum, auto
 from optuna.trial import Trial
 
 from cogito_ray.records.ledger import TrialProposed
-from cogito_ray.runtime.sweep.trial_recorder import Config
-from cogito_ray.sweeps.early_stopping.asha import Verdict
+from cogito_ray.runtime.trial_recorder import Config
+from cogito_ray.sweeps.early_stopping.policy import Verdict
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.dotted_paths import get
 

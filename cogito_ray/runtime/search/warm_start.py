@@ -11,8 +11,9 @@ from cogito_ray.records.ledger import NAME, EarlierTrial, Status
 from cogito_ray.records.sweep_record import Record, Trial, read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.optuna_distributions import contains, distribution
-from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.data_spec import corpus_key
 
 
 def earlier_trials(sweep: SweepSpec, data: Mapping[str, DataDigests]) -> list[EarlierTrial]:
@@ -40,7 +41,9 @@ def earlier_trials(sweep: SweepSpec, data: Mapping[str, DataDigests]) -> list[Ea
 
 def _fits(sweep: SweepSpec, trial: Trial, data: Mapping[str, DataDigests]) -> bool:
     """Did it end with a finite value, as a point of this space from its first step on, measured on the same rows?"""
-    if trial.status not in (Status.COMPLETED, Status.STOPPED) or set(trial.sample) != set(sweep.axes(trial.sample)):
+    if trial.status not in (Status.COMPLETED, Status.STOPPED):
+        return False
+    if set(trial.sample) != set(sweep.search_space.varying(trial.sample)):
         return False
     if not all(contains(distribution(sweep.space[path]), value) for path, value in trial.sample.items()):
         return False
@@ -66,7 +69,7 @@ def _learnt(sweep: SweepSpec, trial: Trial, folder: str) -> EarlierTrial:
 
 def frozen(sweep: SweepSpec, trial: EarlierTrial) -> FrozenTrial:
     """For a study."""
-    drawn = {path: domain for path, domain in sweep.distributions().items() if path in trial.sample}
+    drawn = {path: domain for path, domain in sweep.search_space.distributions().items() if path in trial.sample}
     return optuna.create_trial(
         state=TrialState.COMPLETE if trial.completed else TrialState.PRUNED,
         values=[trial.metrics[goal.metric] for goal in sweep.goals] if trial.completed else None,

@@ -14,8 +14,9 @@ from cogito_ray.records.sweep_record import Record, read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Corpora
 from cogito_ray.sweeps.disk_quota import Stored, least, pruned
-from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.training.checkpoints.checkpoint_store import bytes_of, folder_of, remove
 
 

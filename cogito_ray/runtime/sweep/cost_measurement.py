@@ -37,7 +37,7 @@ ROWS = 2
 
 def forecast(sweep: SweepSpec, storage: Path) -> Forecast:
     """Nothing is left running, and nothing is written below `storage`. ValueError where the data cannot be read."""
-    runs = [sweep.trial(corner) for corner in sweep.corners()]
+    runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
     with tempfile.TemporaryDirectory() as folder:
         corpora = {run.data.digest(): run.data for run in runs}
         texts = {name: _text(data, storage.absolute(), Path(folder)) for name, data in corpora.items()}

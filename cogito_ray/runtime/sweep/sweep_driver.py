@@ -17,17 +17,17 @@ from cogito_ray.records.sweep_record import Record, fold, read
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.experiment_folder import Home, closing, refuse_few_rows, refuse_missing
 from cogito_ray.runtime.preflight_checks import refuse_absent
+from cogito_ray.runtime.run_files import LEAVE, PAUSED
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.search.seed_replicates import Listed, further_runs
 from cogito_ray.runtime.sweep.budget_callback import Treasurer
 from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner, refuse_cramped
-from cogito_ray.runtime.sweep.trainable import LEAVE, resources, trial
-from cogito_ray.runtime.sweep.trial_recorder import Recorder
+from cogito_ray.runtime.sweep.trainable import resources, trial
 from cogito_ray.runtime.sweep.tune_adapters import Course, Handout, Stage, Starts
 from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
-from cogito_ray.runtime.train.train_worker import PAUSED
-from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
+from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import judged_by
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.preparation import Listener
@@ -39,24 +39,19 @@ RETRIES = 2
 """Times a trial whose process died is taken up again, from its newest checkpoint."""
 
 
-def home_of(sweep: SweepSpec, storage: Path) -> Home:
-    """Where the sweep lives, and what it is."""
-    return Home(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
-
-
 def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
     """Run what is left of the sweep. Its ledger, in `<storage>/<name>/`, tells at any time what has happened.
 
     The listener hears how far the preparation of the text is.
     """
     storage = storage.absolute()
-    home = home_of(sweep, storage)
+    home = Home.of_sweep(sweep, storage)
     before = home.recorded()
     if before is not None and before.is_complete and not asks_more(sweep, before):
         return before
     refuse_absent(sweep, storage)
-    runs = [sweep.trial(corner) for corner in sweep.corners()]
-    refuse_missing(sweep.corpora(), runs)
+    runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
+    refuse_missing(sweep.search_space.corpora(), runs)
     if before is None:
         refuse_torn(runs)
     with home.driving():
@@ -70,7 +65,7 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
     storage, before = home.folder.parent, home.recorded()
     if before is not None and before.is_complete and not asks_more(sweep, before):
         return before
-    runs = [sweep.trial(corner) for corner in sweep.corners()]
+    runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
     with Ledger(home.ledger) as ledger:
         if before is not None and (gone := sweep.budget.gone(spent(before))):
             ledger.append(home.opening(before.data))
@@ -78,8 +73,8 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
             return read(home.ledger)
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
             at_once = concurrency(runs, asked=sweep.concurrency)
-            corpora = home.prepare(sweep.corpora(), storage, listener)
-            refuse_few_rows(runs, corpora, judged_by(sweep))
+            corpora = home.prepare(sweep.search_space.corpora(), storage, listener)
+            refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
             if before is None or not before.trials:
                 refuse_misfits(runs, corpora)
             refuse_cramped(sweep, runs, corpora, at_once=at_once)

@@ -11,8 +11,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.sweep.trial_recorder import Config
-from cogito_ray.sweeps.early_stopping.asha import Verdict
+from cogito_ray.runtime.trial_recorder import Config
+from cogito_ray.sweeps.early_stopping.policy import Verdict
 
 
 class Stage(Protocol):

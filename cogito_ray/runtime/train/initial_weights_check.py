@@ -6,8 +6,8 @@ from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Corpora
 from cogito_ray.runtime.preflight_checks import Absent
-from cogito_ray.sweeps.sweep_spec import corpus_key
 from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.training.checkpoints.initial_weights import Start, StartFromSpec
 
 

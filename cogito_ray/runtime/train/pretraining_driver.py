@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
 from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
@@ -16,25 +15,17 @@ from cogito_ray.records.sweep_record import Record, read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.evaluation.batch_evaluation import Panel
-from cogito_ray.runtime.evaluation.concurrent_evaluation import PLACE, Beside, ask_rest, panel_of
+from cogito_ray.runtime.evaluation.concurrent_evaluation import Beside, ask_rest, panel_of
 from cogito_ray.runtime.experiment_folder import Corpora, Home, closing, refuse_few_rows, refuse_missing
 from cogito_ray.runtime.preflight_checks import refuse_absent
-from cogito_ray.runtime.sweep.trainable import trainer
-from cogito_ray.runtime.sweep.trial_outcome import metrics_of
+from cogito_ray.runtime.run_files import stalls
 from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
-from cogito_ray.runtime.train.train_worker import Job, stalls
-from cogito_ray.sweeps.space.dotted_paths import Tree
-from cogito_ray.sweeps.sweep_spec import corpus_key
+from cogito_ray.runtime.train.torch_trainer import trainer
+from cogito_ray.runtime.train.train_worker import Job
+from cogito_ray.runtime.trial_outcome import metrics_of
 from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import Listener
-
-
-def home_of(run: RunSpec, name: str, storage: Path) -> Home:
-    """Where the run called `name` lives, and what it is."""
-    goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
-    goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
-    spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-    return Home(storage / name, spec, elastic=frozenset({f"run.{PLACE}"}), kinds={"run": RunSpec})
 
 
 def pretrain(
@@ -51,7 +42,7 @@ def pretrain(
     The listener hears how far the preparation of the text is. `data`: what it must be, where that is settled.
     """
     storage = storage.absolute()
-    home = home_of(run, name, storage)
+    home = Home.of_run(run, name, storage)
     before = home.recorded()
     if before is not None and before.is_complete:
         return before

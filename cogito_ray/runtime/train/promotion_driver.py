@@ -9,16 +9,16 @@ from cogito_ray.records.results.promotion_results import Promotion, certificates
 from cogito_ray.records.sweep_record import Record, read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Home
-from cogito_ray.runtime.sweep.sweep_driver import home_of
 from cogito_ray.runtime.train.pretraining_driver import pretrain
-from cogito_ray.sweeps.sweep_spec import SweepSpec, corpus_key
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import ChangedData, DataDigests
+from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import Listener
 
 
 def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:
     """The full runs that `promote` asks for. ValueError where it asks for none, or the sweep has not ended."""
-    record = home_of(sweep, storage).recorded()
+    record = Home.of_sweep(sweep, storage).recorded()
     if sweep.promote is None:
         raise ValueError("the file does not say what to promote: add promote: {top: 2, with: {training.steps: 50000}}")
     if record is None or record.closing is None:
@@ -29,7 +29,7 @@ def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:
 def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
     """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became."""
     storage = storage.absolute()
-    home = home_of(sweep, storage)
+    home = Home.of_sweep(sweep, storage)
     planned(sweep, storage)    # refused before its folder is touched
     with home.driving():
         for due in planned(sweep, storage):
@@ -58,7 +58,7 @@ def _train(due: Promotion, sweep: SweepSpec, storage: Path, listener: Listener) 
     """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it."""
     digest = due.run.digest()
     name = f"{sweep.name}/{PROMOTED}/{digest}"
-    home = home_of(sweep, storage)
+    home = Home.of_sweep(sweep, storage)
     own = pretrain(due.run, name, storage, listener, data=_read(due, home))
     trial = own.trials[digest]
     with Ledger(home.ledger) as ledger:

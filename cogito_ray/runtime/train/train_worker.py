@@ -13,11 +13,12 @@ from cogito_ray.evaluation.online.report_metrics import scores_of
 from cogito_ray.records.ledger import CHECKPOINTS
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
+from cogito_ray.runtime.run_files import PAUSED, STALLED, stalls
 from cogito_ray.text.collocations import with_collocations
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.shards.memory_mapped_reader import MappedReader
+from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.streamed_text import RawText
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Origin, folder_of
 from cogito_ray.training.hang_watchdog import Watch, Watchdog
@@ -59,12 +60,6 @@ class Job:
         return self.paused.exists() or (self.leave is not None and self.leave.exists())
 
 
-PAUSED = "paused"
-"""File of a trial that is to wait, until it goes on."""
-STALLED = "stalled.txt"
-"""A line for each time a worker of the run stood still, until the record has them."""
-
-
 @dataclass(frozen=True)
 class Place:
     """Where this process stands among the workers of its run."""
@@ -92,12 +87,6 @@ def train(job: Job, tell: Tell, place: Place) -> None:
 
     with Watchdog(watch, patience_s=job.run.training.stall_s, rank=rank, tell=partial(_last_words, stalled)):
         _fit(job, tell_all, watch, place)
-
-
-def stalls(folder: Path) -> list[str]:
-    """Why workers of the run in `folder` ended themselves since its last report."""
-    path = folder / STALLED
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _last_words(path: Path, said: str) -> None:

@@ -20,7 +20,6 @@ from cogito_ray.records.ledger import CHECKPOINTS, LedgerFault
 from cogito_ray.records.sweep_record import Record, Trial, read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Home
-from cogito_ray.runtime.train.pretraining_driver import home_of
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 from cogito_ray.training.checkpoints.manifest import WEIGHTS, verify
 
@@ -61,7 +60,7 @@ class Drill:
 
     @property
     def home(self) -> Home:
-        return home_of(self.run, self.name, self.storage)
+        return Home.of_run(self.run, self.name, self.storage)
 
     def driver(self, **environment: str) -> subprocess.Popen[bytes]:
         """`cogito-ray train`, or what is left of it, in a process group of its own; what it says is in driver.log."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from cogito_ray.records.ledger import Event, TrialEnded
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.trial_outcome import leave, progress
-from cogito_ray.runtime.sweep.trial_recorder import Config, Recorder
-from cogito_ray.sweeps.early_stopping.stopping_spec import Policy
+from cogito_ray.runtime.trial_outcome import leave, progress
+from cogito_ray.runtime.trial_recorder import Config, Recorder
+from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 

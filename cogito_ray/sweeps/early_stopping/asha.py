@@ -14,29 +14,14 @@ over, and the first at a rung always passes, so that who came first may take the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict, measured
 from cogito_ray.sweeps.goals import Aim, Merit
 from cogito_ray.sweeps.pareto_fronts import by_spread, place_by_spread
-
-if TYPE_CHECKING:
-    from cogito_ray.run_spec import RunSpec
-    from cogito_ray.sweeps.sweep_spec import SweepSpec
-
-
-@dataclass(frozen=True)
-class Verdict:
-    keep: bool
-    rung: int | None = None
-    """The rung, in steps, at which this was decided; None where none was reached."""
-    cause: str = ""
-    """Why it does not go on."""
-    waits: bool = False
-    """It does not go on now, but may later."""
 
 
 class AshaSpec(Spec):
@@ -57,9 +42,9 @@ class AshaSpec(Spec):
         every = (self.first_rung * self.eta**k for k in count())
         return tuple(takewhile(lambda rung: rung < steps, every))
 
-    def faults(self, sweep: "SweepSpec", runs: Sequence["RunSpec"]) -> list[str]:
-        """What is wrong with this for a sweep of such runs."""
-        shortest = min(run.training.steps for run in runs)
+    def faults(self, trials: PlannedTrials) -> list[str]:
+        """What is wrong with this for such trials."""
+        shortest = min(run.training.steps for run in trials.runs)
         if self.first_rung < shortest:
             return []
         return [
@@ -77,8 +62,9 @@ class AshaSpec(Spec):
 
     def halving(self, rungs: tuple[int, ...], aim: Aim) -> "Halving | Pausing":
         """One that compares at these rungs."""
-        policies: dict[str, type[Halving | Pausing]] = {"stop": Halving, "pause": Pausing}
-        return policies[self.mode](rungs, self.eta, aim)
+        if self.mode == "stop":
+            return Halving(rungs, self.eta, aim)
+        return Pausing(rungs, self.eta, aim)
 
 
 class ParetoAshaSpec(AshaSpec):
@@ -89,15 +75,12 @@ class ParetoAshaSpec(AshaSpec):
 
 
 @dataclass
-class Halving:
+class Halving(Policy):
     """What was recorded at each rung. Fed the same reports in the same order it decides the same: so it resumes."""
 
     rungs: tuple[int, ...]
     eta: int
     aim: Aim
-    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
-    copies: ClassVar[tuple[()]] = ()
-    sources: ClassVar[tuple[()]] = ()
     _recorded: dict[int, list[Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
@@ -113,25 +96,20 @@ class Halving:
             others.append(merit)
         return self._verdicts[trial, rung]
 
-    def promoted(self, *, idle: bool) -> str | None:
-        """Nobody: what is stopped is over."""
-        return None
-
-    def resumed(self, trial: str) -> None:
-        """Nobody waits."""
-
 
 @dataclass
-class Pausing:
+class Pausing(Policy):
     """Who stands at each rung, and who has left it. Its promotions follow from the reports of those promoted."""
 
     rungs: tuple[int, ...]
     eta: int
     aim: Aim
-    copies: ClassVar[tuple[()]] = ()
-    sources: ClassVar[tuple[()]] = ()
-    waiting: dict[str, Verdict] = field(default_factory=dict)
+    _waiting: dict[str, Verdict] = field(default_factory=dict)
     _recorded: dict[int, dict[str, Merit]] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> Mapping[str, Verdict]:
+        return self._waiting
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """A trial's metrics after `step` steps. They count for the highest rung reached, and once."""
@@ -140,24 +118,24 @@ class Pausing:
             return Verdict(keep=True)
         here = self._recorded.setdefault(rung, {})
         if trial not in here:
-            self.waiting.pop(trial, None)
+            self._waiting.pop(trial, None)
             here[trial] = self.aim.merit(metrics)
             if trial not in self._best(rung, idle=False):
-                self.waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
-        return self.waiting.get(trial, Verdict(True, rung))
+                self._waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
+        return self._waiting.get(trial, Verdict(True, rung))
 
     def promoted(self, *, idle: bool) -> str | None:
         """Who of those that wait goes on now, the farthest first. When `idle`, somebody leaves every rung."""
         for rung in reversed(self.rungs):
             for trial in self._best(rung, idle=idle):
-                if trial in self.waiting and self.waiting[trial].rung == rung:
-                    del self.waiting[trial]
+                if trial in self._waiting and self._waiting[trial].rung == rung:
+                    del self._waiting[trial]
                     return trial
         return None
 
     def resumed(self, trial: str) -> None:
         """It waits no longer."""
-        self.waiting.pop(trial, None)
+        self._waiting.pop(trial, None)
 
     def _best(self, rung: int, *, idle: bool) -> list[str]:
         names, merits = list(self._recorded.get(rung, {})), list(self._recorded.get(rung, {}).values())
@@ -169,12 +147,6 @@ class Pausing:
 def lost(policy: Halving | Pausing, metrics: Mapping[str, float], rung: int) -> str:
     """Why a trial does not go on."""
     return f"{measured(policy.aim, metrics)} not among the best 1/{policy.eta} at rung {rung}"
-
-
-def measured(aim: Aim, metrics: Mapping[str, float]) -> str:
-    """The goals' metrics and what broke constraints, in words."""
-    values = [f"{goal.metric} {metrics[goal.metric]:.4g}" for goal in aim.goals if goal.metric in metrics]
-    return ", ".join([*(values or ["nothing measured"]), *aim.broken(metrics)])
 
 
 def extra_places(merits: Sequence[Merit]) -> int:

@@ -9,7 +9,8 @@ bracket from its first report on, and is compared within it; what is not finite 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from cogito_ray.sweeps.early_stopping.asha import AshaSpec, Halving, Pausing, Verdict, measured
+from cogito_ray.sweeps.early_stopping.asha import AshaSpec, Halving, Pausing
+from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict, measured
 from cogito_ray.sweeps.goals import Aim
 
 
@@ -24,11 +25,8 @@ class HyperbandSpec(AshaSpec):
         return Brackets(brackets, sizes, aim)
 
 
-class Brackets:
+class Brackets(Policy):
     """Fed the same reports in the same order it decides the same: so it resumes."""
-
-    copies: ClassVar[tuple[()]] = ()
-    sources: ClassVar[tuple[()]] = ()
 
     def __init__(self, brackets: list[Halving | Pausing], sizes: list[int], aim: Aim):
         """`brackets`: the one with most rungs first. `sizes`: how many trials go to each bracket, in proportion."""

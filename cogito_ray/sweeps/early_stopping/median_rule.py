@@ -5,21 +5,16 @@ that breaks a constraint is worse than all that do not; where the median breaks 
 the goal, or in how far the constraints are broken, for they need only hold at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, median_low
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.sweeps.early_stopping.asha import Verdict, measured
+from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict, measured
 from cogito_ray.sweeps.goals import Aim, Merit
-
-if TYPE_CHECKING:
-    from cogito_ray.run_spec import RunSpec
-    from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
 class MedianSpec(Spec):
@@ -34,9 +29,9 @@ class MedianSpec(Spec):
         """None: it decides at every report."""
         return ()
 
-    def faults(self, sweep: "SweepSpec", runs: Sequence["RunSpec"]) -> list[str]:
-        """What is wrong with this for a sweep of such runs."""
-        shortest = min(run.training.steps for run in runs)
+    def faults(self, trials: PlannedTrials) -> list[str]:
+        """What is wrong with this for such trials."""
+        shortest = min(run.training.steps for run in trials.runs)
         if self.first_step < shortest:
             return []
         return [
@@ -54,15 +49,12 @@ class MedianSpec(Spec):
 
 
 @dataclass
-class Median:
+class Median(Policy):
     """Every trial's curve. Fed the same reports in the same order it decides the same: so it resumes."""
 
     first_step: int
     least: int
     aim: Aim
-    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
-    copies: ClassVar[tuple[()]] = ()
-    sources: ClassVar[tuple[()]] = ()
     _curves: dict[str, dict[int, Merit]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
@@ -72,13 +64,6 @@ class Median:
             self._curves.setdefault(trial, {})[step] = self.aim.merit(metrics)
             self._verdicts[trial, step] = self._decide(trial, step, metrics)
         return self._verdicts[trial, step]
-
-    def promoted(self, *, idle: bool) -> str | None:
-        """Nobody: what is stopped is over."""
-        return None
-
-    def resumed(self, trial: str) -> None:
-        """Nobody waits."""
 
     def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         if step < self.first_step:

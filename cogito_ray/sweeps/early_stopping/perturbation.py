@@ -5,20 +5,15 @@ As in population based training (arXiv:1711.09846) and its implementation in Ray
 brought back to its nearest bound.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from numpy.random import Generator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cogito_ray.sweeps.space.domains import Sample, Scalar, reads, written
-
-if TYPE_CHECKING:
-    from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.space.search_space import Space
 
 MOVABLE = (
     r"training\.(optimizer|schedule)(\..+)?",
@@ -32,18 +27,18 @@ each report what they are. None of them makes a parameter; a kind may, or makes 
 FACTORS = (0.8, 1.2)
 
 
-def movable(sweep: SweepSpec) -> dict[str, BaseDistribution]:
+def movable(space: Space) -> dict[str, BaseDistribution]:
     """The axes that copies may vary, unless an axis that may not depends on them; the rest is inherited."""
-    return {path: drawn for path, drawn in sweep.distributions().items() if _may_move(sweep, path)}
+    return {path: drawn for path, drawn in space.distributions().items() if _may_move(space, path)}
 
 
-def _may_move(sweep: SweepSpec, path: str) -> bool:
-    if any(path in domain.when for domain in sweep.space.values()):    # a copy has the same axes as its parent
+def _may_move(space: Space, path: str) -> bool:
+    if any(path in domain.when for domain in space.axes.values()):    # a copy has the same axes as its parent
         return False
-    followers = [other for other, domain in sweep.space.items() if sweep.sets(path, *reads(domain))]
-    settings = written(path, sweep.space[path])
+    followers = [other for other, domain in space.axes.items() if space.sets(path, *reads(domain))]
+    settings = written(path, space.axes[path])
     return all(any(re.fullmatch(rule, setting) for rule in MOVABLE) for setting in settings) and all(
-        _may_move(sweep, other) for other in followers
+        _may_move(space, other) for other in followers
     )
 
 

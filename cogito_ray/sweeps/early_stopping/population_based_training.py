@@ -7,26 +7,18 @@ other than there, trials are compared, and copied, at equal steps. So no trial i
 may be larger than what runs at a time, and every line of descent takes as many steps as one trial: nothing is spared.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from numpy.random import Generator
 from pydantic import Field, PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.sweeps.early_stopping.asha import Verdict, measured
+from cogito_ray.sweeps.early_stopping.policy import Copy, PlannedTrials, Policy, Verdict, measured
 from cogito_ray.sweeps.goals import Aim, Merit
 from cogito_ray.sweeps.pareto_fronts import by_spread
-
-if TYPE_CHECKING:
-    from cogito_ray.run_spec import RunSpec
-    from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
 class PopulationSpec(Spec):
@@ -45,32 +37,44 @@ class PopulationSpec(Spec):
         """None: where one is stopped, a copy goes on, so that no steps are spared."""
         return ()
 
-    def faults(self, sweep: SweepSpec, runs: Sequence[RunSpec]) -> list[str]:
-        """What is wrong with this for a sweep of such runs."""
-        from cogito_ray.sweeps.early_stopping.perturbation import movable
+    def faults(self, trials: PlannedTrials) -> list[str]:
+        """What is wrong with this for such trials."""
+        return [*self._step_faults(trials), *self._trial_faults(trials)]
 
-        here, steps = "early_stopping.every", sorted({run.training.steps for run in runs})
-        reports = sorted({run.training.report_every for run in runs if self.every % run.training.report_every})
-        kept = {run.training.checkpoints.milestone_every for run in runs}
-        found = {
-            f"{here}: {self.every} is not before the last step ({steps[0]}) of every trial; make it less, or use "
-            "kind: none": self.every >= steps[0],
-            f"{here}: trials of {steps} steps are no population; fix training.steps under run": len(steps) > 1,
-            f"{here}: {self.every} is no multiple of training.report_every {reports}; make it one": bool(reports),
-            "run.training.checkpoints.milestone_every: trials are copied from checkpoints of every "
-            f"{self.every}th step, which must stay; write milestone_every: {self.every}": any(
-                not each or self.every % each for each in kept
-            ),
-            "early_stopping.kind: copies could vary nothing, for no axis that is sampled may change while a trial "
-            "trains; let training.optimizer.learning_rate vary, or others of training.optimizer, training.schedule, "
-            "loss.weighting.weights or objective, or use asha": not movable(sweep),
-            "budget.trials: a population of one compares with nobody; make it at least 2": sweep.budget.trials < 2,
-            "seeds: a copy has another trial's past, which other seeds do not repeat; leave it out": sweep.seeds > 0,
-            "promote: a copy has another trial's past, which a full run does not repeat; leave it out": bool(
-                sweep.promote
-            ),
-        }
-        return [fault for fault, holds in found.items() if holds]
+    def _step_faults(self, trials: PlannedTrials) -> Iterator[str]:
+        place, steps = "early_stopping.every", sorted({run.training.steps for run in trials.runs})
+        if self.every >= steps[0]:
+            yield (
+                f"{place}: {self.every} is not before the last step ({steps[0]}) of every trial; make it less, or use "
+                "kind: none"
+            )
+        if len(steps) > 1:
+            yield f"{place}: trials of {steps} steps are no population; fix training.steps under run"
+        reports = sorted({run.training.report_every for run in trials.runs if self.every % run.training.report_every})
+        if reports:
+            yield f"{place}: {self.every} is no multiple of training.report_every {reports}; make it one"
+        kept = {run.training.checkpoints.milestone_every for run in trials.runs}
+        if any(not each or self.every % each for each in kept):
+            yield (
+                "run.training.checkpoints.milestone_every: trials are copied from checkpoints of every "
+                f"{self.every}th step, which must stay; write milestone_every: {self.every}"
+            )
+
+    def _trial_faults(self, trials: PlannedTrials) -> Iterator[str]:
+        from cogito_ray.sweeps.early_stopping.perturbation import movable  # with Optuna, which few ask for
+
+        if not movable(trials.space):
+            yield (
+                "early_stopping.kind: copies could vary nothing, for no axis that is sampled may change while a trial "
+                "trains; let training.optimizer.learning_rate vary, or others of training.optimizer, "
+                "training.schedule, loss.weighting.weights or objective, or use asha"
+            )
+        if trials.count < 2:
+            yield "budget.trials: a population of one compares with nobody; make it at least 2"
+        if trials.seeds:
+            yield "seeds: a copy has another trial's past, which other seeds do not repeat; leave it out"
+        if trials.promoted:
+            yield "promote: a copy has another trial's past, which a full run does not repeat; leave it out"
 
     def held(self, steps: int, *, trials: int, at_once: int) -> int:
         """The best quantile of every comparison that is not over: of one, if all train side by side and in step; of
@@ -78,32 +82,13 @@ class PopulationSpec(Spec):
         comparisons = 1 if trials <= at_once else (steps - 1) // self.every
         return comparisons * math.ceil((trials + 1) * self.quantile)
 
-    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Population:
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Population":
         """A fresh policy for trials of `steps` steps."""
         return Population(self, steps, aim, seed)
 
 
 @dataclass(frozen=True)
-class Copy:
-    """What takes the place of a trial that was stopped."""
-
-    number: int
-    """Order of decision, from 0."""
-    step: int
-    """At which it branches off."""
-    parents: tuple[str, ...]
-    """Whom to copy, the first that neither died nor lacks a checkpoint there: of the best quantile in a drawn order,
-    then all that were better than the stopped one, the best first."""
-    resample: float
-    seed: int
-
-    def draw(self) -> Generator:
-        """What its settings are drawn with, the same in every process."""
-        return np.random.default_rng((self.seed, self.number, 1))
-
-
-@dataclass(frozen=True)
-class _Told:
+class _Recorded:
     merit: Merit
     said: str
     """The figures, in words."""
@@ -112,26 +97,29 @@ class _Told:
 
 
 @dataclass
-class Population:
+class Population(Policy):
     """Who has come how far, and how well. Fed the same reports in the same order it decides the same: so it resumes."""
 
     spec: PopulationSpec
     steps: int
     aim: Aim
     seed: int
-    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
-    copies: list[Copy] = field(default_factory=list)
-    _told: dict[int, dict[str, _Told]] = field(default_factory=dict)
+    _copies: list[Copy] = field(default_factory=list)
+    _recorded: dict[int, dict[str, _Recorded]] = field(default_factory=dict)
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
+
+    @property
+    def copies(self) -> Sequence[Copy]:
+        return self._copies
 
     @property
     def sources(self) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) of who may, with the next comparison at that step, be among those to be copied."""
         return {
             (name, step)
-            for step, told in self._told.items()
-            for name in _ordered(told)[: math.ceil((len(told) + 1) * self.spec.quantile)]
-            if told[name].copied
+            for step, recorded in self._recorded.items()
+            for name in _ordered(recorded)[: math.ceil((len(recorded) + 1) * self.spec.quantile)]
+            if recorded[name].copied
         }
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
@@ -142,39 +130,32 @@ class Population:
             self._verdicts[trial, step] = self._decide(trial, step, metrics)
         return self._verdicts[trial, step]
 
-    def promoted(self, *, idle: bool) -> str | None:
-        """Nobody: what is stopped is over."""
-        return None
-
-    def resumed(self, trial: str) -> None:
-        """Nobody waits."""
-
     def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
-        merit, said, others = self.aim.merit(metrics), measured(self.aim, metrics), self._told.get(step, {})
-        own = _Told(merit, said, copied=merit.feasible)
+        merit, said, others = self.aim.merit(metrics), measured(self.aim, metrics), self._recorded.get(step, {})
+        own = _Recorded(merit, said, copied=merit.feasible)
         ordered = _ordered({trial: own} | others)                  # among equals, who comes later is ahead
         share = min(math.ceil(len(ordered) * self.spec.quantile), len(ordered) // 2)
         better = ordered[: ordered.index(trial)] if merit.finite else ordered
         parents = self._parents(better, share, others)
         stops = not merit.finite or (bool(parents) and trial in ordered[len(ordered) - share :])
-        self._told[step] = others | {trial: _Told(merit, said, copied=own.copied and not stops)}
+        self._recorded[step] = others | {trial: _Recorded(merit, said, copied=own.copied and not stops)}
         if not stops:
             return Verdict(True, step)
         cause = f"{said} among the worst {share or 1} of {len(others) + 1} at step {step}"
         if parents:
-            self.copies.append(Copy(len(self.copies), step, parents, self.spec.resample, self.seed))
+            self._copies.append(Copy(len(self._copies), step, parents, self.spec.resample, self.seed))
             cause += f": in its place, a copy of {parents[0]} ({others[parents[0]].said})"
         return Verdict(False, step, cause)
 
-    def _parents(self, better: Sequence[str], share: int, others: Mapping[str, _Told]) -> tuple[str, ...]:
+    def _parents(self, better: Sequence[str], share: int, others: Mapping[str, _Recorded]) -> tuple[str, ...]:
         """Who may be copied, in the order in which they are to be asked."""
         best = [name for name in better[: max(share, 1)] if others[name].copied]
         rest = [name for name in better[max(share, 1) :] if others[name].copied]
-        drawn = np.random.default_rng((self.seed, len(self.copies), 0)).permutation(len(best))
+        drawn = np.random.default_rng((self.seed, len(self._copies), 0)).permutation(len(best))
         return tuple([best[index] for index in drawn] + rest)
 
 
-def _ordered(told: Mapping[str, _Told]) -> list[str]:
+def _ordered(recorded: Mapping[str, _Recorded]) -> list[str]:
     """Names of those that measured something finite, best first; the earlier of equals."""
-    names = list(told)
-    return [names[index] for index in by_spread([one.merit for one in told.values()], len(names))]
+    names = list(recorded)
+    return [names[index] for index in by_spread([one.merit for one in recorded.values()], len(names))]

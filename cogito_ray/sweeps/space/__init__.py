@@ -1,1 +1,1 @@
-"""Search spaces: domains, dotted paths, and the points a space is made of. Pure."""
+"""Search spaces: domains, dotted paths into runs, what is wrong there in words, and the points of a space. Pure."""

@@ -1,13 +1,10 @@
 """Which points of a sweep's space are valid runs, and which of their settings are to blame where they are none."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -15,11 +12,9 @@ from cogito_ray.base_spec import brief
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.domains import Bundle, Preset, Sample, Scalar
 from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.space.space_points import drawn, listing, named
-from cogito_ray.sweeps.yaml_io.validation_messages import explain
-
-if TYPE_CHECKING:
-    from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.space.validation_messages import explain
 
 WAYS = 20_000
 """Sets of as many axes that are gone through in search of those to blame."""
@@ -36,12 +31,12 @@ class Tried:
     """What is wrong with the others: the places of each fault, as bits."""
 
 
-def tried(sweep: SweepSpec, points: Iterable[Sample]) -> Tried:
+def tried(space: Space, points: Iterable[Sample]) -> Tried:
     seen = Tried(list(points), {}, {})
     for number, point in enumerate(seen.points):
         tree: Tree = {}
         try:
-            seen.runs[number] = RunSpec.model_validate(tree := sweep.tree(point))
+            seen.runs[number] = RunSpec.model_validate(tree := space.tree(point))
         except ValidationError as error:
             for line in explain(error, tree, RunSpec):
                 seen.faults[line] = seen.faults.get(line, 0) | 1 << number
@@ -50,33 +45,33 @@ def tried(sweep: SweepSpec, points: Iterable[Sample]) -> Tried:
     return seen
 
 
-def certain(sweep: SweepSpec) -> list[Sample]:
+def certain(space: Space) -> list[Sample]:
     """Points that a sweep must be able to run: all that are made of values which its file names, or its grid walks.
 
     Where they are many, corners of the space, and some that a grid walks. What lies inside of ranges is not among them:
     a sampler that draws an invalid point there draws another.
     """
-    walked = sweep.search.is_grid
-    few = (listing if walked else named)(sweep.ordered, sweep.without)
+    walked = space.is_grid
+    few = (listing if walked else named)(space.ordered, space.exclude)
     if few is None:
-        return [*sweep.corners(), *(drawn(sweep.ordered, sweep.without) if walked else ())]
+        return [*space.corners(), *(drawn(space.ordered, space.exclude) if walked else ())]
     return few
 
 
-def refused(seen: Tried, sweep: SweepSpec) -> Iterator[str]:
+def refused(seen: Tried, space: Space) -> Iterator[str]:
     """What is wrong with points that must be valid runs, under the settings that are to blame."""
     for fault, where in seen.faults.items():
-        yield from _blamed(fault, where, seen, sweep)
+        yield from _blamed(fault, where, seen, space)
 
 
-def tried_in_all(sweep: SweepSpec) -> tuple[str, list[str]]:
+def tried_in_all(space: Space) -> tuple[str, list[str]]:
     """How many points of a sound sweep were tried, and what to know of those inside of its ranges."""
-    few = listing(sweep.ordered, sweep.without)
-    inside = tried(sweep, drawn(sweep.ordered, sweep.without) if few is None else few)
-    count = len(inside.points) + (len(certain(sweep)) if few is None else 0)
+    few = listing(space.ordered, space.exclude)
+    inside = tried(space, drawn(space.ordered, space.exclude) if few is None else few)
+    count = len(inside.points) + (len(certain(space)) if few is None else 0)
     notes, where = [], "drawn from the space" if few is None else "of the space"
     if lost := len(inside.points) - len(inside.runs):
-        example = next(_blamed(*next(iter(inside.faults.items())), inside, sweep))
+        example = next(_blamed(*next(iter(inside.faults.items())), inside, space))
         notes.append(
             f"{lost} of {len(inside.points)} points {where} are no valid runs, and a sampler that draws one draws "
             f"again: {example}"
@@ -84,40 +79,40 @@ def tried_in_all(sweep: SweepSpec) -> tuple[str, list[str]]:
     return f"{'' if few is None else 'all '}{count} points tried", notes
 
 
-def _blamed(fault: str, where: int, seen: Tried, sweep: SweepSpec) -> Iterator[str]:
+def _blamed(fault: str, where: int, seen: Tried, space: Space) -> Iterator[str]:
     """The fewest settings that explain why `fault` occurs at the points `where` and at no other."""
     having = dict[tuple[str, str], int]()
     for number, point in enumerate(seen.points):
         for path, value in point.items():
             having[path, repr(value)] = having.get((path, repr(value)), 0) | 1 << number
     left = where
-    for size in (size for size in range(4) if comb(len(sweep.space), size) <= WAYS):
+    for size in (size for size in range(4) if comb(len(space.axes), size) <= WAYS):
         for number in _places(where):
-            for paths in combinations(sweep.space, size):
+            for paths in combinations(space.axes, size):
                 held = {path: seen.points[number][path] for path in paths if path in seen.points[number]}
                 same = (1 << len(seen.points)) - 1
                 for path, value in held.items():
                     same &= having[path, repr(value)]
                 if left >> number & 1 and not same & ~where:
                     left &= ~same
-                    yield _line(fault, held, sweep)
+                    yield _line(fault, held, space)
                     break
     if left:
-        yield _line(fault, seen.points[(left & -left).bit_length() - 1], sweep)
+        yield _line(fault, seen.points[(left & -left).bit_length() - 1], space)
 
 
-def _line(fault: str, held: Sample, sweep: SweepSpec) -> str:
+def _line(fault: str, held: Sample, space: Space) -> str:
     """`fault` under the place of the settings that bring it about."""
     if not held:
         first = re.split(r"[:. ]", fault)[0]
-        return f"run.{fault}" if first in RunSpec.model_fields or first in sweep.run else f"run: {fault}"
+        return f"run.{fault}" if first in RunSpec.model_fields or first in space.run else f"run: {fault}"
     for path in held:
         fault = fault.removeprefix(f"{path}.").removeprefix(f"{path}: ")
-    return f"{' with '.join(_place(path, value, sweep) for path, value in held.items())}: {fault}"
+    return f"{' with '.join(_place(path, value, space) for path, value in held.items())}: {fault}"
 
 
-def _place(path: str, value: Scalar, sweep: SweepSpec) -> str:
-    named = isinstance(sweep.space[path], Preset | Bundle)
+def _place(path: str, value: Scalar, space: Space) -> str:
+    named = isinstance(space.axes[path], Preset | Bundle)
     return f"space.{path}.{value}" if named else f"space.{path}={value if isinstance(value, str) else brief(value)}"
 
 

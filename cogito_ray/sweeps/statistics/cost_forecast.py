@@ -182,7 +182,8 @@ def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
 
 def grid_points(sweep: SweepSpec) -> int:
     """Every combination of every axis, GRID_VALUES of those that cannot be listed."""
-    return count(sweep.ordered, {path: domain.values() or range(GRID_VALUES) for path, domain in sweep.ordered.items()})
+    axes = sweep.search_space.ordered
+    return count(axes, {path: domain.values() or range(GRID_VALUES) for path, domain in axes.items()})
 
 
 def micro(run: RunSpec, *, steps: int) -> RunSpec:

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 FINALISTS = 4
 """At most so many trials are run again."""
-MOST_SEEDS = 100
-"""Of one run: more tell nothing new."""
 COVERAGE = 0.9
 """Of an interval; and of all that is said about differences, together."""
 
@@ -42,16 +40,6 @@ def finalists(ranked: Sequence[str], front: Sequence[str]) -> list[str]:
     `ranked`: every trial with a rank, best first. `front`: those of the first front, best first; empty for one goal.
     """
     return list(front or ranked[: max(2, len(ranked) // 2)])[:FINALISTS]
-
-
-def other_seeds(seed: int, count: int) -> list[int]:
-    """`count` seeds that differ from `seed` and from each other; the first ones stay when more are asked for."""
-    found: list[int] = []
-    for number in range(2 * count + 1):
-        drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
-        if drawn != seed and drawn not in found:
-            found.append(drawn)
-    return found[:count]
 
 
 def intervals(values: Mapping[str, Sequence[float]]) -> dict[str, Interval]:

@@ -17,8 +17,8 @@ from cogito_ray.base_spec import brief, without_secrets
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.domains import KEYS
 from cogito_ray.sweeps.space.dotted_paths import Keys, Tree, above, default_at, get, options_at, put
+from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, value_of
 
 EXTENDS, RUN = "extends", "run"

@@ -11,8 +11,8 @@ from pydantic import JsonValue, ValidationError
 from cogito_ray.base_spec import Spec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.space.validation_messages import SweepFault, explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.validation_messages import SweepFault, explain
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, compose
 from cogito_ray.sweeps.yaml_io.yaml_writer import inline
 

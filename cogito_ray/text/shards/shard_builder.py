@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import ValidationError
 
-from cogito_ray.atomic_files import atomic_write
+from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.shards.token_shards import (
@@ -23,7 +23,6 @@ from cogito_ray.text.shards.token_shards import (
     Verified,
     file_sha256,
     map_shard,
-    write_json,
     write_shard,
 )
 from cogito_ray.text.sources.documents import Bad, Found, Part, fraction

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cogito_ray.atomic_files import atomic_write, atomic_write_text
+from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.base_spec import digest
 from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.shards.row_packing import Ids
@@ -272,7 +272,3 @@ class Verified:
     def _look(self, shard: Shard) -> list[int]:
         status = (self.folder / shard.file).stat()
         return [status.st_size, status.st_mtime_ns]
-
-
-def write_json(file: Path, content: object) -> None:
-    atomic_write_text(file, json.dumps(content, indent=1))

@@ -7,10 +7,9 @@ from typing import Any
 
 from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialLeft, TrialStarted
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.sweep.trial_outcome import Left, metrics_of, outcome
-from cogito_ray.runtime.train.train_worker import stalls
-from cogito_ray.sweeps.sweep_spec import corpus_key
-from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.runtime.run_files import stalls
+from cogito_ray.runtime.trial_outcome import Left, metrics_of, outcome
+from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 Config = dict[str, Any]
 """What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`."""

@@ -1,0 +1,78 @@
+"""Ray Train's trainer around a run: one process a worker, started again when one is lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from cogito_ray.run_spec import ElasticSpec, RunSpec
+from cogito_ray.runtime.train import train_worker
+from cogito_ray.runtime.trial_outcome import death, leave, progress
+from cogito_ray.training.guards import RunDied
+from cogito_ray.training.training_loop import Report, RunLeft
+
+RETRIES = 3
+"""Times a lost worker group is started again, from its newest checkpoint."""
+
+
+def trainer(job: train_worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
+    """Ray Train around `worker.train`: restarts a lost worker group, which resumes at its newest checkpoint."""
+    run = job.run
+    return TorchTrainer(
+        _train_worker,
+        train_loop_config={"job": job},
+        scaling_config=_scaling(run),
+        run_config=ray.train.RunConfig(
+            name=f"train-{run.digest()}",
+            storage_path=str(job.folder / "ray"),
+            failure_config=ray.train.FailureConfig(max_failures=RETRIES, controller_failure_limit=RETRIES),  # type: ignore[call-arg]
+            callbacks=callbacks,
+        ),
+    )
+
+
+def _scaling(run: RunSpec) -> ray.train.ScalingConfig:
+    fixed = ray.train.ScalingConfig(  # type: ignore[call-arg]
+        num_workers=run.sizes[0],
+        use_gpu=run.gpus_per_worker > 0,
+        resources_per_worker=reserved(run),
+        label_selector=run.labels or None,
+    )
+    if not isinstance(run.workers, ElasticSpec):
+        return fixed
+    interval = run.workers.check_every_s
+    span: Any = {"num_workers": (run.workers.min, run.workers.max), "elastic_resize_monitor_interval_s": interval}
+    return replace(fixed, **span)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    context = ray.train.get_context()
+    place = train_worker.Place(context.get_world_rank(), context.get_world_size(), _is_doomed)
+    train_reporting(config["job"], ray.train.report, place)
+
+
+def _is_doomed() -> bool:
+    """Will the machine of a worker soon be taken away?"""
+    return ray.train.get_preemption_info() is not None
+
+
+def _as_result(report: Report) -> dict[str, Any]:
+    return progress(report.step, report.metrics, rows=report.rows, notes=report.notes)
+
+
+def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None], place: train_worker.Place) -> None:
+    """A run that a guard ends is reported, not raised: raising would make Ray try the same thing again."""
+    try:
+        train_worker.train(job, lambda report: tell(_as_result(report)), place)
+    except RunDied as dead:
+        tell(death(dead.step, str(dead)))
+    except RunLeft as left:
+        tell(leave(left.step))
+
+
+def reserved(run: RunSpec) -> dict[str, float]:
+    """What one worker reserves."""
+    amounts = {"CPU": run.cpus_per_worker, "GPU": run.gpus_per_worker}
+    return {name: amount for name, amount in amounts.items() if amount}
