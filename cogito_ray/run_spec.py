@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
-from cogito_ray.evaluation.online.word_probes import FEWEST_ROWS, WordsSpec
+from cogito_ray.evaluation.online.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.losses.total_loss import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
@@ -70,7 +70,7 @@ class EvaluationSpec(Spec):
     reference: ObjectiveSpec | None = None
     """The corruption under which every trial is measured, with fixed masks. None = the objective's kind with its
     default settings, so that a trial which corrupts less is not measured on an easier task."""
-    words: WordsSpec | None = WordsSpec()
+    word_probes: WordProbesSpec | None = WordProbesSpec()
     """Asks the concepts which words they hold and in which order: measures that compare across decoders and objectives.
     None = not asked."""
     stsb: AbsoluteFolder | None = None
@@ -83,7 +83,7 @@ class EvaluationSpec(Spec):
     @property
     def metrics(self) -> list[str]:
         """Names of what is asked of the concepts of clean texts."""
-        words = self.words.metrics if self.words and self.rows >= FEWEST_ROWS else ()
+        words = self.word_probes.metrics if self.word_probes and self.rows >= FEWEST_ROWS else ()
         return [*words, *(["eval/stsb_spearman_mean"] if self.stsb else [])]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import cogito_ray.nn.interop.transformers_model  # noqa: F401  (registers the classes that are exported)
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.protocols.linear_probe import features, predict
 from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import Task, read, tasks_of
@@ -31,12 +31,12 @@ def seconds(work: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def protocols(trained: Trained, tasks: list[Task], data: Path, limit: int) -> None:
+def protocols(trained: TrainedModel, tasks: list[Task], data: Path, limit: int) -> None:
     """One line a task and protocol, then one a protocol."""
     settings = {name: [{"rows": limit}] for name in ("probe", "fine-tune")}
     spent: dict[str, list[float]] = defaultdict(list)
     for question in questions(tasks, protocols_of(PROTOCOLS, settings)):
-        took = seconds(lambda asked=question: asked.ask(trained.reader, data))  # type: ignore[misc]
+        took = seconds(lambda asked=question: asked.ask(trained.sentence_encoder, data))  # type: ignore[misc]
         spent[question.protocol.kind].append(took)
         print(f"{question.task.name:18} {question.protocol.kind:10} {took:7.1f} s")
     for protocol, each in spent.items():
@@ -45,7 +45,7 @@ def protocols(trained: Trained, tasks: list[Task], data: Path, limit: int) -> No
         print(f"{protocol:10} {mean:7.1f} s a task, {hour:6.0f} checkpoints an hour of {len(each)} tasks")
 
 
-def yardsticks(trained: Trained, task: Task, data: Path, limit: int) -> None:
+def yardsticks(trained: TrainedModel, task: Task, data: Path, limit: int) -> None:
     """Our encoding beside sentence-transformers', our probe beside scikit-learn's part of it."""
     from sentence_transformers import SentenceTransformer
 
@@ -55,13 +55,14 @@ def yardsticks(trained: Trained, task: Task, data: Path, limit: int) -> None:
         trained.export(Path(folder))
         theirs = SentenceTransformer(folder, device="cpu")
         encode = {
-            "cogito-ray": lambda: trained.reader.pooled(texts, "mean"),
+            "cogito-ray": lambda: trained.sentence_encoder.pooled(texts, "mean"),
             "sentence-transformers": lambda: theirs.encode(texts, batch_size=64, show_progress_bar=False),
         }
         rates = {name: len(texts) / seconds(work) for name, work in encode.items()}
     for name, rate in rates.items():
         print(f"{name:22} {rate:7.0f} texts/s, {rate / rates['sentence-transformers']:.2f} x sentence-transformers")
-    known, asked = (features(part, lambda texts: trained.reader.pooled(texts, "mean")) for part in (train, scored))
+    encoder = trained.sentence_encoder
+    known, asked = (features(part, lambda texts: encoder.pooled(texts, "mean")) for part in (train, scored))
     alone = seconds(lambda: predict(known, train.labels, asked, graded=task.graded))
     print(f"scikit-learn's ridge on ready vectors of {task.name} {known.shape}: {alone:.1f} s")
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1000, help="training examples")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    trained, tasks = Trained.open(asked.checkpoint), tasks_of(asked.tasks.split(","))
+    trained, tasks = TrainedModel.open(asked.checkpoint), tasks_of(asked.tasks.split(","))
     parameters = sum(parameter.numel() for parameter in trained.model.parameters())
     size = f"{parameters / 1e6:.1f} M parameters, rows of {trained.run.data.length} tokens"
     print(f"{size}, {asked.limit} training examples, 1 thread")

@@ -25,8 +25,8 @@ from bench_step import Settings, encode_rate
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
-from cogito_ray.evaluation.inspection.length_extrapolation import PARTS, nats_by_place, summed_by_place
-from cogito_ray.evaluation.online.held_out_loss import MASK_SEED, HeldOut
+from cogito_ray.evaluation.inspection.length_extrapolation import PARTS, nats_by_position, summed_by_position
+from cogito_ray.evaluation.online.held_out_loss import MASK_SEED, HeldOutLoss
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.position_encodings import interpolated
@@ -133,7 +133,7 @@ def quality(options: argparse.Namespace) -> None:
     print(f"{'tokens a row':>12} {'rows':>5}  {'ours, by quarter':<30} full attention, by quarter")
     for length in options.lengths:
         asked = _rows(corpus, length, "held_out")[: max(1, 32_768 // length)]
-        ours = nats_by_place(total.model, asked, OBJECTIVE, corpus.vocabulary)
+        ours = nats_by_position(total.model, asked, OBJECTIVE, corpus.vocabulary)
         theirs = _full_nats(full, asked, corpus) if length <= options.longest_full else []
         told = ["  ".join(f"{nats:.3f}" for nats in each) or "left out" for each in (ours, theirs)]
         print(f"{length:>12} {len(asked):>5}  {told[0]:<30} {told[1]}", flush=True)
@@ -141,8 +141,8 @@ def quality(options: argparse.Namespace) -> None:
 
 def _constant_nats(corpus: Corpus, length: int) -> float:
     """Of predicting the training text's token frequencies everywhere."""
-    views = HeldOut(_rows(corpus, length, "held_out"), OBJECTIVE, corpus.vocabulary)
-    return views.constant_nats(torch.from_numpy(corpus.log_unigram))
+    views = HeldOutLoss(_rows(corpus, length, "held_out"), OBJECTIVE, corpus.vocabulary)
+    return views.unigram_nats(torch.from_numpy(corpus.log_unigram))
 
 
 def _rows(corpus: Corpus, length: int, side: Side) -> Tensor:
@@ -181,7 +181,7 @@ def _full_nats(full: FullAttention, rows: Tensor, corpus: Corpus) -> list[float]
     draw, sums = torch.Generator().manual_seed(MASK_SEED), torch.zeros(2, PARTS, dtype=torch.float64)
     for row in rows:
         view = OBJECTIVE.corrupt(row[None], corpus.vocabulary, draw)
-        sums += summed_by_place(full.nats(view), view, rows.shape[1])
+        sums += summed_by_position(full.nats(view), view, rows.shape[1])
     full.net.bert.embeddings.position_embeddings = trained
     return (sums[0] / sums[1]).tolist()
 

@@ -31,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
@@ -286,7 +286,7 @@ def _curve_run(options: argparse.Namespace, rate: float) -> RunSpec:
 
 def _curve(run: RunSpec, storage: Path, rate: float) -> None:
     corpus = prepare_with(serially, run.data, storage)
-    held_out = HeldOut(torch.from_numpy(corpus.held_out_rows(128)), run.reference, corpus.vocabulary)
+    held_out = HeldOutLoss(torch.from_numpy(corpus.held_out_rows(128)), run.reference, corpus.vocabulary)
     batches = MappedReader(corpus, corpus.plan(run.seed)).batches(range(run.training.steps), batch=run.training.batch)
     start, apart = _clock(CPU), 0.0
 

@@ -23,7 +23,7 @@ import numpy as np
 import ray
 import torch
 
-from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.evaluation.online.report_metrics import report_metrics
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.data.ray_data_preparation import prepare
@@ -162,7 +162,7 @@ def waited(way: Callable[[Task], Iterator[Indices]], run: RunSpec, task: Task) -
     facts = Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram))
     task = replace(task, batch=run.training.batch, tokens=run.training.steps * run.training.batch * run.data.length)
     feed = (micro for ids in way(task) for micro in torch.from_numpy(ids).split(run.micro_batch))
-    fit(run, facts, feed=lambda done: feed, evaluate=scores_of(run, corpus, corpus.vocabulary), tell=tell)
+    fit(run, facts, feed=lambda done: feed, evaluate=report_metrics(run, corpus, corpus.vocabulary), tell=tell)
     return float(np.mean(waits[1:]))
 
 

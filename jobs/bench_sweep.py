@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 import torch
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_spec import DataSpec
@@ -87,7 +87,7 @@ def sweep(storage: Path, steps: int) -> SweepSpec:
             "model": {"width": 64, "decoder": {"kind": "position"}},
             "objective": {"kind": "tsdae"},
             "training": {"steps": steps, "batch": 16, "report_every": max(1, steps // 2)},
-            "evaluation": {"rows": ROWS, "words": None},
+            "evaluation": {"rows": ROWS, "word_probes": None},
         },
         "space": SPACE,
         "search": {"sampler": "grid"},
@@ -122,7 +122,7 @@ def train(run: RunSpec, text: Text, folder: Path, tell: Tell) -> None:
         run,
         Facts(text.vocabulary, torch.tensor(text.log_unigram)),
         feed=lambda done: (rows(step) for step in range(done, run.training.steps)),
-        evaluate=HeldOut(torch.tensor(text.held_out), run.reference, text.vocabulary),
+        evaluate=HeldOutLoss(torch.tensor(text.held_out), run.reference, text.vocabulary),
         tell=tell,
         checkpoints=Checkpoints(folder / run.digest() / "checkpoints", run.digest()),
     )

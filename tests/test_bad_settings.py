@@ -290,7 +290,7 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
             "evaluation.labelled.protocols.0: 'probes' is not known here; did you",
         ),
         ("evaluation: {stsb: data}", "evaluation.stsb: 'data' is relative, but workers start"),
-        ("evaluation: {words: {lengh: 3}}", "evaluation.words.lengh: there is no such setting here; write"),
+        ("evaluation: {word_probes: {lengh: 3}}", "evaluation.word_probes.lengh: there is no such setting here; write"),
         ("evaluation: {reference: {kind: mml}}", "evaluation.reference.kind: there is no kind 'mml'; write one of"),
         ("workers: 0", "workers: should be greater than 0; got 0"),
         ("workers: {min: 2}", "workers.max: is missing; write it"),

@@ -33,13 +33,13 @@ def analyse(
     as_json: AsJson = False,
 ) -> None:
     """Look at a checkpoint's concepts: metrics against thresholds, linear probes, and which tokens they attend to."""
-    from cogito_ray.evaluation.checkpoint_loader import Trained, newest
+    from cogito_ray.evaluation.checkpoint_loader import TrainedModel, newest
     from cogito_ray.evaluation.inspection import checkpoint_analysis as looking
     from cogito_ray.records.pages.analysis_page import write
 
     times = [_times(count) for count in iterations.split(",")] if iterations else []
     folders = [newest(folder.absolute()) for folder in (checkpoint, other) if folder is not None]
-    opened = [Trained.open(folder) for folder in folders]
+    opened = [TrainedModel.open(folder) for folder in folders]
     names = names_of(folders)
     analyses = [
         looking.analyse(trained, name=name, texts=texts, times=times)

@@ -11,7 +11,7 @@ from cogito_ray.base_spec import brief
 from cogito_ray.commands.app import AsJson, app
 from cogito_ray.display import tables
 from cogito_ray.display.console import err, out
-from cogito_ray.evaluation.tasks.document_tasks import LONG_TASKS
+from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
 from cogito_ray.records.results.evaluation_scores import scored
 from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, parse
@@ -24,7 +24,7 @@ def evaluate(
         typer.Argument(help="Checkpoints, or folders whose runs are asked at their newest one.", show_default=False),
     ],
     tasks: Annotated[
-        str, typer.Option(help=f"Names, separated by commas. Of whole documents: {', '.join(LONG_TASKS)}.")
+        str, typer.Option(help=f"Names, separated by commas. Of whole documents: {', '.join(DOCUMENT_TASKS)}.")
     ] = ",".join(DEFAULT),
     protocol: Annotated[str, typer.Option(help="Of zero-shot, probe, fine-tune.")] = "zero-shot,probe",
     fine_tune: Annotated[

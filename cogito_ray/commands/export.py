@@ -18,10 +18,10 @@ def export(
 
     Import cogito_ray.nn.interop.transformers_model first.
     """
-    from cogito_ray.evaluation.checkpoint_loader import Trained
+    from cogito_ray.evaluation.checkpoint_loader import TrainedModel
     from cogito_ray.evaluation.export_folder import refuse_foreign
 
     refuse_foreign(folder)
-    trained = Trained.open(checkpoint)
+    trained = TrainedModel.open(checkpoint)
     trained.export(folder)
     out.print(f"{folder}: run {trained.run.digest()} at step {trained.step}")

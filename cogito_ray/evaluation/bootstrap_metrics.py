@@ -21,6 +21,8 @@ Resampled = np.ndarray[tuple[int, int], np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Score:
+    """A metric's value and the interval in which it lies."""
+
     value: float
     low: float
     """Of the interval that covers 95 % of resamples."""
@@ -90,6 +92,8 @@ def _spearmans(labels: Resampled, predictions: Resampled) -> Values:
 
 @dataclass(frozen=True)
 class Metric:
+    """One metric, computed twice: exactly, and fast for many resamples."""
+
     value: Callable[[Values, Values], float]
     """Of labels (n,) and predictions (n,), through scikit-learn or scipy."""
     values: Callable[[Resampled, Resampled], Values]
@@ -125,7 +129,7 @@ def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any
     return Score(METRICS[metric].value(labels, flat), float(low), float(high))
 
 
-def clustered(values: Values, groups: Values, seed: int = 0) -> Score:
+def cluster_bootstrap(values: Values, groups: Values, seed: int = 0) -> Score:
     """The mean of values (n,) that belong to groups (n,), which are resampled whole: questions about one document are
     no independent evidence."""
     _, group = np.unique(groups, return_inverse=True)

@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from safetensors.torch import load_model
 
 from cogito_ray.evaluation.export_folder import CHECKPOINT, export_folder
-from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.records.ledger import NAME, TrialStarted, events
@@ -61,7 +61,9 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
+    """A model with its trained weights, and what belongs to it: its run, its tokenizer, its data."""
+
     run: RunSpec
     step: int
     model: ConceptModel
@@ -95,11 +97,13 @@ class Trained:
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """Of its tokenizer."""
         return self.tokenizer.vocabulary
 
     @property
-    def reader(self) -> TextReader:
-        return TextReader(self.model, self.tokenizer, self.run.data.length)
+    def sentence_encoder(self) -> SentenceEncoder:
+        """The model as labelled tasks ask it: texts in, vectors out."""
+        return SentenceEncoder(self.model, self.tokenizer, self.run.data.length)
 
     def export(self, folder: Path) -> None:
         """Write what AutoModel and SentenceTransformer load; the latter's vectors are our mean concepts.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from cogito_ray.base_spec import Spec, brief, did_you_mean, nearest
-from cogito_ray.evaluation.tasks.document_tasks import LONG_TASKS
+from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
 
 
@@ -18,8 +18,8 @@ def _absolute(folder: str) -> str:
 
 def known_task(name: str) -> str:
     """`name`; ValueError where no task is called so, with those that may have been meant."""
-    if name not in TASKS and name not in LONG_TASKS:
-        known = [*TASKS, *LONG_TASKS]
+    if name not in TASKS and name not in DOCUMENT_TASKS:
+        known = [*TASKS, *DOCUMENT_TASKS]
         raise ValueError(f"no task is called {name or brief(name)}; {did_you_mean(nearest(name, known), known)}")
     return name
 

@@ -22,7 +22,7 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class TextReader:
+class SentenceEncoder:
     """A frozen encoder and its tokenizer. Each text is a row of its own, cut at the row length of training."""
 
     model: ConceptModel
@@ -51,6 +51,7 @@ class TextReader:
         return dict(zip(names, self._by_length(texts, pooled), strict=True))
 
     def pooled(self, texts: Sequence[str], pooling: str) -> Vectors:
+        """Vectors (n, ...) of the texts' concepts, pooled in this way."""
         return self.poolings(texts, [pooling])[pooling]
 
     def token_means(self, texts: Sequence[str]) -> Vectors:

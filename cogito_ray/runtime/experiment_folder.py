@@ -235,7 +235,7 @@ def refuse_few_rows(runs: Sequence[RunSpec], corpora: Corpora, judged_by: Iterab
 
 
 def _word_faults(run: RunSpec, corpora: Corpora, judged_by: Sequence[tuple[str, str]]) -> list[str]:
-    words, best = run.evaluation.words, run.training.checkpoints.best
+    words, best = run.evaluation.word_probes, run.training.checkpoints.best
     named = [*judged_by, *([("training.checkpoints.best.metric", best.metric)] if best else [])]
     wanted = [(place, metric) for place, metric in named if words is not None and metric in words.metrics]
     if words is None or not wanted:
@@ -244,7 +244,8 @@ def _word_faults(run: RunSpec, corpora: Corpora, judged_by: Sequence[tuple[str, 
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
     if words.build(rows, corpus.vocabulary).enough:
         return []
-    why = f"{len(rows)} held-out rows are too few, or their words all too rare (evaluation.words.rare {words.rare:g})"
+    share = f"evaluation.word_probes.min_share {words.min_share:g}"
+    why = f"{len(rows)} held-out rows are too few, or their words all too rare ({share})"
     out = "raise evaluation.rows or data.held_out, or use another metric"
     return [f"{place}: {metric} would not be measured, because {why}; {out}" for place, metric in wanted]
 

@@ -7,8 +7,8 @@ import torch
 
 from cogito_ray.cli import main
 from cogito_ray.commands.analyse import names_of
-from cogito_ray.evaluation.checkpoint_loader import Trained
-from cogito_ray.evaluation.inspection.recursion_depth import iterations
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import RunSpec
@@ -40,7 +40,7 @@ def recursive(trained) -> Path:
         with Ledger(folder / "ledger.jsonl") as ledger:
             ledger.append(started)
         torch.manual_seed(4)
-        model = Trained.open(trained[1])
+        model = TrainedModel.open(trained[1])
         total = TotalLoss(run.model.build(model.vocabulary, run.data.length), run.loss)
         checkpoints = Checkpoints(folder / "checkpoints", run.digest())
         checkpoints.save(State(step=5, data=model.data), total, torch.optim.SGD(total.parameters()))
@@ -82,10 +82,10 @@ def test_a_tied_encoder_is_iterated_and_what_it_was_trained_with_is_said(recursi
 
 
 def test_iterating_leaves_the_encoder_as_it_was(recursive):
-    opened = Trained.open(recursive)
-    once, _ = list(iterations(opened, [2, 6]))
+    opened = TrainedModel.open(recursive)
+    once, _ = list(metrics_by_depth(opened, [2, 6]))
     assert opened.model.encoder.depth == 2
-    (again,) = iterations(opened, [2])
+    (again,) = metrics_by_depth(opened, [2])
     assert again == once
 
 

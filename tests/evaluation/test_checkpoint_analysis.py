@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cogito_ray.analysis.analysis_result import Analysis
 from cogito_ray.analysis.thresholds import Conclusion, Rating
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.inspection.checkpoint_analysis import analyse
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.nn.model import ConceptModel, ModelSpec
@@ -26,9 +26,9 @@ def train_rows(source: Source) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def healthy(trained) -> Trained:
+def healthy(trained) -> TrainedModel:
     """Trained for a second: a word is rebuilt from its segment's concept."""
-    found = Trained.open(trained[1])
+    found = TrainedModel.open(trained[1])
     spec = ModelSpec.model_validate({"width": 32, "heads": 2, "concepts": 8, "decoder": {"kind": "position"}})
     torch.manual_seed(0)
     log_unigram = torch.from_numpy(found.corpus.log_unigram)
@@ -43,7 +43,7 @@ def healthy(trained) -> Trained:
     return replace(found, model=total.model.eval())
 
 
-def looked_at(trained: Trained, broken: Callable[[ConceptModel], object]) -> Analysis:
+def looked_at(trained: TrainedModel, broken: Callable[[ConceptModel], object]) -> Analysis:
     model = copy.deepcopy(trained.model)
     broken(model)
     return analyse(replace(trained, model=model), name="made", texts=128)

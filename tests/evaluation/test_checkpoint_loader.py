@@ -8,7 +8,7 @@ from checkpoints import save, untrained
 from corpora import texts
 from tokenizers import Tokenizer
 
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
 from cogito_ray.text.data_digests import NotPrepared
 from cogito_ray.text.preparation import prepare_with, serially
@@ -17,7 +17,7 @@ from cogito_ray.training.checkpoints.manifest import seal
 
 def test_a_run_is_taken_up_from_its_newest_checkpoint(trained):
     run, folder, total = trained
-    found = Trained.open(folder)
+    found = TrainedModel.open(folder)
     assert (found.run, found.step) == (run, 20)
     ids = torch.from_numpy(found.corpus.held_out_rows(8))
     assert torch.equal(encode(found.model, ids, pad_id=0), encode(total.model, ids, pad_id=0))
@@ -25,31 +25,31 @@ def test_a_run_is_taken_up_from_its_newest_checkpoint(trained):
 
 def test_one_checkpoint_may_be_asked_for(trained):
     _, folder, _ = trained
-    assert Trained.open(folder / "checkpoints" / "step-00000010").step == 10
+    assert TrainedModel.open(folder / "checkpoints" / "step-00000010").step == 10
 
 
 def test_a_full_run_below_its_sweep_finds_the_text_of_the_storage(trained):
     _, folder, _ = trained
     promoted = shutil.copytree(folder, folder.parent / "sweep" / "promoted" / "full")
-    assert Trained.open(promoted).step == 20
+    assert TrainedModel.open(promoted).step == 20
 
 
 def test_a_folder_without_checkpoints_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint is there"):
-        Trained.open(tmp_path)
+        TrainedModel.open(tmp_path)
 
 
 def test_a_checkpoint_without_its_ledger_is_an_error(trained, tmp_path):
     shutil.copytree(trained[1] / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(FileNotFoundError, match=r"no ledger\.jsonl stands above it"):
-        Trained.open(tmp_path)
+        TrainedModel.open(tmp_path)
 
 
 def test_a_folder_of_several_trials_is_an_error_that_names_them(trained, tmp_path):
     for trial in ("aaa", "bbb"):
         shutil.copytree(trained[1] / "checkpoints", tmp_path / trial / "checkpoints")
     with pytest.raises(ValueError, match="checkpoints of 2 trials; give the folder of one: aaa, bbb"):
-        Trained.open(tmp_path)
+        TrainedModel.open(tmp_path)
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def changed(tmp_path):
     """(a checkpoint's folder, its vectors of a text before) with a file added to its source, and that text prepared."""
     run, storage = untrained(tmp_path)
     save(run, storage, storage / "mine", ledger=storage / "mine" / "ledger.jsonl")
-    before = Trained.open(storage / "mine")
-    vectors = before.reader.pooled([TEXT], "mean")
+    before = TrainedModel.open(storage / "mine")
+    vectors = before.sentence_encoder.pooled([TEXT], "mean")
     lines = "".join(f'{{"text": "{text}"}}\n' for text in texts(200, seed=5))
     (tmp_path / "text" / "second" / "more.jsonl").write_text(lines.replace("concept", "quartz"))
     assert prepare_with(serially, run.data, storage).digests.tokenizer != before.data.tokenizer
@@ -70,27 +70,27 @@ TEXT = "concept moment quartz zebra radius delta"
 
 def test_a_checkpoint_keeps_its_tokenizer_and_its_rows_when_its_source_changes(changed):
     folder, vectors = changed
-    found = Trained.open(folder)
-    np.testing.assert_array_equal(found.reader.pooled([TEXT], "mean"), vectors)
+    found = TrainedModel.open(folder)
+    np.testing.assert_array_equal(found.sentence_encoder.pooled([TEXT], "mean"), vectors)
     assert found.corpus.digests == found.data
 
 
 def test_an_export_names_what_the_model_was_trained_on(changed, tmp_path):
-    found = Trained.open(changed[0])
+    found = TrainedModel.open(changed[0])
     found.export(tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     rows = {f"rows of {name}": digest for name, digest in found.data.sources.items()}
     for name, digest in {"data": found.data.digest(), "tokenizer": found.data.tokenizer, **rows}.items():
         assert f"| {name} | {digest} |" in card
     theirs = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
-    assert theirs.encode(TEXT, add_special_tokens=False).ids[:16] == found.reader.ids([TEXT])[0].tolist()
+    assert theirs.encode(TEXT, add_special_tokens=False).ids[:16] == found.sentence_encoder.ids([TEXT])[0].tolist()
 
 
 def test_a_checkpoint_whose_rows_were_deleted_is_read_and_exported_but_not_measured_on_others(changed, tmp_path):
     folder, vectors = changed
     shutil.rmtree(folder.parent / "tokens")
-    found = Trained.open(folder)
-    np.testing.assert_array_equal(found.reader.pooled([TEXT], "mean"), vectors)
+    found = TrainedModel.open(folder)
+    np.testing.assert_array_equal(found.sentence_encoder.pooled([TEXT], "mean"), vectors)
     found.export(tmp_path / "out")
     said = r"rows \w+ are not there.*prepare.*\n  since then: data\.sources\.second\.files that came: more\.jsonl"
     with pytest.raises(NotPrepared, match=said):
@@ -101,7 +101,7 @@ def test_a_checkpoint_whose_tokenizer_was_deleted_is_refused_with_what_changed_s
     folder, _ = changed
     shutil.rmtree(folder.parent / "tokenizers")
     with pytest.raises(NotPrepared, match=r"the tokenizer is not there.*\n  since then: .* came: more\.jsonl"):
-        Trained.open(folder)
+        TrainedModel.open(folder)
 
 
 def test_a_checkpoint_that_does_not_say_what_it_read_is_refused(changed):
@@ -112,4 +112,4 @@ def test_a_checkpoint_that_does_not_say_what_it_read_is_refused(changed):
     (newest / "state.json").write_text(json.dumps(told | {"data": None}))
     seal(newest)
     with pytest.raises(ValueError, match="does not say on what text"):
-        Trained.open(folder)
+        TrainedModel.open(folder)

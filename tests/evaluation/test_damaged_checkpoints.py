@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cogito_ray.cli import main
-from cogito_ray.evaluation.checkpoint_loader import Trained, newest_of_each
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel, newest_of_each
 
 NEWEST = "checkpoints/step-00000020"
 
@@ -82,13 +82,13 @@ def test_a_run_with_settings_of_another_version_is_told_with_its_ledger(trained,
     ledger = next(file for folder in (run, *trained[1].parents) if (file := folder / "ledger.jsonl").is_file())
     (run / "ledger.jsonl").write_text(ledger.read_text().replace('"kind":"tsdae"', '"kind":"later"'))
     with pytest.raises(ValueError, match=r"ledger\.jsonl: run \w+ has settings that this version does not read \(obj"):
-        Trained.open(run)
+        TrainedModel.open(run)
 
 
 def test_what_is_no_checkpoint_is_not_taken_for_one(trained, tmp_path):
     """An export, and a run with a like name, below a folder of runs."""
     runs = shutil.copytree(trained[1], tmp_path / "runs" / "step-by-step").parent
-    Trained.open(trained[1]).export(runs / "exported")
+    TrainedModel.open(trained[1]).export(runs / "exported")
     assert newest_of_each(runs) == [runs / "step-by-step" / NEWEST]
     with pytest.raises(FileNotFoundError, match="exported: no checkpoint is there; give a run's folder"):
-        Trained.open(runs / "exported")
+        TrainedModel.open(runs / "exported")

@@ -13,16 +13,23 @@ from pyarrow import parquet
 
 from cogito_ray.cli import main
 from cogito_ray.evaluation import bootstrap_metrics
-from cogito_ray.evaluation.checkpoint_loader import Trained
-from cogito_ray.evaluation.protocols.document_encoder import token_windows, whole, windows
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+from cogito_ray.evaluation.protocols.document_encoder import encode_token_windows, encode_whole, encode_windows
 from cogito_ray.evaluation.protocols.document_protocols import (
     RetrievalSpec,
     _accuracy,
     _chosen,
     _ranked,
-    long_questions,
+    document_questions,
 )
-from cogito_ray.evaluation.tasks.document_tasks import LAYOUTS, LONG_TASKS, Asked, Choices, Queries, choices_of_options
+from cogito_ray.evaluation.tasks.document_tasks import (
+    DOCUMENT_TASKS,
+    LAYOUTS,
+    DocumentQuestion,
+    MultipleChoice,
+    RetrievalQueries,
+    choices_of_options,
+)
 
 QUESTION = "Which word comes first?\n\n (A) concept\n (B) token\n (C) moment\n (D) radius"
 WORDS = ("concept", "token", "moment", "radius")
@@ -30,8 +37,8 @@ DOCUMENTS = [f"{word} comes first. " * 30 for word in WORDS[:3]]
 
 
 @pytest.fixture(scope="module")
-def reader(trained):
-    return Trained.open(trained[1]).reader
+def encoder(trained):
+    return TrainedModel.open(trained[1]).sentence_encoder
 
 
 def lines(file: Path, rows: list[dict[str, object]]) -> None:
@@ -57,7 +64,7 @@ def data(tmp_path) -> Path:
 
 
 def test_every_layout_tells_the_same_question():
-    whole = Asked("the text\nends", QUESTION, "(B) token")
+    whole = DocumentQuestion("the text\nends", QUESTION, "(B) token")
     rows = {
         "L-Eval": {"input": whole.document, "instructions": [QUESTION], "outputs": [whole.answer]},
         "LongBench": {"context": whole.document, "input": QUESTION, "answers": [whole.answer], "length": 3},
@@ -69,9 +76,9 @@ def test_every_layout_tells_the_same_question():
 
 
 def test_a_question_is_asked_without_its_options_and_an_option_with_its_question(data):
-    queries = LONG_TASKS["quality-retrieval"].read(data)
+    queries = DOCUMENT_TASKS["quality-retrieval"].read(data)
     assert (queries.texts, queries.right) == (["Which word comes first?"] * 3, [0, 1, 2])
-    choices = LONG_TASKS["quality"].read(data)
+    choices = DOCUMENT_TASKS["quality"].read(data)
     assert choices.options[0] == [f"Which word comes first? {word}" for word in WORDS]
     assert (choices.right, choices.about) == ([0, 1, 2], [0, 1, 2])
 
@@ -108,7 +115,7 @@ def no_data(tmp_path) -> Path:
 @pytest.mark.parametrize("layout", [as_l_eval, as_scrolls])
 def test_real_questions_are_labelled_as_their_authors_did_in_either_layout(no_data, layout):
     layout(no_data, "quality")
-    choices = LONG_TASKS["quality"].read(no_data)
+    choices = DOCUMENT_TASKS["quality"].read(no_data)
     answers = [answer for row in real("quality") for answer in row["outputs"]]
     assert choices.right == [NUMBERS[answer[1]] for answer in answers]
     assert len(set(choices.right)) > 1
@@ -120,7 +127,7 @@ def test_real_questions_are_labelled_as_their_authors_did_in_either_layout(no_da
 @pytest.mark.parametrize("layout", [as_l_eval, as_scrolls])
 def test_real_questions_look_for_their_documents_without_their_options(no_data, layout):
     layout(no_data, "quality")
-    queries = LONG_TASKS["quality-retrieval"].read(no_data)
+    queries = DOCUMENT_TASKS["quality-retrieval"].read(no_data)
     assert queries.texts[0] == "Why did the Tr'en leave Korvin's door unlocked and a weapon nearby?"
     assert not any("(A)" in text or "\n" in text for text in queries.texts)
     assert [document[:20] for document in queries.documents] == [row["input"][:20] for row in real("quality")]
@@ -130,7 +137,7 @@ def test_a_real_question_that_two_people_answered_is_asked_once(no_data):
     as_l_eval(no_data, "scientific_qa")
     told = [question for row in real("scientific_qa") for question in row["instructions"]]
     assert len(told) == len(set(told)) + 1
-    assert LONG_TASKS["qasper-retrieval"].read(no_data).texts == list(dict.fromkeys(told))
+    assert DOCUMENT_TASKS["qasper-retrieval"].read(no_data).texts == list(dict.fromkeys(told))
 
 
 BY_TEXT = [("govreport-retrieval", "gov_report_summ"), ("nq-retrieval", "natural_question")]
@@ -139,7 +146,7 @@ BY_TEXT = [("govreport-retrieval", "gov_report_summ"), ("nq-retrieval", "natural
 @pytest.mark.parametrize(("task", "name"), BY_TEXT)
 def test_real_summaries_and_questions_look_for_the_document_they_are_about(no_data, task, name):
     as_l_eval(no_data, name)
-    queries = LONG_TASKS[task].read(no_data)
+    queries = DOCUMENT_TASKS[task].read(no_data)
     texts = "outputs" if task == "govreport-retrieval" else "instructions"
     about = {text: number for number, row in enumerate(real(name)) for text in row[texts]}
     assert [about[text] for text in queries.texts] == queries.right
@@ -148,7 +155,7 @@ def test_real_summaries_and_questions_look_for_the_document_they_are_about(no_da
 
 @pytest.mark.parametrize("answer", ["(C) moment", "(C)", "C", "C.", "moment", "  moment\n"])
 def test_an_option_is_named_by_its_text_or_its_letter(answer):
-    assert choices_of_options([Asked("d", QUESTION, answer)]).right == [2]
+    assert choices_of_options([DocumentQuestion("d", QUESTION, answer)]).right == [2]
 
 
 ODD = {
@@ -163,13 +170,13 @@ def test_an_answer_that_names_no_option_is_an_error_that_names_its_row(no_data, 
     rows = [{"context": "d", "input": QUESTION, "answers": [each]} for each in ("token", answer, answer)]
     lines(no_data / "longbench" / "quality.jsonl", rows)
     with pytest.raises(ValueError, match=rf"quality\.jsonl: row 2 has an answer that {fault}, and 1 more do"):
-        LONG_TASKS["quality"].read(no_data)
+        DOCUMENT_TASKS["quality"].read(no_data)
 
 
 def test_a_row_that_holds_no_choice_is_an_error_that_names_it(no_data):
     lines(no_data / "longbench" / "quality.jsonl", [{"context": "d", "input": "Who?", "answers": ["she"]}])
     with pytest.raises(ValueError, match=r"row 1 does not hold a question with the options .*'Who\?'"):
-        LONG_TASKS["quality"].read(no_data)
+        DOCUMENT_TASKS["quality"].read(no_data)
 
 
 SECRET = {
@@ -184,7 +191,7 @@ SECRET = {
 def test_what_a_row_lacks_is_told_with_file_and_row(no_data, task, file, row, fault):
     lines(no_data / "longbench" / f"{file}.jsonl", [row])
     with pytest.raises(ValueError, match=rf"{file}\.jsonl: {fault}.* task {task} cannot be asked of it"):
-        LONG_TASKS[task].read(no_data)
+        DOCUMENT_TASKS[task].read(no_data)
 
 
 def test_a_line_ends_at_its_newline_whatever_else_the_text_holds(no_data):
@@ -193,7 +200,7 @@ def test_a_line_ends_at_its_newline_whatever_else_the_text_holds(no_data):
     file = no_data / "longbench" / "nq.jsonl"
     file.parent.mkdir()
     file.write_text(json.dumps({"context": document, "input": "who?", "answers": ["x"]}, ensure_ascii=False) + "\n")
-    assert LONG_TASKS["nq-retrieval"].read(no_data).documents == [document]
+    assert DOCUMENT_TASKS["nq-retrieval"].read(no_data).documents == [document]
 
 
 @pytest.mark.parametrize(("line", "fault"), [('{"a": ', "line 2 is no JSON "), ("[1]", "line 2 is no JSON object")])
@@ -202,52 +209,52 @@ def test_a_line_that_is_no_row_is_named(no_data, line, fault):
     with (no_data / "longbench" / "nq.jsonl").open("a") as file:
         file.write(line + "\n")
     with pytest.raises(ValueError, match=rf"nq\.jsonl: {fault}"):
-        LONG_TASKS["nq-retrieval"].read(no_data)
+        DOCUMENT_TASKS["nq-retrieval"].read(no_data)
 
 
-def test_a_probe_of_one_document_is_refused_with_the_reason(reader, no_data):
+def test_a_probe_of_one_document_is_refused_with_the_reason(encoder, no_data):
     lines(no_data / "longbench" / "quality.jsonl", [{"context": "d", "input": QUESTION, "answers": ["B"]}])
-    choice, probe = long_questions([LONG_TASKS["quality"]])
-    assert choice.ask(reader, no_data)[-1].vectors == "chance"
+    choice, probe = document_questions([DOCUMENT_TASKS["quality"]])
+    assert choice.ask(encoder, no_data)[-1].vectors == "chance"
     with pytest.raises(ValueError, match=r"learns from other documents .* holds only one; put more there"):
-        probe.ask(reader, no_data)
+        probe.ask(encoder, no_data)
 
 
 def test_a_document_of_two_questions_is_one(data):
     lines(data / "scrolls" / "nq" / "validation.jsonl",
           [{"input": f"{question}\n\n{DOCUMENTS[0]}", "output": "x"} for question in ("who?", "what?")])
-    asked = LONG_TASKS["nq-retrieval"].read(data)
+    asked = DOCUMENT_TASKS["nq-retrieval"].read(data)
     assert (len(asked.documents), asked.texts, asked.right) == (1, ["who?", "what?"], [0, 0])
 
 
 def test_verdicts_are_options_too(data):
-    asked = LONG_TASKS["contract-nli"].read(data)
+    asked = DOCUMENT_TASKS["contract-nli"].read(data)
     assert asked.options[0][0] == "A word comes. Entailment"
     assert asked.right == [0, 0, 0]
 
 
 def test_a_missing_file_is_named_with_all_that_would_do(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds none of long/quality\.parquet, scrolls/quality/v"):
-        LONG_TASKS["quality"].read(tmp_path)
+        DOCUMENT_TASKS["quality"].read(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"give a folder that holds long/quality\.parquet"):
-        LONG_TASKS["quality"].read(None)
+        DOCUMENT_TASKS["quality"].read(None)
 
 
 def test_columns_of_no_collection_are_an_error_that_names_them(tmp_path):
     lines(tmp_path / "longbench" / "gov_report.jsonl", [{"text": "a"}])
     with pytest.raises(ValueError, match=r"columns \['text'\], which are those of no collection"):
-        LONG_TASKS["govreport-retrieval"].read(tmp_path)
+        DOCUMENT_TASKS["govreport-retrieval"].read(tmp_path)
 
 
 def test_equally_near_documents_share_their_mean_rank():
-    asked = Queries(["a", "b", "c"], ["x", "y", "z"], [0, 1, 2])
+    asked = RetrievalQueries(["a", "b", "c"], ["x", "y", "z"], [0, 1, 2])
     told = _ranked(np.array([[0.9, 0.1, 0.1], [0.5, 0.5, 0.1], [0.7, 0.7, 0.7]]), asked)
     assert told["recall_at_1"].tolist() == [1, 0, 0]
     assert told["mrr"].tolist() == pytest.approx([1, 1 / 1.5, 1 / 2])
 
 
 def test_equally_good_options_share_the_point():
-    asked = Choices(["d"], [0, 0], [["a", "b"], ["c", "d"]], [1, 0])
+    asked = MultipleChoice(["d"], [0, 0], [["a", "b"], ["c", "d"]], [1, 0])
     assert _accuracy(np.array([[0.2, 0.9], [0.5, 0.5]]), asked)["accuracy"].tolist() == [1, 0.5]
     assert _chosen(np.array([[0.2], [0.9], [0.1], [0.3]]), asked)["accuracy"].tolist() == [1, 0]
 
@@ -255,42 +262,42 @@ def test_equally_good_options_share_the_point():
 def test_questions_of_one_document_are_resampled_together():
     """Four documents whose questions all agree vary as four values, not as four hundred."""
     groups, values = np.repeat(np.arange(4), 100), np.repeat([0.0, 1, 1, 0], 100)
-    told = bootstrap_metrics.clustered(values, groups)
+    told = bootstrap_metrics.cluster_bootstrap(values, groups)
     assert told.value == 0.5
     assert told.high - told.low >= 0.75
-    alone = bootstrap_metrics.clustered(values, np.arange(400))
+    alone = bootstrap_metrics.cluster_bootstrap(values, np.arange(400))
     assert alone.high - alone.low == pytest.approx(2 * 1.96 * 0.5 / 20, rel=0.15)
 
 
-def test_a_document_is_the_mean_of_its_windows(reader):
+def test_a_document_is_the_mean_of_its_windows(encoder):
     text = "concept token moment radius delta " * 12
-    told = windows(reader, [text, "moment"])
-    cut = reader.tokenizer.encode([text])[0]
-    assert np.bincount(told.of).tolist() == [-(-len(cut) // reader.length), 1]
-    np.testing.assert_allclose(told.mean()[1], reader.pooled(["moment"], "mean")[0], rtol=1e-5)
-    np.testing.assert_allclose(told.mean()[0], told.vectors[told.of == 0].mean(axis=0), rtol=1e-5)
+    told = encode_windows(encoder, [text, "moment"])
+    cut = encoder.tokenizer.encode([text])[0]
+    assert np.bincount(told.document).tolist() == [-(-len(cut) // encoder.length), 1]
+    np.testing.assert_allclose(told.mean()[1], encoder.pooled(["moment"], "mean")[0], rtol=1e-5)
+    np.testing.assert_allclose(told.mean()[0], told.vectors[told.document == 0].mean(axis=0), rtol=1e-5)
 
 
-def test_token_windows_read_no_concepts(reader):
-    told = token_windows(reader, ["concept token", "moment"])
-    np.testing.assert_allclose(told.mean(), reader.token_means(["concept token", "moment"]), rtol=1e-5)
+def test_token_windows_read_no_concepts(encoder):
+    told = encode_token_windows(encoder, ["concept token", "moment"])
+    np.testing.assert_allclose(told.mean(), encoder.token_means(["concept token", "moment"]), rtol=1e-5)
 
 
-def test_a_text_without_a_token_has_a_vector(reader):
-    assert windows(reader, ["", "moment"]).mean().shape == (2, 16)
+def test_a_text_without_a_token_has_a_vector(encoder):
+    assert encode_windows(encoder, ["", "moment"]).mean().shape == (2, 16)
 
 
-def test_reading_a_long_document_whole_leaves_the_model_as_it_was(reader):
-    before = reader.pooled(["concept token"], "mean")
-    vectors = whole(reader, ["concept token moment " * 30, "concept token"])
+def test_reading_a_long_document_whole_leaves_the_model_as_it_was(encoder):
+    before = encoder.pooled(["concept token"], "mean")
+    vectors = encode_whole(encoder, ["concept token moment " * 30, "concept token"])
     np.testing.assert_allclose(vectors[1], before[0], rtol=1e-5)
-    np.testing.assert_array_equal(reader.pooled(["concept token"], "mean"), before)
+    np.testing.assert_array_equal(encoder.pooled(["concept token"], "mean"), before)
 
 
-def test_each_task_is_answered_beside_chance(reader, data):
+def test_each_task_is_answered_beside_chance(encoder, data):
     names = ("govreport-retrieval", "quality", "contract-nli")
-    questions = long_questions([LONG_TASKS[name] for name in names])
-    told = {(question.task.name, question.protocol.kind): question.ask(reader, data) for question in questions}
+    questions = document_questions([DOCUMENT_TASKS[name] for name in names])
+    told = {(question.task.name, question.protocol.kind): question.ask(encoder, data) for question in questions}
     assert [kind for _, kind in told] == ["retrieval", *["choice", "choice-probe"] * 2]
     for results in told.values():
         assert results[-1].vectors == "chance"
@@ -300,12 +307,12 @@ def test_each_task_is_answered_beside_chance(reader, data):
 
 
 def test_a_question_reaches_other_processes_as_it_is():
-    for question in long_questions(LONG_TASKS.values()):
+    for question in document_questions(DOCUMENT_TASKS.values()):
         assert pickle.loads(pickle.dumps(question)) == question
 
 
 def test_a_question_keeps_its_key_until_its_file_changes(data):
-    (question,) = long_questions([LONG_TASKS["govreport-retrieval"]])
+    (question,) = document_questions([DOCUMENT_TASKS["govreport-retrieval"]])
     assert question.protocol == RetrievalSpec()
     before = question.key(data)
     assert question.key(data) == before

@@ -7,7 +7,7 @@ import pytest
 from safetensors import SafetensorError
 
 from cogito_ray.cli import main
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.training.checkpoints.manifest import verify
 
 NEWEST = "checkpoints/step-00000020"
@@ -74,7 +74,7 @@ def test_what_was_changed_in_an_earlier_export_is_not_lost(export, tmp_path):
 
 @pytest.mark.parametrize("name", ["earlier", "new"])
 def test_an_export_onto_a_full_disk_leaves_what_was_there(trained, tmp_path, name):
-    opened = Trained.open(trained[1])
+    opened = TrainedModel.open(trained[1])
     opened.export(tmp_path / "earlier")
     before, limits = content(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, limits[1]))

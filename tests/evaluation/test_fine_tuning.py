@@ -7,9 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from cogito_ray.evaluation.checkpoint_loader import Trained
-from cogito_ray.evaluation.protocols.fine_tuning import Best, Classes, FineTuneSpec, Grades, answer_of, fine_tune
-from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+from cogito_ray.evaluation.protocols.fine_tuning import (
+    Classes,
+    EarlyStopping,
+    FineTuneSpec,
+    Grades,
+    fine_tune,
+    label_type_of,
+)
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples
 from cogito_ray.nn.downstream_heads import AttentionPoolSpec, MeanPoolSpec, QueryPoolSpec, ViaDecoderPoolSpec
 
@@ -18,8 +25,8 @@ QUICK = FineTuneSpec(learning_rate=1e-2, batch=16, epochs=4)
 
 
 @pytest.fixture(scope="module")
-def reader(trained) -> TextReader:
-    return Trained.open(trained[1]).reader
+def encoder(trained) -> SentenceEncoder:
+    return TrainedModel.open(trained[1]).sentence_encoder
 
 
 def singles(count: int, seed: int) -> Examples:
@@ -38,75 +45,75 @@ def pairs(count: int, seed: int) -> Examples:
 @pytest.mark.parametrize(
     "head", [ViaDecoderPoolSpec(), AttentionPoolSpec(), QueryPoolSpec(), MeanPoolSpec()], ids=lambda head: head.kind
 )
-def test_every_head_learns_which_texts_hold_a_word(head, reader):
+def test_every_head_learns_which_texts_hold_a_word(head, encoder):
     train, scored = singles(160, seed=0), singles(60, seed=1)
     spec = QUICK.model_copy(update={"head": head})
-    told = fine_tune(reader, spec, answer=Classes(2), train=train, scored=scored, seed=0)
+    told = fine_tune(encoder, spec, label_type=Classes(2), train=train, scored=scored, seed=0)
     assert (told == scored.labels).mean() > 0.9         # the majority is right about 0.52 of the time
 
 
-def test_grades_of_pairs_come_back_on_their_own_scale_one_to_an_example(reader):
+def test_grades_of_pairs_come_back_on_their_own_scale_one_to_an_example(encoder):
     train, scored = pairs(200, seed=0), pairs(60, seed=1)
     told = fine_tune(
-        reader, QUICK, answer=answer_of(TASKS["stsb"], train), train=train, scored=scored, seed=0
+        encoder, QUICK, label_type=label_type_of(TASKS["stsb"], train), train=train, scored=scored, seed=0
     )
     assert told.shape == (60,)
     assert np.corrcoef(told, scored.labels)[0, 1] > 0.8
     assert told.mean() == pytest.approx(train.labels.mean(), abs=0.4)       # their spread is 1.0
 
 
-def test_equal_seeds_give_equal_answers_and_leave_the_model_and_the_world_as_they_were(reader):
-    before, state = copy.deepcopy(reader.model.state_dict()), torch.random.get_rng_state()
+def test_equal_seeds_give_equal_answers_and_leave_the_model_and_the_world_as_they_were(encoder):
+    before, state = copy.deepcopy(encoder.model.state_dict()), torch.random.get_rng_state()
     spec, train, scored = QUICK.model_copy(update={"epochs": 1}), pairs(40, seed=0), pairs(20, seed=1)
-    answer = answer_of(TASKS["stsb"], train)
-    told = [fine_tune(reader, spec, answer=answer, train=train, scored=scored, seed=seed) for seed in (0, 0, 1)]
+    answer = label_type_of(TASKS["stsb"], train)
+    told = [fine_tune(encoder, spec, label_type=answer, train=train, scored=scored, seed=seed) for seed in (0, 0, 1)]
     assert (told[0] == told[1]).all()
     assert (told[0] != told[2]).any()
-    assert all(torch.equal(before[name], value) for name, value in reader.model.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in encoder.model.state_dict().items())
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_a_grade_is_one_column_and_each_is_compared_with_its_own_label():
-    grades = Grades(mean=2.0, spread=4.0)
+    grades = Grades(mean=2.0, std=4.0)
     logits, labels = torch.tensor([[0.0], [1.0], [-0.5]]), torch.tensor([2.0, 10.0, 0.0], dtype=torch.float64)
     assert float(grades.loss(logits, labels)) == pytest.approx(1 / 3)       # broadcast to (3, 3) it would be 1.44
-    assert grades.told(logits).tolist() == [2.0, 6.0, 0.0]
+    assert grades.predict(logits).tolist() == [2.0, 6.0, 0.0]
 
 
 def test_there_is_a_column_for_every_class_of_the_training_split_and_one_for_grades():
-    assert answer_of(TASKS["mnli-matched"], Examples(["a"] * 3, ["b"] * 3, np.array([0, 2, 2]))) == Classes(3)
-    constant = answer_of(TASKS["stsb"], Examples(["a"] * 2, ["b"] * 2, np.array([3.0, 3.0])))
-    assert constant == Grades(mean=3.0, spread=1.0)
+    assert label_type_of(TASKS["mnli-matched"], Examples(["a"] * 3, ["b"] * 3, np.array([0, 2, 2]))) == Classes(3)
+    constant = label_type_of(TASKS["stsb"], Examples(["a"] * 2, ["b"] * 2, np.array([3.0, 3.0])))
+    assert constant == Grades(mean=3.0, std=1.0)
     assert constant.columns == 1
 
 
 def test_training_ends_after_so_many_epochs_without_a_lower_loss_and_the_best_weights_are_kept():
-    best, module, over = Best(patience=2), nn.Linear(1, 1, bias=False), []
+    best, module, over = EarlyStopping(patience=2), nn.Linear(1, 1, bias=False), []
     for epoch, loss in enumerate([3.0, 2.0, 2.0, 2.5]):
         module.weight.data.fill_(epoch)
-        over.append(best.hear(loss, module))
+        over.append(best.update(loss, module))
     assert over == [False, False, False, True]
     assert (best.loss, best.weights["weight"].item()) == (2.0, 1.0)
 
 
 def test_a_loss_that_is_not_a_number_never_counts_as_best():
-    best, module = Best(patience=2), nn.Linear(1, 1, bias=False)
-    assert [best.hear(loss, module) for loss in (1.0, np.nan, np.nan)] == [False, False, True]
+    best, module = EarlyStopping(patience=2), nn.Linear(1, 1, bias=False)
+    assert [best.update(loss, module) for loss in (1.0, np.nan, np.nan)] == [False, False, True]
     assert best.loss == 1.0
 
 
-def test_every_score_stands_beside_linear_maps_of_words_and_the_majority(reader):
+def test_every_score_stands_beside_linear_maps_of_words_and_the_majority(encoder):
     spec, train, scored = QUICK.model_copy(update={"epochs": 1, "rows": 40}), singles(60, seed=0), singles(30, seed=1)
-    told = dict(spec.answers(reader, TASKS["sst2"], {"train": train, "validation": scored}, seed=0))
+    told = dict(spec.predictions(encoder, TASKS["sst2"], {"train": train, "validation": scored}, seed=0))
     assert list(told) == ["via_decoder", "bag_of_words", "tf_idf", "majority"]
     assert (told["bag_of_words"] == scored.labels).mean() > 0.9
     assert (told["tf_idf"] == scored.labels).mean() > 0.9
     assert len(set(told["majority"])) == 1
 
 
-def test_a_head_that_needs_a_decoder_is_refused_where_there_is_none(reader):
-    assert FineTuneSpec().faults(reader.model) == []
-    model = copy.copy(reader.model)
+def test_a_head_that_needs_a_decoder_is_refused_where_there_is_none(encoder):
+    assert FineTuneSpec().faults(encoder.model) == []
+    model = copy.copy(encoder.model)
     model.decoder = None
     assert FineTuneSpec().faults(model) == ["head 'via_decoder' needs a model with a decoder; use another"]
     assert FineTuneSpec(head=AttentionPoolSpec()).faults(model) == []

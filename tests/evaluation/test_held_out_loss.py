@@ -3,7 +3,7 @@
 import torch
 from checkpoints import untrained
 
-from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.evaluation.online.report_metrics import report_metrics
 from cogito_ray.text.preparation import prepared
 
 NATS, LINE = "eval/reconstruction_nats", "eval/unigram_nats"
@@ -16,7 +16,7 @@ def test_a_model_that_always_predicts_training_frequencies_scores_exactly_the_li
     model = run.model.build(corpus.vocabulary, run.data.length, log_unigram)
     with torch.no_grad():
         model.head.weight.zero_()                       # so that its bias alone is left
-    told = scores_of(run, corpus, corpus.vocabulary)(model)
+    told = report_metrics(run, corpus, corpus.vocabulary)(model)
     torch.testing.assert_close(told[NATS], told[LINE], rtol=1e-5, atol=0)
 
 
@@ -27,5 +27,5 @@ def test_the_line_knows_nothing_of_how_often_held_out_rows_have_a_token(tmp_path
     counts = torch.bincount(rows[~torch.isin(rows, torch.tensor(corpus.vocabulary.special_ids))])
     share = counts[counts > 0] / counts.sum()
     in_sample = -(share * share.log()).sum()
-    line = scores_of(run, corpus, corpus.vocabulary)(run.model.build(corpus.vocabulary, run.data.length))[LINE]
+    line = report_metrics(run, corpus, corpus.vocabulary)(run.model.build(corpus.vocabulary, run.data.length))[LINE]
     assert line > in_sample + 0.01

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cogito_ray.evaluation.inspection.length_extrapolation import nats_by_place
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.inspection.length_extrapolation import nats_by_position
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives.token_deletion import TsdaeSpec
 from cogito_ray.text.vocabulary import Vocabulary
@@ -26,8 +26,8 @@ def rows(count: int, length: int) -> torch.Tensor:
 def test_at_the_trained_length_quarters_average_to_the_held_out_loss():
     """All tokens are targets, so quarters weigh alike; other masks are drawn, which moves the mean a little."""
     built = model()
-    quarters = nats_by_place(built, rows(64, LENGTH), TsdaeSpec(), WORDS)
-    held_out = HeldOut(rows(64, LENGTH), TsdaeSpec(), WORDS)(built)["eval/reconstruction_nats"]
+    quarters = nats_by_position(built, rows(64, LENGTH), TsdaeSpec(), WORDS)
+    held_out = HeldOutLoss(rows(64, LENGTH), TsdaeSpec(), WORDS)(built)["eval/reconstruction_nats"]
     assert len(quarters) == 4
     assert sum(quarters) / 4 == pytest.approx(held_out, rel=0.02)
 
@@ -35,9 +35,9 @@ def test_at_the_trained_length_quarters_average_to_the_held_out_loss():
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
 def test_longer_rows_are_read_and_the_model_is_left_as_it_was(positions: str):
     built = model(embedding={"positions": {"kind": positions}})
-    before = nats_by_place(built, rows(4, LENGTH), TsdaeSpec(), WORDS)
-    assert all(nats > 0 for nats in nats_by_place(built, rows(2, 4 * LENGTH), TsdaeSpec(), WORDS))
-    assert nats_by_place(built, rows(4, LENGTH), TsdaeSpec(), WORDS) == before
+    before = nats_by_position(built, rows(4, LENGTH), TsdaeSpec(), WORDS)
+    assert all(nats > 0 for nats in nats_by_position(built, rows(2, 4 * LENGTH), TsdaeSpec(), WORDS))
+    assert nats_by_position(built, rows(4, LENGTH), TsdaeSpec(), WORDS) == before
 
 
 def test_what_is_rebuilt_badly_at_one_end_shows_there():
@@ -47,10 +47,10 @@ def test_what_is_rebuilt_badly_at_one_end_shows_there():
         built.head.bias[5] = 20.0
     halves = torch.full((4, LENGTH), 5)
     halves[:, LENGTH // 2 :] = 9
-    first, second, third, fourth = nats_by_place(built, halves, TsdaeSpec(), WORDS)
+    first, second, third, fourth = nats_by_position(built, halves, TsdaeSpec(), WORDS)
     assert max(first, second) < 1 < 10 < min(third, fourth)
 
 
 def test_a_model_without_a_decoder_is_refused():
     with pytest.raises(ValueError, match="without a decoder rebuilds nothing"):
-        nats_by_place(model(decoder=None), rows(1, LENGTH), TsdaeSpec(), WORDS)
+        nats_by_position(model(decoder=None), rows(1, LENGTH), TsdaeSpec(), WORDS)

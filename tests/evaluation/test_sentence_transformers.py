@@ -9,7 +9,7 @@ import torch
 
 from cogito_ray.cli import main
 from cogito_ray.evaluation.bootstrap_metrics import value_of
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.protocols.zero_shot import similarities
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples
 
@@ -20,9 +20,9 @@ GRADES = np.array([3.4, 4.8, 0.2, 2.5, 4.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def opened(trained) -> Trained:
+def opened(trained) -> TrainedModel:
     """With weights large enough for texts to differ."""
-    found = Trained.open(trained[1])
+    found = TrainedModel.open(trained[1])
     torch.manual_seed(0)
     for parameter in found.model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -35,7 +35,7 @@ def test_the_command_writes_the_checkpoint_that_it_is_given(trained, tmp_path, m
         main()
     assert (end.value.code, str(tmp_path / "out") in capsys.readouterr().out) == (0, True)
     vectors = library.SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(FIRST)
-    np.testing.assert_allclose(vectors, Trained.open(trained[1]).reader.pooled(FIRST, "mean"), atol=1e-5)
+    np.testing.assert_allclose(vectors, TrainedModel.open(trained[1]).sentence_encoder.pooled(FIRST, "mean"), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def exported(opened, tmp_path_factory) -> Path:
 
 def test_its_vectors_are_our_mean_concepts_also_of_long_texts_and_of_spelled_out_special_tokens(opened, exported):
     vectors = library.SentenceTransformer(str(exported), device="cpu").encode(FIRST)
-    np.testing.assert_allclose(vectors, opened.reader.pooled(FIRST, "mean"), atol=1e-5)
+    np.testing.assert_allclose(vectors, opened.sentence_encoder.pooled(FIRST, "mean"), atol=1e-5)
 
 
 def test_its_evaluator_of_similarity_agrees_with_our_zero_shot_scores(opened, exported):
@@ -55,6 +55,6 @@ def test_its_evaluator_of_similarity_agrees_with_our_zero_shot_scores(opened, ex
 
     evaluator = EmbeddingSimilarityEvaluator(FIRST, SECOND, GRADES.tolist(), main_similarity="cosine", write_csv=False)
     theirs = evaluator(library.SentenceTransformer(str(exported), device="cpu"))
-    ours = similarities(opened.reader, Examples(FIRST, SECOND, GRADES))["mean"]
+    ours = similarities(opened.sentence_encoder, Examples(FIRST, SECOND, GRADES))["mean"]
     assert theirs["spearman_cosine"] == pytest.approx(value_of("spearman", GRADES, ours))
     assert theirs["pearson_cosine"] == pytest.approx(value_of("pearson", GRADES, ours), abs=1e-6)

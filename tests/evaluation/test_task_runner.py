@@ -11,7 +11,7 @@ from pyarrow import parquet
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
 from cogito_ray.evaluation.protocols.task_runner import Question, code_version, protocols_of, questions
-from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, place_of, tasks_of
+from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, content_id, tasks_of
 
 
 def write_rte(folder: Path, sentence: str) -> Path:
@@ -90,7 +90,7 @@ def test_a_question_to_the_hub_is_bound_to_the_commit_that_its_key_names(cached_
     second = asked.pinned(None)
     assert (first.task.commit, second.task.commit) == ("1" * 40, "2" * 40)
     assert first.key(None) != second.key(None)
-    assert place_of(first.task, "train", None) == f"nyu-mll/glue@{'1' * 40}/rte/train"
+    assert content_id(first.task, "train", None) == f"nyu-mll/glue@{'1' * 40}/rte/train"
 
 
 def test_a_hub_that_cannot_be_asked_is_an_error_with_a_way_out(cached_hub):

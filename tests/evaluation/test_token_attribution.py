@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
-from cogito_ray.evaluation.inspection.layer_probes import layers, shortened
-from cogito_ray.evaluation.inspection.recursion_depth import iterations
+from cogito_ray.evaluation.inspection.layer_probes import layer_probes, shortened
+from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.evaluation.inspection.token_attribution import KINDS, TokenAttribution, token_attribution
-from cogito_ray.evaluation.online.word_probes import Words
+from cogito_ray.evaluation.online.word_probes import WordProbes
 from cogito_ray.nn.model import ModelSpec
 
 
 @pytest.fixture(scope="module")
-def opened(trained) -> Trained:
-    return Trained.open(trained[1])
+def opened(trained) -> TrainedModel:
+    return TrainedModel.open(trained[1])
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def rows(opened) -> Tensor:
     return torch.from_numpy(opened.corpus.held_out_rows(40))
 
 
-def reading_one(opened: Trained, text: str, place: int) -> TokenAttribution:
+def reading_one(opened: TrainedModel, text: str, place: int) -> TokenAttribution:
     """A concept that reads the token at `place`, in eight equal texts."""
-    ids = opened.reader.ids([text] * 8)                                     # (8, K)
+    ids = opened.sentence_encoder.ids([text] * 8)                                     # (8, K)
     weights = torch.zeros(8, 1, ids.shape[1])
     weights[:, 0, place] = 1
     return TokenAttribution(ids, torch.ones_like(ids, dtype=torch.bool), weights, opened.corpus.tokenizer)
@@ -93,17 +93,17 @@ def test_texts_are_cut_to_what_they_are_said_to_hold(rows):
 
 
 def test_the_last_layer_knows_what_the_rungs_of_a_sweep_are_told(opened, rows):
-    *_, last = layers(opened.model, rows, opened.corpus.vocabulary)
+    *_, last = layer_probes(opened.model, rows, opened.corpus.vocabulary)
     asked = (partial(function, opened.model, pad_id=0) for function in (encode, token_means))
-    told = Words(rows, opened.corpus.vocabulary)(*asked)
+    told = WordProbes(rows, opened.corpus.vocabulary)(*asked)
     assert last.probes["word_content_auc"] == told["eval/word_content_auc"]
     assert last.probes["word_order_accuracy"] == told["eval/word_order_accuracy"]
 
 
 def test_too_few_rows_are_not_probed(opened, rows):
-    assert all(layer.probes == {} for layer in layers(opened.model, rows[:8], opened.corpus.vocabulary))
+    assert all(layer.probes == {} for layer in layer_probes(opened.model, rows[:8], opened.corpus.vocabulary))
 
 
 def test_an_encoder_whose_blocks_are_its_own_is_not_iterated(opened):
     with pytest.raises(ValueError, match="only a tied encoder can be iterated; this one has 2 blocks"):
-        next(iterations(opened, [2, 4]))
+        next(metrics_by_depth(opened, [2, 4]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.evaluation.online.word_probes import Words, content_auc, halves_exchanged, order_accuracy
+from cogito_ray.evaluation.online.word_probes import WordProbes, content_auc, halves_exchanged, order_accuracy
 from cogito_ray.text.vocabulary import Vocabulary
 
 PAD, SEPARATOR, WORDS, LENGTH = 0, 2, 40, 24
@@ -43,7 +43,7 @@ def unrelated(ids: Tensor) -> Tensor:
 
 def asked(encode) -> tuple[float, float]:
     """Content and order of the made-up encoder's concepts."""
-    scores = Words(rows(), VOCABULARY)(encode, lambda ids: encode(ids).mean(dim=1))
+    scores = WordProbes(rows(), VOCABULARY)(encode, lambda ids: encode(ids).mean(dim=1))
     assert str(scores["eval/word_content_auc_of_token_means"]) == str(scores["eval/word_content_auc"])  # nan, too
     return scores["eval/word_content_auc"], scores["eval/word_order_accuracy"]
 
@@ -95,9 +95,9 @@ def test_exchanging_halves_leaves_padding_at_the_end_and_says_which_half_is_firs
 def test_order_is_asked_of_words_that_stand_in_one_half_only():
     a, b, c = 3, 4, 5
     ids = torch.tensor([[a, b, b, c], [c, b, b, a]]).repeat(32, 1)
-    assert Words(ids, VOCABULARY).lead.shape[1] == 0    # every word stands in every row: too frequent to be asked
+    assert WordProbes(ids, VOCABULARY).lead.shape[1] == 0    # every word stands in every row: too frequent to be asked
     rare = torch.cat([ids, torch.full((80, 4), 6)])
-    lead = Words(rare, VOCABULARY).lead
+    lead = WordProbes(rare, VOCABULARY).lead
     assert lead[:2].tolist() == [[1, -1], [-1, 1]]      # a and c; b stands in both halves
 
 
@@ -105,11 +105,11 @@ def test_padding_and_separators_are_no_words():
     ids = torch.full((64, 4), SEPARATOR)
     ids[:, 3] = PAD
     ids[::2, :3], ids[::4, 0] = 3, 4
-    assert Words(ids, VOCABULARY).present.shape[1] == 2
+    assert WordProbes(ids, VOCABULARY).present.shape[1] == 2
 
 
 def test_too_few_rows_are_not_asked():
-    assert Words(rows(31), VOCABULARY)(bag, lambda ids: bag(ids)[:, 0]) == {}
+    assert WordProbes(rows(31), VOCABULARY)(bag, lambda ids: bag(ids)[:, 0]) == {}
 
 
 def test_guesses_count_half():

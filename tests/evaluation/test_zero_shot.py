@@ -5,20 +5,20 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
-from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.evaluation.online.report_metrics import report_metrics
 from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.protocols.zero_shot import Stsb, cosines, similarities
-from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, read
 
 TEXTS = ["concept token", "", "moment radius delta inform concept moment radius", "token"]
 
 
 @pytest.fixture(scope="module")
-def reader(trained) -> TextReader:
-    return Trained.open(trained[1]).reader
+def encoder(trained) -> SentenceEncoder:
+    return TrainedModel.open(trained[1]).sentence_encoder
 
 
 def pairs(count: int) -> Examples:
@@ -41,46 +41,48 @@ def test_cosines_by_hand():
     assert cosines(one, two).tolist() == [1.0, 0.0, 0.0]
 
 
-def test_a_text_has_the_same_vector_whatever_it_is_encoded_with(reader):
-    together = reader.pooled(TEXTS, "mean")
+def test_a_text_has_the_same_vector_whatever_it_is_encoded_with(encoder):
+    together = encoder.pooled(TEXTS, "mean")
     for text, vector in zip(TEXTS, together, strict=True):
-        np.testing.assert_allclose(reader.pooled([text], "mean")[0], vector, atol=1e-5)     # order of float32 sums
+        np.testing.assert_allclose(encoder.pooled([text], "mean")[0], vector, atol=1e-5)     # order of float32 sums
 
 
-def test_poolings_are_of_the_concepts_of_each_text(reader):
-    ids = reader.ids(TEXTS[:1])
-    concepts = encode(reader.model, ids, reader.tokenizer.vocabulary.pad_id)[0]             # (C, D)
+def test_poolings_are_of_the_concepts_of_each_text(encoder):
+    ids = encoder.ids(TEXTS[:1])
+    concepts = encode(encoder.model, ids, encoder.tokenizer.vocabulary.pad_id)[0]             # (C, D)
     for pooling, expected in {"mean": concepts.mean(0), "max": concepts.amax(0), "all": concepts.flatten()}.items():
-        np.testing.assert_allclose(reader.pooled(TEXTS[:1], pooling)[0], expected, atol=1e-6)
+        np.testing.assert_allclose(encoder.pooled(TEXTS[:1], pooling)[0], expected, atol=1e-6)
 
 
-def test_token_means_are_means_of_the_table(reader):
-    ids = reader.ids(TEXTS[:1])[0]
-    table = reader.model.encoder.embedding.token.weight.detach()
-    np.testing.assert_allclose(reader.token_means(TEXTS)[0], table[ids].mean(0), atol=1e-6)
+def test_token_means_are_means_of_the_table(encoder):
+    ids = encoder.ids(TEXTS[:1])[0]
+    table = encoder.model.encoder.embedding.token.weight.detach()
+    np.testing.assert_allclose(encoder.token_means(TEXTS)[0], table[ids].mean(0), atol=1e-6)
 
 
-def test_a_long_text_is_cut_at_the_row_and_an_empty_one_is_a_separator(reader):
-    ids = reader.ids(["concept " * 100, ""])
-    facts = reader.tokenizer.vocabulary
-    assert ids.shape == (2, reader.length)
-    assert ids[1].tolist() == [facts.separator_id] + [facts.pad_id] * (reader.length - 1)
+def test_a_long_text_is_cut_at_the_row_and_an_empty_one_is_a_separator(encoder):
+    ids = encoder.ids(["concept " * 100, ""])
+    facts = encoder.tokenizer.vocabulary
+    assert ids.shape == (2, encoder.length)
+    assert ids[1].tolist() == [facts.separator_id] + [facts.pad_id] * (encoder.length - 1)
 
 
-def test_equal_texts_are_most_similar_under_every_pooling(reader):
+def test_equal_texts_are_most_similar_under_every_pooling(encoder):
     texts = ["concept token", "moment radius"]
-    for told in similarities(reader, Examples(texts, texts, np.array([0.0, 1.0]))).values():
+    for told in similarities(encoder, Examples(texts, texts, np.array([0.0, 1.0]))).values():
         assert told == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
 def test_a_run_reports_stsb_and_words_at_each_rung(trained, tmp_path):
     run, folder, total = trained
-    found = Trained.open(folder)
+    found = TrainedModel.open(folder)
     stsb = write_stsb(tmp_path / "stsb", pairs(40))
     asked = run.evaluation.model_copy(update={"stsb": str(stsb)})
-    told = scores_of(run.model_copy(update={"evaluation": asked}), found.corpus, found.corpus.vocabulary)(found.model)
+    other = run.model_copy(update={"evaluation": asked})
+    told = report_metrics(other, found.corpus, found.corpus.vocabulary)(found.model)
     assert set(asked.metrics) < set(told)
-    assert told["eval/stsb_spearman_mean"] == Stsb(stsb, found.reader.tokenizer, found.reader.length)(total.model)[
+    encoder = found.sentence_encoder
+    assert told["eval/stsb_spearman_mean"] == Stsb(stsb, encoder.tokenizer, encoder.length)(total.model)[
         "eval/stsb_spearman_mean"
     ]
 
@@ -92,10 +94,10 @@ def test_the_folder_of_stsb_must_be_absolute(trained):
         type(trained[0]).model_validate(run)
 
 
-def test_every_score_of_a_task_stands_beside_baselines(reader, tmp_path):
+def test_every_score_of_a_task_stands_beside_baselines(encoder, tmp_path):
     write_stsb(tmp_path / "glue/stsb", pairs(60))
     asked = questions([TASKS["stsb"]], protocols_of(["zero-shot", "probe"]))
-    results = [result for question in asked for result in question.ask(reader, tmp_path)]
+    results = [result for question in asked for result in question.ask(encoder, tmp_path)]
     assert len(read(TASKS["stsb"], "validation", tmp_path)) == results[0].examples
     probed = [(result.vectors, result.metric) for result in results if result.protocol == "probe"]
     named = ["mean", "token_means", "bag_of_words", "tf_idf", "majority"]
@@ -106,40 +108,40 @@ def test_every_score_of_a_task_stands_beside_baselines(reader, tmp_path):
     assert [result.score.value for result in results if result.vectors == "majority"] == [0.0] * 4
 
 
-def test_zero_shot_reads_the_scored_split_alone(reader, tmp_path):
+def test_zero_shot_reads_the_scored_split_alone(encoder, tmp_path):
     folder = write_stsb(tmp_path / "glue/stsb", pairs(20))
     zero_shot, probe = questions([TASKS["stsb"]], protocols_of(["zero-shot", "probe"]))
     before = zero_shot.key(tmp_path)
     (folder / "train.parquet").unlink()
     assert zero_shot.faults(tmp_path) == []
     assert zero_shot.key(tmp_path) == before
-    assert zero_shot.ask(reader, tmp_path)[0].examples == 20
+    assert zero_shot.ask(encoder, tmp_path)[0].examples == 20
     [fault] = probe.faults(tmp_path)
     assert "train.parquet is missing" in fault
 
 
-def test_pairs_of_which_an_end_was_not_read_are_counted(reader, tmp_path):
-    long = "concept " * (reader.length + 1)
+def test_pairs_of_which_an_end_was_not_read_are_counted(encoder, tmp_path):
+    long = "concept " * (encoder.length + 1)
     examples = Examples(["concept", long, "token", long], ["token", "token", long, long], np.arange(4.0))
     write_stsb(tmp_path / "glue/stsb", examples)
     [question] = questions([TASKS["stsb"]], protocols_of(["zero-shot"]))
-    assert {result.truncated for result in question.ask(reader, tmp_path)} == {3}
+    assert {result.truncated for result in question.ask(encoder, tmp_path)} == {3}
     texts = ["x" * count for count in range(1, 100)]
-    counts = [len(ids) for ids in reader.tokenizer.encode(texts)]
-    assert {reader.length, reader.length + 1} < set(counts)
-    assert reader.truncated(texts).tolist() == [count > reader.length for count in counts]
+    counts = [len(ids) for ids in encoder.tokenizer.encode(texts)]
+    assert {encoder.length, encoder.length + 1} < set(counts)
+    assert encoder.truncated(texts).tolist() == [count > encoder.length for count in counts]
 
 
-def test_rare_shared_words_make_texts_more_alike_than_common_ones(reader):
+def test_rare_shared_words_make_texts_more_alike_than_common_ones(encoder):
     one = ["the zebra", "the cat", "the dog", "the cow"]
     two = ["a zebra", "the owl", "the fox", "the elk"]
-    told = similarities(reader, Examples(one, two, np.arange(4.0)))
+    told = similarities(encoder, Examples(one, two, np.arange(4.0)))
     assert told["tf_idf"][0] > told["tf_idf"][1]
     assert told["bag_of_words"][0] == pytest.approx(told["bag_of_words"][1])
 
 
-def test_asking_leaves_a_model_in_training_mode(reader):
-    reader.model.train()
-    reader.pooled(TEXTS, "mean")
-    assert reader.model.training
-    reader.model.eval()
+def test_asking_leaves_a_model_in_training_mode(encoder):
+    encoder.model.train()
+    encoder.pooled(TEXTS, "mean")
+    assert encoder.model.training
+    encoder.model.eval()

@@ -3,7 +3,7 @@
 import pytest
 from corpora import prepared_run, texts
 
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.records.ledger import NAME
 from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -30,7 +30,8 @@ def test_a_sweep_goes_on_with_the_text_it_began_with_or_not_at_all(tmp_path):
         run_sweep(SweepSpec.model_validate(tree | larger), tmp_path)
     assert (tmp_path / "tiny" / NAME).read_bytes() == before
     record = run_sweep(SweepSpec.model_validate(tree | larger | {"name": "other"}), tmp_path)
-    opened = [Trained.open(tmp_path / "tiny"), *map(Trained.open, sorted((tmp_path / "other" / "trials").glob("*")))]
+    folders = [tmp_path / "tiny", *sorted((tmp_path / "other" / "trials").glob("*"))]
+    opened = [TrainedModel.open(folder) for folder in folders]
     old, *new = [one.data for one in opened if one.corpus.digests == one.data]
     assert len(new) == 2
     assert all(read == new[0] != old for read in new)

@@ -12,7 +12,7 @@ from checkpoints import save, untrained
 from pyarrow import parquet
 
 from cogito_ray.cli import main
-from cogito_ray.evaluation.checkpoint_loader import Checkpoint, Trained, newest_of_each
+from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel, newest_of_each
 from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
@@ -100,7 +100,7 @@ def test_the_answer_of_a_task_in_the_cluster_is_that_of_the_checkpoint(storage, 
     told = {(row["trial"], row["vectors"], row["metric"]): row["value"] for row in json.loads(out)["results"]}
     [question] = questions(tasks_of(["sick-relatedness"]), protocols_of(["zero-shot"]))
     for folder in newest_of_each(storage / "sweep"):
-        trained = Trained.open(folder)
+        trained = TrainedModel.open(folder)
         for result in question.ask(trained.reader, storage / "labelled"):
             assert told[trained.run.digest(), result.vectors, result.metric] == pytest.approx(
                 result.score.value, abs=1e-6                                # threads sum in orders of their own

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from corpora import prepared_run, texts
 
-from cogito_ray.evaluation.online.word_probes import WordsSpec
+from cogito_ray.evaluation.online.word_probes import WordProbesSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import EvaluationSpec, RunSpec
 from cogito_ray.runtime.experiment_folder import Home, refuse_few_rows
@@ -134,7 +134,7 @@ def test_a_metric_that_the_words_of_these_rows_cannot_give_is_refused_before_any
     judged = [("goals.0.metric", "eval/reconstruction_nats"), ("constraints.x", "eval/word_order_accuracy")]
     common = run.model_copy(update={"evaluation": EvaluationSpec(rows=40)})
     refuse_few_rows([common], corpora, judged)
-    rare = run.model_copy(update={"evaluation": EvaluationSpec(rows=40, words=WordsSpec(rare=0.49))})
+    rare = run.model_copy(update={"evaluation": EvaluationSpec(rows=40, word_probes=WordProbesSpec(min_share=0.49))})
     refuse_few_rows([rare], corpora, judged[:1])
     with pytest.raises(ValueError, match=r"^constraints\.x: eval/word_order_accuracy would not be measured, because"):
         refuse_few_rows([common, rare], corpora, judged)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.checkpoints.manifest import sha256
 from cogito_ray.training.distributed.worker_agreement import WorkerFailed
@@ -45,7 +45,7 @@ def train(rank, folder, settings, leave_at=None):
         settings,
         Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
         feed=feed,
-        evaluate=HeldOut(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
+        evaluate=HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
         tell=told.append,
         checkpoints=Checkpoints(folder, "abc", settings.training.checkpoints),
         wanted=lambda: Wanted.LEAVE if told[-1].step == leave_at else Wanted.NOTHING,

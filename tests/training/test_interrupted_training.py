@@ -8,7 +8,7 @@ import pytest
 import torch
 from kinds import LENGTH, VOCABULARY, run
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.objectives.token_masking import MlmSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.guards import RunDied
@@ -48,7 +48,7 @@ def spec(*, model=None, loss=None, **training):
 
 def train(settings, *, folder=None, stop_at_report=None):
     """(weights, [(step, metrics)]) of a run, which may be interrupted at its n-th report."""
-    seen, held_out = [], HeldOut(ROWS[-8:], settings.reference, VOCABULARY)
+    seen, held_out = [], HeldOutLoss(ROWS[-8:], settings.reference, VOCABULARY)
 
     def feed(done):
         for step in range(done, settings.training.steps):

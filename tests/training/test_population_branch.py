@@ -6,7 +6,7 @@ import pytest
 import torch
 from kinds import ROWS, VOCABULARY, run
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import BranchSpec
 from cogito_ray.training.checkpoints.checkpoint_store import STATE, BadCheckpoint, Checkpoints, Origin, folder_of
 from cogito_ray.training.training_loop import Facts, RunLeft, Wanted, fit
@@ -35,7 +35,7 @@ def train(settings, folder, *, origin=None, leave_at=None):
         settings,
         FACTS,
         feed=feed,
-        evaluate=HeldOut(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
+        evaluate=HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
         tell=told.append,
         checkpoints=Checkpoints(folder, settings.digest(), settings.training.checkpoints, origin=origin),
         wanted=lambda: Wanted.LEAVE if told[-1].step == leave_at else Wanted.NOTHING,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from kinds import ROWS, VOCABULARY, run
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints
 from cogito_ray.training.training_loop import Facts, RunLeft, Wanted, fit
 
@@ -27,7 +27,7 @@ def train(folder, wanted=lambda step: Wanted.NOTHING):
         RUN,
         Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
         feed=feed,
-        evaluate=HeldOut(torch.from_numpy(ROWS[-4:].copy()), RUN.reference, VOCABULARY),
+        evaluate=HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), RUN.reference, VOCABULARY),
         tell=lambda report: told.append(report.step),
         checkpoints=Checkpoints(folder, RUN.digest()),
         wanted=lambda: wanted(told[-1]),

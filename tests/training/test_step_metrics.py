@@ -7,7 +7,7 @@ from kinds import merged
 from kinds import run as tiny
 from pydantic import ValidationError
 
-from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.evaluation.online.report_metrics import report_metrics
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepared
@@ -18,7 +18,7 @@ RUNS = {
     "rebuilds": {},
     "rebuilds under pressure": {"loss": {"regularisers": [{"kind": "variance"}, {"kind": "orthogonality"}]}},
     "contrasts": {"model": {"decoder": None}, "loss": {"contrast": {"kind": "halves"}}},
-    "asked no words": {"evaluation": {"words": None}},
+    "asked no words": {"evaluation": {"word_probes": None}},
     "asked too few rows": {"evaluation": {"rows": 16}},
 }
 
@@ -37,7 +37,7 @@ def test_each_report_has_the_metrics_that_were_announced(plain, over):
         run,
         Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: map(torch.from_numpy, MappedReader(corpus, corpus.plan(0)).batches(range(1), batch=4)),
-        evaluate=scores_of(run, corpus, corpus.vocabulary),
+        evaluate=report_metrics(run, corpus, corpus.vocabulary),
         tell=reports.append,
     )
     assert sorted(reports[0].metrics) == sorted(run.metrics)
@@ -59,8 +59,8 @@ def test_checkpoints_are_not_chosen_by_what_no_report_has(metric, way_out):
 def test_checkpoints_are_not_chosen_by_words_of_rows_that_hold_too_few(plain):
     run, storage = plain
     best = {"training": {"checkpoints": {"best": {"metric": "eval/word_content_auc", "mode": "max"}}}}
-    rare = {"evaluation": {"words": {"rare": 0.49}}}
+    rare = {"evaluation": {"word_probes": {"min_share": 0.49}}}
     run = RunSpec.model_validate(merged(merged(run.model_dump(mode="json"), best), rare))
     corpus = prepared(run.data, storage)
     with pytest.raises(ValueError, match="eval/word_content_auc is not measured, because"):
-        scores_of(run, corpus, corpus.vocabulary)
+        report_metrics(run, corpus, corpus.vocabulary)

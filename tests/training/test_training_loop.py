@@ -3,7 +3,7 @@ import torch
 from kinds import ROWS, VOCABULARY, run
 from pydantic import TypeAdapter
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOut
+from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 from cogito_ray.training.guards import RunDied
@@ -53,7 +53,7 @@ def train_and_tell(settings, *, stop_at=None, folder=None, read=None):
         if report.step == stop_at:
             raise Interrupted
 
-    held_out = HeldOut(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY)
+    held_out = HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY)
     checkpoints = Checkpoints(folder, settings.digest()) if folder else None
     model = fit(
         settings, FACTS, feed=feed_of(settings, read), evaluate=held_out, tell=tell, checkpoints=checkpoints

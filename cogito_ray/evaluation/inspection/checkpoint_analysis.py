@@ -7,27 +7,27 @@ import torch
 from cogito_ray.analysis import concept_metrics as measures
 from cogito_ray.analysis.analysis_result import Analysis, Plots
 from cogito_ray.analysis.thresholds import assess, conclude
-from cogito_ray.evaluation.checkpoint_loader import Trained
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
-from cogito_ray.evaluation.inspection.layer_probes import layers
-from cogito_ray.evaluation.inspection.recursion_depth import iterations
+from cogito_ray.evaluation.inspection.layer_probes import layer_probes
+from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.evaluation.inspection.token_attribution import TokenAttribution, token_attribution
 
 DRAWN = 60
 """Texts whose concepts the plane shows."""
 
 
-def analyse(trained: Trained, *, name: str, texts: int, times: Sequence[int] = ()) -> Analysis:
+def analyse(trained: TrainedModel, *, name: str, texts: int, times: Sequence[int] = ()) -> Analysis:
     """Of at most `texts` held-out rows; `times`: how often to iterate a tied encoder besides.
 
     ValueError for times of an encoder that is not tied, or where concepts are not finite.
     """
-    deeper = list(iterations(trained, times)) if times else []
+    by_depth = list(metrics_by_depth(trained, times)) if times else []
     model, vocabulary = trained.model, trained.vocabulary
     available = sum(trained.corpus.held_out_available.values())
     rows = torch.from_numpy(trained.corpus.held_out_rows(min(texts, available)))    # (R, N)
     concepts = encode(model, rows, vocabulary.pad_id)                       # (R, C, D)
-    depths, read = layers(model, rows, vocabulary), token_attribution(model, rows, trained.tokenizer)
+    depths, read = layer_probes(model, rows, vocabulary), token_attribution(model, rows, trained.tokenizer)
     metrics = measures.concept_metrics(concepts) | depths[-1].probes
     assessments = assess(metrics)
     return Analysis(
@@ -44,7 +44,7 @@ def analyse(trained: Trained, *, name: str, texts: int, times: Sequence[int] = (
         layers=depths,
         concept_attention=read.concept_attention(),
         plots=_plots(concepts, read),
-        iterations=deeper,
+        iterations=by_depth,
     )
 
 

@@ -10,7 +10,7 @@ from cogito_ray.analysis.analysis_result import LayerProbes
 from cogito_ray.analysis.effective_rank import effective_ranks
 from cogito_ray.analysis.ridge_regression import explained
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
-from cogito_ray.evaluation.online.word_probes import Words, content_auc, order_accuracy
+from cogito_ray.evaluation.online.word_probes import WordProbes, content_auc, order_accuracy
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.text.vocabulary import Vocabulary
 
@@ -29,9 +29,9 @@ def every_layer(model: ConceptModel, ids: Tensor, pad_id: int) -> list[Tensor]:
     return [torch.cat([one.float().cpu() for one in layer]) for layer in zip(*layers, strict=True)]
 
 
-def layers(model: ConceptModel, rows: Tensor, vocabulary: Vocabulary) -> list[LayerProbes]:
+def layer_probes(model: ConceptModel, rows: Tensor, vocabulary: Vocabulary) -> list[LayerProbes]:
     """rows (R, N) of clean token ids. Probes are left out where the rows are too few to tell."""
-    words, pad = Words(rows, vocabulary), vocabulary.pad_id
+    words, pad = WordProbes(rows, vocabulary), vocabulary.pad_id
     whole = every_layer(model, rows, pad)
     if not words.enough:
         ranks = [float(effective_ranks(one).mean()) for one in whole]

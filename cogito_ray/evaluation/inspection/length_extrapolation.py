@@ -15,15 +15,17 @@ PARTS = 4
 
 
 @torch.no_grad()
-def nats_by_place(model: ConceptModel, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary) -> list[float]:
+def nats_by_position(
+    model: ConceptModel, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary
+) -> list[float]:
     """Held-out nats a token in each quarter of rows (R, N) of any length N; NaN where a quarter has no target.
 
     Positions are squeezed into the trained range. One row is read at a time. The model itself is left as it was.
     ValueError where it has no decoder.
     """
-    stretched, generator = copy.deepcopy(model).eval(), torch.Generator().manual_seed(MASK_SEED)
-    stretched.resize(rows.shape[1])
-    encoder, decoder, head = stretched.encoder, stretched.decoder, stretched.head
+    resized, generator = copy.deepcopy(model).eval(), torch.Generator().manual_seed(MASK_SEED)
+    resized.resize(rows.shape[1])
+    encoder, decoder, head = resized.encoder, resized.decoder, resized.head
     if decoder is None or head is None:
         raise ValueError("a model without a decoder rebuilds nothing; set model.decoder")
     sums = torch.zeros(2, PARTS, dtype=torch.float64)
@@ -31,11 +33,11 @@ def nats_by_place(model: ConceptModel, rows: Tensor, reference: ObjectiveSpec, v
         view = reference.corrupt(row[None], vocabulary, generator)
         concepts = encoder(view.visible_ids, view.visible_positions, view.visible)                          # (1, C, D)
         hidden = decoder(concepts, view.target_positions, view.query_ids, view.noise)                       # (1, M, D)
-        sums += summed_by_place(head(hidden, view.targets, 0.0), view, rows.shape[1])
+        sums += summed_by_position(head(hidden, view.targets, 0.0), view, rows.shape[1])
     return (sums[0] / sums[1]).tolist()
 
 
-def summed_by_place(nats: Tensor, view: View, length: int) -> Tensor:
+def summed_by_position(nats: Tensor, view: View, length: int) -> Tensor:
     """nats (B, M) of a view's targets -> (2, 4) sums of nats and of weights in each quarter of rows of `length`."""
     part = (view.target_positions * PARTS // length).flatten()
     weighted = torch.stack([nats * view.weights, view.weights]).flatten(1).double()                         # (2, B * M)

@@ -17,7 +17,7 @@ MASK_SEED = 20_240_229
 ROWS_AT_ONCE = 64
 
 
-class HeldOut:
+class HeldOutLoss:
     """Measures models on the same corrupted views of the same rows."""
 
     def __init__(self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary):
@@ -59,7 +59,7 @@ class HeldOut:
             means["eval/shuffled_reconstruction_nats"] = float(shuffled[0] / shuffled[1])
         return means | ranks
 
-    def constant_nats(self, log_unigram: Tensor) -> float:
+    def unigram_nats(self, log_unigram: Tensor) -> float:
         """What always predicting the frequencies of the training text costs on the same targets. log_unigram (V,)."""
         nats = sum((-log_unigram[view.targets].double() * view.weights).sum() for view in self.views)
         return float(nats / sum(view.weights.double().sum() for view in self.views))

@@ -22,32 +22,35 @@ Encode = Callable[[Tensor], Tensor]
 """Clean token ids (R, N) -> concepts (R, C, D)."""
 
 
-class WordsSpec(Spec):
+class WordProbesSpec(Spec):
+    """Which words are asked for."""
+
     metrics: ClassVar[tuple[str, ...]] = (
         "eval/word_content_auc",
         "eval/word_content_auc_of_token_means",
         "eval/word_order_accuracy",
     )
-    rare: float = Field(default=1 / 16, gt=0, lt=0.5)
+    min_share: float = Field(default=1 / 16, gt=0, lt=0.5)
     """Words (tokens, in truth) are asked for that stand in at least this share of the held-out rows and in at most half
     of them."""
 
-    def build(self, rows: Tensor, vocabulary: Vocabulary) -> "Words":
-        return Words(rows, vocabulary, self.rare)
+    def build(self, rows: Tensor, vocabulary: Vocabulary) -> "WordProbes":
+        """rows (R, N) int64: clean held-out token ids."""
+        return WordProbes(rows, vocabulary, self.min_share)
 
 
-class Words:
+class WordProbes:
     """The questions about one set of rows. Chance is 0.5 in each answer."""
 
-    def __init__(self, rows: Tensor, vocabulary: Vocabulary, rare: float = 1 / 16):
+    def __init__(self, rows: Tensor, vocabulary: Vocabulary, min_share: float = 1 / 16):
         """rows (R, N) int64: clean held-out token ids."""
         self.rows = rows
         self.exchanged, first = halves_exchanged(rows, vocabulary.pad_id)
         one, two = (_presence(rows, where & (rows != vocabulary.pad_id), vocabulary) for where in (first, ~first))
         present, lead = one | two, one.double() - two.double()              # (R, V)
         share, one_sided = present.double().mean(dim=0), (lead != 0).double().mean(dim=0)
-        self.present = present[:, (share >= rare) & (share <= 0.5)]         # (R, W)
-        self.lead = lead[:, (one_sided >= rare) & (share <= 0.5)]           # (R, W'); 1 = first half only, -1 = second
+        self.present = present[:, (share >= min_share) & (share <= 0.5)]         # (R, W)
+        self.lead = lead[:, (one_sided >= min_share) & (share <= 0.5)]      # (R, W'): 1 first half, -1 second
         self.enough = len(rows) >= FEWEST_ROWS and self.present.shape[1] > 0 and self.lead.shape[1] > 0
 
     def __call__(self, encode: Encode, token_means: Encode) -> dict[str, float]:
@@ -63,7 +66,7 @@ class Words:
             content_auc(token_means(self.rows), self.present),
             order_accuracy(concepts, encode(self.exchanged), self.lead),
         )
-        return dict(zip(WordsSpec.metrics, answers, strict=True))
+        return dict(zip(WordProbesSpec.metrics, answers, strict=True))
 
 
 def content_auc(vectors: Tensor, present: Tensor) -> float:
@@ -79,12 +82,12 @@ def content_auc(vectors: Tensor, present: Tensor) -> float:
     kernel = features @ features.T                                          # (R, R)
     answers = present.double()                                              # (R, W)
     concordant = pairs = torch.zeros(present.shape[1], dtype=torch.float64)
-    for told, asked in folds(len(vectors)):
-        seen, new = kernel[told][:, told], kernel[asked][:, told]
+    for fitted, asked in folds(len(vectors)):
+        seen, new = kernel[fitted][:, fitted], kernel[asked][:, fitted]
         middle = seen.mean(dim=0)                                           # products with the mean of the rows seen
         centred = seen - middle - middle[:, None] + middle.mean()
         offset = new - middle - new.mean(dim=1, keepdim=True) + middle.mean()
-        scores = offset @ ridge(centred, answers[told] - answers[told].mean(dim=0))
+        scores = offset @ ridge(centred, answers[fitted] - answers[fitted].mean(dim=0))
         won, of = _ordered_pairs(scores, present[asked])
         concordant, pairs = concordant + won, pairs + of
     return float((concordant / pairs)[pairs > 0].mean())
@@ -102,8 +105,8 @@ def order_accuracy(concepts: Tensor, exchanged: Tensor, lead: Tensor) -> float:
     change = (as_stored(concepts) - as_stored(exchanged)).flatten(1)        # (R, C * D)
     kernel = change @ change.T                                              # (R, R)
     right = asked_for = torch.zeros(lead.shape[1], dtype=torch.float64)
-    for told, asked in folds(len(concepts)):
-        scores = kernel[asked][:, told] @ ridge(kernel[told][:, told], lead[told])
+    for fitted, asked in folds(len(concepts)):
+        scores = kernel[asked][:, fitted] @ ridge(kernel[fitted][:, fitted], lead[fitted])
         agreement = (scores * lead[asked]).sign()                           # 1 right, -1 wrong, 0 a guess
         is_asked = lead[asked] != 0
         right = right + ((agreement + 1) / 2 * is_asked).sum(dim=0)

@@ -1,4 +1,4 @@
-"""What frozen vectors answer to questions about whole documents, beside tf-idf and chance.
+"""Protocols of document tasks: what frozen vectors predict, beside tf-idf and chance.
 
 retrieval: the cosine of a text's vector with each document's; choice: which option's vector is nearest its document's;
 choice-probe: a linear map tells the right option, learned on other documents. Intervals resample documents.
@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 from cogito_ray.base_spec import Spec, digest
 from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.labelled_evaluation_spec import known_task
-from cogito_ray.evaluation.protocols.document_encoder import token_windows, truncated, whole, windows
+from cogito_ray.evaluation.protocols.document_encoder import (
+    encode_token_windows,
+    encode_whole,
+    encode_windows,
+    truncated,
+)
 from cogito_ray.evaluation.protocols.linear_probe import bag_of_words, predict
 from cogito_ray.evaluation.protocols.task_runner import ProtocolSpec, Question, Result, questions
-from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.document_tasks import (
-    LONG_TASKS,
-    Asked,
-    Choices,
-    LongTask,
-    Queries,
+    DOCUMENT_TASKS,
+    DocumentQuestion,
+    DocumentTask,
+    MultipleChoice,
+    RetrievalQueries,
     choices_of_options,
     choices_of_verdicts,
     queries_of_answers,
@@ -35,69 +40,80 @@ from cogito_ray.nn.model import ModelSpec
 
 FOLDS = 5
 Floats = NDArray[np.floating]
-Answers = Iterator[tuple[str, dict[str, Floats]]]
+Predictions = Iterator[tuple[str, dict[str, Floats]]]
 """(vectors, metric -> a value for each question)."""
 
 
 class RetrievalSpec(Spec):
+    """Documents are ranked by the cosine of their vectors with that of a text; nothing is trained."""
+
     kind: Literal["retrieval"] = "retrieval"
     seeded: ClassVar[bool] = False
 
     def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
         return []
 
-    def answers(self, reader: TextReader, asked: Queries) -> Answers:
+    def predictions(self, encoder: SentenceEncoder, asked: RetrievalQueries) -> Predictions:
         """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
         documents read at once."""
-        texts, documents = windows(reader, asked.texts).mean(), windows(reader, asked.documents).mean()
+        texts, documents = encode_windows(encoder, asked.texts).mean(), encode_windows(encoder, asked.documents).mean()
         yield "mean", _ranked(_cosines(texts, documents), asked)
         yield "mean_centred", _ranked(_cosines(texts - texts.mean(axis=0), documents - documents.mean(axis=0)), asked)
-        yield "whole", _ranked(_cosines(texts, whole(reader, asked.documents)), asked)
-        tokens = (token_windows(reader, each).mean() for each in (asked.texts, asked.documents))
+        yield "whole", _ranked(_cosines(texts, encode_whole(encoder, asked.documents)), asked)
+        tokens = (encode_token_windows(encoder, each).mean() for each in (asked.texts, asked.documents))
         yield "token_means", _ranked(_cosines(*tokens), asked)
         yield "tf_idf", _ranked(_tf_idf(asked.texts, asked.documents), asked)
         count = len(asked.documents)
-        by_luck = {"recall_at_1": 1 / count, "mrr": sum(1 / rank for rank in range(1, count + 1)) / count}
-        yield "chance", {metric: np.full(len(asked.right), value) for metric, value in by_luck.items()}
+        chance = {"recall_at_1": 1 / count, "mrr": sum(1 / rank for rank in range(1, count + 1)) / count}
+        yield "chance", {metric: np.full(len(asked.right), value) for metric, value in chance.items()}
 
 
 class ChoiceSpec(Spec):
+    """The option whose vector is nearest to that of the document is chosen; nothing is trained."""
+
     kind: Literal["choice"] = "choice"
     seeded: ClassVar[bool] = False
 
     def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
         return []
 
-    def answers(self, reader: TextReader, asked: Choices) -> Answers:
+    def predictions(self, encoder: SentenceEncoder, asked: MultipleChoice) -> Predictions:
         """mean: nearest to the document's mean vector, best_window: nearest to any of its windows."""
-        options, read = windows(reader, _flat(asked)).mean(), windows(reader, asked.documents)
+        options, read = encode_windows(encoder, _flat(asked)).mean(), encode_windows(encoder, asked.documents)
         yield "mean", _chosen(_cosines(options, read.mean()), asked)
-        nearest = np.stack([_cosines(options, read.vectors[read.of == n]).max(axis=1) for n in range(read.documents)])
+        by_document = (read.vectors[read.document == number] for number in range(read.documents))
+        nearest = np.stack([_cosines(options, vectors).max(axis=1) for vectors in by_document])
         yield "best_window", _chosen(nearest.T, asked)
-        tokens = (token_windows(reader, each).mean() for each in (_flat(asked), asked.documents))
+        tokens = (encode_token_windows(encoder, each).mean() for each in (_flat(asked), asked.documents))
         yield "token_means", _chosen(_cosines(*tokens), asked)
         yield "tf_idf", _chosen(_tf_idf(_flat(asked), asked.documents), asked)
-        yield "chance", _by_luck(asked)
+        yield "chance", _chance(asked)
 
 
 class ChoiceProbeSpec(Spec):
+    """A linear map says which option is right, fitted to the questions about other documents (5 folds)."""
+
     kind: Literal["choice-probe"] = "choice-probe"
     seeded: ClassVar[bool] = False
 
     def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
         return []
 
-    def answers(self, reader: TextReader, asked: Choices) -> Answers:
+    def predictions(self, encoder: SentenceEncoder, asked: MultipleChoice) -> Predictions:
         """Maps of [o; d; |o - d|; o * d] for option o and document d."""
         flat = _flat(asked)
-        yield "mean", _probed(lambda texts: windows(reader, texts).mean(), asked)
-        yield "token_means", _probed(lambda texts: token_windows(reader, texts).mean(), asked)
+        yield "mean", _probed(lambda texts: encode_windows(encoder, texts).mean(), asked)
+        yield "token_means", _probed(lambda texts: encode_token_windows(encoder, texts).mean(), asked)
         yield "bag_of_words", _probed(bag_of_words([*flat, *asked.documents]), asked)
-        yield "chance", _by_luck(asked)
+        yield "chance", _chance(asked)
 
 
-LongProtocol = RetrievalSpec | ChoiceSpec | ChoiceProbeSpec
-PUT_AS: dict[Callable[[Sequence[Asked]], Queries | Choices], tuple[LongProtocol, ...]] = {
+Prepared = RetrievalQueries | MultipleChoice
+DocumentProtocol = RetrievalSpec | ChoiceSpec | ChoiceProbeSpec
+PROTOCOLS_OF: dict[Callable[[Sequence[DocumentQuestion]], Prepared], tuple[DocumentProtocol, ...]] = {
     queries_of_answers: (RetrievalSpec(),),
     queries_of_questions: (RetrievalSpec(),),
     choices_of_options: (ChoiceSpec(), ChoiceProbeSpec()),
@@ -106,11 +122,11 @@ PUT_AS: dict[Callable[[Sequence[Asked]], Queries | Choices], tuple[LongProtocol,
 
 
 @dataclass(frozen=True)
-class LongQuestion:
+class DocumentTaskQuestion:
     """One task about long texts put in one way; to be asked like a `labelled.Question`."""
 
-    task: LongTask
-    protocol: LongProtocol
+    task: DocumentTask
+    protocol: DocumentProtocol
     seed: int = 0
 
     def pinned(self, data: Path | None) -> Self:
@@ -130,43 +146,43 @@ class LongQuestion:
             return [str(fault)]
         return []
 
-    def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
+    def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
         """Every answer under every metric."""
         asked = self.task.read(data)
-        groups = np.array(asked.right if isinstance(asked, Queries) else asked.about)
-        cut = int(truncated(reader, asked.documents)[groups].sum())
+        groups = np.array(asked.right if isinstance(asked, RetrievalQueries) else asked.about)
+        cut = int(truncated(encoder, asked.documents)[groups].sum())
         return [
             Result(
                 task=self.task.name,
                 protocol=self.protocol.kind,
                 vectors=vectors,
                 metric=metric,
-                score=bootstrap_metrics.clustered(values, groups),
+                score=bootstrap_metrics.cluster_bootstrap(values, groups),
                 examples=len(values),
                 truncated=cut,
             )
-            for vectors, told in self._answers(reader, asked)
-            for metric, values in told.items()
+            for vectors, values_of in self._predictions(encoder, asked)
+            for metric, values in values_of.items()
         ]
 
-    def _answers(self, reader: TextReader, asked: Queries | Choices) -> Answers:
-        answers: Callable[[TextReader, Any], Answers] = self.protocol.answers
-        return answers(reader, asked)
+    def _predictions(self, encoder: SentenceEncoder, asked: Prepared) -> Predictions:
+        predictions: Callable[[SentenceEncoder, Any], Predictions] = self.protocol.predictions
+        return predictions(encoder, asked)
 
 
-AnyQuestion = Question | LongQuestion
+AnyQuestion = Question | DocumentTaskQuestion
 
 
-def long_questions(tasks: Iterable[LongTask]) -> list[LongQuestion]:
+def document_questions(tasks: Iterable[DocumentTask]) -> list[DocumentTaskQuestion]:
     """Each task in every way that suits what it puts."""
-    return [LongQuestion(task, protocol) for task in tasks for protocol in PUT_AS[task.puts]]
+    return [DocumentTaskQuestion(task, protocol) for task in tasks for protocol in PROTOCOLS_OF[task.question_format]]
 
 
 def questions_of(names: Sequence[str], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[AnyQuestion]:
     """Every task of these names in every way that suits it; tasks of whole documents have ways of their own."""
-    long = [LONG_TASKS[name] for name in map(known_task, names) if name in LONG_TASKS]
-    others = tasks_of([name for name in names if name not in LONG_TASKS])
-    return [*questions(others, protocols, seeds), *long_questions(long)]
+    long = [DOCUMENT_TASKS[name] for name in map(known_task, names) if name in DOCUMENT_TASKS]
+    others = tasks_of([name for name in names if name not in DOCUMENT_TASKS])
+    return [*questions(others, protocols, seeds), *document_questions(long)]
 
 
 def _cosines(one: Floats, two: Floats) -> Floats:
@@ -183,7 +199,7 @@ def _tf_idf(texts: Sequence[str], documents: Sequence[str]) -> Floats:
     return np.asarray((words.transform(texts) @ words.transform(documents).T).toarray())
 
 
-def _ranked(similar: Floats, asked: Queries) -> dict[str, Floats]:
+def _ranked(similar: Floats, asked: RetrievalQueries) -> dict[str, Floats]:
     """From similarities (Q, documents), per question: is the right document first, and its inverse rank. Documents
     that are equally near share their mean rank."""
     own = similar[np.arange(len(asked.right)), asked.right][:, None]
@@ -191,21 +207,21 @@ def _ranked(similar: Floats, asked: Queries) -> dict[str, Floats]:
     return {"recall_at_1": (ranks == 1).astype(np.float64), "mrr": 1 / ranks}
 
 
-def _chosen(similar: Floats, asked: Choices) -> dict[str, Floats]:
+def _chosen(similar: Floats, asked: MultipleChoice) -> dict[str, Floats]:
     """From similarities (Q * options, documents): is the right option the nearest to its document?"""
     count = len(asked.options[0])
     own = similar[np.arange(len(similar)), np.repeat(asked.about, count)].reshape(-1, count)
     return _accuracy(own, asked)
 
 
-def _accuracy(values: Floats, asked: Choices) -> dict[str, Floats]:
+def _accuracy(values: Floats, asked: MultipleChoice) -> dict[str, Floats]:
     """From values (Q, options). Options that are equally good share the point."""
     best = values == values.max(axis=1, keepdims=True)
     right = best[np.arange(len(best)), asked.right]
     return {"accuracy": right / best.sum(axis=1)}
 
 
-def _probed(vectorize: Callable[[Sequence[str]], Floats], asked: Choices) -> dict[str, Floats]:
+def _probed(vectorize: Callable[[Sequence[str]], Floats], asked: MultipleChoice) -> dict[str, Floats]:
     count = len(asked.options[0])
     about = np.repeat(asked.about, count)                                   # (Q * options,)
     options, documents = vectorize(_flat(asked)), vectorize(asked.documents)[about]
@@ -216,17 +232,17 @@ def _probed(vectorize: Callable[[Sequence[str]], Floats], asked: Choices) -> dic
             "put more there, or read the answers of choice"
         )
     right = (np.tile(np.arange(count), len(asked.right)) == np.repeat(asked.right, count)).astype(np.float64)
-    told = np.zeros(len(pairs))
+    predicted = np.zeros(len(pairs))
     for fold in range(FOLDS):
         out = about % FOLDS == fold
         if out.any():
-            told[out] = predict(pairs[~out], right[~out], pairs[out], graded=True)
-    return _accuracy(told.reshape(-1, count), asked)
+            predicted[out] = predict(pairs[~out], right[~out], pairs[out], graded=True)
+    return _accuracy(predicted.reshape(-1, count), asked)
 
 
-def _by_luck(asked: Choices) -> dict[str, Floats]:
+def _chance(asked: MultipleChoice) -> dict[str, Floats]:
     return {"accuracy": np.full(len(asked.right), 1 / len(asked.options[0]))}
 
 
-def _flat(asked: Choices) -> list[str]:
+def _flat(asked: MultipleChoice) -> list[str]:
     return [option for options in asked.options for option in options]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.evaluation.protocols.linear_probe import baselines
-from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
 from cogito_ray.nn.downstream_heads import Classifier, EncoderInput, PairClassifier, PoolSpec, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ModelSpec
@@ -32,10 +32,12 @@ ROWS_AT_ONCE = 128
 
 
 class FineTuneSpec(Spec):
+    """How long and how fast, and how concepts become the vector that is classified."""
+
     kind: Literal["fine-tune"] = "fine-tune"
     seeded: ClassVar[bool] = True
     head: PoolSpec = ViaDecoderPoolSpec()
-    """How a text's concepts become one vector, before a linear layer; pairs are compared as in nn.heads."""
+    """How a text's concepts become one vector, before a linear layer; pairs are compared as in nn.downstream_heads."""
     rows: PositiveInt = 2000
     """Training examples, at most, drawn by the seed; those held back are among them."""
     epochs: PositiveInt = 6
@@ -48,39 +50,51 @@ class FineTuneSpec(Spec):
     """Its largest. Suits encoders of a few million weights; 2e-5 to 5e-5 suits those of a hundred million."""
 
     def suits(self, task: Task) -> bool:
+        """Any labelled task."""
         return True
 
     def faults(self, model: ModelSpec) -> list[str]:
         """Why this model cannot be asked."""
-        return [f"head '{self.head.kind}' needs a model with a decoder; use another"] * (
-            isinstance(self.head, ViaDecoderPoolSpec) and model.decoder is None
-        )
+        if isinstance(self.head, ViaDecoderPoolSpec) and model.decoder is None:
+            return [f"head '{self.head.kind}' needs a model with a decoder; use another"]
+        return []
 
     def splits(self, task: Task) -> tuple[str, ...]:
+        """Names of the splits that are read."""
         return (task.train, task.scored)
 
-    def answers(
-        self, reader: TextReader, task: Task, splits: Mapping[str, Examples], seed: int
+    def predictions(
+        self, encoder: SentenceEncoder, task: Task, splits: Mapping[str, Examples], seed: int
     ) -> Iterator[tuple[str, NDArray[Any]]]:
         """(head, a prediction for each scored example), and those of baselines that read the same training examples."""
         train, scored = splits[task.train], splits[task.scored]
         known = train.some(self.rows, seed)
-        answer = answer_of(task, train)
-        yield self.head.kind, fine_tune(reader, self, answer=answer, train=known, scored=scored, seed=seed)
+        label_type = label_type_of(task, train)
+        yield self.head.kind, fine_tune(encoder, self, label_type=label_type, train=known, scored=scored, seed=seed)
         yield from baselines(task, train=known, scored=scored)
 
 
-class Answer(Protocol):
-    """What a head's columns mean."""
+class LabelType(Protocol):
+    """What the columns of a head mean: how they are trained, and what they predict."""
 
     @property
-    def columns(self) -> int: ...
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor: ...
-    def told(self, logits: Tensor) -> Tensor: ...
+    def columns(self) -> int:
+        """Of the head's logits."""
+        ...
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """logits (B, columns), labels (B,) -> scalar to descend."""
+        ...
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """logits (B, columns) -> classes or grades (B,)."""
+        ...
 
 
 @dataclass(frozen=True)
 class Classes:
+    """One logit a class; cross-entropy."""
+
     columns: int
     """One a class."""
 
@@ -88,26 +102,30 @@ class Classes:
         """logits (B, columns), labels (B,) int64 -> nats."""
         return F.cross_entropy(logits, labels)
 
-    def told(self, logits: Tensor) -> Tensor:
-        return logits.argmax(dim=1)                                         # (B,)
+    def predict(self, logits: Tensor) -> Tensor:
+        """logits (B, columns) -> the likeliest classes (B,) int64."""
+        return logits.argmax(dim=1)
 
 
 @dataclass(frozen=True)
 class Grades:
+    """Numbers on a scale, standardised by those of the training split; squared error."""
+
     mean: float
-    spread: float
+    std: float
     """Standard deviation of the training grades."""
     columns: int = 1
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B, 1), labels (B,) -> mean squared error, in spreads."""
-        return F.mse_loss(logits.squeeze(1), ((labels - self.mean) / self.spread).float())
+        """logits (B, 1), labels (B,) -> mean squared error, in standard deviations."""
+        return F.mse_loss(logits.squeeze(1), ((labels - self.mean) / self.std).float())
 
-    def told(self, logits: Tensor) -> Tensor:
-        return logits.squeeze(1) * self.spread + self.mean                  # (B,)
+    def predict(self, logits: Tensor) -> Tensor:
+        """logits (B, 1) -> grades (B,) on the task's own scale."""
+        return logits.squeeze(1) * self.std + self.mean
 
 
-def answer_of(task: Task, train: Examples) -> Answer:
+def label_type_of(task: Task, train: Examples) -> LabelType:
     """From the whole training split: a small draw of it says less of its grades."""
     if task.graded:
         return Grades(float(train.labels.mean()), float(train.labels.std()) or 1.0)
@@ -115,40 +133,40 @@ def answer_of(task: Task, train: Examples) -> Answer:
 
 
 def fine_tune(
-    reader: TextReader, spec: FineTuneSpec, *, answer: Answer, train: Examples, scored: Examples, seed: int
+    encoder: SentenceEncoder, spec: FineTuneSpec, *, label_type: LabelType, train: Examples, scored: Examples, seed: int
 ) -> NDArray[Any]:
-    """-> (m,) classes or grades of the scored examples. The reader's own model stays as it is; equal seeds, equal
+    """-> (m,) classes or grades of the scored examples. The encoder's own model stays as it is; equal seeds, equal
     answers on equal machines."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     held = min(max(1, round(spec.held_back * len(train))), len(train) - 1)
-    known, asked = _Rows.of(reader, train), _Rows.of(reader, scored)
-    with torch.random.fork_rng(_devices(reader.model)):                        # the head's start, and dropout
+    known, asked = _TokenizedExamples.of(encoder, train), _TokenizedExamples.of(encoder, scored)
+    with torch.random.fork_rng(_devices(encoder.model)):                        # the head's start, and dropout
         torch.manual_seed(seed)
-        tuner = _Tuner(_head(reader, spec, answer=answer, rows=known), answer, spec)
+        tuner = _FineTuner(_head(encoder, spec, label_type=label_type, rows=known), label_type, spec)
         tuner.train(known, order[held:], order[:held], generator)
-    return tuner.told(asked)
+    return tuner.predict(asked)
 
 
 @dataclass
-class Best:
-    """The lowest loss so far, and how long ago."""
+class EarlyStopping:
+    """Stops when the loss has not fallen for `patience` epochs, and keeps the weights of the best one."""
 
     patience: int
     loss: float = math.inf
-    since: int = 0
+    epochs_since: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def hear(self, loss: float, module: nn.Module) -> bool:
-        """Remember the weights of a lower loss. Is it time to end?"""
-        self.since += 1
+    def update(self, loss: float, module: nn.Module) -> bool:
+        """One more epoch's loss; keeps the weights if it is the lowest. Is it time to stop?"""
+        self.epochs_since += 1
         if loss < self.loss or not self.weights:
-            self.loss, self.since, self.weights = loss, 0, copy.deepcopy(module.state_dict())
-        return self.since >= self.patience
+            self.loss, self.epochs_since, self.weights = loss, 0, copy.deepcopy(module.state_dict())
+        return self.epochs_since >= self.patience
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _TokenizedExamples:
     """Examples as token ids."""
 
     sides: tuple[Tensor, ...]
@@ -158,9 +176,9 @@ class _Rows:
     pad_id: int
 
     @classmethod
-    def of(cls, reader: TextReader, examples: Examples) -> "_Rows":
-        sides = tuple(reader.ids(texts) for texts in (examples.one, examples.two) if texts is not None)
-        return cls(sides, torch.from_numpy(examples.labels), reader.tokenizer.vocabulary.pad_id)
+    def of(cls, encoder: SentenceEncoder, examples: Examples) -> "_TokenizedExamples":
+        sides = tuple(encoder.ids(texts) for texts in (examples.one, examples.two) if texts is not None)
+        return cls(sides, torch.from_numpy(examples.labels), encoder.tokenizer.vocabulary.pad_id)
 
     def batch(self, rows: Tensor, device: torch.device) -> tuple[list[EncoderInput], Tensor]:
         """These examples' texts (B, K), cut at the longest, and labels (B,)."""
@@ -171,52 +189,54 @@ class _Rows:
         return EncoderInput(ids, torch.arange(ids.shape[1], device=ids.device).expand_as(ids), ids != self.pad_id)
 
 
-class _Tuner:
+class _FineTuner:
     """A head with its own copy of the encoder, and how it is trained."""
 
-    def __init__(self, head: nn.Module, answer: Answer, spec: FineTuneSpec):
-        self.head, self.answer, self.spec = head, answer, spec
+    def __init__(self, head: nn.Module, label_type: LabelType, spec: FineTuneSpec):
+        self.head, self.label_type, self.spec = head, label_type, spec
         self.device = _device(head)
 
-    def train(self, rows: _Rows, known: Tensor, held: Tensor, generator: torch.Generator) -> None:
+    def train(self, rows: _TokenizedExamples, known: Tensor, held: Tensor, generator: torch.Generator) -> None:
         """Until the loss on `held` falls no more; leaves the weights of the best epoch."""
         optimizer = torch.optim.AdamW(self.head.parameters(), lr=self.spec.learning_rate)
         steps = self.spec.epochs * math.ceil(len(known) / self.spec.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, steps))
-        best = Best(self.spec.patience)
+        best = EarlyStopping(self.spec.patience)
         for _ in range(self.spec.epochs):
             shuffled = known[torch.randperm(len(known), generator=generator)]
             self.head.train()
             for part in shuffled.split(self.spec.batch):
                 texts, labels = rows.batch(part, self.device)
                 optimizer.zero_grad()
-                self.answer.loss(self.head(*texts), labels).backward()
+                self.label_type.loss(self.head(*texts), labels).backward()
                 nn.utils.clip_grad_norm_(self.head.parameters(), CLIP)
                 optimizer.step()
                 schedule.step()
-            if best.hear(self._loss(rows, held), self.head):
+            if best.update(self._loss(rows, held), self.head):
                 break
         self.head.load_state_dict(best.weights)
 
-    def told(self, rows: _Rows) -> NDArray[Any]:
+    def predict(self, rows: _TokenizedExamples) -> NDArray[Any]:
         logits, _ = self._logits(rows, torch.arange(len(rows.labels)))
-        return self.answer.told(logits).cpu().numpy()
+        return self.label_type.predict(logits).cpu().numpy()
 
-    def _loss(self, rows: _Rows, held: Tensor) -> float:
-        return float(self.answer.loss(*self._logits(rows, held)))
+    def _loss(self, rows: _TokenizedExamples, held: Tensor) -> float:
+        return float(self.label_type.loss(*self._logits(rows, held)))
 
     @torch.no_grad()
-    def _logits(self, rows: _Rows, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def _logits(self, rows: _TokenizedExamples, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """(m, columns), and the labels (m,)."""
         self.head.eval()
         parts = [rows.batch(part, self.device) for part in chosen.split(ROWS_AT_ONCE)]
         return torch.cat([self.head(*texts) for texts, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
-def _head(reader: TextReader, spec: FineTuneSpec, *, answer: Answer, rows: _Rows) -> nn.Module:
-    model = copy.deepcopy(reader.model)
+def _head(
+    encoder: SentenceEncoder, spec: FineTuneSpec, *, label_type: LabelType, rows: _TokenizedExamples
+) -> nn.Module:
+    model = copy.deepcopy(encoder.model)
     head = (Classifier, PairClassifier)[len(rows.sides) - 1]
-    return head(model, spec.head.build(model.width, model.heads), answer.columns).to(_device(model))
+    return head(model, spec.head.build(model.width, model.heads), label_type.columns).to(_device(model))
 
 
 def _factor(step: int, steps: int) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.evaluation.sentence_encoder import TextReader
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
 from cogito_ray.nn.model import ModelSpec
 
@@ -24,27 +24,32 @@ Vectorize = Callable[[Sequence[str]], Features]
 
 
 class ProbeSpec(Spec):
+    """A linear map of frozen vectors, fitted to the training split."""
+
     kind: Literal["probe"] = "probe"
     seeded: ClassVar[bool] = False
     rows: PositiveInt = 5000
     """Training examples, at most, the same for every model."""
 
     def suits(self, task: Task) -> bool:
+        """Any labelled task."""
         return True
 
     def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
         return []
 
     def splits(self, task: Task) -> tuple[str, ...]:
+        """Names of the splits that are read."""
         return (task.train, task.scored)
 
-    def answers(
-        self, reader: TextReader, task: Task, splits: Mapping[str, Examples], seed: int
+    def predictions(
+        self, encoder: SentenceEncoder, task: Task, splits: Mapping[str, Examples], seed: int
     ) -> Iterator[tuple[str, NDArray[Any]]]:
         """(name, a prediction for each scored example) of mean concepts and token means, then of baselines."""
         known, scored = splits[task.train].some(self.rows), splits[task.scored]
-        yield "mean", _probe(lambda texts: reader.pooled(texts, "mean"), task, train=known, scored=scored)
-        yield "token_means", _probe(reader.token_means, task, train=known, scored=scored)
+        yield "mean", _probe(lambda texts: encoder.pooled(texts, "mean"), task, train=known, scored=scored)
+        yield "token_means", _probe(encoder.token_means, task, train=known, scored=scored)
         yield from baselines(task, train=known, scored=scored)
 
 

@@ -1,4 +1,4 @@
-"""A trained model on labelled tasks: every score with its interval, and beside it what useless models score."""
+"""Runs labelled tasks on a trained model: every score with its interval, and beside it what useless models score."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
 from cogito_ray.evaluation.protocols.zero_shot import ZeroShotSpec
-from cogito_ray.evaluation.sentence_encoder import TextReader
-from cogito_ray.evaluation.tasks.sentence_tasks import Task, check, place_of, read
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
+from cogito_ray.evaluation.tasks.sentence_tasks import Task, check, content_id, read
 
 Tree = dict[str, Any]
 ProtocolSpec = ZeroShotSpec | ProbeSpec | FineTuneSpec
@@ -31,6 +31,8 @@ BASELINES = frozenset({"token_means", "bag_of_words", "majority", "tf_idf", "cha
 
 @dataclass(frozen=True)
 class Result:
+    """One score of one checkpoint: a task, a protocol, a kind of vectors, a metric."""
+
     task: str
     protocol: str
     vectors: str
@@ -62,7 +64,7 @@ class Question:
 
     def key(self, data: Path | None) -> str:
         """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
-        places = [place_of(self.task, split, data) for split in self.protocol.splits(self.task)]
+        places = [content_id(self.task, split, data) for split in self.protocol.splits(self.task)]
         asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
         return digest(asked | {"data": places})
 
@@ -76,12 +78,12 @@ class Question:
                 faults.append(str(fault))
         return faults
 
-    def ask(self, reader: TextReader, data: Path | None) -> list[Result]:
+    def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
         """Every answer under every metric of the task."""
         splits = {split: read(self.task, split, data) for split in self.protocol.splits(self.task)}
-        told, scored = self.protocol.answers(reader, self.task, splits, self.seed), splits[self.task.scored]
+        predicted, scored = self.protocol.predictions(encoder, self.task, splits, self.seed), splits[self.task.scored]
         sides = [texts for texts in (scored.one, scored.two) if texts is not None]
-        truncated = int(np.any([reader.truncated(texts) for texts in sides], axis=0).sum())
+        truncated = int(np.any([encoder.truncated(texts) for texts in sides], axis=0).sum())
         return [
             Result(
                 task=self.task.name,
@@ -92,7 +94,7 @@ class Question:
                 examples=len(scored),
                 truncated=truncated,
             )
-            for vectors, predictions in told
+            for vectors, predictions in predicted
             for metric in self.task.metrics
         ]
 

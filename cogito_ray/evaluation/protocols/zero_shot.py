@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cogito_ray.base_spec import Spec
 from cogito_ray.evaluation.bootstrap_metrics import value_of
 from cogito_ray.evaluation.protocols.linear_probe import WORD
-from cogito_ray.evaluation.sentence_encoder import POOLINGS, TextReader
+from cogito_ray.evaluation.sentence_encoder import POOLINGS, SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, Task, read_file
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.tokenizer import TextTokenizer
@@ -21,6 +21,8 @@ PAIRS_AT_ONCE = 512
 
 
 class ZeroShotSpec(Spec):
+    """The cosine of two texts' vectors is the prediction of their grade."""
+
     kind: Literal["zero-shot"] = "zero-shot"
     seeded: ClassVar[bool] = False
 
@@ -29,18 +31,19 @@ class ZeroShotSpec(Spec):
         return task.graded and len(task.texts) == 2
 
     def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
         return []
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Nothing is trained: the train split need not be there."""
         return (task.scored,)
 
-    def answers(
-        self, reader: TextReader, task: Task, splits: Mapping[str, Examples], seed: int
+    def predictions(
+        self, encoder: SentenceEncoder, task: Task, splits: Mapping[str, Examples], seed: int
     ) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """(pooling or baseline, a cosine for each scored example)."""
         scored = splits[task.scored]
-        yield from similarities(reader, scored).items()
+        yield from similarities(encoder, scored).items()
         yield "majority", np.zeros(len(scored))
 
 
@@ -52,11 +55,11 @@ def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.
     return cosine
 
 
-def similarities(reader: TextReader, examples: Examples) -> dict[str, NDArray[np.float64]]:
+def similarities(encoder: SentenceEncoder, examples: Examples) -> dict[str, NDArray[np.float64]]:
     """Cosine of each pair (n,) under every pooling of concepts, of token means, of word counts and of tf-idf."""
 
     def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        return {**reader.poolings(texts, list(POOLINGS)), "token_means": reader.token_means(texts)}
+        return {**encoder.poolings(texts, list(POOLINGS)), "token_means": encoder.token_means(texts)}
 
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
@@ -71,13 +74,13 @@ def _by_pairs(
     examples: Examples, vectors_of: Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 ) -> dict[str, NDArray[np.float64]]:
     """A few at a time: vectors of all concepts are long."""
-    two, told = examples.two or [], defaultdict(list)
+    two, cosines_of = examples.two or [], defaultdict(list)
     for start in range(0, len(examples), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         ours, theirs = vectors_of(examples.one[part]), vectors_of(two[part])
         for name in ours:
-            told[name].append(cosines(ours[name], theirs[name]))
-    return {name: np.concatenate(parts) for name, parts in told.items()}
+            cosines_of[name].append(cosines(ours[name], theirs[name]))
+    return {name: np.concatenate(parts) for name, parts in cosines_of.items()}
 
 
 def _of_words(vectorizer: Any, examples: Examples) -> NDArray[np.float64]:
@@ -105,6 +108,6 @@ class Stsb:
 
     def __call__(self, model: ConceptModel) -> dict[str, float]:
         """Spearman correlation of grades with cosines of mean concepts; 0 where all cosines are equal."""
-        reader = TextReader(model, self.tokenizer, self.length)
-        told = _by_pairs(self.examples, partial(reader.poolings, names=["mean"]))["mean"]
-        return {"eval/stsb_spearman_mean": value_of("spearman", self.examples.labels, told)}
+        encoder = SentenceEncoder(model, self.tokenizer, self.length)
+        predictions = _by_pairs(self.examples, partial(encoder.poolings, names=["mean"]))["mean"]
+        return {"eval/stsb_spearman_mean": value_of("spearman", self.examples.labels, predictions)}

@@ -23,7 +23,7 @@ VERDICTS = ("Entailment", "Contradiction", "Not mentioned")
 
 
 @dataclass(frozen=True)
-class Asked:
+class DocumentQuestion:
     """One question about one document, of many that may be about it."""
 
     document: str
@@ -41,31 +41,31 @@ class Layout:
 
     name: str
     columns: frozenset[str]
-    read: Callable[[Row, bool], Iterator[Asked]]
+    read: Callable[[Row, bool], Iterator[DocumentQuestion]]
     """Of a row, and whether its task asks a question."""
 
 
-def _l_eval(row: Row, asks: bool) -> Iterator[Asked]:
+def _l_eval(row: Row, asks: bool) -> Iterator[DocumentQuestion]:
     for question, answer in zip(row["instructions"], row["outputs"], strict=True):
-        yield Asked(row["input"], question if asks else "", answer or "")
+        yield DocumentQuestion(row["input"], question if asks else "", answer or "")
 
 
-def _long_bench(row: Row, asks: bool) -> Iterator[Asked]:
+def _long_bench(row: Row, asks: bool) -> Iterator[DocumentQuestion]:
     answer, *_ = row["answers"] or [""]
-    yield Asked(row["context"], row["input"] if asks else "", answer)
+    yield DocumentQuestion(row["context"], row["input"] if asks else "", answer)
 
 
-def _scrolls(row: Row, asks: bool) -> Iterator[Asked]:
+def _scrolls(row: Row, asks: bool) -> Iterator[DocumentQuestion]:
     """The question stands before the document, an empty line between them; options belong to the question. Their
     right one is given by its text, without its letter."""
     answer = row["output"] or ""
     if not asks:
-        yield Asked(row["input"], "", answer)
+        yield DocumentQuestion(row["input"], "", answer)
     elif (options := OPTIONS.fullmatch(row["input"])) and options[6]:
-        yield Asked(options[6], row["input"][: options.start(6)].rstrip(), answer)
+        yield DocumentQuestion(options[6], row["input"][: options.start(6)].rstrip(), answer)
     else:
         question, _, document = row["input"].partition("\n\n")
-        yield Asked(document, question, answer)
+        yield DocumentQuestion(document, question, answer)
 
 
 LAYOUTS = (
@@ -76,7 +76,7 @@ LAYOUTS = (
 
 
 @dataclass(frozen=True)
-class Queries:
+class RetrievalQueries:
     """Which of these documents is meant? One right one for each text."""
 
     documents: list[str]
@@ -85,7 +85,7 @@ class Queries:
 
 
 @dataclass(frozen=True)
-class Choices:
+class MultipleChoice:
     """Which of these texts fits its document? `right` is its number among them."""
 
     documents: list[str]
@@ -96,15 +96,15 @@ class Choices:
     right: list[int]
 
 
-def queries_of_answers(asked: Sequence[Asked]) -> Queries:
+def queries_of_answers(asked: Sequence[DocumentQuestion]) -> RetrievalQueries:
     """A summary looks for what it sums up. ValueError names a row without one."""
     if faults := [one for one in asked if not one.answer.strip()]:
         raise _fault(faults, "holds no summary")
     documents, numbers = _distinct(asked)
-    return Queries(documents, [one.answer for one in asked], numbers)
+    return RetrievalQueries(documents, [one.answer for one in asked], numbers)
 
 
-def queries_of_questions(asked: Sequence[Asked]) -> Queries:
+def queries_of_questions(asked: Sequence[DocumentQuestion]) -> RetrievalQueries:
     """A question, without its options, looks for what can answer it. One that several people answered is asked once;
     ValueError names a row without one."""
     texts = [options[1] if (options := OPTIONS.fullmatch(one.question)) else one.question for one in asked]
@@ -112,10 +112,10 @@ def queries_of_questions(asked: Sequence[Asked]) -> Queries:
         raise _fault(faults, "holds no question")
     documents, numbers = _distinct(asked)
     once = list(dict.fromkeys((text.strip(), number) for text, number in zip(texts, numbers, strict=True)))
-    return Queries(documents, [text for text, _ in once], [number for _, number in once])
+    return RetrievalQueries(documents, [text for text, _ in once], [number for _, number in once])
 
 
-def choices_of_options(asked: Sequence[Asked]) -> Choices:
+def choices_of_options(asked: Sequence[DocumentQuestion]) -> MultipleChoice:
     """Four options a question. ValueError names a row that is not laid out so, or whose answer is none of them."""
     found = [(one, OPTIONS.fullmatch(one.question)) for one in asked]
     if faults := [one for one, options in found if options is None]:
@@ -129,7 +129,7 @@ def choices_of_options(asked: Sequence[Asked]) -> Choices:
     return _choices(asked, texts, [number for number in right if number is not None])
 
 
-def choices_of_verdicts(asked: Sequence[Asked]) -> Choices:
+def choices_of_verdicts(asked: Sequence[DocumentQuestion]) -> MultipleChoice:
     """A hypothesis follows from its document, contradicts it, or neither. ValueError names a row of another answer."""
     if faults := [one for one in asked if one.answer.strip() not in VERDICTS]:
         raise _fault(faults, f"has an answer that is none of {', '.join(VERDICTS)}")
@@ -137,11 +137,11 @@ def choices_of_verdicts(asked: Sequence[Asked]) -> Choices:
     return _choices(asked, texts, [VERDICTS.index(one.answer.strip()) for one in asked])
 
 
-def _choices(asked: Sequence[Asked], options: Sequence[list[str]], right: Sequence[int]) -> Choices:
+def _choices(asked: Sequence[DocumentQuestion], options: Sequence[list[str]], right: Sequence[int]) -> MultipleChoice:
     """Each once, however many people answered it alike."""
     documents, about = _distinct(asked)
     once = list(dict.fromkeys(zip(about, map(tuple, options), right, strict=True)))
-    return Choices(
+    return MultipleChoice(
         documents=documents,
         about=[number for number, _, _ in once],
         options=[list(each) for _, each, _ in once],
@@ -161,7 +161,7 @@ def _right(options: Sequence[str], answer: str) -> int | None:
     return number if (found[2] or "").strip() in ("", texts[number]) else None
 
 
-def _fault(rows: Sequence[Asked], what: str) -> ValueError:
+def _fault(rows: Sequence[DocumentQuestion], what: str) -> ValueError:
     """The first of the rows that are at fault, and how many they are."""
     first = rows[0]
     more = f", and {len(rows) - 1} more do" if len(rows) > 1 else ""
@@ -169,13 +169,16 @@ def _fault(rows: Sequence[Asked], what: str) -> ValueError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LongTask:
+class DocumentTask:
+    """A task about whole documents: which file it is read from, and what is asked about each document."""
+
     name: str
     files: tuple[str, ...]
     """Below the folder of all data; the first that is there is read."""
     asks: bool
     """Does a row hold a question besides its document?"""
-    puts: Callable[[Sequence[Asked]], Queries | Choices]
+    question_format: Callable[[Sequence[DocumentQuestion]], RetrievalQueries | MultipleChoice]
+    """Makes retrieval queries or multiple-choice questions of the rows."""
 
     def file(self, data: Path | None) -> Path:
         """FileNotFoundError where none is there: these collections are fetched by hand."""
@@ -187,9 +190,9 @@ class LongTask:
             raise FileNotFoundError(f"{data} holds none of {names}; put one there, or leave {self.name} out")
         return there[0]
 
-    def read(self, data: Path | None) -> Queries | Choices:
+    def read(self, data: Path | None) -> RetrievalQueries | MultipleChoice:
         """ValueError, with the file and the row, where columns are those of no collection or a row cannot be asked."""
-        file, asked = self.file(data), list[Asked]()
+        file, asked = self.file(data), list[DocumentQuestion]()
         try:
             for number, row in enumerate(_rows(file), start=1):
                 asked += [replace(one, row=number) for one in _layout(row).read(row, self.asks)]
@@ -197,7 +200,7 @@ class LongTask:
                 raise ValueError("holds no rows")
             if faults := [one for one in asked if not one.document.strip()]:
                 raise _fault(faults, "holds no document")
-            return self.puts(asked)
+            return self.question_format(asked)
         except ValueError as fault:
             raise ValueError(f"{file}: {fault}; task {self.name} cannot be asked of it") from fault
 
@@ -211,18 +214,21 @@ def _files(collected: str, named: str) -> tuple[str, ...]:
     return (f"long/{collected}.parquet", f"scrolls/{named}/validation.jsonl", f"longbench/{named}.jsonl")
 
 
-LONG_TASKS = {
+DOCUMENT_TASKS = {
     task.name: task
     for task in (
-        LongTask(name="govreport-retrieval", files=_files("gov_report_summ", "gov_report"), asks=False,
-                 puts=queries_of_answers),
-        LongTask(name="qasper-retrieval", files=_files("scientific_qa", "qasper"), asks=True,
-                 puts=queries_of_questions),
-        LongTask(name="nq-retrieval", files=_files("natural_question", "nq"), asks=True, puts=queries_of_questions),
-        LongTask(name="quality-retrieval", files=_files("quality", "quality"), asks=True, puts=queries_of_questions),
-        LongTask(name="quality", files=_files("quality", "quality"), asks=True, puts=choices_of_options),
-        LongTask(name="contract-nli", files=_files("contract_nli", "contract_nli"), asks=True,
-                 puts=choices_of_verdicts),
+        DocumentTask(name="govreport-retrieval", files=_files("gov_report_summ", "gov_report"), asks=False,
+                     question_format=queries_of_answers),
+        DocumentTask(name="qasper-retrieval", files=_files("scientific_qa", "qasper"), asks=True,
+                     question_format=queries_of_questions),
+        DocumentTask(name="nq-retrieval", files=_files("natural_question", "nq"), asks=True,
+                     question_format=queries_of_questions),
+        DocumentTask(name="quality-retrieval", files=_files("quality", "quality"), asks=True,
+                     question_format=queries_of_questions),
+        DocumentTask(name="quality", files=_files("quality", "quality"), asks=True,
+                     question_format=choices_of_options),
+        DocumentTask(name="contract-nli", files=_files("contract_nli", "contract_nli"), asks=True,
+                     question_format=choices_of_verdicts),
     )
 }  # fmt: skip
 
@@ -255,7 +261,7 @@ def _parsed(number: int, line: str) -> Row:
     return row
 
 
-def _distinct(asked: Sequence[Asked]) -> tuple[list[str], list[int]]:
+def _distinct(asked: Sequence[DocumentQuestion]) -> tuple[list[str], list[int]]:
     """Documents, each once, and the number of each question's."""
     numbers = {document: number for number, document in enumerate(dict.fromkeys(one.document for one in asked))}
     return list(numbers), [numbers[one.document] for one in asked]

@@ -15,6 +15,8 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
+    """A labelled task about single texts or pairs of texts."""
+
     name: str
     hub: str
     """Data set on the hub."""
@@ -37,6 +39,7 @@ class Task:
 
     @property
     def graded(self) -> bool:
+        """Are labels numbers on a scale, and no classes?"""
         return not self.classes
 
     def pinned(self, data: Path | None) -> Self:
@@ -47,6 +50,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Examples:
+    """The examples of one split."""
+
     one: list[str]
     two: list[str] | None
     """None where the task asks about single texts."""
@@ -149,7 +154,7 @@ def tasks_of(names: Iterable[str]) -> list[Task]:
     return [TASKS[name] for name in names]
 
 
-def place_of(task: Task, split: str, data: Path | None) -> str:
+def content_id(task: Task, split: str, data: Path | None) -> str:
     """What a split is, in a word that changes when its content does: the hash of its file, or its commit on the hub."""
     if data is None:
         assert task.commit, f"task {task.name} is not pinned"

@@ -16,7 +16,7 @@ import torch
 from ray.exceptions import RayError
 
 from cogito_ray.base_spec import digest
-from cogito_ray.evaluation.checkpoint_loader import Checkpoint, Trained
+from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel
 from cogito_ray.evaluation.protocols.document_protocols import AnyQuestion
 from cogito_ray.evaluation.protocols.task_runner import Result, code_version
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
@@ -179,7 +179,7 @@ def _answer(unit: Unit) -> Evaluated:
     """In a process of the cluster's."""
     torch.set_num_threads(max(1, int(unit.checkpoint.run.cpus_per_worker)))
     trained, began = _opened(unit.checkpoint.folder), time.monotonic()
-    results = unit.question.ask(trained.reader, unit.data)
+    results = unit.question.ask(trained.sentence_encoder, unit.data)
     question = unit.question
     return Evaluated(
         at=time.time(),
@@ -200,9 +200,9 @@ def _answer(unit: Unit) -> Evaluated:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: Path) -> Trained:
+def _opened(folder: Path) -> TrainedModel:
     """A process that is asked the same checkpoint's next question loads nothing."""
-    trained = Trained.open(folder)
+    trained = TrainedModel.open(folder)
     trained.model.to("cuda" if ray.get_gpu_ids() else "cpu")
     return trained
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cogito_ray.atomic_files import open_to_append
-from cogito_ray.evaluation.online.report_metrics import scores_of
+from cogito_ray.evaluation.online.report_metrics import report_metrics
 from cogito_ray.records.ledger import CHECKPOINTS
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
@@ -105,7 +105,7 @@ def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
         run,
         Facts(vocabulary, torch.from_numpy(corpus.log_unigram), job.data),
         feed=lambda done: _micro_batches(run, corpus, done, place),
-        evaluate=scores_of(run, corpus, vocabulary),
+        evaluate=report_metrics(run, corpus, vocabulary),
         tell=tell,
         checkpoints=Checkpoints(
             job.checkpoints, run.digest(), run.training.checkpoints, watch.note, origin=job.origin

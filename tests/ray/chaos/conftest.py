@@ -31,7 +31,7 @@ def base(storage) -> RunSpec:
     """200 steps on prepared text: long enough to be struck in its middle."""
     tree = tiny_run(storage)
     tree["training"] |= {"steps": 200, "micro_batch": 4, "report_every": 10, "checkpoint_every": 20}
-    tree["evaluation"]["words"] = None
+    tree["evaluation"]["word_probes"] = None
     run = RunSpec.model_validate(tree)
     prepare_with(serially, run.data, storage)
     return run
