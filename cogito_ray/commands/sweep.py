@@ -30,7 +30,7 @@ def sweep(
 ) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
     from cogito_ray.runtime.experiment_folder import Home
-    from cogito_ray.runtime.sweep.sweep_driver import asks_more, run_sweep
+    from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 
     with opened_sweep(file, overrides, storage) as spec:
         if dry_run:
@@ -40,7 +40,7 @@ def sweep(
             out.print(f"note: {note}")
         home = Home.of_sweep(spec, storage)
         known = home.recorded()
-        if known is not None and (not known.is_complete or asks_more(spec, known)) and (said := home.other_code(known)):
+        if known is not None and not home.is_finished(known) and (said := home.other_code(known)):
             err.print(said)
         with watching(home.ledger, quiet=as_json) as stage:
             record = run_sweep(spec, storage, stage.tell)

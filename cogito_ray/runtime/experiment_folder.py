@@ -20,9 +20,8 @@ from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, Sweep
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.sweep_record import Record, fold
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.data.ray_data_preparation import prepare
 from cogito_ray.runtime.preflight_checks import Absent
-from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.space.dotted_paths import Tree, get
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
@@ -37,6 +36,8 @@ DRIVER = "driver.lock"
 """File of a sweep or run that its driver locks, and in which it says who it is."""
 LEFT = ("trials", "checkpoints", "study.journal")
 """What a sweep or a run leaves in its folder besides its ledger, and never before it."""
+GROWS = ("budget.trials", "seeds")
+"""Numbers of a sweep that say how much is to be done: a larger one asks more of a sweep that was complete."""
 Corpora = Mapping[str, Corpus]
 """What trials read, by its `corpus_key`."""
 
@@ -92,6 +93,11 @@ class Home:
             )
         self._refuse_renamed(record)
         return record
+
+    def is_finished(self, before: Record) -> bool:
+        """Was everything done that is asked for now? To find that out takes no Ray."""
+        more = (place for place in GROWS if _number(self.spec, place) > _number(before.opened.spec, place))
+        return before.is_complete and not any(more)
 
     def _refuse_renamed(self, record: Record) -> None:
         """A run's name leaves out what is at its default, so it would stay where a default became another one."""
@@ -171,6 +177,8 @@ class Home:
 
         `bound`: what else it must be, by `corpus_key`.
         """
+        from cogito_ray.runtime.data.ray_data_preparation import prepare
+
         before = self.recorded()
         expected = {**(bound or {}), **(before.data if before else {})}
         if before is not None and before.trials and not before.data:
@@ -202,6 +210,11 @@ class Home:
             format=FORMAT,
             data=dict(data or {}),
         )
+
+
+def _number(tree: Tree, place: str) -> int:
+    found = get(tree, place)
+    return found if isinstance(found, int) else 0
 
 
 def _say(lock: Path, who: str) -> None:

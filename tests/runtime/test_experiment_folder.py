@@ -2,6 +2,7 @@
 
 import copy
 import os
+from dataclasses import replace
 
 import pytest
 from corpora import tiny_run
@@ -50,6 +51,18 @@ def test_a_home_whose_driver_was_killed_in_its_very_first_write_is_new(home_of, 
     with Ledger(home.ledger) as ledger:
         ledger.append(home.opening())
     assert len(home.recorded().openings) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "finished"), [({}, True), ({"budget": {"trials": 5}}, False), ({"seeds": 2}, False), ({"seeds": 0}, True)]
+)
+def test_a_complete_sweep_is_finished_until_more_trials_or_seeds_are_asked_for(home_of, asked, finished):
+    home = home_of()
+    with Ledger(home.ledger) as ledger:
+        ledger.append(home.opening())
+        assert not home.is_finished(home.recorded())
+        ledger.append(closing())
+    assert replace(home, spec=home.spec | asked).is_finished(home.recorded()) == finished
 
 
 @pytest.mark.parametrize("left", ["trials/a/checkpoints", "checkpoints", "study.journal"])

@@ -47,7 +47,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
     storage = storage.absolute()
     home = Home.of_sweep(sweep, storage)
     before = home.recorded()
-    if before is not None and before.is_complete and not asks_more(sweep, before):
+    if before is not None and home.is_finished(before):
         return before
     refuse_absent(sweep, storage)
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
@@ -63,7 +63,7 @@ def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: No
 def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
     """As its only driver. What was done so far is read again: another driver may just have ended."""
     storage, before = home.folder.parent, home.recorded()
-    if before is not None and before.is_complete and not asks_more(sweep, before):
+    if before is not None and home.is_finished(before):
         return before
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
     with Ledger(home.ledger) as ledger:
@@ -161,12 +161,6 @@ def _tuner(
             verbose=0,
         ),
     )
-
-
-def asks_more(sweep: SweepSpec, before: Record) -> bool:
-    """Is there more to do than what was asked for when the sweep was completed?"""
-    asked = SweepSpec.model_validate(before.opened.spec)
-    return asked.budget.trials < sweep.budget.trials or asked.seeds < sweep.seeds
 
 
 def _cause(record: Record, gone: str, *, over: bool) -> str:
