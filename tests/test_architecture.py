@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -91,21 +92,27 @@ def faults(module: str, source: str) -> list[str]:
 
 def _imports(module: str, source: str) -> Iterator[tuple[str, bool]]:
     """Every import in `source`, and whether it happens when the module is imported."""
-    tree = ast.parse(source)
-    late = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    for node in ast.walk(tree):
+    for node, at_import in _statements(_parsed(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in late) for alias in node.names)
-        if isinstance(node, ast.ImportFrom):
+            yield from ((alias.name, at_import) for alias in node.names)
+        else:
             assert node.level == 0, f"{module}:{node.lineno}: imports are absolute here"
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names = whole if node.module == "cogito_ray" else [str(node.module)]
-            yield from ((name, id(node) not in late) for name in names)
+            yield from ((name, at_import) for name in names)
+
+
+def _statements(tree: ast.AST, *, late: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node, not late
+        elif not isinstance(node, ast.expr):
+            yield from _statements(node, late=late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@cache
+def _parsed(source: str) -> ast.AST:
+    return ast.parse(source)
 
 
 def _within(module: str, package: str) -> bool:
@@ -183,14 +190,16 @@ def _reached(start: str, imports: Mapping[str, Collection[str]]) -> set[str]:
     return seen
 
 
+@cache
 def _graph() -> dict[str, set[str]]:
     """What each module imports of ours: late imports, and those for type checkers alone, count as well."""
     paths = dict(_modules())
     graph = dict[str, set[str]]()
     for module, path in paths.items():
-        named = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom))
+        source = path.read_text()
+        named = (node for node, _ in _statements(_parsed(source)) if isinstance(node, ast.ImportFrom))
         wanted = {f"{node.module}.{alias.name}" for node in named for alias in node.names}
-        wanted |= {imported for imported, _ in _imports(module, path.read_text())}
+        wanted |= {imported for imported, _ in _imports(module, source)}
         inner = {name.removeprefix("cogito_ray.") for name in wanted if name.startswith("cogito_ray.")}
         known = {name if name in paths else name.rpartition(".")[0] for name in inner}
         graph[module] = known & paths.keys() - {module}
@@ -230,21 +239,26 @@ def test_a_planted_circle_is_found():
     assert circles(folded(nested, "p")) == [["one", "two"]]
 
 
-@pytest.mark.parametrize(
-    ("packages", "absent"),
-    [
-        ({"analysis", "nn", "objectives", "losses"}, {"ray", "transformers", "pyarrow", "accelerate", "optuna"}),
-        ({"run_spec", "training"}, {"ray", "transformers", "datasets", "optuna", "typer", "rich", "plotly"}),
-    ],
+ALONE = (  # packages -> libraries that need not be there, one after the other in one process, as torch takes seconds
+    ({"analysis", "nn", "objectives", "losses"}, {"ray", "transformers", "pyarrow", "accelerate", "optuna"}),
+    ({"run_spec", "training"}, {"ray", "transformers", "datasets", "optuna", "typer", "rich", "plotly"}),
 )
-def test_models_and_training_can_be_imported_on_a_machine_without(packages: set[str], absent: set[str]):
-    wanted = [
-        f"cogito_ray.{module}"
-        for module, _ in _modules()
-        if module.split(".")[0] in packages and not _within(module, "nn.interop.transformers_model")
-    ]
-    script = "import sys, importlib\nfor name in sys.argv[1].split(','): sys.modules[name] = None\n"
-    script += "for name in sys.argv[2].split(','): importlib.import_module(name)\n"
-    command = [sys.executable, "-c", script, ",".join(sorted(absent)), ",".join(wanted)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr.splitlines()[-1]
+IMPORT = """
+import importlib, sys
+for absent, wanted in zip(sys.argv[1::2], sys.argv[2::2]):
+    for name in [name for name, module in sys.modules.items() if module is None]:
+        del sys.modules[name]
+    for name in absent.split(","):
+        assert name not in sys.modules, f"{name} was imported before"
+        sys.modules[name] = None
+    for name in wanted.split(","):
+        importlib.import_module(f"cogito_ray.{name}")
+"""
+
+
+def test_models_and_training_can_be_imported_on_a_machine_without_what_others_need():
+    modules = [module for module, _ in _modules() if not _within(module, "nn.interop.transformers_model")]
+    wanted = [[module for module in modules if module.split(".")[0] in packages] for packages, _ in ALONE]
+    arguments = [",".join(part) for (_, absent), named in zip(ALONE, wanted, strict=True) for part in (absent, named)]
+    ran = subprocess.run([sys.executable, "-c", IMPORT, *arguments], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
