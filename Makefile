@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help quickstart test test-fast chaos lint docs lock clean
+.PHONY: help quickstart test test-fast chaos wheel-test lint docs lock clean
 
 help:           ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,9 @@ test-fast: $(VENV)/.installed-dev  ## the tests that need no Ray, on every core
 
 chaos: $(VENV)/.installed-dev  ## every fault injection, and other slow tests; the table it ends with is build/chaos.md
 	$(BIN)/pytest -m "chaos or quick"
+
+wheel-test:     ## the wheel, in an empty environment: writes a project and sweeps it, small
+	PYTHON=$(PYTHON) bash tests/wheel.sh
 
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
