@@ -34,6 +34,6 @@ def test_without_the_jobs_own_excludes_env_files_are_kept_back_by_what_git_ignor
     assert not names & {".env", ".env.local", ".netrc", "host.pem", "host.key"}
 
 
-def test_the_readme_names_the_file_that_ray_leaves_at_home():
+def test_the_documentation_names_the_file_that_ray_leaves_at_home():
     token = _get_default_token_path().relative_to(Path.home())
-    assert f"`~/{token}`" in (ROOT / "README.md").read_text()
+    assert f"`~/{token}`" in (ROOT / "docs" / "how-to" / "resume.md").read_text()
