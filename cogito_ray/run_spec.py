@@ -28,7 +28,6 @@ Label = Annotated[
 ]
 MANY = 32
 """Numbers of workers: what all of them divide soon has more digits than a batch."""
-SHARDED = {"shards"}
 MAPS_SHARDS = {"mapped": True, "streamed": False}
 
 
@@ -44,8 +43,8 @@ class TrainingSpec(Spec):
     loss.weighting 'capped'. None = as many as a worker's share of the batch."""
     optimizer: AdamWSpec = AdamWSpec()
     schedule: ScheduleSpec = StableDecaySpec()
-    parallel: Literal["replicas", "shards"] = "replicas"
-    """How workers hold the model. replicas: a whole copy each (DDP); shards: a share of every weight each (FSDP2), for
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How workers hold the model. ddp: a whole copy each; fsdp: a shard of every weight each (FSDP2), for
     models whose optimizer does not fit one device."""
     compile: bool = False
     """Compile encoder and decoder (torch.compile): the first steps take minutes, later ones less time."""
@@ -242,10 +241,14 @@ class RunSpec(Spec):
     def _data_faults(self) -> list[str]:
         if self.data.keeping.rows:
             return []
-        mapped = [f"reader '{self.reader}' maps shards, but data.keep 'text' leaves none: set reader: streamed"]
-        counts = ["objective counts collocations in kept rows, but data.keep 'text' leaves none: set data.keep: tokens"]
-        asked = self.objective.needs | self.reference.needs
-        return mapped * MAPS_SHARDS[self.reader] + counts * ("collocations" in asked)
+        faults = []
+        if MAPS_SHARDS[self.reader]:
+            faults.append(f"reader '{self.reader}' maps shards, but data.keep 'text' leaves none: set reader: streamed")
+        if "collocations" in self.objective.needs | self.reference.needs:
+            faults.append(
+                "objective counts collocations in kept rows, but data.keep 'text' leaves none: set data.keep: tokens"
+            )
+        return faults
 
     def _gpu_faults(self) -> list[str]:
         """Ray shares one GPU among workers, or gives a worker whole ones."""
@@ -256,12 +259,12 @@ class RunSpec(Spec):
 
     def _shard_faults(self) -> list[str]:
         """What sharded weights do not go with."""
-        if self.training.parallel not in SHARDED:
+        if self.training.parallel == "ddp":
             return []
         at_odds = {
             "one worker has nothing to share; set workers": self.sizes[0] == 1,
-            "training.compile is for replicas": self.training.compile,
-            "training.on_divergence 'rollback' is for replicas": self.training.on_divergence.times > 0,
+            "training.compile is for ddp": self.training.compile,
+            "training.on_divergence 'rollback' is for ddp": self.training.on_divergence.times > 0,
         }
         return [f"training.parallel '{self.training.parallel}': {why}" for why, found in at_odds.items() if found]
 

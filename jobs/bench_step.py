@@ -40,7 +40,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepare_with, serially
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.training_loop import Facts, Report, fit
+from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 
 CPU = torch.device("cpu")
 Part = TypeVar("Part")
@@ -304,10 +304,10 @@ def _curve(run: RunSpec, storage: Path, rate: float) -> None:
 
     fit(
         run,
-        Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
+        CorpusFacts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: (torch.from_numpy(rows) for rows in batches),
         evaluate=evaluate,
-        tell=tell,
+        on_report=tell,
     )
 
 

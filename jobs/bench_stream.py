@@ -37,7 +37,7 @@ from cogito_ray.text.preparation import prepared
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.sources.documents import Found
 from cogito_ray.text.streamed_text import RawText, regrouped
-from cogito_ray.training.training_loop import Facts, Report, fit
+from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 
 RUN = Path(__file__).with_name("debug.yaml")
 CORES = os.cpu_count() or 1
@@ -159,10 +159,10 @@ def waited(way: Callable[[Task], Iterator[Indices]], run: RunSpec, task: Task) -
     def tell(report: Report) -> None:
         waits.append(report.metrics["time/data_wait_share"])
 
-    facts = Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram))
+    facts = CorpusFacts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram))
     task = replace(task, batch=run.training.batch, tokens=run.training.steps * run.training.batch * run.data.length)
     feed = (micro for ids in way(task) for micro in torch.from_numpy(ids).split(run.micro_batch))
-    fit(run, facts, feed=lambda done: feed, evaluate=report_metrics(run, corpus, corpus.vocabulary), tell=tell)
+    fit(run, facts, feed=lambda done: feed, evaluate=report_metrics(run, corpus, corpus.vocabulary), on_report=tell)
     return float(np.mean(waits[1:]))
 
 

@@ -38,7 +38,7 @@ from cogito_ray.text.order.row_order import RowPlan
 from cogito_ray.text.preparation import prepare_with, serially
 from cogito_ray.text.vocabulary import Vocabulary
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints
-from cogito_ray.training.training_loop import Facts, Report, Tell, fit
+from cogito_ray.training.training_loop import CorpusFacts, Report, ReportCallback, fit
 
 CORES = os.cpu_count() or 1
 NATS = "eval/reconstruction_nats"
@@ -109,7 +109,7 @@ def tokenised(data: DataSpec, folder: Path) -> Text:
     return Text(train, corpus.held_out_rows(ROWS), corpus.log_unigram, corpus.vocabulary)
 
 
-def train(run: RunSpec, text: Text, folder: Path, tell: Tell) -> None:
+def train(run: RunSpec, text: Text, folder: Path, on_report: ReportCallback) -> None:
     """One trial in one thread."""
     torch.set_num_threads(1)
     plan, batch = RowPlan((len(text.train),), (1.0,), run.seed), run.training.batch
@@ -120,10 +120,10 @@ def train(run: RunSpec, text: Text, folder: Path, tell: Tell) -> None:
 
     fit(
         run,
-        Facts(text.vocabulary, torch.tensor(text.log_unigram)),
+        CorpusFacts(text.vocabulary, torch.tensor(text.log_unigram)),
         feed=lambda done: (rows(step) for step in range(done, run.training.steps)),
         evaluate=HeldOutLoss(torch.tensor(text.held_out), run.reference, text.vocabulary),
-        tell=tell,
+        on_report=on_report,
         checkpoints=Checkpoints(folder / run.digest() / "checkpoints", run.digest()),
     )
 

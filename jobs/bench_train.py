@@ -119,7 +119,7 @@ def _saved(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Opt
     """Seconds until training goes on, and until the checkpoint stands."""
     checkpoints = Checkpoints(folder, "bench")
     began = time.perf_counter()
-    checkpoints.save_soon(Snapshot.of(State(step), model, optimizer))
+    checkpoints.save_in_background(Snapshot.of(State(step), model, optimizer))
     soon = time.perf_counter() - began
     checkpoints.settle()
     return soon, time.perf_counter() - began

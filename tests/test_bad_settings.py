@@ -360,7 +360,7 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("steps: 100\n  compile: 'yes'", "training.compile: should be true or false; got 'yes'"),
         ("steps: 100\n  stall_s: .inf", "training.stall_s: should be a number; got '.inf'"),
         ("steps: 100\n  learning_rate: 1e-3", "training.learning_rate: there is no such setting here; did"),
-        ("steps: 100\n  parallel: shards", "training.parallel 'shards': one worker has nothing to share; set"),
+        ("steps: 100\n  parallel: fsdp", "training.parallel 'fsdp': one worker has nothing to share; set"),
     ],
     "data:": [("dta:", "dta: there is no such setting here; did")],
     "sources:": [("source:", "data.source: there is no such setting here; did")],

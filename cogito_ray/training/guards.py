@@ -1,11 +1,12 @@
 """Why a run is dead: each guard looks at a run's reports so far and convicts it by name, with the numbers behind it.
 
 A guard is a pure policy: the same reports give the same verdict. It convicts when the last `reports` reports offend
-without a break. Its `offence` judges one report: `seen` ends with it, and `settled` are the reports before the whole
+without a break. Its `violation` judges one report: `seen` ends with it, and `settled` are the reports before the whole
 stretch under suspicion, to compare with. All of this happens once per report, never inside a step.
 
 A loss that is measured on few rows is noisy, so guards compare it with the level that it held over several reports, not
-with its luckiest one, and by as much as it usually rises from report to report (recorded in tests/training).
+with its luckiest one, and by as much as it usually rises from report to report (recorded in tests/training). This is a
+control chart (Shewhart 1931) with a median for its centre line and a quantile for its spread, as both tails are heavy.
 """
 
 import math
@@ -27,7 +28,7 @@ HELD = 4
 """Reports in a row whose median loss is a level that a run has held."""
 NOISE = 3.0
 """Rises of a loss are beyond noise from so many times the upper quartile of its rises between two reports on."""
-READ = (
+GUARDED_METRICS = (
     "loss/",
     "optimizer/",
     "concepts/effective_rank",
@@ -53,7 +54,7 @@ class RunDied(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Seen:
+class GuardReport:
     """One report."""
 
     step: int
@@ -61,7 +62,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Watched:
+class GuardedRun:
     """What guards must know of a run."""
 
     steps: int
@@ -76,6 +77,8 @@ class Watched:
 
 @dataclass(frozen=True)
 class Verdict:
+    """Why a run is dead, and the numbers behind it."""
+
     cause: str
     numbers: Numbers
     diverged: bool
@@ -96,7 +99,8 @@ class ExplosionSpec(Spec):
     after: PositiveInt = 3
     """Reports that must have come before, so that there is something to compare with."""
 
-    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """A gradient norm far above its median, and a loss that rose with it; empty where there is none."""
         if len(settled) < self.after:
             return {}
         name = "optimizer/gradient_norm"
@@ -123,11 +127,13 @@ class DivergenceSpec(Spec):
     after: PositiveInt = 4
     """Reports that must have come before, so that there are a level and a noise to compare with."""
 
-    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """A loss that is far above the level that it held; empty where there is none."""
         return _risen(seen[-1], settled, run.tasks, self.rise) if len(settled) >= self.after else {}
 
     @property
     def needed(self) -> int:
+        """Reports of a run in which it can convict."""
         return self.after + self.reports
 
 
@@ -139,13 +145,15 @@ class BoundSpec(Spec):
     reports: PositiveInt = 3
     """In a row."""
 
-    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """A total below its bound; empty where there is none."""
         total = seen[-1].metrics["loss/total"]
         slack = 1e-3 * (1 + abs(run.bound))  # rounding, in bfloat16 too
         return {"loss/total": total, "bound": run.bound} if total < run.bound - slack else {}
 
     @property
     def needed(self) -> int:
+        """Reports of a run in which it can convict."""
         return self.reports
 
 
@@ -161,7 +169,8 @@ class MutedSpec(Spec):
     reports: PositiveInt = 5
     """In a row."""
 
-    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """Tasks with hardly any gradient, though they are not solved; empty where there is none."""
         metrics, numbers = seen[-1].metrics, Numbers()
         for task in run.tasks:
             loss, share = f"loss/{task}", f"loss/{task}_gradient_share"
@@ -171,6 +180,7 @@ class MutedSpec(Spec):
 
     @property
     def needed(self) -> int:
+        """Reports of a run in which it can convict."""
         return self.reports
 
 
@@ -190,7 +200,8 @@ class CollapseSpec(Spec):
     reports: PositiveInt = 3
     """In a row."""
 
-    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """A rank that is low, late, and not on its way up; empty where there is none."""
         name, floor = f"concepts/{self.measure}", 1 + self.share * (run.rank - 1)
         rank, lowest = seen[-1].metrics[name], min(report.metrics[name] for report in seen)
         spared = seen[-1].step < self.after * run.steps or rank > (1 + self.rising) * lowest
@@ -198,6 +209,7 @@ class CollapseSpec(Spec):
 
     @property
     def needed(self) -> int:
+        """Reports of a run in which it can convict."""
         return self.reports
 
 
@@ -211,13 +223,15 @@ class LeakSpec(Spec):
     share: Share = 0.02
     """Of eval/unigram_nats, the loss of predicting word frequencies."""
 
-    def offence(self, seen: tuple[Seen, ...], settled: tuple[Seen, ...], run: Watched) -> Numbers:
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """Held-out loss from another text's concepts, where it is far too good; empty where there is none."""
         nats, unigram = (f"eval/{name}_nats" for name in ("shuffled_reconstruction", "unigram"))
         found = {name: seen[-1].metrics[name] for name in (nats, unigram) if name in seen[-1].metrics}
         return found if len(found) == 2 and found[nats] < self.share * found[unigram] else {}
 
     @property
     def needed(self) -> int:
+        """Reports of a run in which it can convict."""
         return self.reports
 
 
@@ -235,6 +249,7 @@ class GuardsSpec(Spec):
     leak: LeakSpec | None = LeakSpec()
 
     def active(self) -> list[Guard]:
+        """Those that are not switched off."""
         return [guard for guard in self._all() if guard is not None]
 
     def _all(self) -> tuple[Guard | None, ...]:
@@ -296,16 +311,16 @@ OnDivergence = Annotated[StopSpec | RollbackSpec, Field(discriminator="kind")]
 class Guards:
     """The guards of one run and the reports they look back on."""
 
-    def __init__(self, spec: GuardsSpec, run: Watched):
+    def __init__(self, spec: GuardsSpec, run: GuardedRun):
         self._guards, self._run = spec.active(), run
-        self._seen: deque[Seen] = deque(maxlen=MEMORY)
+        self._seen: deque[GuardReport] = deque(maxlen=MEMORY)
 
     @property
-    def seen(self) -> tuple[Seen, ...]:
+    def seen(self) -> tuple[GuardReport, ...]:
         """What must be kept to judge the same after an interruption."""
         return tuple(self._seen)
 
-    def remember(self, seen: Iterable[Seen]) -> None:
+    def remember(self, seen: Iterable[GuardReport]) -> None:
         """Go on from what an earlier process, or an earlier checkpoint, had seen."""
         self._seen = deque(seen, maxlen=MEMORY)
 
@@ -313,13 +328,14 @@ class Guards:
         """The first conviction, if any, after one more report."""
         if verdict := not_finite(metrics):
             return verdict
-        self._seen.append(Seen(step, {name: value for name, value in metrics.items() if name.startswith(READ)}))
+        guarded = {name: value for name, value in metrics.items() if name.startswith(GUARDED_METRICS)}
+        self._seen.append(GuardReport(step, guarded))
         return next(self._convictions(), None)
 
     def suspect_divergence(self) -> bool:
         """May the last few reports turn out to be the first of a divergence? Then this is no place to come back to."""
         return any(
-            all(self._offences(guard, stretch))
+            all(self._violations(guard, stretch))
             for guard in self._guards
             for stretch in range(1, min(guard.reports, len(self._seen)) + 1)
             if guard.diverged
@@ -327,30 +343,31 @@ class Guards:
 
     def _convictions(self) -> Iterator[Verdict]:
         for guard in self._guards:
-            offences = self._offences(guard, guard.reports) if len(self._seen) >= guard.reports else [{}]
-            if all(offences):
-                yield Verdict(guard.cause, offences[0], guard.diverged)
+            violations = self._violations(guard, guard.reports) if len(self._seen) >= guard.reports else [{}]
+            if all(violations):
+                yield Verdict(guard.cause, violations[0], guard.diverged)
 
-    def _offences(self, guard: Guard, stretch: int) -> list[Numbers]:
+    def _violations(self, guard: Guard, stretch: int) -> list[Numbers]:
         """Of each of the last `stretch` reports, newest first, judged by those before the stretch."""
         whole, begin = self.seen, len(self._seen) - stretch
-        return [guard.offence(whole[:end], whole[:begin], self._run) for end in range(len(whole), begin, -1)]
+        return [guard.violation(whole[:end], whole[:begin], self._run) for end in range(len(whole), begin, -1)]
 
 
 def not_finite(metrics: Mapping[str, float]) -> Verdict | None:
     """The conviction of a run with a metric that guards look at and that is NaN or infinite."""
-    broken = {name: value for name, value in metrics.items() if name.startswith(READ) and not math.isfinite(value)}
+    guarded = {name: value for name, value in metrics.items() if name.startswith(GUARDED_METRICS)}
+    broken = {name: value for name, value in guarded.items() if not math.isfinite(value)}
     return Verdict("non-finite", broken, diverged=True) if broken else None
 
 
-def _risen(newest: Seen, settled: tuple[Seen, ...], tasks: tuple[str, ...], rise: float) -> Numbers:
+def _risen(newest: GuardReport, settled: tuple[GuardReport, ...], tasks: tuple[str, ...], rise: float) -> Numbers:
     """Loss, and best level held before, of each task that is above that level by `rise` nats and by its noise."""
     numbers = Numbers()
     for name in (f"loss/{task}" for task in tasks):
         past = [report.metrics[name] for report in settled]
         held = min(median(past[first : first + HELD]) for first in range(max(1, len(past) - HELD + 1)))
         rises = sorted(after - before for before, after in pairwise(past) if after > before)
-        noise = rises[3 * len(rises) // 4] if rises else 0.0
+        noise = rises[3 * len(rises) // 4] if rises else 0.0                # upper quartile: outliers do not count
         if newest.metrics[name] > held + max(rise, NOISE * noise):
             numbers |= {name: newest.metrics[name], f"{name}_held": held}
     return numbers

@@ -16,9 +16,9 @@ from typing import Self
 log = logging.getLogger(__name__)
 EXIT_STATUS = 75
 """Of a process that ended itself: try again (sysexits.h)."""
-OTHERS = 1.25
+PATIENCE_FACTOR = 1.25
 """A worker that waits for others gives them this much longer, so that the one at fault is the one that is named."""
-LAST_WORDS_S = 10.0
+MESSAGE_TIMEOUT_S = 10.0
 """For saying so; the disk may be what is stuck."""
 
 
@@ -37,11 +37,11 @@ class Stage(Enum):
         self.text, self.waits = text, waits
 
 
-class Watch:
+class WorkerProgress:
     """What one worker is doing now, and what its next report must mention."""
 
     def __init__(self) -> None:
-        self.stage, self.step, self.beats = Stage.STARTING, 0, 0
+        self.stage, self.step, self.heartbeats = Stage.STARTING, 0, 0
         self._notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -56,24 +56,31 @@ class Watch:
 
     def enter(self, stage: Stage, step: int | None = None) -> None:
         """It makes progress: a stage begins."""
-        self.stage, self.beats = stage, self.beats + 1
+        self.stage, self.heartbeats = stage, self.heartbeats + 1
         self.step = self.step if step is None else step
 
 
 class Watchdog:
-    """While this context lasts, ends the process when `watch` stands still for `patience_s` seconds (None: never).
+    """While this context lasts, ends the process when `progress` stands still for `patience_s` seconds (None: never).
 
-    `tell` is given the last words.
+    `on_stall` is given the message, in a thread of its own, because the disk may be what is stuck.
     """
 
-    def __init__(self, watch: Watch, *, patience_s: float | None, rank: int, tell: Callable[[str], None] = log.error):
-        self._watch, self._patience, self._rank, self._tell = watch, patience_s, rank, tell
+    def __init__(
+        self,
+        progress: WorkerProgress,
+        *,
+        patience_s: float | None,
+        rank: int,
+        on_stall: Callable[[str], None] = log.error,
+    ):
+        self._progress, self._patience, self._rank, self._on_stall = progress, patience_s, rank, on_stall
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._guard, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
         if self._patience is not None:
-            self._wind_up(self._patience)
+            self._rearm(self._patience)
             self._thread.start()
         return self
 
@@ -86,24 +93,24 @@ class Watchdog:
     def _guard(self) -> None:
         assert self._patience is not None
         tick = min(1.0, self._patience / 10)
-        beats, idle = self._watch.beats, 0.0
+        heartbeats, idle = self._progress.heartbeats, 0.0
         while not self._over.wait(tick):
-            self._wind_up(self._patience)
-            moved = self._watch.beats != beats
-            beats, idle = self._watch.beats, 0.0 if moved else idle + tick
-            limit = self._patience * (OTHERS if self._watch.stage.waits else 1.0)
+            self._rearm(self._patience)
+            moved = self._progress.heartbeats != heartbeats
+            heartbeats, idle = self._progress.heartbeats, 0.0 if moved else idle + tick
+            limit = self._patience * (PATIENCE_FACTOR if self._progress.stage.waits else 1.0)
             if idle >= limit:
                 self._end(limit)
 
     @staticmethod
-    def _wind_up(patience: float) -> None:
-        faulthandler.dump_traceback_later(2 * OTHERS * patience, exit=True, file=2)
+    def _rearm(patience: float) -> None:
+        faulthandler.dump_traceback_later(2 * PATIENCE_FACTOR * patience, exit=True, file=2)
 
     def _end(self, idle: float) -> None:
-        watch = self._watch
-        said = f"worker {self._rank} made no progress for {idle:g} s after step {watch.step}: {watch.stage.text}"
+        step, doing = self._progress.step, self._progress.stage.text
+        message = f"worker {self._rank} made no progress for {idle:g} s after step {step}: {doing}"
         faulthandler.dump_traceback(file=2)
-        telling = threading.Thread(target=self._tell, args=(said,), daemon=True)
-        telling.start()
-        telling.join(LAST_WORDS_S)
+        reporting = threading.Thread(target=self._on_stall, args=(message,), daemon=True)
+        reporting.start()
+        reporting.join(MESSAGE_TIMEOUT_S)
         os._exit(EXIT_STATUS)

@@ -12,6 +12,8 @@ from cogito_ray.training.learning_rate_schedule import Share
 
 
 class AdamWSpec(Spec):
+    """Rates, moments, decay and clipping of AdamW."""
+
     learning_rate: PositiveFloat = 2e-3
     """Highest rate, reached after the warm-up. 2e-3 to 3e-3 suits widths of 128-192."""
     beta1: Share = 0.9
@@ -23,6 +25,7 @@ class AdamWSpec(Spec):
     """Largest norm of the whole gradient; a larger one is scaled down to it."""
 
     def build(self, module: nn.Module) -> AdamW:
+        """An optimizer of the parameters that require a gradient."""
         trained = [p for p in module.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Meter:
+class StepMetrics:
     """Sums losses on their device and seconds on the host; `read` turns them into metrics."""
 
     def __init__(self, tokens_per_step: int):
@@ -17,13 +17,13 @@ class Meter:
         self._micro_batches = self._steps = 0
         self.restart()
 
-    def saw(self, total: Tensor, terms: dict[str, Tensor]) -> None:
+    def add_losses(self, total: Tensor, terms: dict[str, Tensor]) -> None:
         """One micro-batch's detached scalars."""
         self._micro_batches += 1
         for name, value in {"total": total, **terms}.items():
             self._losses[name] = self._losses.get(name, 0) + value.detach()
 
-    def stepped(self, gradient_norm: Tensor) -> None:
+    def add_step(self, gradient_norm: Tensor) -> None:
         """One optimizer step with the norm of its whole gradient before clipping."""
         self._steps += 1
         self._norm = torch.maximum(self._norm.to(gradient_norm.device), gradient_norm.detach())

@@ -24,15 +24,15 @@ from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.run_spec import RunSpec, TrainingSpec
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.vocabulary import Vocabulary
-from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Choice, Snapshot, State
-from cogito_ray.training.checkpoints.initial_weights import Start, StartFromSpec, origin
-from cogito_ray.training.checkpoints.manifest import BadCheckpoint, seen_within
-from cogito_ray.training.distributed.strategies import PARALLEL
-from cogito_ray.training.distributed.worker_agreement import Agreement
-from cogito_ray.training.guards import Guards, RunDied, Verdict, Watched, not_finite
-from cogito_ray.training.hang_watchdog import Stage, Watch
-from cogito_ray.training.row_fingerprint import NONE_READ, added, hash_of
-from cogito_ray.training.step_metrics import Meter
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, ChosenCheckpoint, Snapshot, State
+from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec, origin
+from cogito_ray.training.checkpoints.manifest import BadCheckpoint, retry_within
+from cogito_ray.training.distributed.strategies import STRATEGIES
+from cogito_ray.training.distributed.worker_agreement import WorkerAgreement
+from cogito_ray.training.guards import GuardedRun, Guards, RunDied, Verdict, not_finite
+from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
+from cogito_ray.training.row_fingerprint import NONE_READ, combined, hash_rows
+from cogito_ray.training.step_metrics import StepMetrics
 
 log = logging.getLogger(__name__)
 SEEN_WITHIN_S = 90.0
@@ -45,7 +45,7 @@ Evaluate = Callable[[ConceptModel], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Facts:
+class CorpusFacts:
     """What a model must know of its corpus."""
 
     vocabulary: Vocabulary
@@ -55,15 +55,15 @@ class Facts:
     """What the rows are; None where they are of no prepared corpus."""
 
 
-class Wanted(Enum):
+class Request(Enum):
     """What is asked of a run from outside."""
 
-    NOTHING = "to go on"
+    CONTINUE = "to go on"
     CHECKPOINT = "to write a checkpoint now, because a machine will soon be lost"
-    LEAVE = "to write a checkpoint and end"
+    PREEMPT = "to write a checkpoint and end"
 
 
-class RunLeft(Exception):
+class RunPreempted(Exception):
     """The run was asked to end before its last step, and left a checkpoint from which it can go on."""
 
     def __init__(self, step: int):
@@ -73,75 +73,76 @@ class RunLeft(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """What a worker tells after `step` steps."""
+    """What a worker reports after `step` steps."""
 
     step: int
     metrics: dict[str, float]
     """Empty but on the first worker."""
     rows: str
-    """Names the rows that all workers have read since the run began (see `training.rows`)."""
+    """Names the rows that all workers have read since the run began (see `training.row_fingerprint`)."""
     notes: tuple[str, ...] = ()
     """What happened besides: restarts, checkpoints that could not be written."""
 
 
-Tell = Callable[[Report], None]
+ReportCallback = Callable[[Report], None]
 
 
 def fit(
     run: RunSpec,
-    facts: Facts,
+    facts: CorpusFacts,
     *,
     feed: Feed,
     evaluate: Evaluate,
-    tell: Tell,
+    on_report: ReportCallback,
     checkpoints: Checkpoints | None = None,
-    wanted: Callable[[], Wanted] = lambda: Wanted.NOTHING,
-    watch: Watch | None = None,
+    requested: Callable[[], Request] = lambda: Request.CONTINUE,
+    progress: WorkerProgress | None = None,
 ) -> ConceptModel:
     """Train `run` from its newest checkpoint, if any, to its last step. Raises RunDied when it cannot recover.
 
-    All workers ask what is `wanted` after each report, and do what the first one was told. `watch` is kept informed of
-    what is being done.
+    All workers ask what is `requested` after each report, and do what the first one was told. `progress` is kept
+    informed of what is being done.
     """
-    watch = watch or Watch()
-    accelerator, agreement = _accelerator(run), Agreement(watch)
-    chosen = agreement.first_decides(checkpoints.choose) if checkpoints else None
+    progress = progress or WorkerProgress()
+    accelerator, agreement = _accelerator(run), WorkerAgreement(progress)
+    chosen = agreement.decide_on_first(checkpoints.choose) if checkpoints else None
     total = _model(run, facts)
     if chosen is None and run.branch is None and run.start_from is not None:
-        began_from = _first_weights(total, run.start_from, agreement, watch, _patience_s(run.training))
+        began_from = _load_initial_weights(total, run.start_from, agreement, progress, _patience_s(run.training))
     else:
-        began_from = agreement.first_decides(lambda: origin(run.start_from))
-    trainer = _Trainer(run, facts.vocabulary, total, accelerator, watch)
-    keeper = _Keeper(trainer, checkpoints, agreement, chosen, State(origin=began_from, data=facts.data))
+        began_from = agreement.decide_on_first(lambda: origin(run.start_from))
+    trainer = _Trainer(run, facts.vocabulary, total, accelerator, progress)
+    keeper = _CheckpointKeeper(trainer, checkpoints, agreement, chosen, State(origin=began_from, data=facts.data))
     with keeper:
         while keeper.state.step < run.training.steps:
             for step in trainer.steps(keeper.state, feed):
                 metrics, verdict = trainer.measured(step, evaluate)
                 if verdict is not None:
-                    keeper.go_back(step, verdict)
+                    keeper.roll_back(step, verdict)
                     break
-                watch.enter(Stage.REPORT)
-                tell(Report(step, metrics, trainer.rows, watch.notes()))
-                watch.enter(Stage.AGREEMENT)
-                trainer.meter.restart()
+                progress.enter(Stage.REPORT)
+                on_report(Report(step, metrics, trainer.rows, progress.notes()))
+                progress.enter(Stage.AGREEMENT)
+                trainer.step_metrics.restart()
                 keeper.reported(step, metrics)
                 if step < run.training.steps:
-                    keeper.obey(trainer.hears(wanted), step, metrics)
+                    keeper.handle(trainer.requested(requested), step, metrics)
     return trainer.total.model
 
 
 class _Trainer:
-    """The state of one worker's training: model, losses, optimizer, device."""
+    """One worker's training: model, losses, optimizer, device."""
 
     def __init__(
-        self, run: RunSpec, vocabulary: Vocabulary, total: TotalLoss, accelerator: Accelerator, watch: Watch
+        self, run: RunSpec, vocabulary: Vocabulary, total: TotalLoss, accelerator: Accelerator, progress: WorkerProgress
     ):
-        self.run, self.vocabulary, self.total, self.accelerator, self.watch = run, vocabulary, total, accelerator, watch
+        self.run, self.vocabulary, self.total = run, vocabulary, total
+        self.accelerator, self.progress = accelerator, progress
         self.leads = accelerator.is_main_process
         self.micro_batches = run.micro_batches(accelerator.num_processes)
-        self.parallel = PARALLEL[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
-        self.meter = Meter(tokens_per_step=run.training.batch * run.data.length)
-        self.guards = Guards(run.training.guards, _watched(run))
+        self.strategy = STRATEGIES[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
+        self.step_metrics = StepMetrics(tokens_per_step=run.training.batch * run.data.length)
+        self.guards = Guards(run.training.guards, _guarded(run))
         self.rows, self._own_rows = NONE_READ, 0
 
     def steps(self, state: State, feed: Feed) -> Iterator[int]:
@@ -150,7 +151,7 @@ class _Trainer:
         rate = training.optimizer.learning_rate * training.on_divergence.factor**state.rollbacks
         self.guards.remember(state.seen)
         self.rows, self._own_rows = state.rows, 0
-        self.meter.restart()
+        self.step_metrics.restart()
         batches = feed(state.step)
         for step in range(state.step + 1, training.steps + 1):
             self._step(step, batches, rate * training.schedule.factor(step, training.steps))
@@ -159,58 +160,58 @@ class _Trainer:
 
     def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         """What happened since the last report (empty but on the first worker), and what its guards say to all."""
-        losses = self.meter.losses() | self.total.gradient_shares()
-        self.watch.enter(Stage.AGREEMENT)
+        losses = self.step_metrics.losses() | self.total.gradient_shares()
+        self.progress.enter(Stage.AGREEMENT)
         rows, every = zip(*gather_object([(self._own_rows, losses)]), strict=True)
-        self.rows, self._own_rows = added(self.rows, *rows), 0
-        whole = self.parallel.whole()
+        self.rows, self._own_rows = combined(self.rows, *rows), 0
+        whole = self.strategy.full_model()
         metrics, verdict = self._measured(step, whole, evaluate, _mean(every)) if self.leads else ({}, None)
-        self.watch.enter(Stage.AGREEMENT)
+        self.progress.enter(Stage.AGREEMENT)
         [verdict] = broadcast_object_list([verdict])
         return metrics, verdict
 
-    def hears(self, wanted: Callable[[], Wanted]) -> Wanted:
+    def requested(self, requested: Callable[[], Request]) -> Request:
         """What the first worker is asked: the same on every worker."""
-        [asked] = broadcast_object_list([wanted()])
-        return Wanted(asked)
+        [asked] = broadcast_object_list([requested()])
+        return Request(asked)
 
     def _measured(
         self, step: int, whole: TotalLoss, evaluate: Evaluate, losses: dict[str, float]
     ) -> tuple[dict[str, float], Verdict | None]:
-        metrics = self.meter.read() | losses
-        metrics["optimizer/learning_rate"] = self.parallel.optimizer.param_groups[0]["lr"]
+        metrics = self.step_metrics.read() | losses
+        metrics["optimizer/learning_rate"] = self.strategy.optimizer.param_groups[0]["lr"]
         metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in whole.parameters()]))
         if broken := not_finite(metrics):
             return metrics, broken                      # what is not finite cannot be evaluated
-        self.watch.enter(Stage.EVALUATION)
+        self.progress.enter(Stage.EVALUATION)
         metrics |= evaluate(whole.model)
         return metrics, self.guards.judge(step, metrics)
 
     def _step(self, step: int, batches: Iterator[Tensor], rate: float) -> None:
         """One optimizer step over this worker's micro-batches."""
-        for group in self.parallel.optimizer.param_groups:
+        for group in self.strategy.optimizer.param_groups:
             group["lr"] = rate
         passes = [self._views(step, self._index(micro), batches) for micro in range(self.micro_batches)]
-        self.watch.enter(Stage.STEP)
+        self.progress.enter(Stage.STEP)
         divisors = self._divisors(passes)
         for micro, views in enumerate(passes):
             last = micro == self.micro_batches - 1
             torch.manual_seed(self._seed(step, self._index(micro)))  # dropout, where a kind has it
-            with self.parallel.turn(last=last):
-                losses = self.parallel.forward(*views, divisors)
+            with self.strategy.micro_batch(last=last):
+                losses = self.strategy.forward(*views, divisors)
                 self.accelerator.backward(losses.total)
-                norm = self.parallel.step(last=last)
-            self.meter.saw(losses.total, losses.terms)
+                norm = self.strategy.step(last=last)
+            self.step_metrics.add_losses(losses.total, losses.terms)
             if norm is not None:
-                self.meter.stepped(norm)
+                self.step_metrics.add_step(norm)
 
     def _views(self, step: int, index: int, batches: Iterator[Tensor]) -> tuple[View, View | None]:
         """What the micro-batch at place `index` of the whole batch is made of."""
-        self.watch.enter(Stage.DATA, step - 1)
-        with self.meter.waiting():
+        self.progress.enter(Stage.DATA, step - 1)
+        with self.step_metrics.waiting():
             ids = next(batches)
-        self.watch.enter(Stage.STEP)
-        self._own_rows += hash_of(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
+        self.progress.enter(Stage.STEP)
+        self._own_rows += hash_rows(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
         generator = torch.Generator().manual_seed(self._seed(step, index))
         ids = ids.to(self.accelerator.device, non_blocking=True)
         return self.run.loss.views(self.run.objective, ids, self.vocabulary, generator)
@@ -230,15 +231,15 @@ class _Trainer:
         return int(np.random.SeedSequence((self.run.seed, step, index)).generate_state(1, np.uint64)[0] >> 1)
 
 
-class _Keeper:
-    """Where a run stands: what its newest checkpoint says, and when the next one is due."""
+class _CheckpointKeeper:
+    """Reads and writes the checkpoints of a run: what its newest one says, and when the next one is due."""
 
     def __init__(
         self,
         trainer: _Trainer,
         checkpoints: Checkpoints | None,
-        agreement: Agreement,
-        chosen: Choice | None,
+        agreement: WorkerAgreement,
+        chosen: ChosenCheckpoint | None,
         state: State,
     ):
         self.trainer, self.checkpoints, self.agreement, self.chosen = trainer, checkpoints, agreement, chosen
@@ -258,21 +259,21 @@ class _Keeper:
             found = self._read(self.chosen)
             self._refuse_another_origin(found.state)
             self._refuse_other_data(found.state)
-            self.trainer.parallel.adopt(found)
+            self.trainer.strategy.load(found)
             self.state = found.state
             if found.state.step:
-                self.trainer.watch.note(f"resumed at step {found.state.step}")
+                self.trainer.progress.note(f"resumed at step {found.state.step}")
         elif self.checkpoints is not None and self.trainer.run.branch is not None:
             raise BadCheckpoint(f"{self.checkpoints.folder} has no checkpoint, nor was one told to branch off from")
         elif self.training.on_divergence.times:
             self._save(self.state)
 
-    def _read(self, chosen: Choice) -> Snapshot:
+    def _read(self, chosen: ChosenCheckpoint) -> Snapshot:
         """On all workers, or on none."""
         assert self.checkpoints is not None
-        self.trainer.watch.enter(Stage.CHECKPOINT)
+        self.trainer.progress.enter(Stage.CHECKPOINT)
         read, patience = self.checkpoints.read, _patience_s(self.training)
-        return self.agreement.all_do(lambda: read(chosen, within_s=patience))
+        return self.agreement.run_on_all(lambda: read(chosen, within_s=patience))
 
     def _refuse_another_origin(self, found: State) -> None:
         """A source that is gone is no longer needed; one that was changed makes this another run."""
@@ -295,10 +296,10 @@ class _Keeper:
         """Wait for what is being written. A run may end without a checkpoint on its way, but not without its last."""
         if self.checkpoints is None or not self.trainer.leads:
             return
-        self.trainer.watch.enter(Stage.CHECKPOINT)
+        self.trainer.progress.enter(Stage.CHECKPOINT)
         written = self.checkpoints.settle()
         if not written and self.state.step == self.training.steps:
-            self.checkpoints.insist()
+            self.checkpoints.retry_last()
 
     def reported(self, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint if one is due, unless this may be the beginning of a divergence."""
@@ -307,20 +308,20 @@ class _Keeper:
         if last or (due and not self._suspects()):
             self._save(self._now(step, metrics))
 
-    def obey(self, wanted: Wanted, step: int, metrics: dict[str, float]) -> None:
+    def handle(self, request: Request, step: int, metrics: dict[str, float]) -> None:
         """Write a checkpoint of `step` if one is wanted, unless it may be the beginning of a divergence."""
-        if wanted is Wanted.NOTHING:
+        if request is Request.CONTINUE:
             return
         if step > self.state.step and not self._suspects():
             self._save(self._now(step, metrics))
         if self.checkpoints is not None and self.trainer.leads:
             self.checkpoints.settle()
-        if wanted is Wanted.LEAVE:
-            raise RunLeft(step)
+        if request is Request.PREEMPT:
+            raise RunPreempted(step)
 
     def _suspects(self) -> bool:
         """May this be the beginning of a divergence? The first worker knows, and tells the others."""
-        return self.agreement.first_decides(self.trainer.guards.suspect_divergence)
+        return self.agreement.decide_on_first(self.trainer.guards.suspect_divergence)
 
     def _score(self, metrics: dict[str, float]) -> float | None:
         """What the best checkpoints are chosen by. ValueError if no such thing is measured."""
@@ -334,21 +335,21 @@ class _Keeper:
         return metrics[best.metric]
 
     def _now(self, step: int, metrics: dict[str, float]) -> State:
-        score = self.agreement.first_decides(lambda: self._score(metrics))
+        score = self.agreement.decide_on_first(lambda: self._score(metrics))
         guards = self.trainer.guards
         return replace(self.state, step=step, seen=guards.seen, rows=self.trainer.rows, score=score)
 
-    def go_back(self, step: int, verdict: Verdict) -> None:
+    def roll_back(self, step: int, verdict: Verdict) -> None:
         """To the newest checkpoint, with a smaller learning rate. Raises RunDied where that would not help."""
         policy, rollbacks = self.training.on_divergence, self.state.rollbacks
         if not verdict.diverged or rollbacks >= policy.times or self.checkpoints is None:
             tried = {"rollbacks": rollbacks} if rollbacks else {}
             raise RunDied(verdict.cause, step, verdict.numbers | tried)
-        chosen = self.agreement.first_decides(self.checkpoints.choose)
+        chosen = self.agreement.decide_on_first(self.checkpoints.choose)
         if chosen is None:
             raise RunDied(verdict.cause, step, verdict.numbers | {"checkpoints": 0})
         found = self._read(chosen)                      # all have, before it is written anew
-        self.trainer.parallel.adopt(found)
+        self.trainer.strategy.load(found)
         log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.state.step, policy.factor)
         self._save(replace(found.state, rollbacks=rollbacks + 1))
 
@@ -356,14 +357,14 @@ class _Keeper:
         self.state = state
         if self.checkpoints is None:
             return
-        self.trainer.watch.enter(Stage.CHECKPOINT)
+        self.trainer.progress.enter(Stage.CHECKPOINT)
         self.checkpoints.wait_written()                 # one copy of the run's state in memory is enough
-        snapshot = self.trainer.parallel.snapshot(state)
+        snapshot = self.trainer.strategy.snapshot(state)
         if snapshot is not None:
-            self.checkpoints.save_soon(snapshot)
+            self.checkpoints.save_in_background(snapshot)
 
 
-def _model(run: RunSpec, facts: Facts) -> TotalLoss:
+def _model(run: RunSpec, facts: CorpusFacts) -> TotalLoss:
     torch.manual_seed(run.seed)
     total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
     if run.training.compile:
@@ -371,14 +372,16 @@ def _model(run: RunSpec, facts: Facts) -> TotalLoss:
     return total
 
 
-def _first_weights(total: TotalLoss, spec: StartFromSpec, agreement: Agreement, watch: Watch, patience_s: float) -> str:
+def _load_initial_weights(
+    total: TotalLoss, spec: StartFromSpec, agreement: WorkerAgreement, progress: WorkerProgress, patience_s: float
+) -> str:
     """Load them on every worker; their name."""
-    name = agreement.first_decides(spec.origin)
+    name = agreement.decide_on_first(spec.origin)
 
     def load() -> str:
-        return seen_within(lambda: Start.read(spec, expected=name), patience_s).load(total)
+        return retry_within(lambda: InitialWeights.read(spec, expected=name), patience_s).load(total)
 
-    watch.note(agreement.all_do(load))
+    progress.note(agreement.run_on_all(load))
     return name
 
 
@@ -386,17 +389,17 @@ def _patience_s(training: TrainingSpec) -> float:
     return SEEN_WITHIN_S if training.stall_s is None else min(SEEN_WITHIN_S, training.stall_s / 2)
 
 
-def _mean(told: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Of what each worker tells under the same names."""
-    return {name: sum(each[name] for each in told) / len(told) for name in told[0]}
+def _mean(reported: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of what each worker reports under the same names."""
+    return {name: sum(each[name] for each in reported) / len(reported) for name in reported[0]}
 
 
-def _watched(run: RunSpec) -> Watched:
+def _guarded(run: RunSpec) -> GuardedRun:
     weights = run.loss.weighting.weights
     floors: dict[str, float] = {r.kind: r.floor for r in run.loss.regularisers}
     tasks = tuple(term for term in run.terms() if term not in floors and weights.get(term, 1.0) > 0)
     bound = run.loss.weighting.bound({term: floors.get(term, 0.0) for term in run.terms()})
-    return Watched(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
+    return GuardedRun(run.training.steps, tasks, bound, min(run.model.concepts, run.model.width))
 
 
 def _accelerator(run: RunSpec) -> Accelerator:

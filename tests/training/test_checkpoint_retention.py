@@ -2,13 +2,14 @@
 
 import math
 
-from cogito_ray.training.checkpoints.checkpoint_retention import BestSpec, CheckpointsSpec, Standing, kept
+from cogito_ray.training.checkpoints.checkpoint_retention import BestSpec, CheckpointsSpec, StoredCheckpoint, retained
 
-MADE = [Standing(step, size=10, score=score) for step, score in ((1, 3.0), (2, 0.5), (3, 1.0), (4, 2.0), (5, None))]
+SCORES = ((1, 3.0), (2, 0.5), (3, 1.0), (4, 2.0), (5, None))
+MADE = [StoredCheckpoint(step, size=10, score=score) for step, score in SCORES]
 
 
 def steps(**settings):
-    return [one.step for one in kept(MADE, CheckpointsSpec(**settings))]
+    return [one.step for one in retained(MADE, CheckpointsSpec(**settings))]
 
 
 def test_the_newest_stay():
@@ -33,12 +34,12 @@ def test_milestones_stay_besides_the_others_and_count_for_no_bytes():
 
 def test_one_that_is_both_new_and_best_counts_once():
     assert steps(keep=2, best=BestSpec(metric="m", mode="max", keep=5), keep_bytes=50) == [5, 4, 3, 2, 1]
-    assert kept([], CheckpointsSpec()) == []
+    assert retained([], CheckpointsSpec()) == []
 
 
 def test_one_whose_score_is_not_finite_is_never_among_the_best():
     scores = (math.nan, 2.0, math.nan, 1.0, math.nan)
-    made = [Standing(step, size=10, score=score) for step, score in enumerate(scores, 1)]
+    made = [StoredCheckpoint(step, size=10, score=score) for step, score in enumerate(scores, 1)]
     for mode, best in (("min", 4), ("max", 2)):
         spec = CheckpointsSpec(keep=1, best=BestSpec(metric="m", mode=mode))
-        assert [one.step for one in kept(made, spec)] == [5, best]
+        assert [one.step for one in retained(made, spec)] == [5, best]

@@ -17,7 +17,7 @@ from cogito_ray.training.checkpoints.checkpoint_store import (
     bytes_of,
     verify,
 )
-from cogito_ray.training.guards import Seen
+from cogito_ray.training.guards import GuardReport
 
 
 def trained(steps, seed=0):
@@ -39,7 +39,8 @@ def checkpoints(tmp_path):
 
 def test_resuming_restores_weights_optimizer_and_state_exactly(checkpoints):
     module, optimizer = trained(steps=3)
-    state = State(3, rollbacks=1, seen=(Seen(2, {"loss/total": 0.1}), Seen(3, {"loss/total": 1 / 3})), rows="1f" * 16)
+    seen = (GuardReport(2, {"loss/total": 0.1}), GuardReport(3, {"loss/total": 1 / 3}))
+    state = State(3, rollbacks=1, seen=seen, rows="1f" * 16)
     state = replace(state, data=DataDigests("0a" * 6, {"docs": "1b" * 6}))
     checkpoints.save(state, module, optimizer)
     other, other_optimizer = trained(steps=0, seed=1)
@@ -152,7 +153,7 @@ def test_an_old_process_that_still_writes_beside_its_successor_damages_nothing(t
     def write():
         own = Checkpoints(tmp_path, "abc", note=lambda text: None)
         for step in range(1, 30):
-            own.save_soon(Snapshot.of(State(step), module, optimizer))
+            own.save_in_background(Snapshot.of(State(step), module, optimizer))
             try:
                 own.settle()
             except Exception as fault:
@@ -192,7 +193,7 @@ def test_a_checkpoint_of_another_model_is_refused_key_for_key(checkpoints):
 
 def test_a_checkpoint_written_in_the_background_is_of_the_moment_it_was_asked_for(checkpoints):
     module, optimizer = trained(steps=1)
-    checkpoints.save_soon(Snapshot.of(State(1), module, optimizer))
+    checkpoints.save_in_background(Snapshot.of(State(1), module, optimizer))
     with torch.no_grad():
         module.weight.zero_()
     assert checkpoints.settle()
@@ -244,15 +245,15 @@ def test_a_full_disk_costs_a_checkpoint_and_is_told_once(tmp_path, full_disk):
     checkpoints.save(State(1), *trained(steps=1))
     with full_disk():
         for step in (2, 3):
-            checkpoints.save_soon(Snapshot.of(State(step), *trained(steps=step)))
+            checkpoints.save_in_background(Snapshot.of(State(step), *trained(steps=step)))
             assert not checkpoints.settle()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]          # no partial one either
     assert len(told) == 1
     assert told[0].startswith("checkpoint not written, training goes on with the one before: [Errno 27] File too large")
     with full_disk(), pytest.raises(OSError, match="File too large"):
-        checkpoints.insist()
-    checkpoints.insist()
+        checkpoints.retry_last()
+    checkpoints.retry_last()
     assert checkpoints.resume(*trained(steps=0)) == State(3)
-    checkpoints.save_soon(Snapshot.of(State(4), *trained(steps=4)))
+    checkpoints.save_in_background(Snapshot.of(State(4), *trained(steps=4)))
     assert checkpoints.settle()
     assert checkpoints.resume(*trained(steps=0)) == State(4)

@@ -10,7 +10,7 @@ from torch import nn
 
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Snapshot, State
-from cogito_ray.training.checkpoints.checkpoint_upload import Remote
+from cogito_ray.training.checkpoints.checkpoint_upload import RemoteFolder
 
 
 def trained(weight):
@@ -78,14 +78,14 @@ def test_a_place_that_cannot_be_reached_is_told_and_costs_no_training(tmp_path):
     (tmp_path / "away").write_text("not a folder")
     told = []
     here = checkpoints(tmp_path / "here", f"file://{tmp_path}/away", told)
-    here.save_soon(Snapshot.of(State(1), *trained(1)))
+    here.save_in_background(Snapshot.of(State(1), *trained(1)))
     assert here.settle()
     assert here.resume(*trained(0)) == State(1)
     assert told[0].startswith("checkpoint not uploaded, it stays in ")
 
 
 def test_a_slow_place_holds_up_no_checkpoint_and_gets_the_newest(tmp_path, monkeypatch):
-    begun, may_arrive, put, sent = Event(), Event(), Remote.put, []
+    begun, may_arrive, put, sent = Event(), Event(), RemoteFolder.put, []
 
     def slowly(remote, folder, *, last):
         begun.set()
@@ -93,12 +93,12 @@ def test_a_slow_place_holds_up_no_checkpoint_and_gets_the_newest(tmp_path, monke
         sent.append(folder.name)
         put(remote, folder, last=last)
 
-    monkeypatch.setattr(Remote, "put", slowly)
+    monkeypatch.setattr(RemoteFolder, "put", slowly)
     here = checkpoints(tmp_path / "here", f"file://{tmp_path}/away")
-    here.save_soon(Snapshot.of(State(1), *trained(1)))
+    here.save_in_background(Snapshot.of(State(1), *trained(1)))
     assert begun.wait(20)
     for step in (2, 3, 4):
-        here.save_soon(Snapshot.of(State(step), *trained(step)))
+        here.save_in_background(Snapshot.of(State(step), *trained(step)))
     assert here.wait_written()
     assert not sent
     assert names(tmp_path / "here") == [1, 3, 4]  # what is on its way stays, whatever else is kept

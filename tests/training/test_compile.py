@@ -6,17 +6,17 @@ import pytest
 import torch
 from kinds import ROWS, VOCABULARY, build, losses_of, run
 
-from cogito_ray.training.training_loop import Facts, fit
+from cogito_ray.training.training_loop import CorpusFacts, fit
 
 
 def weights(compiled):
     settings = run(training={"steps": 2, "batch": 4, "report_every": 2, "compile": compiled})
     model = fit(
         settings,
-        Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
+        CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size)),
         feed=lambda done: (torch.from_numpy(ROWS[4 * step : 4 * step + 4].copy()) for step in range(done, 2)),
         evaluate=lambda model: {"concepts/effective_rank": 4.0},
-        tell=lambda report: None,
+        on_report=lambda report: None,
     )
     return model.state_dict()
 

@@ -21,7 +21,7 @@ from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.checkpoints.manifest import sha256
 from cogito_ray.training.distributed.worker_agreement import WorkerFailed
-from cogito_ray.training.training_loop import Facts, RunLeft, Wanted, fit
+from cogito_ray.training.training_loop import CorpusFacts, Request, RunPreempted, fit
 
 STEPS = 4
 SLOW_S = 0.25
@@ -43,19 +43,19 @@ def train(rank, folder, settings, leave_at=None):
 
     fit(
         settings,
-        Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
+        CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size)),
         feed=feed,
         evaluate=HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
-        tell=told.append,
+        on_report=told.append,
         checkpoints=Checkpoints(folder, "abc", settings.training.checkpoints),
-        wanted=lambda: Wanted.LEAVE if told[-1].step == leave_at else Wanted.NOTHING,
+        requested=lambda: Request.PREEMPT if told[-1].step == leave_at else Request.CONTINUE,
     )
     return told
 
 
 def leave(rank, folder, settings):
     """After two steps."""
-    with pytest.raises(RunLeft):
+    with pytest.raises(RunPreempted):
         train(rank, folder, settings, leave_at=2)
 
 
@@ -123,12 +123,12 @@ def refused(rank, folder, kind):
 PADDED = ROWS[:4].copy()
 PADDED[2, 2:] = PADDED[3, 5:] = VOCABULARY.pad_id
 CUTS = {
-    "one pass": (1, 4, "replicas"),
-    "two passes": (1, 2, "replicas"),
-    "two workers": (2, 2, "replicas"),
-    "two workers of two passes": (2, 1, "replicas"),
-    "shards": (2, 2, "shards"),
-    "shards of two passes": (2, 1, "shards"),
+    "one pass": (1, 4, "ddp"),
+    "two passes": (1, 2, "ddp"),
+    "two workers": (2, 2, "ddp"),
+    "two workers of two passes": (2, 1, "ddp"),
+    "fsdp": (2, 2, "fsdp"),
+    "fsdp of two passes": (2, 1, "fsdp"),
 }
 """Workers, rows of a pass, how the model is held."""
 
@@ -148,29 +148,29 @@ def one_step(cut, rank):
     told, share = [], PADDED[rank * 4 // workers : (rank + 1) * 4 // workers]
     model = fit(
         settings,
-        Facts(VOCABULARY, torch.zeros(VOCABULARY.size)),
+        CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size)),
         feed=lambda done: iter(torch.from_numpy(share.copy()).split(micro_batch)),
         evaluate=lambda model: {},
-        tell=told.append,
+        on_report=told.append,
     )
     weights = {name: w.full_tensor() if isinstance(w, DTensor) else w for name, w in model.state_dict().items()}
     return weights, told[-1].metrics
 
 
 def worker(rank, folder):
-    """Replicas, shards, and both resumed in all the ways; one step of one batch, cut in several ways."""
+    """DDP, FSDP, and both resumed in all the ways; one step of one batch, cut in several ways."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    told = {kind: train(rank, folder / kind, spec(kind)) for kind in ("replicas", "shards")}
-    for kind in ("replicas", "shards"):
+    told = {kind: train(rank, folder / kind, spec(kind)) for kind in ("ddp", "fsdp")}
+    for kind in ("ddp", "fsdp"):
         told |= resumed(rank, folder, kind)
         refused(rank, folder, kind)
     absurd = {"optimizer": {"learning_rate": 1e30, "clip": 1e30}}
     back = {"on_divergence": {"kind": "rollback", "times": 1, "factor": 1e-32}}
     with slow_disk(rank):
-        told["back"] = train(rank, folder / "back", spec("replicas", **absurd, **back))
+        told["back"] = train(rank, folder / "back", spec("ddp", **absurd, **back))
     if rank == 0:
         plain = {kind: [(r.step, r.rows, r.metrics) for r in reports] for kind, reports in told.items()}
         torch.save(plain, folder / "told")
@@ -193,21 +193,21 @@ def weights(folder: Path):
     return load_file(folder / f"step-{STEPS:08d}" / "model.safetensors")
 
 
-RESUMED = [f"{how}-{kind}" for how in ("slow", "late", "apart") for kind in ("replicas", "shards")]
+RESUMED = [f"{how}-{kind}" for how in ("slow", "late", "apart") for kind in ("ddp", "fsdp")]
 
 
-def test_shards_end_with_the_weights_and_rows_of_replicas(trained):
-    assert_ends_like_replicas(trained, "shards")
+def test_fsdp_end_with_the_weights_and_rows_of_ddp(trained):
+    assert_ends_like_ddp(trained, "fsdp")
 
 
 @pytest.mark.parametrize("kind", RESUMED)
 def test_all_workers_resume_from_the_checkpoint_that_the_first_one_chose_however_late_they_see_it(trained, kind):
     """The first one's disk is slow; the other sees its folder late; the other has a disk of its own, and a copy."""
-    assert_ends_like_replicas(trained, kind if kind.startswith("slow") else f"{kind}/0")
+    assert_ends_like_ddp(trained, kind if kind.startswith("slow") else f"{kind}/0")
     assert [step for step, _, _ in trained[1][kind if kind.startswith("slow") else f"{kind}/0"]] == [STEPS]
 
 
-@pytest.mark.parametrize("kind", ["replicas", "shards"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_a_checkpoint_that_one_worker_never_sees_ends_all_of_them_with_its_name_and_a_way_out(trained, kind):
     folder, _ = trained
     for rank in (0, 1):
@@ -219,7 +219,7 @@ def test_a_checkpoint_that_one_worker_never_sees_ends_all_of_them_with_its_name_
         assert float(seconds) < 10                                  # it waits one SLOW_S
 
 
-@pytest.mark.parametrize("kind", ["replicas", "shards"])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_weights_to_start_from_that_one_worker_sees_otherwise_end_all_of_them(trained, kind):
     folder, _ = trained
     said = {(folder / f"start-{kind}-{rank}").read_text().split("\n")[1] for rank in (0, 1)}
@@ -234,17 +234,17 @@ def test_all_workers_go_back_to_the_same_checkpoint(trained):
     assert State.read(folder / "back" / f"step-{STEPS:08d}").rollbacks == 1
 
 
-def assert_ends_like_replicas(trained, kind):
+def assert_ends_like_ddp(trained, kind):
     folder, told = trained
-    expected = weights(folder / "replicas")
+    expected = weights(folder / "ddp")
     for name, found in weights(folder / kind).items():
         torch.testing.assert_close(found, expected[name], rtol=0, atol=1e-6)    # sums in another order
-    assert told[kind][-1][:2] == told["replicas"][-1][:2]
+    assert told[kind][-1][:2] == told["ddp"][-1][:2]
 
 
-def test_shards_measure_what_replicas_measure(trained):
+def test_fsdp_measure_what_ddp_measure(trained):
     _, told = trained
-    for (_, _, one), (_, _, other) in zip(told["shards"], told["replicas"], strict=True):
+    for (_, _, one), (_, _, other) in zip(told["fsdp"], told["ddp"], strict=True):
         for name in ("eval/reconstruction_nats", "optimizer/gradient_norm", "optimizer/weight_norm", "loss/total"):
             assert one[name] == pytest.approx(other[name], rel=1e-5)
 
@@ -269,10 +269,10 @@ def test_the_step_and_the_losses_of_a_batch_do_not_depend_on_how_it_is_cut_thoug
     ("settings", "fault"),
     [
         ({"workers": 1}, "one worker has nothing to share"),
-        ({"workers": 2, "training": {"compile": True}}, "compile is for replicas"),
-        ({"workers": 2, "training": {"on_divergence": {"kind": "rollback"}}}, "'rollback' is for replicas"),
+        ({"workers": 2, "training": {"compile": True}}, "compile is for ddp"),
+        ({"workers": 2, "training": {"on_divergence": {"kind": "rollback"}}}, "'rollback' is for ddp"),
     ],
 )
-def test_what_does_not_go_with_shards_is_refused(settings, fault):
+def test_what_does_not_go_with_fsdp_is_refused(settings, fault):
     with pytest.raises(ValidationError, match=fault):
-        run(**settings | {"training": settings.get("training", {}) | {"parallel": "shards"}})
+        run(**settings | {"training": settings.get("training", {}) | {"parallel": "fsdp"}})

@@ -13,12 +13,12 @@ from cogito_ray.training.guards import (
     CollapseSpec,
     DivergenceSpec,
     ExplosionSpec,
+    GuardedRun,
+    GuardReport,
     Guards,
     GuardsSpec,
     MutedSpec,
     RunDied,
-    Seen,
-    Watched,
 )
 
 HEALTHY = {
@@ -35,7 +35,7 @@ HEALTHY = {
     "eval/unigram_nats": 7.0,
 }
 DEFAULTS = GuardsSpec()
-RUN = Watched(steps=100, tasks=("reconstruction",), bound=0.0, rank=16)
+RUN = GuardedRun(steps=100, tasks=("reconstruction",), bound=0.0, rank=16)
 
 
 def verdicts(reports, spec=DEFAULTS, watched=RUN):
@@ -151,18 +151,18 @@ def test_a_task_that_is_heard_now_and_then_is_not_muted():
 
 
 def test_each_task_is_heard_for_itself():
-    two = Watched(steps=100, tasks=("reconstruction", "contrast"), bound=0.0, rank=16)
+    two = GuardedRun(steps=100, tasks=("reconstruction", "contrast"), bound=0.0, rank=16)
     [*_, last] = verdicts([{"loss/contrast_gradient_share": 0.001}] * 5, watched=two)
     assert last.numbers == {"loss/contrast_gradient_share": 0.001, "loss/contrast": 1.0}
 
 
 def test_the_bound_is_that_of_the_run():
-    negative = Watched(steps=100, tasks=("reconstruction",), bound=-4.0, rank=16)
+    negative = GuardedRun(steps=100, tasks=("reconstruction",), bound=-4.0, rank=16)
     assert causes([loss(-3.9)] * 5, watched=negative) == [None] * 5
     assert causes([loss(-4.1)] * 3, watched=negative)[-1] == "below-bound"
 
 
-def test_what_rounding_does_to_a_total_at_its_bound_is_no_offence():
+def test_what_rounding_does_to_a_total_at_its_bound_is_no_violation():
     assert causes([loss(-0.0005)] * 5) == [None] * 5
 
 
@@ -178,9 +178,9 @@ def test_a_rank_that_is_rising_is_left_alone():
 
 
 def test_rank_is_judged_by_what_is_possible():
-    one = Watched(steps=100, tasks=("reconstruction",), bound=0.0, rank=1)
+    one = GuardedRun(steps=100, tasks=("reconstruction",), bound=0.0, rank=1)
     assert causes([rank(1.0)] * 10, watched=one) == [None] * 10
-    many = Watched(steps=100, tasks=("reconstruction",), bound=0.0, rank=128)
+    many = GuardedRun(steps=100, tasks=("reconstruction",), bound=0.0, rank=128)
     assert causes([rank(12.0)] * 3, watched=many)[-1] == "rank-collapse"
     nuclear = GuardsSpec(collapse=CollapseSpec(measure="nuclear_rank", share=0.5))
     assert causes([{}] * 3, nuclear)[-1] == "rank-collapse"         # 6 of 16, where the effective rank is 14
@@ -219,14 +219,14 @@ def test_what_is_remembered_does_not_grow():
 
 def test_what_is_remembered_over_an_interruption_does_not_grow_either():
     guards = Guards(DEFAULTS, RUN)
-    guards.remember([Seen(step, HEALTHY) for step in range(2 * MEMORY)])
+    guards.remember([GuardReport(step, HEALTHY) for step in range(2 * MEMORY)])
     assert len(guards.seen) == MEMORY
 
 
 def test_only_what_guards_look_at_is_remembered():
     guards = Guards(DEFAULTS, RUN)
     guards.judge(1, HEALTHY | {"eval/some_correlation": math.nan})
-    assert guards.seen == (Seen(1, HEALTHY),)
+    assert guards.seen == (GuardReport(1, HEALTHY),)
 
 
 def test_divergence_is_suspected_from_its_first_report_on():
@@ -264,7 +264,7 @@ PLAIN = [
 
 @pytest.mark.parametrize(("recorded", "rank"), [(ANCHORED, 32), (PLAIN, 16)], ids=["anchored", "plain"])
 def test_recorded_healthy_runs_are_left_alone(recorded, rank):
-    guards = Guards(DEFAULTS, Watched(steps=300, tasks=("reconstruction",), bound=0.0, rank=rank))
+    guards = Guards(DEFAULTS, GuardedRun(steps=300, tasks=("reconstruction",), bound=0.0, rank=rank))
     for step, nats, norm, share_, effective, held_out in recorded:
         measured = loss(nats, norm) | share(share_, nats) | {"concepts/effective_rank": effective}
         assert guards.judge(step, HEALTHY | measured | {"eval/reconstruction_nats": held_out}) is None
@@ -276,7 +276,7 @@ NOISY = json.loads((Path(__file__).parents[1] / "golden" / "noisy_curves.json").
 
 @pytest.mark.parametrize("curve", NOISY)
 def test_recorded_runs_whose_few_rows_make_their_loss_noisy_are_left_alone(curve):
-    alone = Watched(steps=80, tasks=("contrast",), bound=0.0, rank=16)
+    alone = GuardedRun(steps=80, tasks=("contrast",), bound=0.0, rank=16)
     reports = [loss(nats, norm) | {"loss/contrast": nats} for nats, norm in NOISY[curve]]
     assert causes(reports, GuardsSpec(muted=None), alone) == [None] * 80
 

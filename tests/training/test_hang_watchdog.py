@@ -12,9 +12,9 @@ from cogito_ray.training.hang_watchdog import EXIT_STATUS, Stage
 
 BEGIN = """
 import ctypes, sys, threading, time
-from cogito_ray.training.hang_watchdog import Stage, Watch, Watchdog
-watch = Watch()
-with Watchdog(watch, patience_s={patience}, rank=3, tell=lambda said: print(said, flush=True)):
+from cogito_ray.training.hang_watchdog import Stage, WorkerProgress, Watchdog
+watch = WorkerProgress()
+with Watchdog(watch, patience_s={patience}, rank=3, on_stall=lambda said: print(said, flush=True)):
     watch.enter(Stage.{stage}, step=17)
     print("begun", flush=True)
 """
@@ -50,8 +50,9 @@ def test_a_process_stuck_with_the_interpreter_locked_ends_too():
 
 
 def test_last_words_that_cannot_be_written_do_not_keep_it_alive():
-    body = ["import cogito_ray.training.hang_watchdog as dog", "dog.LAST_WORDS_S = 0.2",
-            "Watchdog(Watch(), patience_s=0.2, rank=0, tell=lambda said: time.sleep(60)).__enter__()", "time.sleep(60)"]
+    body = ["import cogito_ray.training.hang_watchdog as dog", "dog.MESSAGE_TIMEOUT_S = 0.2",
+            "Watchdog(WorkerProgress(), patience_s=0.2, rank=0, on_stall=lambda said: time.sleep(60)).__enter__()",
+            "time.sleep(60)"]
     status, said, _ = ended(body, patience=30)
     assert (status, said) == (EXIT_STATUS, "")
 

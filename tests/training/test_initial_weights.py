@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints, State
-from cogito_ray.training.checkpoints.initial_weights import Start, StartFromSpec
+from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec
 
 SPEC = TypeAdapter(StartFromSpec)
 BOTH = ["encoder", "decoder"]
@@ -33,7 +33,7 @@ def saved(total, folder):
 
 def start(folder, **settings):
     settings = {"kind": "checkpoint", "parts": ["encoder"]} | settings
-    return Start.read(SPEC.validate_python(settings | {"folder": str(folder)}))
+    return InitialWeights.read(SPEC.validate_python(settings | {"folder": str(folder)}))
 
 
 @pytest.mark.parametrize("parts", [["encoder"], BOTH])

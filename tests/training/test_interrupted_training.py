@@ -12,7 +12,7 @@ from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.objectives.token_masking import MlmSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.guards import RunDied
-from cogito_ray.training.training_loop import Facts, fit
+from cogito_ray.training.training_loop import CorpusFacts, fit
 
 UNIFORM = torch.zeros(VOCABULARY.size)
 NATS = {"eval/unigram_nats": float(np.log(60))}
@@ -61,10 +61,10 @@ def train(settings, *, folder=None, stop_at_report=None):
 
     model = fit(
         settings,
-        Facts(VOCABULARY, UNIFORM),
+        CorpusFacts(VOCABULARY, UNIFORM),
         feed=feed,
         evaluate=lambda model: held_out(model) | NATS,
-        tell=tell,
+        on_report=tell,
         checkpoints=Checkpoints(folder, settings.digest(), settings.training.checkpoints) if folder else None,
     )
     return model.state_dict(), seen
@@ -195,10 +195,10 @@ def test_a_model_that_is_not_finite_is_not_evaluated():
     with pytest.raises(RunDied, match="non-finite at step 1: optimizer/weight_norm=inf"):
         fit(
             settings,
-            Facts(VOCABULARY, UNIFORM),
+            CorpusFacts(VOCABULARY, UNIFORM),
             feed=lambda done: iter(ROWS.split(settings.training.batch)),
             evaluate=lambda model: pytest.fail("it was evaluated"),
-            tell=lambda report: None,
+            on_report=lambda report: None,
         )
 
 

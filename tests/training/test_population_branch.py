@@ -8,10 +8,10 @@ from kinds import ROWS, VOCABULARY, run
 
 from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import BranchSpec
-from cogito_ray.training.checkpoints.checkpoint_store import STATE, BadCheckpoint, Checkpoints, Origin, folder_of
-from cogito_ray.training.training_loop import Facts, RunLeft, Wanted, fit
+from cogito_ray.training.checkpoints.checkpoint_store import STATE, BadCheckpoint, BranchPoint, Checkpoints, folder_of
+from cogito_ray.training.training_loop import CorpusFacts, Request, RunPreempted, fit
 
-FACTS = Facts(VOCABULARY, torch.zeros(VOCABULARY.size))
+FACTS = CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size))
 NOTHING_KEPT = {"milestone_every": 4, "keep": 1}
 
 
@@ -36,9 +36,9 @@ def train(settings, folder, *, origin=None, leave_at=None):
         FACTS,
         feed=feed,
         evaluate=HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY),
-        tell=told.append,
+        on_report=told.append,
         checkpoints=Checkpoints(folder, settings.digest(), settings.training.checkpoints, origin=origin),
-        wanted=lambda: Wanted.LEAVE if told[-1].step == leave_at else Wanted.NOTHING,
+        requested=lambda: Request.PREEMPT if told[-1].step == leave_at else Request.CONTINUE,
     )
     return model.state_dict(), told
 
@@ -46,7 +46,7 @@ def train(settings, folder, *, origin=None, leave_at=None):
 def copied(parent, folder, step=4, **training):
     """A copy of `parent`, and where it branches off."""
     branch = BranchSpec(run=parent.digest(), step=step)
-    return spec(**training).model_copy(update={"branch": branch}), Origin(folder_of(folder, step), parent.digest())
+    return spec(**training).model_copy(update={"branch": branch}), BranchPoint(folder_of(folder, step), parent.digest())
 
 
 def measured(reports):
@@ -81,9 +81,9 @@ def test_a_copy_that_was_interrupted_goes_on_from_its_own_checkpoint_when_its_or
     train(parent, tmp_path / "parent")
     settings, origin = copied(parent, tmp_path / "parent", optimizer={"learning_rate": 1e-3})
     weights, _ = train(settings, tmp_path / "straight", origin=origin)
-    with pytest.raises(RunLeft):
+    with pytest.raises(RunPreempted):
         train(settings, tmp_path / "copy", origin=origin, leave_at=6)
-    gone = Origin(tmp_path / "gone", parent.digest())
+    gone = BranchPoint(tmp_path / "gone", parent.digest())
     resumed, _ = train(settings, tmp_path / "copy", origin=gone)
     assert all(torch.equal(resumed[name], weights[name]) for name in weights)
 
@@ -93,16 +93,16 @@ def test_a_copy_whose_origin_is_gone_or_of_another_run_does_not_start_anew(tmp_p
     train(parent, tmp_path / "parent")
     settings, origin = copied(parent, tmp_path / "parent")
     with pytest.raises(BadCheckpoint, match="missing or torn"):
-        train(settings, tmp_path / "copy", origin=Origin(tmp_path / "gone", parent.digest()))
+        train(settings, tmp_path / "copy", origin=BranchPoint(tmp_path / "gone", parent.digest()))
     with pytest.raises(BadCheckpoint, match="belongs to run"):
-        train(settings, tmp_path / "copy", origin=Origin(origin.folder, "another"))
+        train(settings, tmp_path / "copy", origin=BranchPoint(origin.folder, "another"))
     with pytest.raises(BadCheckpoint, match="nor was one told to branch off from"):
         train(settings, tmp_path / "copy")
 
 
 def test_every_milestone_leaves_a_checkpoint_however_the_run_was_interrupted(tmp_path):
     settings = spec(checkpoint_every=4)
-    with pytest.raises(RunLeft):
+    with pytest.raises(RunPreempted):
         train(settings, tmp_path, leave_at=2)                      # from here on, every fourth step is 6, 10
     train(settings, tmp_path)
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-00000004", "step-00000008", "step-00000010"]

@@ -11,7 +11,7 @@ from cogito_ray.evaluation.online.report_metrics import report_metrics
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepared
-from cogito_ray.training.training_loop import Facts, fit
+from cogito_ray.training.training_loop import CorpusFacts, fit
 
 UNTRAINED = {"training": {"steps": 1, "batch": 4}}
 RUNS = {
@@ -35,10 +35,10 @@ def test_each_report_has_the_metrics_that_were_announced(plain, over):
     corpus, reports = prepared(run.data, storage), []
     fit(
         run,
-        Facts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
+        CorpusFacts(corpus.vocabulary, torch.from_numpy(corpus.log_unigram)),
         feed=lambda done: map(torch.from_numpy, MappedReader(corpus, corpus.plan(0)).batches(range(1), batch=4)),
         evaluate=report_metrics(run, corpus, corpus.vocabulary),
-        tell=reports.append,
+        on_report=reports.append,
     )
     assert sorted(reports[0].metrics) == sorted(run.metrics)
 

@@ -7,10 +7,10 @@ from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 from cogito_ray.training.guards import RunDied
-from cogito_ray.training.hang_watchdog import Stage, Watch
-from cogito_ray.training.training_loop import Facts, fit
+from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
+from cogito_ray.training.training_loop import CorpusFacts, fit
 
-FACTS = Facts(VOCABULARY, torch.zeros(VOCABULARY.size))
+FACTS = CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size))
 
 
 class Interrupted(Exception):
@@ -56,7 +56,7 @@ def train_and_tell(settings, *, stop_at=None, folder=None, read=None):
     held_out = HeldOutLoss(torch.from_numpy(ROWS[-4:].copy()), settings.reference, VOCABULARY)
     checkpoints = Checkpoints(folder, settings.digest()) if folder else None
     model = fit(
-        settings, FACTS, feed=feed_of(settings, read), evaluate=held_out, tell=tell, checkpoints=checkpoints
+        settings, FACTS, feed=feed_of(settings, read), evaluate=held_out, on_report=tell, checkpoints=checkpoints
     )
     return model.state_dict(), told
 
@@ -170,12 +170,12 @@ def test_gradients_of_micro_batches_are_averaged_over_the_batch():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)  # order of float32 sums
 
 
-def test_a_watch_knows_at_any_time_what_is_being_done():
-    settings, watch, at = spec(steps=2, guards={"collapse": None}), Watch(), {}
+def test_progress_says_at_any_time_what_is_being_done():
+    settings, progress, at = spec(steps=2, guards={"collapse": None}), WorkerProgress(), {}
 
     def noting(stage, function):
         def noted(*given):
-            at.setdefault(stage, set()).add((watch.stage, watch.step))
+            at.setdefault(stage, set()).add((progress.stage, progress.step))
             return function(*given)
 
         return noted
@@ -186,8 +186,8 @@ def test_a_watch_knows_at_any_time_what_is_being_done():
         FACTS,
         feed=lambda done: map(noting("feed", torch.Tensor.clone), rows(done)),
         evaluate=noting("evaluate", lambda model: {}),
-        tell=noting("tell", lambda report: None),
-        watch=watch,
+        on_report=noting("tell", lambda report: None),
+        progress=progress,
     )
     assert at == {
         "feed": {(Stage.DATA, 0), (Stage.DATA, 1)},

@@ -8,7 +8,7 @@ from cogito_ray.runtime.experiment_folder import Corpora
 from cogito_ray.runtime.preflight_checks import Absent
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_spec import corpus_key
-from cogito_ray.training.checkpoints.initial_weights import Start, StartFromSpec
+from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec
 
 
 def refuse_torn(runs: Iterable[RunSpec]) -> None:
@@ -16,7 +16,7 @@ def refuse_torn(runs: Iterable[RunSpec]) -> None:
     faults = []
     for spec in dict.fromkeys(run.start_from for run in runs if run.start_from is not None):
         try:
-            Start.read(spec)
+            InitialWeights.read(spec)
         except ValueError as fault:
             faults.append(f"start_from.folder: {fault}")
     if faults:
@@ -36,7 +36,7 @@ def _faults(run: RunSpec, corpora: Corpora) -> list[str]:
         return []
     corpus = corpora[corpus_key(run.data)]
     total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
-    return Start.read(run.start_from).faults(total) + _tokenizer_faults(run.start_from, corpus)
+    return InitialWeights.read(run.start_from).faults(total) + _tokenizer_faults(run.start_from, corpus)
 
 
 def _tokenizer_faults(spec: StartFromSpec, corpus: Corpus) -> list[str]:

@@ -11,7 +11,7 @@ from cogito_ray.run_spec import ElasticSpec, RunSpec
 from cogito_ray.runtime.train import train_worker
 from cogito_ray.runtime.trial_outcome import death, leave, progress
 from cogito_ray.training.guards import RunDied
-from cogito_ray.training.training_loop import Report, RunLeft
+from cogito_ray.training.training_loop import Report, RunPreempted
 
 RETRIES = 3
 """Times a lost worker group is started again, from its newest checkpoint."""
@@ -68,7 +68,7 @@ def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None
         train_worker.train(job, lambda report: tell(_as_result(report)), place)
     except RunDied as dead:
         tell(death(dead.step, str(dead)))
-    except RunLeft as left:
+    except RunPreempted as left:
         tell(leave(left.step))
 
 

@@ -20,9 +20,9 @@ from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.streamed_text import RawText
-from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Origin, folder_of
-from cogito_ray.training.hang_watchdog import Watch, Watchdog
-from cogito_ray.training.training_loop import Facts, Report, Tell, Wanted, fit
+from cogito_ray.training.checkpoints.checkpoint_store import BranchPoint, Checkpoints, folder_of
+from cogito_ray.training.hang_watchdog import Watchdog, WorkerProgress
+from cogito_ray.training.training_loop import CorpusFacts, Report, ReportCallback, Request, fit
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Job:
         return self.folder / CHECKPOINTS
 
     @property
-    def origin(self) -> Origin | None:
+    def origin(self) -> BranchPoint | None:
         """Where it branches off: the folders of a sweep's trials stand side by side."""
         branch = self.run.branch
         if branch is None:
             return None
-        return Origin(folder_of(self.folder.parent / branch.run / CHECKPOINTS, branch.step), branch.run)
+        return BranchPoint(folder_of(self.folder.parent / branch.run / CHECKPOINTS, branch.step), branch.run)
 
     def is_to_leave(self) -> bool:
         return self.paused.exists() or (self.leave is not None and self.leave.exists())
@@ -70,32 +70,32 @@ class Place:
     """Will the machine of any worker soon be taken away? All workers ask together."""
 
 
-def train(job: Job, tell: Tell, place: Place) -> None:
+def train(job: Job, on_report: ReportCallback, place: Place) -> None:
     """Train `job` in this process, as one worker of its run, from its newest checkpoint to the end.
 
     A process that stands still for `training.stall_s` seconds ends.
     """
     rank = place.rank
-    watch, stalled = Watch(), job.folder / STALLED
+    progress, stalled = WorkerProgress(), job.folder / STALLED
     for line in stalls(job.folder) if rank == 0 else []:
-        watch.note(f"started again: {line}")
+        progress.note(f"started again: {line}")
 
-    def tell_all(report: Report) -> None:
-        tell(report)
+    def report_all(report: Report) -> None:
+        on_report(report)
         if rank == 0:
             stalled.unlink(missing_ok=True)
 
-    with Watchdog(watch, patience_s=job.run.training.stall_s, rank=rank, tell=partial(_last_words, stalled)):
-        _fit(job, tell_all, watch, place)
+    with Watchdog(progress, patience_s=job.run.training.stall_s, rank=rank, on_stall=partial(_write_stall, stalled)):
+        _fit(job, report_all, progress, place)
 
 
-def _last_words(path: Path, said: str) -> None:
+def _write_stall(path: Path, said: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(open_to_append(path), "a") as file:
         file.write(said + "\n")
 
 
-def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
+def _fit(job: Job, on_report: ReportCallback, progress: WorkerProgress, place: Place) -> None:
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
     corpus = _corpus(run.data.model_dump_json(), job.storage, job.data)
@@ -103,23 +103,23 @@ def _fit(job: Job, tell: Tell, watch: Watch, place: Place) -> None:
     vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
     fit(
         run,
-        Facts(vocabulary, torch.from_numpy(corpus.log_unigram), job.data),
+        CorpusFacts(vocabulary, torch.from_numpy(corpus.log_unigram), job.data),
         feed=lambda done: _micro_batches(run, corpus, done, place),
         evaluate=report_metrics(run, corpus, vocabulary),
-        tell=tell,
+        on_report=on_report,
         checkpoints=Checkpoints(
-            job.checkpoints, run.digest(), run.training.checkpoints, watch.note, origin=job.origin
+            job.checkpoints, run.digest(), run.training.checkpoints, progress.note, origin=job.origin
         ),
-        wanted=lambda: _wanted(job, place),
-        watch=watch,
+        requested=lambda: _requested(job, place),
+        progress=progress,
     )
 
 
-def _wanted(job: Job, place: Place) -> Wanted:
+def _requested(job: Job, place: Place) -> Request:
     doomed = place.is_doomed()      # asked in any case, because all workers ask it together
     if job.is_to_leave():
-        return Wanted.LEAVE
-    return Wanted.CHECKPOINT if doomed else Wanted.NOTHING
+        return Request.PREEMPT
+    return Request.CHECKPOINT if doomed else Request.CONTINUE
 
 
 @lru_cache(maxsize=2)

@@ -21,6 +21,8 @@ def _reachable(url: str) -> str:
 
 
 class BestSpec(Spec):
+    """By which metric a checkpoint is one of the best."""
+
     metric: str
     """One of those that are reported, for instance eval/reconstruction_nats."""
     mode: Literal["min", "max"] = "min"
@@ -28,6 +30,8 @@ class BestSpec(Spec):
 
 
 class CheckpointsSpec(Spec):
+    """Which checkpoints of a run stay, and where copies of them go."""
+
     keep: PositiveInt = 2
     """Newest ones that stay, so that there is one to go back to if the last is damaged."""
     best: BestSpec | None = None
@@ -42,11 +46,12 @@ class CheckpointsSpec(Spec):
     checkpoint is copied, and from which a run whose disk was lost goes on; null = none."""
 
     def is_milestone(self, step: int) -> bool:
+        """Does a checkpoint of this step stay for good?"""
         return self.milestone_every is not None and step > 0 and step % self.milestone_every == 0
 
 
 @dataclass(frozen=True)
-class Standing:
+class StoredCheckpoint:
     """A checkpoint that exists."""
 
     step: int
@@ -56,11 +61,11 @@ class Standing:
     """Of the metric that says which are the best."""
 
 
-def kept(standing: Sequence[Standing], spec: CheckpointsSpec) -> list[Standing]:
+def retained(stored: Sequence[StoredCheckpoint], spec: CheckpointsSpec) -> list[StoredCheckpoint]:
     """Those that stay, newest first."""
-    newest = sorted(standing, key=lambda one: -one.step)
+    newest = sorted(stored, key=lambda one: -one.step)
     by_need = [*newest[:1], *_best(newest, spec.best), *newest[1 : spec.keep]]      # the last is spared least
-    stay: dict[int, Standing] = {}
+    stay: dict[int, StoredCheckpoint] = {}
     for one in by_need:
         taken = sum(other.size for other in stay.values())
         if not stay or spec.keep_bytes is None or taken + one.size <= spec.keep_bytes:
@@ -69,7 +74,7 @@ def kept(standing: Sequence[Standing], spec: CheckpointsSpec) -> list[Standing]:
     return sorted(stay.values(), key=lambda one: -one.step)
 
 
-def _best(newest: Sequence[Standing], spec: BestSpec | None) -> list[Standing]:
+def _best(newest: Sequence[StoredCheckpoint], spec: BestSpec | None) -> list[StoredCheckpoint]:
     if spec is None:
         return []
     sign = {"min": 1, "max": -1}[spec.mode]

@@ -27,20 +27,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cogito_ray.text.data_digests import DataDigests
-from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec, Standing, kept
-from cogito_ray.training.checkpoints.checkpoint_upload import Remote, Uploads
+from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec, StoredCheckpoint, retained
+from cogito_ray.training.checkpoints.checkpoint_upload import RemoteFolder, Uploader
 from cogito_ray.training.checkpoints.manifest import (
     MANIFEST,
     OPTIMIZER,
     STATE,
     WEIGHTS,
     BadCheckpoint,
+    retry_within,
     seal,
-    seen_within,
     sha256,
     verify,
 )
-from cogito_ray.training.guards import Seen
+from cogito_ray.training.guards import GuardReport
 from cogito_ray.training.row_fingerprint import NONE_READ
 
 log = logging.getLogger(__name__)
@@ -54,17 +54,17 @@ and an uploaded copy is read."""
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands, besides its weights and its optimizer."""
+    """The state of a run, besides its weights and its optimizer: what state.json holds."""
 
     step: int = 0
     rollbacks: int = 0
     """Times it has gone back because it diverged; each made the learning rate smaller."""
-    seen: tuple[Seen, ...] = ()
+    seen: tuple[GuardReport, ...] = ()
     """Reports that guards look back on."""
     rows: str = NONE_READ
-    """Names the rows read so far (see `training.rows`)."""
+    """Names the rows read so far (see `training.row_fingerprint`)."""
     origin: str = ""
-    """Names the weights it started from (see `training.start_from`); empty where all were random."""
+    """Names the weights it started from (see `training.checkpoints.initial_weights`); empty where all were random."""
     data: DataDigests | None = None
     """What it reads; None for rows of no prepared corpus."""
     score: float | None = None
@@ -93,11 +93,13 @@ class Snapshot:
 
     @classmethod
     def of(cls, state: State, module: nn.Module, optimizer: Optimizer) -> Self:
+        """A copy in host memory of everything that a checkpoint holds."""
         return cls.copied(state, module.state_dict(), optimizer.state_dict())
 
     @classmethod
     def copied(cls, state: State, named: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> Self:
-        """Of weights by name, which may share memory, and of an optimizer's state."""
+        """Of weights by name, which may share memory, and of an optimizer's state. A tensor under several names (a tied
+        table) is stored once, under the first: safetensors refuses tensors that share memory."""
         weights: dict[str, Tensor] = {}
         shared: dict[str, str] = {}
         names: dict[tuple[int, torch.Size], str] = {}
@@ -127,7 +129,7 @@ def bytes_of(module: nn.Module) -> int:
 
 
 @dataclass(frozen=True)
-class Origin:
+class BranchPoint:
     """A checkpoint of another run, whose state a run takes over whole. Guards begin anew: losses of other settings are
     not what they look back on."""
 
@@ -137,7 +139,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenCheckpoint:
     """The one checkpoint that all workers of a run go on from."""
 
     step: int | None
@@ -168,13 +170,13 @@ class Checkpoints:
         spec: CheckpointsSpec = CheckpointsSpec(),  # noqa: B008 (frozen)
         note: Callable[[str], None] = log.warning,
         *,
-        origin: Origin | None = None,
+        origin: BranchPoint | None = None,
     ):
         """`origin`: where the run branches off; it is read while there is no checkpoint of its own."""
-        self._chosen: Choice | None = None
+        self._chosen: ChosenCheckpoint | None = None
         self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
-        self._remote = Remote(spec.upload, run_digest) if spec.upload else None
-        self._uploads = Uploads(self._remote, note, last=MANIFEST) if self._remote else None
+        self._remote = RemoteFolder(spec.upload, run_digest) if spec.upload else None
+        self._uploads = Uploader(self._remote, note, last=MANIFEST) if self._remote else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
         self._last: Snapshot | None = None
@@ -187,13 +189,13 @@ class Checkpoints:
         self.settle()
         return folder
 
-    def save_soon(self, snapshot: Snapshot) -> None:
+    def save_in_background(self, snapshot: Snapshot) -> None:
         """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
         self.wait_written()
         self._last = snapshot
         self._writing = self._thread.submit(self._write, snapshot)
 
-    def insist(self) -> None:
+    def retry_last(self) -> None:
         """Write the last checkpoint again if it could not be written. Raises OSError if it still cannot."""
         if not self.wait_written() and self._last is not None:
             self._write(self._last)
@@ -212,14 +214,14 @@ class Checkpoints:
         if writing is not None:
             fault = writing.exception()
             if isinstance(fault, OSError):
-                self._tell(f"checkpoint not written, training goes on with the one before: {fault}")
+                self._note_once(f"checkpoint not written, training goes on with the one before: {fault}")
             elif fault is not None:
                 raise fault
             else:
                 self._trouble, self._last = "", None
         return not self._trouble
 
-    def choose(self) -> Choice | None:
+    def choose(self) -> ChosenCheckpoint | None:
         """Asked of the first worker: the newest whole checkpoint, from wherever it is, else the origin, else none.
 
         Newer, damaged ones are noted and set aside, and what processes that were killed left undone is tidied up.
@@ -234,14 +236,14 @@ class Checkpoints:
             folder = self._newest_whole()
         if folder is not None:
             _refuse_another_run(folder, self.run_digest)
-            self._chosen = Choice(State.read(folder).step, sha256(folder / MANIFEST))
+            self._chosen = ChosenCheckpoint(State.read(folder).step, sha256(folder / MANIFEST))
         elif self._origin is not None:
             verify(self._origin.folder)
             _refuse_another_run(self._origin.folder, self._origin.run)
-            self._chosen = Choice(None, sha256(self._origin.folder / MANIFEST))
+            self._chosen = ChosenCheckpoint(None, sha256(self._origin.folder / MANIFEST))
         return self._chosen
 
-    def read(self, choice: Choice, *, within_s: float = 0.0) -> Snapshot:
+    def read(self, choice: ChosenCheckpoint, *, within_s: float = 0.0) -> Snapshot:
         """What the first worker chose. Where it is not seen, it is waited for so many seconds.
 
         BadCheckpoint after that, saying what is seen instead.
@@ -260,7 +262,7 @@ class Checkpoints:
                 return self._read_copy(choice, folder.name, self._remote)
 
         try:
-            return seen_within(look, within_s)
+            return retry_within(look, within_s)
         except (BadCheckpoint, OSError) as fault:
             raise BadCheckpoint(
                 f"{folder}: the run goes on from this checkpoint, which the first worker sees, but this one does not, "
@@ -305,14 +307,14 @@ class Checkpoints:
                 return folder
         return None
 
-    def _place(self, choice: Choice) -> Path:
+    def _place(self, choice: ChosenCheckpoint) -> Path:
         """Where this worker has to look for it: the same folder on another machine's disk, for what one can know."""
         if choice.step is not None:
             return folder_of(self.folder, choice.step)
         assert self._origin is not None
         return self._origin.folder
 
-    def _read_copy(self, choice: Choice, name: str, remote: Remote) -> Snapshot:
+    def _read_copy(self, choice: ChosenCheckpoint, name: str, remote: RemoteFolder) -> Snapshot:
         """The choice from where it was uploaded to. BadCheckpoint or OSError while it has not arrived there."""
         partial = self._partial(name)
         try:
@@ -321,7 +323,7 @@ class Checkpoints:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _tell(self, trouble: str) -> None:
+    def _note_once(self, trouble: str) -> None:
         """Once for each trouble, however often it comes."""
         if trouble != self._trouble:
             self._note(trouble)
@@ -357,12 +359,12 @@ class Checkpoints:
 
     def _written(self, final: Path) -> None:
         """Send the newest checkpoint away, and delete what need not stay."""
-        standing = _standing(self._newest_first())
-        stay = {standing[one] for one in kept(list(standing), self.spec)}
+        stored = _stored_checkpoints(self._newest_first())
+        stay = {stored[one] for one in retained(list(stored), self.spec)}
         if self._uploads is not None:
             self._uploads.send(final, keep=stay)
         on_its_way = self._uploads.under_way if self._uploads else None
-        for folder in set(standing.values()) - stay - {on_its_way}:
+        for folder in set(stored.values()) - stay - {on_its_way}:
             try:
                 remove(folder)
             except FileNotFoundError:                   # another process was faster
@@ -381,7 +383,7 @@ class Checkpoints:
         cannot be reached matters if nothing is here."""
         here = self._newest_first()
         try:
-            elsewhere = self._remote.whole(MANIFEST) if self._remote else []
+            elsewhere = self._remote.complete(MANIFEST) if self._remote else []
             newer = [name for name in elsewhere if name not in tried and (not here or name > here[0].name)]
             if self._remote and newer:
                 self._bring(self._remote, name := max(newer))
@@ -392,7 +394,7 @@ class Checkpoints:
             self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
         return None
 
-    def _bring(self, remote: Remote, name: str) -> None:
+    def _bring(self, remote: RemoteFolder, name: str) -> None:
         partial = self._partial(name)
         try:
             remote.get(name, partial)
@@ -445,7 +447,7 @@ def named_weights(file: Path) -> dict[str, Tensor]:
     return weights | {name: weights[kept] for name, kept in shared.items() if kept in weights}
 
 
-def _standing(folders: Iterable[Path]) -> dict[Standing, Path]:
+def _stored_checkpoints(folders: Iterable[Path]) -> dict[StoredCheckpoint, Path]:
     """Of those that can be read. Others are not deleted: somebody may want to look into them."""
     found = {}
     for folder in folders:
@@ -453,7 +455,7 @@ def _standing(folders: Iterable[Path]) -> dict[Standing, Path]:
             state, size = State.read(folder), sum(file.stat().st_size for file in folder.iterdir())
         except (BadCheckpoint, FileNotFoundError):
             continue
-        found[Standing(state.step, size, state.score)] = folder
+        found[StoredCheckpoint(state.step, size, state.score)] = folder
     return found
 
 
@@ -467,7 +469,7 @@ def _copied(tree: Any) -> Any:
 
 
 def _pickled(tree: dict[str, Any]) -> bytes:
-    """In memory first: torch's own writer does not say that a disk is full."""
+    """In memory first: on a full disk, torch's own writer fails with a RuntimeError that does not say so."""
     buffer = io.BytesIO()
     torch.save(tree, buffer)
     return buffer.getvalue()

@@ -14,7 +14,7 @@ CHUNK = 16 * 2**20
 """Bytes held in memory at a time."""
 
 
-class Remote:
+class RemoteFolder:
     """Folders of one run below a URL."""
 
     def __init__(self, url: str, run_digest: str):
@@ -48,7 +48,7 @@ class Remote:
                 while block := source.read(CHUNK):
                     sink.write(block)
 
-    def whole(self, last: str) -> list[str]:
+    def complete(self, last: str) -> list[str]:
         """Names of the folders whose last file has arrived."""
         _, root = self._root
         names = [info.base_name for info in self._below(root)]
@@ -68,26 +68,26 @@ class Remote:
         return found
 
 
-class Uploads:
+class Uploader:
     """Sends folders in a thread of its own, the newest first, so that a slow or unreachable filesystem costs copies,
     never training. What fails is tried again with the next one. `note` is told, once, until it works again."""
 
-    def __init__(self, remote: Remote, note: Callable[[str], None], *, last: str):
+    def __init__(self, remote: RemoteFolder, note: Callable[[str], None], *, last: str):
         self._remote, self._note, self._last = remote, note, last
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upload")
         self._task: Future[None] | None = None
         self._lock = Lock()
-        self._keep, self._owed = set[Path](), set[Path]()
+        self._keep, self._pending = set[Path](), set[Path]()
         self._failed = False
         self.under_way: Path | None = None
         """Must not be deleted now."""
 
     def send(self, folder: Path, *, keep: set[Path]) -> None:
-        """Soon, with all that is still owed of what is to be kept; then all else is deleted there."""
+        """Soon, with all that is still pending of what is to be kept; then all else is deleted there."""
         if self._task is not None and self._task.done():
             self._task.result()
         with self._lock:
-            self._keep, self._owed = keep, (self._owed | {folder}) & keep
+            self._keep, self._pending = keep, (self._pending | {folder}) & keep
         if self._task is None or self._task.running() or self._task.done():  # else one is about to begin
             self._task = self._thread.submit(self._send)
 
@@ -107,12 +107,12 @@ class Uploads:
                 self._note(f"checkpoint not uploaded, it stays in {self.under_way}: {fault}")
             self._failed = True
             with self._lock:
-                self._owed |= {folder for folder in self._keep if folder == self.under_way}
+                self._pending |= {folder for folder in self._keep if folder == self.under_way}
         finally:
             self.under_way = None
 
     def _next(self) -> Path | None:
         with self._lock:
-            self.under_way = max(self._owed, default=None)
-            self._owed -= {self.under_way}
+            self.under_way = max(self._pending, default=None)
+            self._pending -= {self.under_way}
             return self.under_way

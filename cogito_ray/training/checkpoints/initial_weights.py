@@ -1,4 +1,4 @@
-"""Warm starts: a run takes its first weights from a checkpoint, exactly those it names, or none.
+"""Initial weights: a run takes its first weights from a checkpoint, exactly those it names, or none.
 
 Whatever is missing, left over or of another shape in the parts that are asked for is an error which lists it; nothing
 is loaded as far as it fits. Positions and other tables that are computed, not learned, stay the new model's own.
@@ -27,7 +27,9 @@ NAME_LENGTH = 16
 """Hex digits of a SHA-256 that name weights."""
 
 
-class _Start(Spec):
+class _InitialWeightsSpec(Spec):
+    """Which parts of which checkpoint are loaded."""
+
     folder: str
     """The checkpoint, as an absolute path, because workers start in folders of their own."""
     parts: tuple[Literal["encoder"]] | tuple[Literal["encoder"], Literal["decoder"]]
@@ -48,13 +50,14 @@ class _Start(Spec):
         return tuple(prefix for part in self.parts for prefix in PREFIXES[part])
 
 
-class FromCheckpointSpec(_Start):
+class FromCheckpointSpec(_InitialWeightsSpec):
     """One of our checkpoints: a folder step-..."""
 
     kind: Literal["checkpoint"] = "checkpoint"
 
     @property
     def file(self) -> Path:
+        """That holds the weights."""
         return Path(self.folder) / WEIGHTS
 
     def origin(self) -> str:
@@ -68,10 +71,11 @@ class FromCheckpointSpec(_Start):
         return data.tokenizer if data else ""
 
     def read(self) -> Weights:
+        """Of the whole TotalLoss, under its names."""
         return named_weights(self.file)
 
 
-class FromSeedSpec(_Start):
+class FromSeedSpec(_InitialWeightsSpec):
     """A checkpoint of the group's earlier implementation: a folder with config.json and its weights."""
 
     kind: Literal["seed"] = "seed"
@@ -80,6 +84,7 @@ class FromSeedSpec(_Start):
 
     @property
     def file(self) -> Path:
+        """That holds the weights."""
         return legacy_checkpoint.weights_file(Path(self.folder))
 
     def origin(self) -> str:
@@ -92,6 +97,7 @@ class FromSeedSpec(_Start):
         return ""
 
     def read(self) -> Weights:
+        """Of the whole TotalLoss, under our names. ValueError where a key is missing or left over."""
         loaded = legacy_checkpoint.load(self.folder, self.reads)
         model = loaded.model if isinstance(loaded, Classifier | PairClassifier) else loaded
         return {f"model.{name}": weight for name, weight in model.state_dict(keep_vars=True).items()}
@@ -101,7 +107,7 @@ StartFromSpec = Annotated[FromCheckpointSpec | FromSeedSpec, Field(discriminator
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """Weights to begin with, and where they come from."""
 
     spec: FromCheckpointSpec | FromSeedSpec
@@ -110,7 +116,7 @@ class Start:
     """Names them."""
 
     @classmethod
-    def read(cls, spec: FromCheckpointSpec | FromSeedSpec, *, expected: str | None = None) -> "Start":
+    def read(cls, spec: FromCheckpointSpec | FromSeedSpec, *, expected: str | None = None) -> "InitialWeights":
         """Raises ValueError, naming the file, where there is no whole checkpoint, or not the one of this name."""
         found = spec.origin()
         if expected not in (None, found):

@@ -53,7 +53,7 @@ def recorded(folder: Path) -> dict[str, str]:
     return hashes
 
 
-def seen_within(read: Callable[[], T], within_s: float) -> T:
+def retry_within(read: Callable[[], T], within_s: float) -> T:
     """What `read` gives, tried again for so many seconds while another machine's files are not seen here, or not whole.
 
     Raises what it raised last.

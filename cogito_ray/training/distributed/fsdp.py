@@ -20,7 +20,7 @@ from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
 from cogito_ray.training.optimizer import AdamWSpec, own_settings
 
 
-class Shards:
+class FsdpStrategy:
     """A share of every weight, gradient and moment each (fully sharded data parallel, arXiv:2304.11277): blocks are
     gathered when their turn comes. Checkpoints and evaluation gather the whole on the first worker."""
 
@@ -37,16 +37,19 @@ class Shards:
         self._total, self.optimizer = total, optimizer.build(total)
 
     @contextmanager
-    def turn(self, *, last: bool) -> Iterator[None]:
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        """Around one micro-batch of this worker; gradients are reduced and scattered after the `last` of a step."""
         self._module.set_requires_gradient_sync(last)
         yield
 
     def forward(self, view: View, other: View | None, divisors: Tensor) -> Losses:
+        """TotalLoss of this worker's micro-batch, whose blocks are gathered on the way."""
         with self._accelerator.autocast():
             losses: Losses = self._total(view, other, divisors)
         return losses
 
     def step(self, *, last: bool) -> Tensor | None:
+        """Within `micro_batch`: the optimizer's step, after the last one -> norm of the gradient before clipping."""
         if not last:
             return None
         norm = clip_grad_norm_(self._total.parameters(), self._clip)
@@ -54,18 +57,21 @@ class Shards:
         self.optimizer.zero_grad()
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
-    def whole(self) -> TotalLoss:
+    def full_model(self) -> TotalLoss:
+        """What the first worker may evaluate: a copy, into which all shards are gathered. All workers call it."""
         weights, _ = get_state_dict(self._total, (), options=self._GATHER)
         if self._accelerator.is_main_process:
             self._copy.load_state_dict(weights)
         return self._copy
 
     def snapshot(self, state: State) -> Snapshot | None:
+        """On the first worker, gathered from all. All workers call it."""
         named, optimizer = get_state_dict(self._total, self.optimizer, options=self._GATHER)
         weights = {name: weight for name, weight in named.items() if isinstance(weight, Tensor)}
         return Snapshot.copied(state, weights, optimizer) if self._accelerator.is_main_process else None
 
-    def adopt(self, snapshot: Snapshot) -> None:
+    def load(self, snapshot: Snapshot) -> None:
+        """Go on from a checkpoint: each worker keeps its shard of it."""
         with own_settings(self.optimizer):
             set_state_dict(
                 self._total,

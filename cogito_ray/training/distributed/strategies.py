@@ -1,4 +1,5 @@
-"""How the workers of a run hold its model: a whole copy each, or a share of every weight each.
+"""Distributed strategies: how the workers of a run hold its model, a whole copy each (DDP) or a shard of every weight
+each (FSDP).
 
 Both take the same steps; which one is a matter of memory.
 """
@@ -18,10 +19,10 @@ from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
 from cogito_ray.training.optimizer import AdamWSpec, own_settings
 
 if TYPE_CHECKING:
-    from cogito_ray.training.distributed.fsdp import Shards
+    from cogito_ray.training.distributed.fsdp import FsdpStrategy
 
 
-class Replicas:
+class DdpStrategy:
     """A whole copy each; gradients are averaged (DistributedDataParallel, arXiv:2006.15704)."""
 
     def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec):
@@ -29,23 +30,24 @@ class Replicas:
         self._module, self.optimizer = accelerator.prepare(total, optimizer.build(total))
 
     @contextmanager
-    def turn(self, *, last: bool) -> Iterator[None]:
-        """Around one micro-batch; after the `last` of a step, workers average their gradients."""
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        """Around one micro-batch of this worker; after the `last` of a step, workers average their gradients."""
         with self._accelerator.accumulate(self._module):
             yield
 
     def forward(self, view: View, other: View | None, divisors: Tensor) -> Losses:
+        """TotalLoss of this worker's micro-batch."""
         losses: Losses = self._module(view, other, divisors)
         return losses
 
     def step(self, *, last: bool) -> Tensor | None:
-        """Within a turn: the optimizer's step, after the last one. Returns the norm of the gradient before clipping."""
+        """Within `micro_batch`: the optimizer's step, after the last one -> norm of the gradient before clipping."""
         norm = self._accelerator.clip_grad_norm_(self._module.parameters(), self._clip) if last else None
         self.optimizer.step()
         self.optimizer.zero_grad()
         return norm
 
-    def whole(self) -> TotalLoss:
+    def full_model(self) -> TotalLoss:
         """What the first worker may evaluate. All workers call it."""
         return self._total
 
@@ -54,20 +56,20 @@ class Replicas:
         optimizer = self.optimizer.optimizer
         return Snapshot.of(state, self._total, optimizer) if self._accelerator.is_main_process else None
 
-    def adopt(self, snapshot: Snapshot) -> None:
+    def load(self, snapshot: Snapshot) -> None:
         """Go on from a checkpoint."""
         with own_settings(self.optimizer.optimizer):
             snapshot.load(self._total, self.optimizer.optimizer)
 
 
-def _shards(accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec) -> Shards:
-    from cogito_ray.training.distributed.fsdp import Shards  # seconds, which the start of most trials need not pay
+def _fsdp(accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec) -> FsdpStrategy:
+    from cogito_ray.training.distributed.fsdp import FsdpStrategy  # seconds, which most trials need not pay
 
-    return Shards(accelerator, total, optimizer)
+    return FsdpStrategy(accelerator, total, optimizer)
 
 
-PARALLEL: dict[str, Callable[[Accelerator, TotalLoss, AdamWSpec], Replicas | Shards]] = {
-    "replicas": Replicas,
-    "shards": _shards,
+STRATEGIES: dict[str, Callable[[Accelerator, TotalLoss, AdamWSpec], DdpStrategy | FsdpStrategy]] = {
+    "ddp": DdpStrategy,
+    "fsdp": _fsdp,
 }
 """How each kind holds a model on an accelerator's device."""

@@ -10,7 +10,7 @@ from typing import TypeVar, cast
 from accelerate.state import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from cogito_ray.training.hang_watchdog import Stage, Watch
+from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
 
 T = TypeVar("T")
 FAULTS = (OSError, ValueError, RuntimeError)
@@ -21,24 +21,24 @@ class WorkerFailed(RuntimeError):
     """Raised by all workers of a run when some of them failed. A run of one worker raises what went wrong itself."""
 
 
-class Agreement:
-    """Among the workers of the run that this process trains; `watch` is told when it waits for the others."""
+class WorkerAgreement:
+    """Among the workers of the run that this process trains; `progress` is told when it waits for the others."""
 
-    def __init__(self, watch: Watch):
-        self._watch, self._place = watch, PartialState()
+    def __init__(self, progress: WorkerProgress):
+        self._progress, self._place = progress, PartialState()
 
-    def first_decides(self, decide: Callable[[], T]) -> T:
+    def decide_on_first(self, decide: Callable[[], T]) -> T:
         """What the first worker found, on every worker; the others are not asked."""
         answer, fault = self._tried(decide) if self._place.is_main_process else (None, None)
-        self._watch.enter(Stage.AGREEMENT)
+        self._progress.enter(Stage.AGREEMENT)
         [answer, said] = broadcast_object_list([answer, self._said(fault)])
         self._raise(fault, [said])
         return cast(T, answer)
 
-    def all_do(self, do: Callable[[], T]) -> T:
+    def run_on_all(self, do: Callable[[], T]) -> T:
         """What this worker's own call gave, once every worker is through with its own."""
         answer, fault = self._tried(do)
-        self._watch.enter(Stage.AGREEMENT)
+        self._progress.enter(Stage.AGREEMENT)
         self._raise(fault, gather_object([self._said(fault)]))
         return cast(T, answer)
 
