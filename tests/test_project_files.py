@@ -18,3 +18,7 @@ def test_the_citation_is_of_this_version_under_this_licence():
 def test_the_licence_is_the_one_that_is_named():
     assert PROJECT["license"] == "Apache-2.0"
     assert "Apache License\n                           Version 2.0, January 2004" in (ROOT / "LICENSE").read_text()
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150

@@ -7,7 +7,7 @@ others are left out, and so is what is imported upwards: the settings of a part,
 import ast
 import html
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import fmean
 
@@ -41,14 +41,13 @@ def _name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imports(tree: ast.Module, modules: Iterable[str]) -> Iterator[str]:
+def _imports(tree: ast.Module, modules: Collection[str]) -> Iterator[str]:
     """Modules of the package that this one imports, anywhere in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cogito_ray":
             base = str(node.module).removeprefix("cogito_ray").lstrip(".")
-            for alias in node.names:
-                inner = f"{base}.{alias.name}".lstrip(".")
-                yield from {inner, base} & set(modules) if inner in modules else {base} & set(modules)
+            named = [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
+            yield from (name for name in named if name in modules)
 
 
 def _downwards(imports: Graph) -> Graph:
