@@ -28,7 +28,7 @@ from cogito_ray.records.ledger import (
     TrialStarted,
 )
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.sweep_record import read
+from cogito_ray.records.sweep_record import SharedRecord, read
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
@@ -271,7 +271,7 @@ def test_names_are_shown_as_they_are(tmp_path, capsys, name):
 
 
 def fail_after_writing(ledger, content):
-    with watching(ledger, quiet=False):
+    with watching(SharedRecord(ledger), quiet=False):
         ledger.write_text(content)
         raise OSError(errno.ENOSPC, "full")
 
@@ -405,6 +405,6 @@ def test_what_ends_at_once_is_told_however_late_the_telling_begins(tmp_path, cap
     ledger.write_text("".join(whole.splitlines(keepends=True)[:3]))
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda thread: (ledger.write_text(whole), start(thread)))
-    with watching(ledger, quiet=False):
+    with watching(SharedRecord(ledger), quiet=False):
         pass
     assert "trial t completed at step 1" in capsys.readouterr().out

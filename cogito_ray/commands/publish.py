@@ -25,8 +25,9 @@ def publish(
 
     if not PROJECT.fullmatch(project):
         raise ValueError("--project: a project of Weights & Biases has 1 to 128 characters, and none of / \\ # ? % :")
-    record = wandb_tracker.publish(folder, project)
+    publisher = wandb_tracker.Publisher(folder, project)
+    record = publisher.publish()
     while follow and not record.is_complete:
         time.sleep(POLL_S)
-        record = wandb_tracker.publish(folder, project)
+        record = publisher.publish()
     out.print(f"{len(record.trials)} trials of {folder} are in project {project}")

@@ -42,9 +42,10 @@ def sweep(
         known = home.recorded()
         if known is not None and not home.is_finished(known) and (said := home.other_code(known)):
             err.print(said)
-        with watching(home.ledger, quiet=as_json) as stage:
-            record = run_sweep(spec, storage, stage.tell)
-    conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)
+        before = known.closing if known else None
+        with watching(home.record, quiet=as_json) as stage:
+            record = run_sweep(spec, storage, stage.tell, home=home)
+    conclude(record, storage / spec.name, again=before is not None and before == record.closing, as_json=as_json)
 
 
 def _forecast(spec: SweepSpec, storage: Path, *, as_json: bool) -> None:

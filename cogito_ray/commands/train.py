@@ -33,12 +33,13 @@ def train(
         known = home.recorded()
         if known is not None and not known.is_complete and (said := home.other_code(known)):
             err.print(said)
-        with watching(home.ledger, quiet=as_json) as stage:
-            record = pretrain(run, called, storage, stage.tell)
+        before = known.closing if known else None
+        with watching(home.record, quiet=as_json) as stage:
+            record = pretrain(run, called, storage, stage.tell, home=home)
     if not as_json:
         for note in (note for trial in record.trials.values() for note in trial.notes):
             out.print(note)
-    conclude(record, home.folder, again=known is not None and known.closing == record.closing, as_json=as_json)
+    conclude(record, storage / called, again=before is not None and before == record.closing, as_json=as_json)
 
 
 def _name(given: str | None, file: Path) -> str:

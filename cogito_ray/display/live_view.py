@@ -2,17 +2,17 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+from rich.console import RenderableType
 from rich.live import Live
 
 from cogito_ray.display import tables
 from cogito_ray.display.console import as_html, out
 from cogito_ray.records.ledger import LedgerFault, Status
 from cogito_ray.records.results.trial_ranking import rank
-from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.records.sweep_record import Record, SharedRecord
 from cogito_ray.text.preparation import Progress
 
 REDRAWN_EVERY_S = 1.0
@@ -35,23 +35,23 @@ def stage_of(told: Progress) -> str:
 
 
 @contextmanager
-def watching(ledger: Path, *, quiet: bool) -> Iterator[Stage]:
-    """Show what the ledger tells: one live table where it can be redrawn, else one line per ended trial."""
+def watching(record: SharedRecord, *, quiet: bool) -> Iterator[Stage]:
+    """Show what is recorded: one live table where it can be redrawn, else one line per ended trial."""
     stage = Stage()
-    with _shown(ledger, stage, quiet=quiet):
+    with _shown(record, stage, quiet=quiet):
         yield stage
 
 
-def _shown(ledger: Path, stage: Stage, *, quiet: bool) -> AbstractContextManager[object]:
+def _shown(record: SharedRecord, stage: Stage, *, quiet: bool) -> AbstractContextManager[object]:
     if quiet:
         return nullcontext()
     if out.is_terminal:
-        return Live(get_renderable=lambda: tables.live(_known(ledger), stage.text), console=out, transient=True)
-    return _redrawn_in_a_cell(ledger, stage) if out.is_jupyter else _lines(ledger, stage)
+        return Live(get_renderable=lambda: _table(record, stage), console=out, transient=True)
+    return _redrawn_in_a_cell(record, stage) if out.is_jupyter else _lines(record, stage)
 
 
 @contextmanager
-def _redrawn_in_a_cell(ledger: Path, stage: Stage) -> Iterator[None]:
+def _redrawn_in_a_cell(record: SharedRecord, stage: Stage) -> Iterator[None]:
     """By IPython alone: rich's own way needs ipywidgets, in the notebook's server as well."""
     from IPython.display import HTML, display
 
@@ -61,7 +61,7 @@ def _redrawn_in_a_cell(ledger: Path, stage: Stage) -> Iterator[None]:
         drawn = ""
         while True:
             last = over.wait(REDRAWN_EVERY_S)
-            if (now := as_html(tables.live(_known(ledger), stage.text))) != drawn:
+            if (now := as_html(_table(record, stage))) != drawn:
                 cell.update(HTML(drawn := now))
             if last:
                 return
@@ -71,9 +71,9 @@ def _redrawn_in_a_cell(ledger: Path, stage: Stage) -> Iterator[None]:
 
 
 @contextmanager
-def _lines(ledger: Path, stage: Stage) -> Iterator[None]:
-    over, known = threading.Event(), set(_ends(_known(ledger)))  # before anything is done that is to be told
-    with _beside(lambda: _tell_ends(ledger, stage, over, known), over):
+def _lines(record: SharedRecord, stage: Stage) -> Iterator[None]:
+    over, known = threading.Event(), set(_ends(record))  # before anything is done that is to be told
+    with _beside(lambda: _tell_ends(record, stage, over, known), over):
         yield
 
 
@@ -89,11 +89,11 @@ def _beside(tell: Callable[[], None], over: threading.Event) -> Iterator[None]:
         teller.join()
 
 
-def _tell_ends(ledger: Path, stage: Stage, over: threading.Event, told: set[str]) -> None:
+def _tell_ends(record: SharedRecord, stage: Stage, over: threading.Event, told: set[str]) -> None:
     said = ""
     while True:
         last = over.wait(REDRAWN_EVERY_S)
-        ends = _ends(_known(ledger))
+        ends = _ends(record)
         if stage.text != said and not ends:
             out.print(said := stage.text)
         for trial, line in ends.items():
@@ -104,16 +104,14 @@ def _tell_ends(ledger: Path, stage: Stage, over: threading.Event, told: set[str]
             return
 
 
-def _ends(record: Record | None) -> dict[str, str]:
-    if record is None:
-        return {}
-    ranking = rank(record)
-    return {row.trial: tables.ended(row) for row in ranking.rows if row.status is not Status.UNFINISHED}
+def _table(record: SharedRecord, stage: Stage) -> RenderableType:
+    with suppress(OSError, LedgerFault), record.now() as known:
+        return tables.live(known, stage.text)
+    return tables.live(Record(), stage.text)
 
 
-def _known(ledger: Path) -> Record | None:
-    """The record so far; None while there is none that can be read."""
-    try:
-        return read(ledger)
-    except (OSError, LedgerFault):
-        return None
+def _ends(record: SharedRecord) -> dict[str, str]:
+    with suppress(OSError, LedgerFault), record.now() as known:
+        rows = rank(known).rows if known.openings else ()
+        return {row.trial: tables.ended(row) for row in rows if row.status is not Status.UNFINISHED}
+    return {}

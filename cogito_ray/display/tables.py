@@ -24,9 +24,9 @@ COLOURS = {
 WORDS = {Status.UNFINISHED: "running"}
 
 
-def live(record: Record | None, stage: str) -> RenderableType:
+def live(record: Record, stage: str) -> RenderableType:
     """The one table that is redrawn while a sweep works; before its first trial, what is being prepared."""
-    if record is None or not record.trials:
+    if not record.trials:
         return Text(stage, style="dim")
     ranking = rank(record)
     ended = sum(row.status is not Status.UNFINISHED for row in ranking.rows)

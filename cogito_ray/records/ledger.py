@@ -346,9 +346,6 @@ class Ledger:
         """Write one event; it is on disk when this returns."""
         self._append(event.model_dump_json().encode() + b"\n")
 
-    def events(self) -> list[Event]:
-        return events(self.path)
-
     def close(self) -> None:
         os.close(self._file)
 
@@ -372,9 +369,65 @@ class Ledger:
         return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
 
-def _content(file: Path) -> bytes:
+class LedgerReader:
+    """Follows a ledger's file: reads every event once, whoever appended it, from where it read last.
+
+    Not for several threads at a time.
+    """
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self.offset = 0
+        """Bytes of the file that were read."""
+        self._line = 1
+        self._doubtful: tuple[int, str] | None = None
+        """A line that could not be read, and why: damage, unless the next event says that a crash cut it short."""
+
+    def read(self) -> list[Event]:
+        """What was appended since, in order; costs what that is long. A line whose end is not written yet is left for
+        later. Raises LedgerFault where a line is damaged or of a newer version, and again when asked again."""
+        *lines, rest = (content := _content(self.path, self.offset)).split(b"\n")
+        found, doubtful, last = list[Event](), self._doubtful, self._line + len(lines)
+        event: Event | str | None = None
+        for number, line in enumerate([*lines, rest], start=self._line):
+            event = self._parsed(line, number) if line else None
+            if isinstance(event, str):
+                doubtful = doubtful or (number, event) if number < last else doubtful
+            elif event is not None:
+                self._refuse(event, number, doubtful)
+                doubtful = None
+                found.append(event)
+        unread = len(rest) if isinstance(event, str) else 0    # else whole, though a crash took the end of the line
+        self.offset += len(content) - unread
+        self._line, self._doubtful = last, doubtful
+        return found
+
+    def _parsed(self, line: bytes, number: int) -> Event | str:
+        """Or why it cannot be read."""
+        try:
+            return _EVENT.validate_json(line)
+        except ValidationError as error:
+            if _is_newer(line, error):
+                raise _newer(self.path, number) from error
+            return str(error.errors(include_url=False)[0]["msg"])
+
+    def _refuse(self, event: Event, number: int, doubtful: tuple[int, str] | None) -> None:
+        if isinstance(event, SweepOpened) and event.format > FORMAT:
+            raise _newer(self.path, number)
+        if doubtful and not isinstance(event, TornLine):
+            raise LedgerFault(
+                f"{self.path}: line {doubtful[0]} is damaged ({doubtful[1]}); restore the file or move it away"
+            )
+
+
+def _content(file: Path, offset: int) -> bytes:
+    """What stands behind so many bytes."""
     try:
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            if opened.seek(0, os.SEEK_END) < offset:
+                raise LedgerFault(f"{file}: has become shorter while it was read; restore the file or move it away")
+            opened.seek(offset)
+            return opened.read()
     except FileNotFoundError as fault:
         said = f"holds no {file.name}, as folders of sweeps and runs do"
         raise FileNotFoundError(fault.errno, said, str(file.parent)) from None
@@ -382,27 +435,7 @@ def _content(file: Path) -> bytes:
 
 def events(path: Path | str) -> list[Event]:
     """Every event of a ledger's file, in order. Raises LedgerFault where a line is damaged or of a newer version."""
-    found: list[Event] = []
-    doubtful: tuple[int, str] | None = None
-    for number, line in enumerate(_content(Path(path)).split(b"\n"), start=1):
-        try:
-            event = _EVENT.validate_json(line) if line else None
-        except ValidationError as error:
-            if _is_newer(line, error):
-                raise _newer(path, number) from error
-            doubtful = doubtful or (number, error.errors(include_url=False)[0]["msg"])
-            continue
-        if event is None:
-            continue
-        if isinstance(event, SweepOpened) and event.format > FORMAT:
-            raise _newer(path, number)
-        if doubtful and not isinstance(event, TornLine):
-            break
-        doubtful = None
-        found.append(event)
-    else:
-        return found
-    raise LedgerFault(f"{path}: line {doubtful[0]} is damaged ({doubtful[1]}); restore the file or move it away")
+    return LedgerReader(path).read()
 
 
 def _is_newer(line: bytes, error: ValidationError) -> bool:

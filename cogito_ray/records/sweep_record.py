@@ -1,20 +1,22 @@
 """A sweep as its ledger tells it: every trial once, however often it was taken up again. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from threading import RLock
+from typing import Annotated, TypeVar, cast
 
 from pydantic import Field, TypeAdapter
 
 from cogito_ray.records.ledger import (
     COMPLETE,
     CellExhausted,
-    CheckpointsPruned,
     Evaluated,
     Event,
     GateJudged,
     LedgerFault,
+    LedgerReader,
     Noted,
     Promoted,
     PromotionCertified,
@@ -26,9 +28,7 @@ from cogito_ray.records.ledger import (
     TornLine,
     TrialEnded,
     TrialLeft,
-    TrialProposed,
     TrialStarted,
-    WarmStarted,
     events,
 )
 from cogito_ray.records.provenance import Provenance
@@ -37,6 +37,7 @@ from cogito_ray.sweeps.space.domains import Domain, Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
 from cogito_ray.text.data_digests import DataDigests
 
+Result = TypeVar("Result")
 _SPACE: TypeAdapter[dict[str, Domain]] = TypeAdapter(dict[str, Domain])
 _GOALS: TypeAdapter[tuple[GoalSpec, ...]] = TypeAdapter(Annotated[tuple[GoalSpec, ...], Field(min_length=1)])
 _BOUNDS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
@@ -134,14 +135,16 @@ class Trial:
 
 @dataclass
 class Record:
+    path: str = "ledger"
+    """Of the ledger, for what is said of it."""
     openings: list[SweepOpened] = field(default_factory=list)
     """One per start of a driver: more than one where the sweep was taken up again."""
     trials: dict[str, Trial] = field(default_factory=dict)
     """By name, in the order they first started: what the search tried."""
     replicates: dict[str, Trial] = field(default_factory=dict)
     """Further runs of some of them with other seeds, by name."""
-    reports: list[Reported] = field(default_factory=list)
-    """Of what the search tried, in the order they came: what an early-stopping policy is fed again to go on."""
+    events: list[Event] = field(default_factory=list)
+    """All of them, in order: what a search is fed again to go on."""
     rejected: list[SampleRejected] = field(default_factory=list)
     """Points that the sampler drew, and that are no runs or repeat one."""
     exhausted: list[CellExhausted] = field(default_factory=list)
@@ -158,6 +161,52 @@ class Record:
     """None while the sweep runs, or where its driver was killed."""
     spans: list[tuple[float, float]] = field(default_factory=list)
     """When each driver started, and when it was last heard of; seconds since 1970."""
+
+    _computed: dict[Callable[["Record"], object], object] = field(default_factory=dict, repr=False, compare=False)
+    """What was computed since the last event."""
+
+    def add(self, event: Event) -> None:
+        """What happened next. Raises LedgerFault where it cannot have."""
+        if not self.openings and not isinstance(event, SweepOpened | TornLine):
+            raise self.beheaded()
+        self._computed.clear()
+        self.events.append(event)
+        match event:
+            case SweepOpened():
+                self.openings.append(event)
+                self.spans.append((event.at, event.at))
+                self.closing = None
+                self.gates.clear()
+            case GateJudged():
+                self.gates.append(event)
+            case Promoted():
+                self.promoted[event.run] = event
+            case PromotionCertified():
+                self.certified[event.goal] = event
+            case SweepClosed():
+                self.closing = event
+                _heard(self, event.at)
+            case TrialStarted():
+                _start(self, event)
+            case Reported() | TrialEnded() | TrialLeft() | Evaluated() | Noted():
+                _go_on(self, event)
+            case SampleRejected():
+                self.rejected.append(event)
+            case CellExhausted():
+                self.exhausted.append(event)
+
+    def computed(self, compute: Callable[["Record"], Result]) -> Result:
+        """What a pure function makes of it: called once, until something else happens."""
+        if compute in self._computed:
+            return cast(Result, self._computed[compute])
+        found = self._computed[compute] = compute(self)
+        return found
+
+    def beheaded(self) -> LedgerFault:
+        """What to raise where the first line is missing."""
+        return LedgerFault(
+            f"{self.path}: no sweep was opened in it, or its first line was lost; is it a sweep's ledger?"
+        )
 
     @property
     def wall(self) -> float:
@@ -204,43 +253,36 @@ def read(path: Path | str) -> Record:
 
 
 def fold(told: Iterable[Event], path: str = "ledger") -> Record:
-    """The record that these events tell, in their order."""
-    record = Record()
+    """The record that these events tell, in their order. Raises LedgerFault where they open no sweep."""
+    record = Record(path)
     for event in told:
-        match event:
-            case SweepOpened():
-                record.openings.append(event)
-                record.spans.append((event.at, event.at))
-                record.closing = None
-                record.gates.clear()
-            case TornLine() | CheckpointsPruned() | WarmStarted() | TrialProposed():
-                pass
-            case _ if not record.openings:
-                break
-            case GateJudged():
-                record.gates.append(event)
-            case Promoted():
-                record.promoted[event.run] = event
-            case PromotionCertified():
-                record.certified[event.goal] = event
-            case SweepClosed():
-                record.closing = event
-                _heard(record, event.at)
-            case TrialStarted():
-                _start(record, event)
-            case Reported() | TrialEnded() | TrialLeft() | Evaluated() | Noted() if record.known(event.trial) is None:
-                raise LedgerFault(f"{path}: trial {event.trial} is told of, but never started")
-            case Reported() | TrialEnded() | TrialLeft() | Noted():
-                _go_on(record, event)
-            case Evaluated():
-                record.evaluations.append(event)
-            case SampleRejected():
-                record.rejected.append(event)
-            case CellExhausted():
-                record.exhausted.append(event)
+        record.add(event)
     if not record.openings:
-        raise LedgerFault(f"{path}: no sweep was opened in it, or its first line was lost; is it a sweep's ledger?")
+        raise record.beheaded()
     return record
+
+
+class SharedRecord:
+    """The record of a ledger that grows, kept up to date: every event is read and folded once, whoever appended it.
+
+    A process has one of each sweep and hands it to whoever asks, threads included.
+    """
+
+    def __init__(self, path: Path | str):
+        self._reader, self._record, self._lock = LedgerReader(path), Record(str(path)), RLock()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles into its folder whatever it is given, and the ledger is the state."""
+        return {}
+
+    @contextmanager
+    def now(self) -> Iterator[Record]:
+        """As the ledger is by now, and unchanged in the block. Raises LedgerFault, and FileNotFoundError while there is
+        none; one whose first line is not written yet has no openings."""
+        with self._lock:
+            for event in self._reader.read():
+                self._record.add(event)
+            yield self._record
 
 
 def _start(record: Record, event: TrialStarted) -> None:
@@ -265,15 +307,13 @@ def _made(trial: Trial, provenance: Provenance) -> None:
         trial.made_by.append(provenance)
 
 
-def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Noted) -> None:
+def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Evaluated | Noted) -> None:
     """What a trial that has started reports, or how it ends."""
-    trial = record.known(event.trial)
-    assert trial is not None
+    if (trial := record.known(event.trial)) is None:
+        raise LedgerFault(f"{record.path}: trial {event.trial} is told of, but never started")
     match event:
         case Reported():
             trial.reports[event.step] = event
-            if trial.replicates is None:
-                record.reports.append(event)
             _heard(record, trial.began + event.seconds - trial.earlier)
         case TrialEnded():
             trial.end = event
@@ -281,6 +321,8 @@ def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Noted) -> 
         case TrialLeft():
             trial.left = event
             _heard(record, event.at)
+        case Evaluated():
+            record.evaluations.append(event)
         case Noted():
             trial.noted.append(event)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.records.ledger import NAME, Status
-from cogito_ray.records.sweep_record import Record, Trial, read
+from cogito_ray.records.sweep_record import Record, SharedRecord, Trial
 
 SENT = "published.json"
 """Reports sent per trial, and whether its end was, in the record's folder."""
@@ -20,17 +20,35 @@ class NoTracker(ValueError):
     """The tracker's library is not installed, or the tracker takes nothing from here."""
 
 
+class Publisher:
+    """Sends a record as it grows, reading every event once."""
+
+    def __init__(self, folder: Path, project: str):
+        self._folder, self._project, self._record = folder, project, SharedRecord(folder / NAME)
+
+    def publish(self) -> Record:
+        """Send what the ledger holds and the project has not; the record that was read."""
+        with self._record.now() as record:
+            if not record.openings:
+                raise record.beheaded()
+            _publish(record, self._folder, self._project)
+            return record
+
+
 def publish(folder: Path, project: str) -> Record:
     """Send what the ledger in `folder` holds and `project` has not; the record that was read."""
+    return Publisher(folder, project).publish()
+
+
+def _publish(record: Record, folder: Path, project: str) -> None:
     note = folder / SENT
     sent: dict[str, dict[str, int]] = json.loads(note.read_text()) if note.exists() else {}
-    record, known = read(folder / NAME), sent.setdefault(project, {})
+    known = sent.setdefault(project, {})
     for trial in record.trials.values():
         if (due := len(trial.reports) + (trial.end is not None)) > known.get(trial.id, 0):
             _send(record, trial, folder, project, after=known.get(trial.id, 0))
             known[trial.id] = due
             atomic_write_text(note, json.dumps(sent, indent=1))
-    return record
 
 
 def _send(record: Record, trial: Trial, folder: Path, project: str, *, after: int) -> None:

@@ -16,9 +16,9 @@ from pydantic import JsonValue, ValidationError
 from cogito_ray.base_spec import Spec, digest
 from cogito_ray.evaluation.protocols.zero_shot import read_stsb
 from cogito_ray.records.file_locks import Busy, hold
-from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened, TornLine, events
+from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened
 from cogito_ray.records.provenance import collect
-from cogito_ray.records.sweep_record import Record, fold
+from cogito_ray.records.sweep_record import Record, SharedRecord, Trial
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.preflight_checks import Absent
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
@@ -46,7 +46,7 @@ class OtherSettings(ValueError):
     """The folder holds something of this name that was started with other settings, or with some that nobody reads."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Home:
     folder: Path
     spec: Tree
@@ -55,10 +55,17 @@ class Home:
     """Dotted places that may hold something else when it is taken up again."""
     kinds: Mapping[str, type[Spec]] = field(default_factory=dict)
     """What the part of `spec` under a name is; all of it, under no name."""
+    record: SharedRecord = field(init=False)
+    """What the ledger tells, for everybody in this process."""
+    _checked: tuple[int, int] = (0, 0)
+    """Openings and trials of the record that were found to be what is to be done here."""
+
+    def __post_init__(self) -> None:
+        self.record = SharedRecord(self.ledger)
 
     @classmethod
     def of_sweep(cls, sweep: SweepSpec, storage: Path) -> Self:
-        return cls(storage / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
+        return cls(storage.absolute() / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
 
     @classmethod
     def of_run(cls, run: RunSpec, name: str, storage: Path) -> Self:
@@ -66,20 +73,38 @@ class Home:
         goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
         goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
         spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-        return cls(storage / name, spec, frozenset({"run.evaluation.labelled"}), {"run": RunSpec})
+        return cls(storage.absolute() / name, spec, frozenset({"run.evaluation.labelled"}), {"run": RunSpec})
 
     @property
     def ledger(self) -> Path:
         return self.folder / NAME
 
+    @property
+    def now(self) -> Record:
+        """What was done by now, for who is its only driver. Raises LedgerFault where nothing was."""
+        with self.record.now() as record:
+            if not record.openings:
+                raise record.beheaded()
+            return record
+
     def recorded(self) -> Record | None:
-        """What was done so far; None if nothing. Raises OtherSettings, with the difference, and LedgerFault where the
-        ledger is lost, but not what it told of."""
-        told = events(self.ledger) if self.ledger.exists() else []
-        if all(isinstance(event, TornLine) for event in told):  # killed in the very first write, if at all
+        """What was done so far, and goes on growing; None if nothing. Raises OtherSettings, with the difference, and
+        LedgerFault where the ledger is lost, but not what it told of. What was found in order is not checked again."""
+        if not self.ledger.exists():
             self._refuse_lost_ledger()
             return None
-        record = fold(told, str(self.ledger))
+        with self.record.now() as record:
+            if not record.openings:    # killed in the very first write
+                self._refuse_lost_ledger()
+                return None
+            openings, trials = self._checked
+            if len(record.openings) > openings:
+                self._refuse_other_settings(record)
+            self._refuse_renamed(record, list(record.trials.values())[trials:])
+            self._checked = len(record.openings), len(record.trials)
+            return record
+
+    def _refuse_other_settings(self, record: Record) -> None:
         changes = diff(self._as_of_now(record), self.spec)
         if changes := [line for line in changes if not self._may_change(line.partition(":")[0])]:
             raise OtherSettings(
@@ -91,22 +116,20 @@ class Home:
                     ]
                 )
             )
-        self._refuse_renamed(record)
-        return record
 
     def is_finished(self, before: Record) -> bool:
         """Was everything done that is asked for now? To find that out takes no Ray."""
         more = (place for place in GROWS if _number(self.spec, place) > _number(before.opened.spec, place))
         return before.is_complete and not any(more)
 
-    def _refuse_renamed(self, record: Record) -> None:
+    def _refuse_renamed(self, record: Record, trials: Iterable[Trial]) -> None:
         """A run's name leaves out what is at its default, so it would stay where a default became another one."""
-        for name, trial in record.trials.items():
-            if (now := RunSpec.model_validate(trial.spec).digest()) != name:
+        for trial in trials:
+            if (now := RunSpec.model_validate(trial.spec).digest()) != trial.id:
                 raise OtherSettings(
                     f"{self.folder} was started by other code ({record.opened.provenance.code}), which had other "
-                    f"defaults: trial {trial.number} was run {name}, and is {now} by those of this version; go on with "
-                    "the version that started it, or give this one another name"
+                    f"defaults: trial {trial.number} was run {trial.id}, and is {now} by those of this version; go on "
+                    "with the version that started it, or give this one another name"
                 )
 
     def _refuse_lost_ledger(self) -> None:

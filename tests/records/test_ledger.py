@@ -13,6 +13,7 @@ from cogito_ray.records.ledger import (
     FORMAT,
     Ledger,
     LedgerFault,
+    LedgerReader,
     Reported,
     SweepClosed,
     SweepOpened,
@@ -35,7 +36,7 @@ def test_events_come_back_as_they_were_appended(tmp_path):
     with Ledger(tmp_path / "deep" / "ledger.jsonl") as ledger:
         for event in ALL:
             ledger.append(event)
-        assert ledger.events() == ALL
+        assert events(ledger.path) == ALL
 
 
 def test_an_event_is_one_line_whatever_it_says(tmp_path):
@@ -187,6 +188,39 @@ def test_a_killed_writer_loses_nothing_it_had_appended(tmp_path):
     os.kill(writer.pid, signal.SIGKILL)
     said += [int(line) for line in writer.communicate()[0].split() if line]
     with Ledger(path) as ledger:
-        written = [event.at for event in ledger.events() if isinstance(event, SweepClosed)]
+        written = [event.at for event in events(ledger.path) if isinstance(event, SweepClosed)]
     assert written[: len(said)] == said
     assert len(written) <= len(said) + 1
+
+
+def test_a_reader_that_follows_reads_every_event_once_wherever_it_finds_the_end(tmp_path):
+    with Ledger(tmp_path / "whole.jsonl") as ledger:
+        ledger.append(OPENED)
+        os.truncate(ledger.path, ledger.path.stat().st_size - 7)    # a crash
+        for event in ALL:
+            ledger.append(event)
+    content = ledger.path.read_bytes()
+    follower, found = LedgerReader(growing := tmp_path / "ledger.jsonl"), []
+    for end in range(len(content) + 1):
+        growing.write_bytes(content[:end])
+        found += follower.read()
+    assert found == events(ledger.path) == [TornLine(), *ALL]
+    assert follower.offset == len(content)
+    assert follower.read() == []
+
+
+def test_a_reader_that_follows_tells_of_damage_however_often_it_is_asked(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append(OPENED)
+        follower = LedgerReader(path)
+        assert follower.read() == [OPENED]
+        path.write_bytes(path.read_bytes() + b"{damaged}\n")
+        assert follower.read() == []    # as long as a crash may have cut it short
+        ledger.append(STARTED)
+        for _ in range(2):
+            with pytest.raises(LedgerFault, match="line 2 is damaged"):
+                follower.read()
+    path.write_bytes(b"")
+    with pytest.raises(LedgerFault, match="has become shorter"):
+        follower.read()

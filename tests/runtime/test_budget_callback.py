@@ -7,7 +7,7 @@ from ray.tune.experiment import Trial
 
 from cogito_ray.records.ledger import NAME, Ledger, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.sweep_record import read
+from cogito_ray.records.sweep_record import SharedRecord, read
 from cogito_ray.runtime.sweep.budget_callback import Treasurer
 from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner
 from cogito_ray.sweeps.budget_spec import BudgetSpec
@@ -25,7 +25,7 @@ def treasurer_of(tmp_path):
             ledger.append(SweepOpened(at=time.time() - ago, spec=SPEC, sweep="s", provenance=origin))
         leave, ends = tmp_path / "trials" / "leave", []
         spec = BudgetSpec(trials=4, **budget)
-        pruner = Pruner(ledger, tmp_path / "trials", spec.disk_bytes)
+        pruner = Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", spec.disk_bytes)
         return Treasurer(spec, read(tmp_path / NAME), leave, ends.append, pruner), leave, ends
 
     return made

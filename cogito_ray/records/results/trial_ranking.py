@@ -129,7 +129,14 @@ class Ranking:
 
 
 def rank(record: Record) -> Ranking:
-    """Completed trials by merit, then the infeasible, the stopped, the unfinished and the failed ones."""
+    """Completed trials by merit, then the infeasible, the stopped, the unfinished and the failed ones.
+
+    Computed once per event of the record. Costs grow with its trials, and with their square for several goals.
+    """
+    return record.computed(_ranked)
+
+
+def _ranked(record: Record) -> Ranking:
     aim, trials = record.aim, list(record.trials.values())
     further = further_runs(record, aim)
     completed = [trial for trial in trials if trial.status is Status.COMPLETED]

@@ -10,7 +10,7 @@ from pathlib import Path
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.records.ledger import CHECKPOINTS, CheckpointsPruned, Ledger
 from cogito_ray.records.results.checkpoint_priority import standings
-from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.records.sweep_record import Record, SharedRecord
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Corpora
 from cogito_ray.sweeps.disk_quota import Stored, least, pruned
@@ -24,12 +24,15 @@ class Pruner:
     def __init__(
         self,
         ledger: Ledger,
+        record: SharedRecord,
         trials: Path,
         quota: float | None,
         sources: Callable[[Record], Collection[tuple[str, int]]] = lambda record: (),
     ):
-        """`trials`: folder of one folder a trial. `quota`: bytes; None = no limit. `sources`: see `quota.pruned`."""
-        self._ledger, self._trials, self._quota, self._sources = ledger, trials, quota, sources
+        """`record`: what the ledger tells. `trials`: of one folder a trial. `quota`: bytes; None = no limit. `sources`:
+        see `quota.pruned`."""
+        self._ledger, self._record = ledger, record
+        self._trials, self._quota, self._sources = trials, quota, sources
         self.bytes = 0
         """Of all checkpoints when it looked last, after pruning."""
 
@@ -37,13 +40,11 @@ class Pruner:
         """Delete what is over the quota and not needed."""
         if self._quota is None:
             return
-        record = read(self._ledger.path)
-        known = standings(record)
-        stored = [one for one in self._stored() if one.trial in known]
-        own = {one.trial for one in stored}
-        copies = (trial for trial in record.trials.values() if trial.end is None and trial.id not in own)
-        branches = {trial.branch for trial in copies if trial.branch}      # whose first checkpoint is still another's
-        gone = pruned(stored, known, self._quota, sources=branches.union(self._sources(record)))
+        stored = self._stored()
+        with self._record.now() as record:
+            known, named = standings(record), self._branches(record, {one.trial for one in stored})
+        stored = [one for one in stored if one.trial in known]
+        gone = pruned(stored, known, self._quota, sources=named)
         self.bytes = sum(one.size for one in stored) - sum(one.size for one in gone)
         for trial, group in groupby(gone, key=lambda one: one.trial):
             ones = list(group)
@@ -53,6 +54,11 @@ class Pruner:
                 folder = folder_of(self._trials / one.trial / CHECKPOINTS, one.step)
                 with suppress(OSError):  # its run may be faster
                     remove(folder)
+
+    def _branches(self, record: Record, own: Collection[str]) -> set[tuple[str, int]]:
+        """Checkpoints (trial, step) from which copies go on, made or not, while they have none of their `own`."""
+        copies = (trial for trial in record.trials.values() if trial.end is None and trial.id not in own)
+        return {trial.branch for trial in copies if trial.branch}.union(self._sources(record))
 
     def _stored(self) -> list[Stored]:
         found = []

@@ -10,10 +10,10 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, TRIALS, Ledger, events
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, TRIALS, Ledger
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
-from cogito_ray.records.sweep_record import Record, fold, read
+from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.experiment_folder import Home, closing, refuse_few_rows, refuse_missing
 from cogito_ray.runtime.preflight_checks import refuse_absent
@@ -39,17 +39,18 @@ RETRIES = 2
 """Times a trial whose process died is taken up again, from its newest checkpoint."""
 
 
-def run_sweep(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
+def run_sweep(
+    sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None, *, home: Home | None = None
+) -> Record:
     """Run what is left of the sweep. Its ledger, in `<storage>/<name>/`, tells at any time what has happened.
 
-    The listener hears how far the preparation of the text is.
+    The listener hears how far the preparation of the text is. `home`: the sweep's, where somebody reads it already.
     """
-    storage = storage.absolute()
-    home = Home.of_sweep(sweep, storage)
+    home = home or Home.of_sweep(sweep, storage)
     before = home.recorded()
     if before is not None and home.is_finished(before):
         return before
-    refuse_absent(sweep, storage)
+    refuse_absent(sweep, home.folder.parent)
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
     refuse_missing(sweep.search_space.corpora(), runs)
     if before is None:
@@ -70,7 +71,7 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
         if before is not None and (gone := sweep.budget.gone(spent(before))):
             ledger.append(home.opening(before.data))
             ledger.append(closing(_cause(before, gone, over=False)))
-            return read(home.ledger)
+            return home.now
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
             at_once = concurrency(runs, asked=sweep.concurrency)
             corpora = home.prepare(sweep.search_space.corpora(), storage, listener)
@@ -81,7 +82,7 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
             data = {key: corpus.digests for key, corpus in corpora.items()}
             ledger.append(home.opening(data))
             cause = _Stages(sweep, home, ledger, at_once, data).run()
-            for verdict in judge(read(home.ledger)):
+            for verdict in judge(home.now):
                 ledger.append(verdict)
             ledger.append(closing(cause))
             if held := left_behind():
@@ -89,7 +90,7 @@ def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
                     f"{home.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which Ray "
                     "frees when this process ends; give the same command again for table and report"
                 )
-    return read(home.ledger)
+    return home.now
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,12 @@ class _Stages:
 
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
-        history = events(self.home.ledger)
-        record = fold(history)
-        search = Search(self.sweep, self._recorder(record), history, written=self._has_written)
+        record = self.home.now
+        search = Search(self.sweep, self._recorder(record), list(record.events), written=self._has_written)
         search.follow(StudyCopy(self.sweep, self.home.folder, search.trials).update)
         cause = self._tune(record, search)
         if cause == COMPLETE and self.sweep.seeds:
-            record = read(self.home.ledger)
+            record = self.home.now
             cause = self._tune(record, Listed(further_runs(self.sweep, record), self._recorder(record)))
         return (search.shortfall or cause) if cause == COMPLETE else cause
 
@@ -130,7 +130,7 @@ class _Stages:
     def _tune(self, record: Record, stage: Stage) -> str:
         leave = self.home.folder / TRIALS / LEAVE
         leave.unlink(missing_ok=True)
-        pruner = Pruner(self.ledger, leave.parent, self.sweep.budget.disk_bytes, stage.sources)
+        pruner = Pruner(self.ledger, self.home.record, leave.parent, self.sweep.budget.disk_bytes, stage.sources)
         treasurer = Treasurer(self.sweep.budget, record, leave, stage.close, pruner)
         config = TuneConfig(
             search_alg=Handout(stage),
@@ -142,7 +142,7 @@ class _Stages:
         )
         if not stage.exhausted:
             _tuner(self.home, self.data, config, [Starts(stage), treasurer]).fit()  # the ledger first: pruning reads it
-        return _cause(read(self.home.ledger), treasurer.gone, over=stage.exhausted)
+        return _cause(self.home.now, treasurer.gone, over=stage.exhausted)
 
 
 def _tuner(

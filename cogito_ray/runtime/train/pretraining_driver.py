@@ -11,7 +11,7 @@ from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from cogito_ray.records.ledger import COMPLETE, Ledger, Reported, Status, TrialEnded, TrialStarted
-from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.evaluation.batch_evaluation import Panel
@@ -35,14 +35,16 @@ def pretrain(
     listener: Listener = lambda _: None,
     *,
     data: DataDigests | None = None,
+    home: Home | None = None,
 ) -> Record:
     """Train `run` to its end in `<storage>/<name>/`, from its newest checkpoint if it was interrupted.
 
     Its checkpoints are asked labelled questions beside, the last one in any case. A complete run is asked nothing more.
     The listener hears how far the preparation of the text is. `data`: what it must be, where that is settled.
+    `home`: the run's, where somebody reads it already.
     """
     storage = storage.absolute()
-    home = Home.of_run(run, name, storage)
+    home = home or Home.of_run(run, name, storage)
     before = home.recorded()
     if before is not None and before.is_complete:
         return before
@@ -82,13 +84,13 @@ def _trained(run: RunSpec, storage: Path, home: Home, panel: Panel | None, prepa
     _end(home, run, failure)
     if panel and not failure:
         ask_rest(run, home.ledger, panel)
-    return read(home.ledger) if failure else _closed(home, COMPLETE)
+    return home.now if failure else _closed(home, COMPLETE)
 
 
 def _closed(home: Home, cause: str) -> Record:
     with Ledger(home.ledger) as ledger:
         ledger.append(closing(cause))
-    return read(home.ledger)
+    return home.now
 
 
 def _fit(job: Job, home: Home, teller: "_Teller") -> str:
@@ -97,7 +99,7 @@ def _fit(job: Job, home: Home, teller: "_Teller") -> str:
     Train itself starts lost workers again, but only so often: machines fail more often than that in a long run.
     """
     failure, reached = "", -1
-    while (step := read(home.ledger).trials[job.run.digest()].step) > reached:
+    while (step := home.now.trials[job.run.digest()].step) > reached:
         reached = step
         try:
             trainer(job, callbacks=[teller]).fit()
@@ -110,7 +112,7 @@ def _fit(job: Job, home: Home, teller: "_Teller") -> str:
 
 
 def _end(home: Home, run: RunSpec, failure: str) -> None:
-    trial = read(home.ledger).trials[run.digest()]
+    trial = home.now.trials[run.digest()]
     if trial.end is None:
         status = Status.COMPLETED if trial.step == run.training.steps and not failure else Status.FAILED
         with Ledger(home.ledger) as ledger:

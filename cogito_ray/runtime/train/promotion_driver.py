@@ -6,7 +6,7 @@ from pathlib import Path
 from cogito_ray.records.ledger import PROMOTED, Ledger, PromotionCertified
 from cogito_ray.records.ledger import Promoted as Told
 from cogito_ray.records.results.promotion_results import Promotion, certificates, promotions
-from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Home
 from cogito_ray.runtime.train.pretraining_driver import pretrain
@@ -18,33 +18,36 @@ from cogito_ray.text.preparation import Listener
 
 def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:
     """The full runs that `promote` asks for. ValueError where it asks for none, or the sweep has not ended."""
-    record = Home.of_sweep(sweep, storage).recorded()
+    return _planned(sweep, Home.of_sweep(sweep, storage))
+
+
+def _planned(sweep: SweepSpec, home: Home) -> list[Promotion]:
+    record = home.recorded()
     if sweep.promote is None:
         raise ValueError("the file does not say what to promote: add promote: {top: 2, with: {training.steps: 50000}}")
     if record is None or record.closing is None:
-        raise ValueError(f"{storage / sweep.name}: the sweep has not ended; run it first: cogito-ray sweep FILE")
+        raise ValueError(f"{home.folder}: the sweep has not ended; run it first: cogito-ray sweep FILE")
     return promotions(sweep, record)
 
 
 def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
     """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became."""
-    storage = storage.absolute()
     home = Home.of_sweep(sweep, storage)
-    planned(sweep, storage)    # refused before its folder is touched
+    _planned(sweep, home)    # refused before its folder is touched
     with home.driving():
-        for due in planned(sweep, storage):
-            told = read(home.ledger).promoted.get(due.run.digest())
+        for due in _planned(sweep, home):
+            told = home.now.promoted.get(due.run.digest())
             if told is None or not told.complete:
-                _train(due, sweep, storage, listener)
-        for goal, found in certificates(read(home.ledger)).items():
+                _train(due, home, listener)
+        for goal, found in certificates(home.now).items():
             with Ledger(home.ledger) as ledger:
                 ledger.append(PromotionCertified.of(goal, found))
-    return read(home.ledger)
+    return home.now
 
 
 def _read(due: Promotion, home: Home) -> DataDigests | None:
     """What the full run must read, because its trial did; None where the two are to read other text."""
-    trial = read(home.ledger).trials[due.trial]
+    trial = home.now.trials[due.trial]
     if corpus_key(RunSpec.model_validate(trial.spec).data) != corpus_key(due.run.data):
         return None
     if trial.data is None:
@@ -54,11 +57,10 @@ def _read(due: Promotion, home: Home) -> DataDigests | None:
     return trial.data
 
 
-def _train(due: Promotion, sweep: SweepSpec, storage: Path, listener: Listener) -> None:
+def _train(due: Promotion, home: Home, listener: Listener) -> None:
     """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it."""
     digest = due.run.digest()
-    name = f"{sweep.name}/{PROMOTED}/{digest}"
-    home = Home.of_sweep(sweep, storage)
+    storage, name = home.folder.parent, f"{home.folder.name}/{PROMOTED}/{digest}"
     own = pretrain(due.run, name, storage, listener, data=_read(due, home))
     trial = own.trials[digest]
     with Ledger(home.ledger) as ledger:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch import Tensor
 from cogito_ray.atomic_files import atomic_write_text, open_to_append
 from cogito_ray.evaluation.checkpoint_loader import newest
 from cogito_ray.records.ledger import CHECKPOINTS, LedgerFault
-from cogito_ray.records.sweep_record import Record, Trial, read
+from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Home
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
@@ -58,7 +60,7 @@ class Drill:
     name: str
     storage: Path
 
-    @property
+    @cached_property
     def home(self) -> Home:
         return Home.of_run(self.run, self.name, self.storage)
 
@@ -79,10 +81,9 @@ class Drill:
 
     def record(self) -> Record | None:
         """The record so far; None while there is none to read yet."""
-        try:
-            return read(self.home.ledger)
-        except (FileNotFoundError, LedgerFault):
-            return None
+        with suppress(FileNotFoundError, LedgerFault), self.home.record.now() as record:
+            return record if record.openings else None
+        return None
 
     def trial(self) -> Trial | None:
         record = self.record()
