@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
@@ -12,6 +12,7 @@ from cogito_ray.losses.total_loss import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
 from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.plugins import Reference, load, undeclared
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
@@ -124,6 +125,9 @@ class RunSpec(Spec):
     branch: BranchSpec | None = Field(default=None, exclude_if=lambda branch: branch is None)
     """Where it branches off another run; None = nowhere, it is trained from its first step."""
     seed: int = Field(default=0, ge=0, lt=2**31)
+    plugins: tuple[Reference, ...] = Field(default=(), exclude_if=lambda plugins: not plugins)
+    """Modules that define kinds of your own, by name, or as files of Python by their paths from the folder of this
+    file. Every process that reads the run imports them."""
     workers: PositiveInt | ElasticSpec = 1
     """Processes that share each batch (Ray Train workers), wherever they are: a machine with 4 GPUs and one with 3 are
     7 workers, and the batch a multiple of 7. {min: 2, max: 4} = as many as there is room for."""
@@ -141,7 +145,11 @@ class RunSpec(Spec):
     def digest(self) -> str:
         """As of every Spec; but what its checkpoints are asked besides makes it no other run."""
         measured = self.evaluation.model_copy(update={"labelled": None})
-        return digest(self.model_copy(update={"evaluation": measured}).settled())
+        return digest(self.model_copy(update={"evaluation": measured, "plugins": ()}).settled())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Between processes, a run is its settings: whoever reads them imports its plugins first."""
+        return type(self).model_validate, (self.model_dump(mode="json"),)
 
     @property
     def reference(self) -> ObjectiveSpec:
@@ -182,10 +190,17 @@ class RunSpec(Spec):
         times = ["time/tokens_per_s", "time/data_wait_share"]
         return [*rebuilt, *self.evaluation.metrics, *ranks, *losses, *times, *shares, *steps, "eval/unigram_nats"]
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_plugins(cls, given: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(given, dict) and load(given.get("plugins")):
+            return cls.model_validate(given)        # as it is now, with their kinds
+        return validate(given)
+
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
-        faults += [*self._shard_faults(), *self._gpu_faults()]
+        faults += [*self._shard_faults(), *self._gpu_faults(), *undeclared(self, self.plugins)]
         if faults:
             raise ValueError("\n".join(faults))
         return self

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "cogito_ray"
-MODEL = {"base_spec", "text.vocabulary", "nn", "objectives", "losses"}
+MODEL = {"base_spec", "kinds", "plugins", "text.vocabulary", "nn", "objectives", "losses"}
 OURS = {  # package or module -> what it may import of ours, besides itself; the longest name that fits counts
     "base_spec": set(),
+    "kinds": {"base_spec"},
+    "plugins": {"base_spec", "kinds"},
     "atomic_files": set(),
     "analysis": set(),
     "text": {"base_spec", "atomic_files"},
     "text.vocabulary": set(),
     "text.data_digests": {"base_spec"},
-    "nn": {"base_spec", "text.vocabulary"},
-    "objectives": {"base_spec", "text.vocabulary"},
+    "nn": {"base_spec", "kinds", "plugins", "text.vocabulary"},
+    "objectives": {"base_spec", "kinds", "text.vocabulary"},
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.export_folder": {"training.checkpoints.manifest"},
@@ -43,8 +45,8 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {f"training.{part}" for part in ("optimizer", "learning_rate_schedule", "guards", "checkpoints")},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},
     "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
-    "sweeps": {"base_spec", "run_spec", "text.data_spec"},
-    "records": {"base_spec", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
+    "sweeps": {"base_spec", "kinds", "plugins", "run_spec", "text.data_spec"},
+    "records": {"base_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
     "display": {"records", "sweeps", "text.preparation"},

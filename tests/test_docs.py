@@ -11,6 +11,7 @@ import yaml
 from architecture import architecture
 from settings import Reference
 
+from cogito_ray import plugins
 from cogito_ray.base_spec import Spec
 from cogito_ray.cli import app
 from cogito_ray.run_spec import RunSpec
@@ -24,6 +25,9 @@ BASES = ("search_spaces/quickstart.yaml", "jobs/debug.yaml")
 REPLACED = {"space"}
 """Parts of a sweep that a page shows whole."""
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+MODULE = re.compile(r'^```python title="(\w+\.py)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
+"""Files of Python that pages show whole, beside the YAML that names them."""
 
 
 def blocks(*languages: str) -> list[tuple[str, str]]:
@@ -40,6 +44,8 @@ def blocks(*languages: str) -> list[tuple[str, str]]:
 def test_settings_on_a_page_are_those_of_a_sweep_or_run(content: str, tmp_path: Path):
     for shipped in [*(ROOT / "search_spaces").iterdir(), ROOT / "jobs" / "debug.yaml"]:
         (tmp_path / shipped.name).symlink_to(shipped)
+    for name, code in (found for page in PAGES for found in MODULE.findall(page.read_text())):
+        (tmp_path / name).write_text(code)
     file = tmp_path / "page.yaml"
     file.write_text(content)
     if "extends:" not in content:               # a part of a file: it stands over a shipped one
@@ -49,6 +55,7 @@ def test_settings_on_a_page_are_those_of_a_sweep_or_run(content: str, tmp_path: 
         (tmp_path / "base.yaml").write_text(yaml.safe_dump(kept))
         file.write_text(f"extends: base.yaml\n{content}")
     Document.read(file).either()
+    plugins.unload()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -36,8 +36,6 @@ def check(
     started."""
     if schema is not None:
         schema.mkdir(parents=True, exist_ok=True)
-        for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
-            atomic_write_text(schema / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
     overrides = [given for given in files if "=" in given and not Path(given).exists()]
     verdicts = [
         _judged(file, [f"{file}: cogito-ray itself failed, as the traceback says"])
@@ -49,6 +47,9 @@ def check(
             each.callback(lambda: print(json.dumps(verdicts)))
         for verdict in reversed(verdicts):
             each.callback(_judge, verdict, overrides, quiet=as_json)
+    if schema is not None:  # with the kinds of their plugins
+        for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
+            atomic_write_text(schema / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(2)
 

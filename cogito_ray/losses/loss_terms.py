@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat
 from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.kinds import OpenUnion
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
@@ -99,4 +100,4 @@ class DropoutSpec(Spec):
         return replace(view, visible=view.visible & ((chance >= self.rate) | kept_anyway))
 
 
-ContrastSpec = Annotated[HalvesSpec | CorruptionsSpec | DropoutSpec, Field(discriminator="kind")]
+ContrastSpec = Annotated[HalvesSpec | CorruptionsSpec | DropoutSpec, OpenUnion("contrast")]

@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.kinds import OpenUnion
 
 
 class FixedSpec(Spec):
@@ -103,7 +104,7 @@ class KendallGalSpec(Spec):
         return 0.5 * sum(floor / variance + math.log(variance) for floor, variance in cheapest)
 
 
-WeightingSpec = Annotated[FixedSpec | CappedSpec | LearnableSpec | KendallGalSpec, Field(discriminator="kind")]
+WeightingSpec = Annotated[FixedSpec | CappedSpec | LearnableSpec | KendallGalSpec, OpenUnion("weighting")]
 
 
 class Fixed(nn.Module):

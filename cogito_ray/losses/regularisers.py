@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.kinds import OpenUnion
 from cogito_ray.losses.minimum_spanning_tree import minimum_spanning_tree
 
 Layers = Literal["last", "every"]
@@ -182,7 +183,7 @@ RegulariserSpec = Annotated[
     | CombinedSpec
     | NearestNeighbourSpec
     | MstSpec,
-    Field(discriminator="kind"),
+    OpenUnion("regulariser"),
 ]
 
 

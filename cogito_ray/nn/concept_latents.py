@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.kinds import OpenUnion
 from cogito_ray.nn.blocks.base import LookupInit
 from cogito_ray.nn.position_encodings import Positions, sinusoidal_code
 
@@ -140,5 +141,5 @@ class AnchoredLatentsSpec(Spec):
 
 LatentsSpec = Annotated[
     AnchoredLatentsSpec | PlainLatentsSpec | SinusoidalLatentsSpec | LearnedLatentsSpec | RotaryLatentsSpec,
-    Field(discriminator="kind"),
+    OpenUnion("latents"),
 ]

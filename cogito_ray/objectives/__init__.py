@@ -7,8 +7,7 @@ Every Spec says, as class variables, which optional fields of a `View` its `corr
 
 from typing import Annotated
 
-from pydantic import Field
-
+from cogito_ray.kinds import OpenUnion
 from cogito_ray.objectives.masked_diffusion import DiffusionSpec
 from cogito_ray.objectives.prefix_prediction import PrefixSpec
 from cogito_ray.objectives.span_masking import PmiSpec, SpanSpec
@@ -16,5 +15,5 @@ from cogito_ray.objectives.token_deletion import TsdaeSpec
 from cogito_ray.objectives.token_masking import MlmSpec
 
 ObjectiveSpec = Annotated[
-    MlmSpec | SpanSpec | PmiSpec | TsdaeSpec | DiffusionSpec | PrefixSpec, Field(discriminator="kind")
+    MlmSpec | SpanSpec | PmiSpec | TsdaeSpec | DiffusionSpec | PrefixSpec, OpenUnion("objective")
 ]

@@ -3,10 +3,14 @@
 import hashlib
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pydantic import Field
+
 from cogito_ray.base_spec import Spec
+from cogito_ray.plugins import digests
 
 PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("cogito-ray", "torch", "ray", "optuna", "transformers", "tokenizers")
@@ -19,6 +23,8 @@ class Provenance(Spec):
     """Were there changes that no commit holds?"""
     versions: dict[str, str]
     host: str
+    plugins: dict[str, str] = Field(default={}, exclude_if=lambda plugins: not plugins)
+    """Twelve hex digits of the source of each module that the settings name under `plugins`."""
     source: str | None = None
     """Twelve hex digits of the package's own files, which tell changes apart that no commit holds. Version 0.1 did not
     say."""
@@ -26,11 +32,12 @@ class Provenance(Spec):
     @property
     def code(self) -> str:
         """Names the code: equal for equal code, as far as is known."""
+        plugins = "".join(f", {name} {digest}" for name, digest in self.plugins.items())
         if self.commit is not None and not self.dirty:
-            return self.commit[:12]
+            return f"{self.commit[:12]}{plugins}"
         name = self.commit[:12] if self.commit else f"no commit, version {self.versions.get('cogito-ray', 'unknown')}"
         changed = " with changes" if self.dirty else ""
-        return f"{name}{changed}{f' ({self.source})' if self.source else ''}"
+        return f"{name}{changed}{f' ({self.source})' if self.source else ''}{plugins}"
 
     def changes(self, later: "Provenance") -> list[str]:
         """How a later driver's code and packages differ: `name: old -> new` each."""
@@ -40,14 +47,20 @@ class Provenance(Spec):
         return code + [f"{name}: {old} -> {new}" for name, old, new in versions if old != new]
 
 
-def collect(*, host: str, source: Path = PACKAGE.parent) -> Provenance:
-    """The facts of now. `source`: a folder of the tree whose commit is asked for."""
+def collect(*, host: str, plugins: Iterable[str] = (), source: Path = PACKAGE.parent) -> Provenance:
+    """The facts of now. `plugins`: those that the settings name. `source`: a folder of the tree whose commit is asked
+    for."""
     commit = _git(source, "rev-parse", "HEAD")
     changes = _git(source, "status", "--porcelain", "--untracked-files=no")
     packages = {name: found for name in PACKAGES if (found := _version(name))}
     versions = {"python": platform.python_version(), **packages}
     return Provenance(
-        commit=commit or None, dirty=bool(changes), versions=versions, host=host, source=_digest_of(PACKAGE)
+        commit=commit or None,
+        dirty=bool(changes),
+        versions=versions,
+        host=host,
+        plugins=digests(plugins),
+        source=_digest_of(PACKAGE),
     )
 
 

@@ -12,6 +12,7 @@ from ray._private import worker
 from ray._private.state import actors, available_resources_per_node
 from ray.util import placement_group_table
 
+from cogito_ray.plugins import paths
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime import QUIET
 from cogito_ray.runtime.trial_capacity import SPARE_CPUS, Machine, Shape, refusal, room
@@ -41,7 +42,8 @@ def cluster(*, dashboard: bool = False) -> Iterator[None]:
     worker.print_to_stdstream = _print_to_stderr
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", runtime_env={"env_vars": QUIET}, **quiet)
+        shipped = {"py_modules": found} if (found := paths()) else {}
+        ray.init(address="auto", runtime_env={"env_vars": QUIET, **shipped}, **quiet)
     else:  # its processes inherit our environment
         os.environ.setdefault(NOTICES_OF_NODES, "0")  # where the only node goes, all goes
         ray.init(

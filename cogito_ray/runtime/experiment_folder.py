@@ -17,7 +17,7 @@ from cogito_ray.base_spec import Spec, digest
 from cogito_ray.evaluation.protocols.zero_shot import read_stsb
 from cogito_ray.records.file_locks import Busy, hold
 from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened
-from cogito_ray.records.provenance import collect
+from cogito_ray.records.provenance import Provenance, collect
 from cogito_ray.records.sweep_record import Record, SharedRecord, Trial
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.preflight_checks import Absent
@@ -73,7 +73,7 @@ class Home:
         goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
         goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
         spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-        return cls(storage.absolute() / name, spec, frozenset({"run.evaluation.labelled"}), {"run": RunSpec})
+        return cls(storage.absolute() / name, spec, frozenset({"run.evaluation.labelled", "run.plugins"}), {"run": RunSpec})
 
     @property
     def ledger(self) -> Path:
@@ -141,13 +141,19 @@ class Home:
 
     def other_code(self, before: Record) -> str:
         """How code and packages differ from those of the last driver, for a reader; empty where they do not."""
-        changes = before.opened.provenance.changes(collect(host=socket.gethostname()))
+        changes = before.opened.provenance.changes(self._provenance())
         if not changes:
             return ""
         return (
             f"{self.folder} was worked on before by other code or packages ({'; '.join(changes)}): differences between "
             "what was done then and now may be theirs; the report says which made which trial"
         )
+
+    def _provenance(self) -> Provenance:
+        """By what this process works here."""
+        named = [get(self.spec, path) for path in ("plugins", "run.plugins")]
+        plugins = [str(one) for part in named if isinstance(part, list) for one in part]
+        return collect(host=socket.gethostname(), plugins=plugins)
 
     def _as_of_now(self, record: Record) -> Tree:
         """What was recorded, with every setting that came since at its default. Raises OtherSettings."""
@@ -224,12 +230,11 @@ class Home:
 
     def opening(self, data: Mapping[str, DataDigests] | None = None) -> SweepOpened:
         """The event that starts, or takes up again, what is to be done here. `data`: what is read, by `corpus_key`."""
-        provenance = collect(host=socket.gethostname())
         return SweepOpened(
             at=time.time(),
             spec=self.spec,
             sweep=digest(self.spec),
-            provenance=provenance,
+            provenance=self._provenance(),
             format=FORMAT,
             data=dict(data or {}),
         )

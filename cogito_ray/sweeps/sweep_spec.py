@@ -3,9 +3,10 @@
 from functools import cached_property
 from typing import Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, JsonValue, ModelWrapValidatorHandler, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, digest
+from cogito_ray.plugins import Reference, load
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.policy import Policy
@@ -21,8 +22,8 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.sweep_validation import faults
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote"})
-"""What may change while a sweep keeps its name: how much is spent on it, not what it is."""
+ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "plugins"})
+"""What may change while a sweep keeps its name: how much is spent on it and where its code is, not what it is."""
 
 
 class SweepSpec(Spec):
@@ -55,6 +56,16 @@ class SweepSpec(Spec):
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
     """Trials at a time; None = as many as the machine has room for."""
+    plugins: tuple[Reference, ...] = Field(default=(), exclude_if=lambda plugins: not plugins)
+    """Modules that define kinds of your own, by name, or as files of Python by their paths from the folder of this
+    file. Every process that reads the sweep, or a trial, imports them."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_plugins(cls, given: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(given, dict) and load(given.get("plugins")):
+            return cls.model_validate(given)        # as it is now, with their kinds
+        return validate(given)
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -84,7 +95,10 @@ class SweepSpec(Spec):
     @cached_property
     def search_space(self) -> Space:
         """What varies, and over which run."""
-        return Space(self.run, self.space, self.exclude, is_grid=self.search.is_grid)
+        named = self.run.get("plugins", [])
+        plugins: list[JsonValue] = [*(named if isinstance(named, list) else []), *self.plugins]
+        run = self.run | ({"plugins": plugins} if plugins else {})
+        return Space(run, self.space, self.exclude, is_grid=self.search.is_grid)
 
     def trial(self, sample: Sample) -> RunSpec:
         """The run that one point of the space describes. Raises ValueError if it is none."""

@@ -2,13 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from cogito_ray.kinds import OpenUnion
 from cogito_ray.nn.decoders.diffusion_decoder import DiffusionDecoderSpec
 from cogito_ray.nn.decoders.perceiver_decoder import PerceiverDecoderSpec, PositionDecoderSpec
 from cogito_ray.nn.decoders.weighted_sum import WeightedSumDecoderSpec
 
 DecoderSpec = Annotated[
     PositionDecoderSpec | PerceiverDecoderSpec | WeightedSumDecoderSpec | DiffusionDecoderSpec,
-    Field(discriminator="kind"),
+    OpenUnion("decoder"),
 ]

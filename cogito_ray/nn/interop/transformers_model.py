@@ -4,6 +4,7 @@ Importing this module registers the Auto classes. Weights are safetensors; table
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOu
 
 from cogito_ray.nn.downstream_heads import AttentionPoolSpec, EncoderInput
 from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.plugins import load, used_by
 from cogito_ray.text.vocabulary import Vocabulary
 
 
@@ -38,10 +40,12 @@ class ConceptConfig(PreTrainedConfig):
         token_facts: dict[str, Any] | None = None,
         length: int = 128,
         current_length: int | None = None,
+        plugins: Sequence[str] = (),
         **rest: Any,
     ):
         """model: a ModelSpec as plain data; token_facts: a Vocabulary; length: tokens of a row in training;
-        current_length: tokens of a row now, where the model has been resized."""
+        current_length: tokens of a row now, where the model has been resized; plugins: that define kinds in model."""
+        self.plugins = list(plugins)
         self.model = model or ModelSpec().model_dump(mode="json")
         self.token_facts = token_facts or {
             "size": 32, "pad_id": 0, "mask_id": 1, "separator_id": 2, "special_ids": [0, 1, 2]
@@ -54,7 +58,12 @@ class ConceptConfig(PreTrainedConfig):
         """For a model of this spec and vocabulary, trained on rows of `length` tokens."""
         names = ("size", "pad_id", "mask_id", "separator_id")
         facts = {name: getattr(vocabulary, name) for name in names} | {"special_ids": list(vocabulary.special_ids)}
-        return cls(spec.model_dump(mode="json"), facts, length)
+        return cls(spec.model_dump(mode="json"), facts, length, plugins=used_by(spec))
+
+    def spec(self) -> ModelSpec:
+        """What the model is. Imports the plugins that it takes."""
+        load(self.plugins)
+        return ModelSpec.model_validate(self.model)
 
     @property
     def vocab_size(self) -> int:
@@ -86,7 +95,7 @@ class _Pretrained(PreTrainedModel):
 
     def __init__(self, config: ConceptConfig):
         super().__init__(config)
-        spec = ModelSpec.model_validate(config.model)
+        spec = config.spec()
         self.concept_model = spec.build(config.vocabulary(), config.length)
         if config.current_length != config.length:
             self.concept_model.resize(config.current_length)
@@ -157,7 +166,7 @@ class ConceptForSequenceClassification(_Pretrained):
 
     def __init__(self, config: ConceptConfig):
         super().__init__(config)
-        spec = ModelSpec.model_validate(config.model)
+        spec = config.spec()
         self.pool = AttentionPoolSpec().build(spec.width, spec.heads)
         self.classifier = nn.Linear(spec.width, int(config.num_labels or 2))
         self.post_init()  # type: ignore[no-untyped-call]

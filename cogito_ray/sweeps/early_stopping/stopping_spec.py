@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
-
 from cogito_ray.base_spec import Spec
+from cogito_ray.kinds import OpenUnion
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, ParetoAshaSpec
 from cogito_ray.sweeps.early_stopping.hyperband import HyperbandSpec
 from cogito_ray.sweeps.early_stopping.median_rule import MedianSpec
@@ -41,5 +40,5 @@ class NoStopping(Policy):
 
 StoppingSpec = Annotated[
     NoStoppingSpec | AshaSpec | ParetoAshaSpec | HyperbandSpec | MedianSpec | PopulationSpec,
-    Field(discriminator="kind")
+    OpenUnion("early_stopping")
 ]

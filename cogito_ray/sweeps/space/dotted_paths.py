@@ -4,14 +4,14 @@
 """
 
 import difflib
-import types
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Literal, NoReturn, TypeAlias, TypeGuard, Union, get_args, get_origin
+from typing import Literal, NoReturn, TypeAlias, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 from cogito_ray.base_spec import brief, nearest
+from cogito_ray.kinds import annotation_of, members
 
 Tree = dict[str, JsonValue]
 Keys: TypeAlias = tuple[str | int, ...]
@@ -29,7 +29,7 @@ def options_at(root: type[BaseModel], keys: Iterable[str | int], given: JsonValu
     for key in keys:
         found = [inner for option in options for inner in _step(option, str(key))]
         given = _inside(given, key)
-        options = [flat for inner in found for flat in _flatten(inner) if _may_be(flat, given)]
+        options = [flat for inner in found for flat in members(inner) if _may_be(flat, given)]
     return options
 
 
@@ -95,7 +95,7 @@ def every_path(root: type[BaseModel], stem: str = "") -> Iterator[str]:
     """Every dotted path of named fields, whole sub-trees included; entries of lists and mappings are left out."""
     for name, field in root.model_fields.items():
         yield stem + name
-        for option in _models(field.annotation):
+        for option in _models(annotation_of(field)):
             yield from every_path(option, f"{stem}{name}.")
 
 
@@ -152,7 +152,7 @@ def _step(option: object, key: str) -> Iterator[object]:
     """The annotations one key further down."""
     origin, arguments = get_origin(option), get_args(option)
     if isinstance(option, type) and issubclass(option, BaseModel):
-        yield from (field.annotation for name, field in option.model_fields.items() if key == (field.alias or name))
+        yield from (annotation_of(field) for name, field in option.model_fields.items() if key == (field.alias or name))
     elif origin is dict:
         yield arguments[1]
     elif origin in (tuple, list) and key.isdigit():
@@ -175,20 +175,8 @@ def _is_model(option: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(option, type) and issubclass(option, BaseModel)
 
 
-def _flatten(annotation: object) -> Iterator[object]:
-    """Every member of a union, without its Annotated wrapping."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        yield from _flatten(arguments[0])
-    elif origin in (Union, types.UnionType):
-        for member in arguments:
-            yield from _flatten(member)
-    else:
-        yield annotation
-
-
 def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    for option in _flatten(annotation):
+    for option in members(annotation):
         if isinstance(option, type) and issubclass(option, BaseModel):
             yield option
 
@@ -203,5 +191,5 @@ def _unset(field: FieldInfo) -> object:
     """A field's default; where it has none, its only spec type, whose own defaults may still be asked for."""
     if not field.is_required():
         return field.default
-    members = list(_models(field.annotation))
-    return members[0] if len(members) == 1 else None
+    models = list(_models(annotation_of(field)))
+    return models[0] if len(models) == 1 else None

@@ -2,7 +2,8 @@
 `training.steps=50` on the command line, each over those before it.
 
 Mappings are merged key by key; lists and single values are replaced, and so are a mapping of another `kind` and an axis
-of `space`. `null` takes an inherited key out, except where null is a value of its own.
+of `space`. `plugins` are added to those of extended files. `null` takes an inherited key out, except where null is a
+value of its own.
 """
 
 import copy
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel, JsonValue
 
@@ -21,7 +23,7 @@ from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, value_of
 
-EXTENDS, RUN = "extends", "run"
+EXTENDS, PLUGINS, RUN = "extends", "plugins", "run"
 DEEPEST = 8
 """Files that extend each other."""
 HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(without|search\.start_with)\.\d+")
@@ -75,6 +77,7 @@ def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
         raise SweepFault(file, error.faults) from None
     lines = ((place, settings.line(place)) for place in _places(settings.tree))
     own = Composed(settings.tree, {place: f"line {line}{of_file}" for place, line in lines})
+    _find_plugins(own.tree, file.parent)
     composed = Composed({}, {})
     for place, named in _extended(own):
         try:
@@ -85,6 +88,15 @@ def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
         except _CannotExtend as error:
             raise SweepFault(file, [f"{place}: {error} (line {settings.line(place)})"]) from None
     return _merged(composed, own)
+
+
+def _find_plugins(tree: Tree, folder: Path) -> None:
+    """Files among the plugins of a sweep or run get their whole paths: they are named from the folder of the YAML."""
+    for part in (tree, tree.get(RUN)):
+        if isinstance(part, dict) and isinstance(named := part.get(PLUGINS), list):
+            part[PLUGINS] = [
+                str((folder / one).absolute()) if isinstance(one, str) and one.endswith(".py") else one for one in named
+            ]
 
 
 def _extended(own: Composed) -> Iterator[tuple[str, JsonValue]]:
@@ -139,6 +151,10 @@ def _merged(below: Composed, over: Composed) -> Composed:
         return value
 
     def merge(old: JsonValue, new: JsonValue, keys: Keys) -> JsonValue:
+        if keys[-1:] == (PLUGINS,) and isinstance(old, list) and isinstance(new, list):    # each file needs its own
+            place = _dotted(keys)
+            origins.update((f"{place}.{len(old) + n}", over.origins[f"{place}.{n}"]) for n in range(len(new)))
+            return [*cast(list[JsonValue], take(below, old, keys)), *new]
         if not _mix(old, new, keys):
             return take(over, new, keys)
         assert isinstance(old, dict)
