@@ -35,7 +35,7 @@ from cogito_ray.objectives.token_masking import MlmSpec
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.preparation import prepare_with, serially
-from cogito_ray.text.shards.token_shards import Side
+from cogito_ray.text.shards.token_shards import Split
 
 TOKENS = 16_384
 """Of one measurement, whatever the length of its rows."""
@@ -145,7 +145,7 @@ def _constant_nats(corpus: Corpus, length: int) -> float:
     return views.unigram_nats(torch.from_numpy(corpus.log_unigram))
 
 
-def _rows(corpus: Corpus, length: int, side: Side) -> Tensor:
+def _rows(corpus: Corpus, length: int, side: Split) -> Tensor:
     """(R, length): neighbouring rows of each source, joined."""
     joined = []
     for source in corpus.sources:

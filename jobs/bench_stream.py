@@ -35,8 +35,8 @@ from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.preparation import prepared
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
-from cogito_ray.text.sources.documents import Found
-from cogito_ray.text.streamed_text import RawText, regrouped
+from cogito_ray.text.sources.documents import RawDocument
+from cogito_ray.text.streamed_text import StreamedText, regrouped
 from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 
 RUN = Path(__file__).with_name("debug.yaml")
@@ -79,7 +79,7 @@ def streamed(task: Task) -> Iterator[Indices]:
 
 def text(task: Task) -> Iterator[Indices]:
     corpus = task.corpus(keep="text")
-    return TextReader(RawText(corpus, corpus.text_plan(0))).batches(task.steps, **task.share)
+    return TextReader(StreamedText(corpus, corpus.text_plan(0))).batches(task.steps, **task.share)
 
 
 def bare(task: Task) -> Iterator[Ids]:
@@ -88,7 +88,7 @@ def bare(task: Task) -> Iterator[Ids]:
 
     def documents() -> Iterator[str]:
         for part in source.parts(task.storage / "documents")[task.rank :: task.world]:
-            yield from (str(found.value) for found in part.read() if isinstance(found, Found))
+            yield from (str(found.value) for found in part.read() if isinstance(found, RawDocument))
 
     return _packed(task, documents)
 

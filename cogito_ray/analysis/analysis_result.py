@@ -60,6 +60,8 @@ class AttentionMap:
 
 @dataclass(frozen=True)
 class Plots:
+    """What the page draws."""
+
     spectrum: list[float]
     """Singular values of a text's concepts over their sum; mean over texts."""
     mean_spectrum: list[float]
@@ -89,6 +91,8 @@ class DepthMetrics:
 
 @dataclass(frozen=True)
 class Analysis:
+    """The whole result."""
+
     name: str
     run: str
     """Digest of its RunSpec."""

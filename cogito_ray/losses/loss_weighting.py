@@ -100,6 +100,7 @@ class KendallGalSpec(Spec):
         return KendallGal(tasks + regularisers, math.log(self.min_variance))
 
     def bound(self, floors: Mapping[str, float]) -> float:
+        """What the total cannot go below: floor / v + log v is least at v = floor, or at the least variance."""
         cheapest = [(floor, max(floor, self.min_variance)) for floor in floors.values()]      # with its variance
         return 0.5 * sum(floor / variance + math.log(variance) for floor, variance in cheapest)
 

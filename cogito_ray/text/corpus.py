@@ -1,4 +1,4 @@
-"""What a trial needs of the prepared data: rows, weights, the vocabulary, and how frequent each token is. No Ray."""
+"""A prepared corpus: what a trial needs of its data, rows, weights, the vocabulary, and how frequent each token is."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +27,14 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 
 @dataclass(frozen=True)
 class Source:
+    """One source of a corpus, and its weight in the mixture."""
+
     name: str
     weight: float
     shards: TokenShards
 
 
-class Index(BaseModel):
+class DataIndex(BaseModel):
     """Where data lies in a storage, and what it was made from: a file `corpora/<digest of the data>.json`."""
 
     digests: DataDigests
@@ -42,6 +44,7 @@ class Index(BaseModel):
     """What each source's shards were made from."""
 
     def write(self, storage: Path) -> None:
+        """To its file in this storage, whole or not at all."""
         file = index_of(self.digests, storage)
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_text(file, self.model_dump_json(indent=1))
@@ -60,6 +63,8 @@ class Index(BaseModel):
 
 @dataclass(frozen=True)
 class Corpus:
+    """The rows of some sources, in shards that were verified to be those of `digests`."""
+
     length: int
     sources: tuple[Source, ...]
     digests: DataDigests
@@ -73,7 +78,7 @@ class Corpus:
         NotPrepared if they are not there; DamagedShards if files are torn; ChangedData if there is something else in
         their place.
         """
-        index = Index.read(digests, storage)
+        index = DataIndex.read(digests, storage)
         if index is None:
             named = f"data {digests.digest()} ({', '.join(data.sources)})"
             raise NotPrepared(f"{storage}: {named} is not there; {MADE_AGAIN}")
@@ -93,6 +98,7 @@ class Corpus:
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
+        """The one that made the rows. ValueError where its files were altered."""
         return TextTokenizer.open(self.tokenizer_folder.parents[1], self.digests.tokenizer)
 
     @property
@@ -102,6 +108,7 @@ class Corpus:
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """Of the tokenizer."""
         return self.tokenizer.vocabulary
 
     def text_plan(self, seed: int) -> WindowPlan:
@@ -164,6 +171,7 @@ def equal_shares(count: int, available: Sequence[int]) -> list[int]:
 
 
 def shard_folder(storage: Path, name: str) -> Path:
+    """Where the shards of a source lie; `name`: the digest of what they were made from."""
     return storage / "tokens" / name
 
 

@@ -9,6 +9,8 @@ from cogito_ray.base_spec import digest
 
 @dataclass(frozen=True)
 class DataDigests:
+    """Content hashes of the tokenizer and of each source's rows."""
+
     tokenizer: str
     """Of tokenizer.json and vocabulary.json."""
     sources: Mapping[str, str]
@@ -45,12 +47,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, stamps: bo
     for field in sorted(before.keys() | now.keys()):
         old, new = before.get(field), now.get(field)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            told = {
+            by_change = {
                 "came": sorted(new.keys() - old.keys()),
                 "went": sorted(old.keys() - new.keys()),
                 "changed": [key for key in sorted(old.keys() & new.keys()) if _differ(old[key], new[key], stamps)],
             }
-            found += [f"{field} that {what}: {_listed(keys)}" for what, keys in told.items() if keys]
+            found += [f"{field} that {what}: {_listed(keys)}" for what, keys in by_change.items() if keys]
         elif old != new:
             found.append(f"{field}: {old!r} -> {new!r}")
     return found

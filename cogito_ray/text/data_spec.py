@@ -39,6 +39,8 @@ SourceName = Annotated[
 
 
 class DataSpec(Spec):
+    """The data of a run: sources and their mixture, tokenizer, row length, what is held out and what is kept."""
+
     sources: dict[SourceName, SourceSpec] = Field(min_length=1)
     """Named sources; rows are drawn from them in proportion to their weights."""
     tokenizer: TokenizerSpec = BpeSpec()
@@ -57,6 +59,7 @@ class DataSpec(Spec):
 
     @property
     def keeping(self) -> Keeping:
+        """What `keep` means for preparation."""
         return KEEPING[self.keep]
 
     def faults(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Executes a row plan by memory map: the default wherever the shards are on a file system the worker sees."""
+"""Reads the rows of a data plan by memory map: the default wherever the shards are on a file system the worker sees."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ GATHERED = 2**18
 
 
 class Plan(Protocol):
+    """The order of rows: a RowPlan or a WindowPlan."""
+
     def at(self, positions: Indices) -> tuple[Indices, Indices]:
         """For ascending positions (P,): the source of each, and the number of its train row there."""
         ...
@@ -24,6 +26,8 @@ class Plan(Protocol):
 
 @dataclass(frozen=True)
 class MappedReader:
+    """Rows of a corpus at positions of a plan."""
+
     corpus: Corpus
     plan: Plan
 

@@ -14,24 +14,24 @@ import numpy as np
 
 from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.base_spec import digest
-from cogito_ray.text.corpus import Corpus, Index, shard_folder
+from cogito_ray.text.corpus import Corpus, DataIndex, shard_folder
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.shards.shard_builder import EXAMPLES, Recipe, build_part, sample
+from cogito_ray.text.shards.shard_builder import EXAMPLES, BuildSettings, build_part, sample_documents
 from cogito_ray.text.shards.token_shards import (
     COUNTS,
     MANIFEST,
     PARTS,
-    SIDES,
-    Counted,
+    SPLITS,
     Counts,
     DamagedShards,
     Manifest,
-    Verified,
+    ShardSummary,
+    VerifiedFiles,
     file_sha256,
 )
 from cogito_ray.text.sources.documents import Part
-from cogito_ray.text.streamed_text import is_cut_of, write_cut
+from cogito_ray.text.streamed_text import parts_lie_at, write_parts_file
 from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer, tokenizer_folder
 
 FORMAT = 2
@@ -44,6 +44,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Progress:
+    """How far a stage of preparation is: `done` of `total` tasks."""
+
     stage: str
     done: int
     total: int
@@ -80,7 +82,7 @@ def prepare_with(
     """
     if faults := data.faults():
         raise ValueError("\n".join(faults))
-    job = _Job(run, data, storage.absolute(), progress)
+    job = _Preparation(run, data, storage.absolute(), progress)
     if expected is not None and (changes := job.changes(expected, stamps=False)):
         raise ChangedData("\n".join(changes))
     tokenizer = job.tokenizer()
@@ -90,24 +92,24 @@ def prepare_with(
         raise ChangedData("\n".join([*_other(expected, digests), *job.changes(expected, stamps=True)]))
     identities = {name: manifest.identity for name, manifest in manifests.items()}
     shards = {name: digest(identity) for name, identity in identities.items()}
-    Index(digests=digests, shards=shards, identities=identities).write(job.storage)
+    DataIndex(digests=digests, shards=shards, identities=identities).write(job.storage)
     return Corpus.open(data, job.storage, digests)
 
 
 def prepared(data: DataSpec, storage: Path) -> Corpus:
     """The corpus of the text as it is now; NotPrepared if it does not stand in this storage. Reads no documents."""
-    return _Job(serially, data, storage.absolute(), lambda _: None).standing()
+    return _Preparation(serially, data, storage.absolute(), lambda _: None).existing()
 
 
 def changes_since(data: DataSpec, storage: Path, digests: DataDigests) -> list[str]:
     """What became other in the text that these digests were made from, as far as can be told without reading it."""
     if faults := data.faults():
         return faults
-    return _Job(serially, data, storage.absolute(), lambda _: None).changes(digests, stamps=True)
+    return _Preparation(serially, data, storage.absolute(), lambda _: None).changes(digests, stamps=True)
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Preparation:
     run: Runner
     data: DataSpec
     storage: Path
@@ -130,7 +132,7 @@ class _Job:
 
     def changes(self, since: DataDigests, *, stamps: bool) -> list[str]:
         """In what the sources differ from those that these digests were made from, where that is still known."""
-        index = Index.read(since, self.storage)
+        index = DataIndex.read(since, self.storage)
         before = {name: identity["source"] for name, identity in index.identities.items()} if index else {}
         return [
             f"data.sources.{name}.{difference}"
@@ -138,9 +140,9 @@ class _Job:
             for difference in differences(cast(dict[str, Any], was), self.fingerprints.get(name, {}), stamps=stamps)
         ]
 
-    def standing(self) -> Corpus:
+    def existing(self) -> Corpus:
         """NotPrepared unless tokenizer and shards of the text as it is now are there."""
-        tokenizer = self._standing_tokenizer()
+        tokenizer = self._existing_tokenizer()
         shards = {name: digest(self._identity(name, tokenizer or "")) for name in self.data.sources}
         files = {name: shard_folder(self.storage, folder) / MANIFEST for name, folder in shards.items()}
         if tokenizer is None or not all(file.exists() for file in files.values()):
@@ -151,8 +153,8 @@ class _Job:
 
     def tokenizer(self) -> str:
         """Stores the tokenizer if it is not yet there, and returns its digest."""
-        if standing := self._standing_tokenizer():
-            return standing
+        if existing := self._existing_tokenizer():
+            return existing
         spec = self.data.tokenizer
         if not isinstance(spec, BpeSpec):
             return spec.load().store(self.storage)
@@ -163,7 +165,7 @@ class _Job:
         self.progress(Progress("training the tokenizer", 1, 1))
         return trained
 
-    def _standing_tokenizer(self) -> str | None:
+    def _existing_tokenizer(self) -> str | None:
         """The digest of the tokenizer, if it is there and whole."""
         spec = self.data.tokenizer
         if not isinstance(spec, BpeSpec):
@@ -186,9 +188,9 @@ class _Job:
         return self.storage / "tokenizers" / f"trained-{name}.json"
 
     def source(self, name: str, tokenizer: str) -> Manifest:
-        """Builds the shards of one source unless they stand, and returns what is known of them."""
+        """Builds the shards of one source unless they exist, and returns what is known of them."""
         data, identity = self.data, self._identity(name, tokenizer)
-        recipe = Recipe(
+        settings = BuildSettings(
             shard_folder(self.storage, digest(identity)),
             tokenizer_folder(self.storage, tokenizer),
             data.length,
@@ -196,11 +198,11 @@ class _Job:
             data.packing,
             keeps_rows=data.keeping.rows,
         )
-        manifest = self._standing(name, recipe.folder)
+        manifest = self._existing(name, settings.folder)
         if manifest is None:
-            manifest = self._build(name, recipe, identity)
-        elif not recipe.keeps_rows and not is_cut_of(recipe.folder, data.sources[name].places(self.scratch)):
-            write_cut(recipe, self._parts(name))    # its text, or this storage, was moved
+            manifest = self._build(name, settings, identity)
+        elif not settings.keeps_rows and not parts_lie_at(settings.folder, data.sources[name].places(self.scratch)):
+            write_parts_file(settings, self._parts(name))    # its text, or this storage, was moved
         _refuse_bad(name, manifest, data.bad_documents)
         _refuse_empty(name, manifest, data.held_out)
         return manifest
@@ -217,7 +219,7 @@ class _Job:
             **self.data.keeping.identity,
         }
 
-    def _standing(self, name: str, folder: Path) -> Manifest | None:
+    def _existing(self, name: str, folder: Path) -> Manifest | None:
         """The manifest, if every file is what it says."""
         if not (folder / MANIFEST).exists():
             return None
@@ -229,34 +231,34 @@ class _Job:
         if damaged := damaged_files(folder, manifest):
             self.progress(Progress(f"{name}: rebuilding what is damaged: {', '.join(damaged)}", 0, len(damaged)))
             return None
-        Verified(folder).save(manifest.every_shard)
+        VerifiedFiles(folder).save(manifest.every_shard)
         self.progress(Progress(f"{name}: {manifest.rows('train')} rows stand from before", 1, 1))
         return manifest
 
     def _parts(self, name: str) -> list[Part]:
         return self.data.sources[name].parts(self.scratch, self.data.keeping.largest_part)
 
-    def _build(self, name: str, recipe: Recipe, identity: dict[str, object]) -> Manifest:
+    def _build(self, name: str, settings: BuildSettings, identity: dict[str, object]) -> Manifest:
         parts = self._parts(name)
         if not parts:
             raise ValueError(f"data.sources.{name}: holds no documents")
-        if not recipe.keeps_rows:
-            write_cut(recipe, parts)
-            recipe = replace(recipe, counted_every=max(1, len(parts) // COUNTED_PARTS))
-        work = [partial(build_part, part, number, recipe) for number, part in enumerate(parts)]
-        built: dict[int, Counted] = {}
+        if not settings.keeps_rows:
+            write_parts_file(settings, parts)
+            settings = replace(settings, counted_every=max(1, len(parts) // COUNTED_PARTS))
+        work = [partial(build_part, part, number, settings) for number, part in enumerate(parts)]
+        built: dict[int, ShardSummary] = {}
         counts: Counts = np.zeros((2, 1), np.int64)
         tokens = 0
         for number, (record, counted) in self.run(work):
             built[number], counts = record, counts + counted  # (2, V)
             tokens += sum(record.tokens.values())
             self.progress(Progress(f"{name}: tokenising", len(built), len(work), tokens))
-        return _finish(recipe, identity, [built[number] for number in sorted(built)], counts)
+        return _finish(settings, identity, [built[number] for number in sorted(built)], counts)
 
 
 def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     """Files of a prepared source that are missing, torn or altered."""
-    verified = Verified(folder)
+    verified = VerifiedFiles(folder)
     damaged = [shard.file for shard in manifest.every_shard if not verified.holds(shard)]
     if manifest.part_rows and not (folder / PARTS).exists():
         damaged.append(PARTS)
@@ -275,34 +277,36 @@ def _other(expected: DataDigests, found: DataDigests) -> list[str]:
 def _train(spec: BpeSpec, sources: Sequence[Sequence[Part]], held_out: float, storage: Path) -> str:
     """Trains on an equal share of every source's train documents; the digest of the stored tokenizer."""
     share = spec.sample // len(sources)
-    texts = chain.from_iterable(sample(parts, characters=share, held_out=held_out) for parts in sources)
+    texts = chain.from_iterable(sample_documents(parts, characters=share, held_out=held_out) for parts in sources)
     return spec.train(texts).store(storage)
 
 
-def _finish(recipe: Recipe, identity: dict[str, object], records: Sequence[Counted], counts: Counts) -> Manifest:
+def _finish(
+    settings: BuildSettings, identity: dict[str, object], records: Sequence[ShardSummary], counts: Counts
+) -> Manifest:
     """Writes the counts, then the manifest, then the note that all shards were seen whole."""
-    counts_file = recipe.folder / COUNTS
+    counts_file = settings.folder / COUNTS
     with atomic_write(counts_file) as stream:
         np.save(stream, counts)
     manifest = Manifest(
-        documents={side: sum(record.documents[side] for record in records) for side in SIDES},
-        tokens={side: sum(record.tokens[side] for record in records) for side in SIDES},
-        shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SIDES},
+        documents={side: sum(record.documents[side] for record in records) for side in SPLITS},
+        tokens={side: sum(record.tokens[side] for record in records) for side in SPLITS},
+        shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
         bad_documents=sum(record.bad_documents for record in records),
         bad_files=sum(record.bad_files for record in records),
         files=sum(record.files for record in records),
         examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
         part_rows=tuple(rows for record in records for rows in record.part_rows),
-        part_digests={side: tuple(name for record in records for name in record.part_digests[side]) for side in SIDES},
+        part_digests={side: tuple(name for record in records for name in record.part_digests[side]) for side in SPLITS},
         counts=tuple(file for record in records for file in record.counts),
         identity=identity,
-        length=recipe.length,
-        dtype=TextTokenizer.load(recipe.tokenizer).dtype.str,
+        length=settings.length,
+        dtype=TextTokenizer.load(settings.tokenizer).dtype.str,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         counts_sha256=file_sha256(counts_file),
     )
-    write_json(recipe.folder / MANIFEST, manifest.model_dump(mode="json"))
-    Verified(recipe.folder).save(manifest.every_shard)
+    write_json(settings.folder / MANIFEST, manifest.model_dump(mode="json"))
+    VerifiedFiles(settings.folder).save(manifest.every_shard)
     return manifest
 
 

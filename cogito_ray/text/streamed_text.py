@@ -1,4 +1,4 @@
-"""Rows of text of which no tokens were kept: tokenised when they are needed, in the order of a WindowPlan. No Ray here.
+"""Streamed text: rows of which no tokens were kept, tokenised when they are needed, in the order of a WindowPlan.
 
 Preparation left behind how the text is cut into parts and how many rows each holds. So reading starts at any position
 by tokenising the parts of one window per source, and who tokenises them, and how many at a time, changes nothing.
@@ -19,7 +19,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.order.block_shuffle import Window, WindowPlan
 from cogito_ray.text.order.row_order import BLOCK
 from cogito_ray.text.shards.row_packing import Ids
-from cogito_ray.text.shards.shard_builder import Recipe, train_rows
+from cogito_ray.text.shards.shard_builder import BuildSettings, train_rows
 from cogito_ray.text.shards.token_shards import PARTS, RowsDigest
 from cogito_ray.text.sources import AnyPiece
 from cogito_ray.text.sources.documents import Part
@@ -30,15 +30,17 @@ class ChangedText(ValueError):
 
 
 @dataclass(frozen=True)
-class RawText:
+class StreamedText:
+    """The train rows of a corpus of which only text is kept, in the order of a plan."""
+
     corpus: Corpus
     plan: WindowPlan
 
     def calls(self, start: int, stop: int) -> Iterator[Callable[[], Ids]]:
         """What must be tokenised for positions [start, stop), in the order in which `rows` wants it."""
         for _, window in self.plan.reads(start, stop):
-            recipe, parts = self._sources[window.source]
-            yield from (partial(train_rows, parts[number], recipe) for number in window.parts)
+            settings, parts = self._sources[window.source]
+            yield from (partial(train_rows, parts[number], settings) for number in window.parts)
 
     def rows(self, start: int, stop: int, tokenised: Iterator[Ids]) -> Iterator[Ids]:
         """Pieces (R, N) that together are the rows at positions [start, stop). `tokenised`: what `calls` gave.
@@ -47,17 +49,17 @@ class RawText:
         """
         reads = self.plan.reads(start, stop)
         due = next(reads, None)
-        shelves = [_Shelf() for _ in self.corpus.sources]
+        buffers = [_RowBuffer() for _ in self.corpus.sources]
         for block in range(start // BLOCK, -(-stop // BLOCK)):
             while due is not None and due[0] <= block:
-                shelves[due[1].source].put(due[1], self._shuffled(due[1], tokenised))
+                buffers[due[1].source].put(due[1], self._shuffled(due[1], tokenised))
                 due = next(reads, None)
             positions = np.arange(max(start, block * BLOCK), min(stop, (block + 1) * BLOCK))
             sources, draws = self.plan.mixture.draws(positions)
             ids = np.empty((len(positions), self.corpus.length), self.corpus.dtype)
             for source in np.unique(sources):
                 mine = np.flatnonzero(sources == source)
-                ids[mine] = shelves[source].take(int(draws[mine[0]]), len(mine))
+                ids[mine] = buffers[source].take(int(draws[mine[0]]), len(mine))
             yield ids
 
     def _shuffled(self, window: Window, tokenised: Iterator[Ids]) -> Ids:
@@ -74,11 +76,11 @@ class RawText:
         return rows
 
     @cached_property
-    def _sources(self) -> list[tuple[Recipe, Sequence[Part]]]:
-        return [_read_cut(source.shards.folder, self.corpus.tokenizer_folder) for source in self.corpus.sources]
+    def _sources(self) -> list[tuple[BuildSettings, Sequence[Part]]]:
+        return [_read_parts_file(source.shards.folder, self.corpus.tokenizer_folder) for source in self.corpus.sources]
 
 
-class _Shelf:
+class _RowBuffer:
     """The rows of one source that were tokenised and not yet drawn."""
 
     def __init__(self) -> None:
@@ -111,8 +113,8 @@ def regrouped(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
             waiting, have = [rows[whole:]], have - whole
 
 
-class _Cut(BaseModel):
-    """How a source's text is cut and packed, as parts.json has it."""
+class _PartsFile(BaseModel):
+    """parts.json: how a source's text is cut into parts, and how these are packed."""
 
     length: int
     held_out: float
@@ -120,24 +122,24 @@ class _Cut(BaseModel):
     parts: tuple[tuple[AnyPiece, ...], ...]
 
 
-def write_cut(recipe: Recipe, parts: Sequence[Part]) -> None:
+def write_parts_file(settings: BuildSettings, parts: Sequence[Part]) -> None:
     """For those who read the text again, on whatever machine."""
-    recipe.folder.mkdir(parents=True, exist_ok=True)
+    settings.folder.mkdir(parents=True, exist_ok=True)
     pieces = cast(tuple[tuple[AnyPiece, ...], ...], tuple(part.pieces for part in parts))
-    cut = _Cut(length=recipe.length, held_out=recipe.held_out, packing=recipe.packing, parts=pieces)
-    atomic_write_text(recipe.folder / PARTS, cut.model_dump_json())
+    file = _PartsFile(length=settings.length, held_out=settings.held_out, packing=settings.packing, parts=pieces)
+    atomic_write_text(settings.folder / PARTS, file.model_dump_json())
 
 
-def is_cut_of(folder: Path, places: set[str]) -> bool:
-    """Whether the text whose cut stands in `folder` lies at these places, whatever it was moved from."""
+def parts_lie_at(folder: Path, places: set[str]) -> bool:
+    """Whether the text whose parts file stands in `folder` lies at these places, whatever it was moved from."""
     try:
-        cut = _Cut.model_validate_json((folder / PARTS).read_bytes())
+        file = _PartsFile.model_validate_json((folder / PARTS).read_bytes())
     except ValidationError:     # altered by hand
         return False
-    return all(piece.file.path in places for pieces in cut.parts for piece in pieces)
+    return all(piece.file.path in places for pieces in file.parts for piece in pieces)
 
 
-def _read_cut(folder: Path, tokenizer: Path) -> tuple[Recipe, Sequence[Part]]:
-    cut = _Cut.model_validate_json((folder / PARTS).read_bytes())
-    recipe = Recipe(folder, tokenizer, cut.length, cut.held_out, cut.packing, keeps_rows=False)
-    return recipe, [Part(pieces) for pieces in cut.parts]
+def _read_parts_file(folder: Path, tokenizer: Path) -> tuple[BuildSettings, Sequence[Part]]:
+    file = _PartsFile.model_validate_json((folder / PARTS).read_bytes())
+    settings = BuildSettings(folder, tokenizer, file.length, file.held_out, file.packing, keeps_rows=False)
+    return settings, [Part(pieces) for pieces in file.parts]

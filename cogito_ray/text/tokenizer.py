@@ -89,6 +89,7 @@ class TextTokenizer:
 
     @staticmethod
     def is_saved(folder: Path) -> bool:
+        """Is a tokenizer whole in this folder? Its vocabulary is written last."""
         return (folder / FACTS).exists()
 
     @classmethod
@@ -106,6 +107,7 @@ class TextTokenizer:
 
 
 def tokenizer_folder(storage: Path, digest: str) -> Path:
+    """Where the tokenizer of this digest lies in a storage."""
     return storage / "tokenizers" / digest
 
 
@@ -128,11 +130,14 @@ def _plain(tokenizer: Tokenizer) -> Tokenizer:
 
 
 class PretrainedTokenizerSpec(Spec):
+    """Any fast tokenizer of the Hugging Face hub, or of a local folder."""
+
     kind: Literal["pretrained"] = "pretrained"
     name: str = Field(min_length=1)
     """A name on the Hugging Face hub, or a folder that holds tokenizer.json."""
 
     def faults(self) -> list[str]:
+        """What keeps it from being loaded."""
         try:
             self.load()
         except (OSError, ValueError) as error:
@@ -164,6 +169,7 @@ class BpeSpec(Spec):
     """Characters of the corpus it is trained on, shared equally among the sources."""
 
     def faults(self) -> list[str]:
+        """Nothing can be said before it is trained."""
         return []
 
     def train(self, texts: Iterable[str]) -> TextTokenizer:

@@ -21,6 +21,8 @@ class Collocations:
 
 @dataclass(frozen=True)
 class Vocabulary:
+    """How many tokens there are, and which of them have a role."""
+
     size: int
     """Rows of the embedding table: every token id is smaller."""
     pad_id: int

@@ -11,7 +11,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import _registry
 
-from cogito_ray.text.sources.documents import Found
+from cogito_ray.text.sources.documents import RawDocument
 from cogito_ray.text.sources.hugging_face_hub import HubSpec
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -80,7 +80,7 @@ def hub(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(spec: HubSpec) -> list[str]:
     parts = spec.parts(Path())
-    return [str(each.text()) for part in parts for each in part.read() if isinstance(each, Found)]
+    return [str(each.text()) for part in parts for each in part.read() if isinstance(each, RawDocument)]
 
 
 def documents(*paths: str) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corpora import texts, two_sources
 
-from cogito_ray.text.shards.shard_builder import Recipe, build_part, sample
+from cogito_ray.text.shards.shard_builder import BuildSettings, build_part, sample_documents
 from cogito_ray.text.shards.token_shards import map_shard
 from cogito_ray.text.sources.documents import Part, fraction
 from cogito_ray.text.sources.text_files import FilesSpec
@@ -28,9 +28,11 @@ def test_a_large_part_is_cut_into_shards_with_the_same_rows(
     rows = []
     for folder, size in (("one", 2**20), ("many", 8000)):
         monkeypatch.setattr("cogito_ray.text.shards.shard_builder.SHARD_BYTES", size)
-        recipe = Recipe(tmp_path / folder, tmp_path / "tokenizer", length=16, held_out=0.1, packing="concatenate")
-        record, counts = build_part(part, 0, recipe)
-        files = [recipe.folder / shard.file for shard in record.shards["train"]]
+        settings = BuildSettings(
+            tmp_path / folder, tmp_path / "tokenizer", length=16, held_out=0.1, packing="concatenate"
+        )
+        record, counts = build_part(part, 0, settings)
+        files = [settings.folder / shard.file for shard in record.shards["train"]]
         rows.append(np.concatenate([map_shard(file, 16, np.dtype("<u2")) for file in files]))
         assert (len(files) > 2) == (folder == "many")
         assert counts.sum(axis=1).tolist() == [record.tokens["train"], record.tokens["held_out"]]
@@ -38,13 +40,13 @@ def test_a_large_part_is_cut_into_shards_with_the_same_rows(
 
 
 def test_the_sample_leaves_held_out_documents_aside(part: Part) -> None:
-    chosen = list(sample([part], characters=10**9, held_out=0.2))
+    chosen = list(sample_documents([part], characters=10**9, held_out=0.2))
     every = texts(150, seed=0) + texts(150, seed=1)
     assert chosen == [text for text in every if fraction(text.encode()) >= 0.2]
 
 
 def test_the_sample_is_about_as_long_as_asked_and_spread_over_the_part(part: Part) -> None:
     asked = part.size // 3
-    chosen = list(sample([part], characters=asked, held_out=0.01))
+    chosen = list(sample_documents([part], characters=asked, held_out=0.01))
     assert asked / 2 < sum(map(len, chosen)) < asked + 1000  # 100 documents expected: half as many is six deviations
     assert any("number 1-" in text for text in chosen)

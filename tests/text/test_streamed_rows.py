@@ -13,11 +13,11 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation import prepare_with, serially
-from cogito_ray.text.shards.shard_builder import Recipe
+from cogito_ray.text.shards.shard_builder import BuildSettings
 from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.sources.filesystem import File
 from cogito_ray.text.sources.text_files import JsonLinesPiece, ParquetPiece, TextPiece, UnreadablePiece
-from cogito_ray.text.streamed_text import ChangedText, RawText, _read_cut, regrouped, write_cut
+from cogito_ray.text.streamed_text import ChangedText, StreamedText, _read_parts_file, regrouped, write_parts_file
 
 
 def prepared(sources: dict[str, dict[str, object]], storage: Path, **changed: object) -> Corpus:
@@ -34,12 +34,12 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[s
 
 
 @pytest.fixture
-def raw(sources: dict[str, dict[str, object]], tmp_path: Path) -> RawText:
+def raw(sources: dict[str, dict[str, object]], tmp_path: Path) -> StreamedText:
     corpus = prepared(sources, tmp_path / "s", keep="text")
-    return RawText(corpus, corpus.text_plan(seed=3))
+    return StreamedText(corpus, corpus.text_plan(seed=3))
 
 
-def read(raw: RawText, start: int, stop: int) -> np.ndarray:
+def read(raw: StreamedText, start: int, stop: int) -> np.ndarray:
     return np.concatenate(list(raw.rows(start, stop, (call() for call in raw.calls(start, stop)))))
 
 
@@ -52,16 +52,16 @@ def test_text_and_shards_give_the_same_rows(
     plan = text.text_plan(seed=3)
     assert min(map(len, plan.part_rows)) > 5
     mapped = MappedReader(kept, plan).at(np.arange(start, stop))
-    streamed = read(RawText(text, plan), start, stop)
+    streamed = read(StreamedText(text, plan), start, stop)
     assert streamed.tobytes() == mapped.tobytes()
 
 
-def test_resuming_in_mid_epoch_gives_the_tail_and_tokenises_one_window_a_source(raw: RawText) -> None:
+def test_resuming_in_mid_epoch_gives_the_tail_and_tokenises_one_window_a_source(raw: StreamedText) -> None:
     np.testing.assert_array_equal(read(raw, 333, 900), read(raw, 0, 900)[333:])
     assert len(list(raw.calls(333, 334))) <= 2 * 4
 
 
-def test_no_train_rows_are_written(raw: RawText) -> None:
+def test_no_train_rows_are_written(raw: StreamedText) -> None:
     for source in raw.corpus.sources:
         assert source.shards.manifest.shards["train"] == ()
         assert not list(source.shards.folder.glob("train*"))
@@ -87,7 +87,7 @@ def test_an_interrupted_count_goes_on_where_it_was(sources: dict[str, dict[str, 
     assert after.manifest == before.manifest
 
 
-def test_text_that_changed_since_it_was_counted_is_refused(raw: RawText, tmp_path: Path) -> None:
+def test_text_that_changed_since_it_was_counted_is_refused(raw: StreamedText, tmp_path: Path) -> None:
     lines = [json.dumps({"text": text}) for text in texts(100, seed=9)]
     lines[0] = json.dumps({"text": "short"}).ljust(len(lines[0]))
     (tmp_path / "second" / "lines.jsonl").write_text("\n".join(lines) + "\n")
@@ -95,7 +95,7 @@ def test_text_that_changed_since_it_was_counted_is_refused(raw: RawText, tmp_pat
         read(raw, 0, 2000)
 
 
-def test_other_words_in_as_many_rows_are_refused(raw: RawText, tmp_path: Path) -> None:
+def test_other_words_in_as_many_rows_are_refused(raw: StreamedText, tmp_path: Path) -> None:
     file = tmp_path / "second" / "lines.jsonl"
     file.write_bytes(file.read_bytes().replace(b"number 9-7", b"number 9-8", 1))
     with pytest.raises(ChangedText, match=r"data\.sources\.second: part 0 gives other rows"):
@@ -111,10 +111,10 @@ def test_how_text_is_cut_is_kept_as_json_that_gives_every_kind_of_piece_again(tm
         TextPiece(file, size=5),
         UnreadablePiece(file, "no Parquet"),
     )
-    recipe = Recipe(tmp_path, tmp_path / "tokenizer", 16, 0.1, "concatenate", keeps_rows=False)
-    write_cut(recipe, [Part(pieces[:1]), Part(pieces[1:])])
+    settings = BuildSettings(tmp_path, tmp_path / "tokenizer", 16, 0.1, "concatenate", keeps_rows=False)
+    write_parts_file(settings, [Part(pieces[:1]), Part(pieces[1:])])
     assert json.loads((tmp_path / "parts.json").read_text())["length"] == 16
-    assert _read_cut(tmp_path, tmp_path / "tokenizer") == (recipe, [Part(pieces[:1]), Part(pieces[1:])])
+    assert _read_parts_file(tmp_path, tmp_path / "tokenizer") == (settings, [Part(pieces[:1]), Part(pieces[1:])])
 
 
 def test_train_tokens_are_counted_in_parts_spread_over_the_source(
@@ -152,27 +152,27 @@ def test_text_that_was_moved_is_read_where_it_lies_now(
     sources: dict[str, dict[str, object]], tmp_path: Path
 ) -> None:
     before = prepared(sources, tmp_path / "s", keep="text")
-    rows = read(RawText(before, before.text_plan(seed=3)), 0, 300)
+    rows = read(StreamedText(before, before.text_plan(seed=3)), 0, 300)
     moved = {name: {**each, "path": str(tmp_path / f"moved-{name}")} for name, each in sources.items()}
     for name, each in moved.items():
         Path(str(sources[name]["path"])).rename(str(each["path"]))
     now = prepared(moved, tmp_path / "s", keep="text")
     assert now.digests == before.digests
-    np.testing.assert_array_equal(read(RawText(now, now.text_plan(seed=3)), 0, 300), rows)
+    np.testing.assert_array_equal(read(StreamedText(now, now.text_plan(seed=3)), 0, 300), rows)
 
 
 def test_gathered_text_is_read_from_a_storage_that_was_moved(tmp_path: Path) -> None:
     docs = {"docs": {"kind": "python-docs", "part": "library"}}
     before = prepared(docs, tmp_path / "old", keep="text")
-    rows = read(RawText(before, before.text_plan(seed=3)), 0, 10)
+    rows = read(StreamedText(before, before.text_plan(seed=3)), 0, 10)
     (tmp_path / "old").rename(tmp_path / "new")
     now = prepared(docs, tmp_path / "new", keep="text")
     assert now.digests == before.digests
-    np.testing.assert_array_equal(read(RawText(now, now.text_plan(seed=3)), 0, 10), rows)
+    np.testing.assert_array_equal(read(StreamedText(now, now.text_plan(seed=3)), 0, 10), rows)
 
 
 def test_how_text_is_cut_is_written_anew_where_somebody_altered_it(
-    sources: dict[str, dict[str, object]], raw: RawText, tmp_path: Path
+    sources: dict[str, dict[str, object]], raw: StreamedText, tmp_path: Path
 ) -> None:
     cut = raw.corpus.sources[0].shards.folder / "parts.json"
     before = cut.read_bytes()

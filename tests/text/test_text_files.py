@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import texts
 
-from cogito_ray.text.sources.documents import Bad, Found, Part
+from cogito_ray.text.sources.documents import Part, RawDocument, Rejected
 from cogito_ray.text.sources.filesystem import list_files
 from cogito_ray.text.sources.text_files import FORMATS, FilesSpec
 
 
-def read(parts: list[Part]) -> list[str | Bad]:
+def read(parts: list[Part]) -> list[str | Rejected]:
     every = (found for part in parts for found in part.read())
-    return [found.text() if isinstance(found, Found) else found for found in every]
+    return [found.text() if isinstance(found, RawDocument) else found for found in every]
 
 
-def documents(spec: FilesSpec) -> list[str | Bad]:
+def documents(spec: FilesSpec) -> list[str | Rejected]:
     return read(spec.parts(Path()))
 
 
@@ -92,7 +92,7 @@ def test_bad_documents_are_named_and_the_others_read(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_bytes(b"\xff")
     found = documents(FilesSpec(path=str(tmp_path)))
     assert [each for each in found if isinstance(each, str)] == ["good", "fine"]
-    named = [(Path(bad.place).name, bad.reason.split(":")[0]) for bad in found if isinstance(bad, Bad)]
+    named = [(Path(bad.place).name, bad.reason.split(":")[0]) for bad in found if isinstance(bad, Rejected)]
     assert named == [
         ("a.parquet:row 1", "not UTF-8"),
         ("a.parquet:row 2", "empty"),
@@ -111,7 +111,7 @@ def test_text_columns_that_lie_about_utf8_lose_only_the_bad_value(tmp_path: Path
     write_parquet(tmp_path / "a.parquet", text)
     good, bad, also_good = documents(FilesSpec(path=str(tmp_path)))
     assert (good, also_good) == ("good", "also good")
-    assert isinstance(bad, Bad)
+    assert isinstance(bad, Rejected)
 
 
 def test_unreadable_files_are_named_whole(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_unreadable_files_are_named_whole(tmp_path: Path) -> None:
     torn[4:2000] = bytes(1996)
     (tmp_path / "b.parquet").write_bytes(torn)
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(json_lines(["x"] * 1000))[:-12])
-    bad = [each for each in documents(FilesSpec(path=str(tmp_path))) if isinstance(each, Bad)]
+    bad = [each for each in documents(FilesSpec(path=str(tmp_path))) if isinstance(each, Rejected)]
     assert [Path(each.place.split(":")[0]).name for each in bad] == ["a.parquet", "b.parquet", "c.jsonl.gz"]
     assert all(each.whole_file for each in bad)
 

@@ -11,7 +11,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.shards.token_shards import (
     DamagedShards,
     TokenShards,
-    Verified,
+    VerifiedFiles,
     file_sha256,
     map_shard,
     write_shard,
@@ -53,7 +53,7 @@ def test_a_shard_changed_in_place_is_noticed(corpus: Corpus) -> None:
     content = bytearray(file.read_bytes())
     content[100] ^= 1
     file.write_bytes(content)
-    assert not Verified(shards.folder).holds(shard)
+    assert not VerifiedFiles(shards.folder).holds(shard)
 
 
 def test_rows_are_found_across_shards(corpus: Corpus) -> None:

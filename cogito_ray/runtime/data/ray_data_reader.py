@@ -23,7 +23,7 @@ from cogito_ray.base_spec import digest
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.order.row_order import Indices, positions_of, share_of_batch
 from cogito_ray.text.shards.row_packing import Ids
-from cogito_ray.text.streamed_text import RawText, regrouped
+from cogito_ray.text.streamed_text import StreamedText, regrouped
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 2**20, 64 * 2**20  # bytes of rows that one task reads
 BLOCKS = 2000
@@ -64,7 +64,7 @@ class StreamReader:
 class TextReader:
     """Tokenises text in tasks of one CPU each, while it is read."""
 
-    text: RawText
+    text: StreamedText
 
     def batches(self, steps: range, *, batch: int, rank: int = 0, world: int = 1) -> Iterator[Indices]:
         """(batch / world, N) int64 for each of `steps`: this worker's share of the global batch."""

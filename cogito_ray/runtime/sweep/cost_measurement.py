@@ -23,7 +23,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import NotPrepared
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.preparation import prepare_with, prepared, serially
-from cogito_ray.text.shards.shard_builder import sample
+from cogito_ray.text.shards.shard_builder import sample_documents
 from cogito_ray.text.sources.text_files import FilesSpec
 from cogito_ray.training.training_loop import Report
 
@@ -80,7 +80,7 @@ def _sampled(data: DataSpec, folder: Path) -> _Text:
         scratch = folder / name
         scratch.mkdir(parents=True)
         source.gather(scratch)
-        texts = sample(source.parts(scratch), characters=SAMPLE_CHARACTERS, held_out=data.held_out)
+        texts = sample_documents(source.parts(scratch), characters=SAMPLE_CHARACTERS, held_out=data.held_out)
         path = folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         sources[name] = FilesSpec(path=str(path), weight=source.weight)

@@ -19,7 +19,7 @@ from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
-from cogito_ray.text.streamed_text import RawText
+from cogito_ray.text.streamed_text import StreamedText
 from cogito_ray.training.checkpoints.checkpoint_store import BranchPoint, Checkpoints, folder_of
 from cogito_ray.training.hang_watchdog import Watchdog, WorkerProgress
 from cogito_ray.training.training_loop import CorpusFacts, Report, ReportCallback, Request, fit
@@ -138,7 +138,7 @@ def _micro_batches(run: RunSpec, corpus: Corpus, done: int, place: Place) -> Ite
 
 def _reader(run: RunSpec, corpus: Corpus) -> MappedReader | StreamReader | TextReader:
     if not run.data.keeping.rows:
-        return TextReader(RawText(corpus, corpus.text_plan(run.seed)))
+        return TextReader(StreamedText(corpus, corpus.text_plan(run.seed)))
     mapped = MappedReader(corpus, corpus.plan(run.seed))
     readers: dict[str, MappedReader | StreamReader] = {"mapped": mapped, "streamed": StreamReader(mapped)}
     return readers[run.reader]

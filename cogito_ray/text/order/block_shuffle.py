@@ -1,10 +1,10 @@
-"""An order in which text can be read as it lies: parts shuffled, and rows within a window of a few parts.
+"""The data plan of streamed text: parts shuffled, and rows within a window of a few parts (block shuffling).
 
-The order of `text.plan` may ask for any row next; a row of text that was not tokenised before is reached only by way of
-the whole part it stands in. Here an epoch of a source visits its parts in a permutation of their own, WINDOW at a time,
-and permutes the rows of those. The first windows of a run are smaller, because training waits for them: one part, two,
-four, and so on. It is as much a pure function of seed and position; what it takes to know is how many rows each part
-holds. Sources are mixed as in `text.plan`.
+The order of `text.order.row_order` may ask for any row next; a row of text that was not tokenised before is reached
+only by way of the whole part it stands in. Here an epoch of a source visits its parts in a permutation of their own,
+WINDOW at a time, and permutes the rows of those. The first windows of a run are smaller, because training waits for
+them: one part, two, four, and so on. It is as much a pure function of seed and position; what it takes to know is how
+many rows each part holds. Sources are mixed as in `text.order.row_order`.
 """
 
 from collections.abc import Iterator
@@ -24,6 +24,8 @@ PARTS_KEY, ROWS_KEY = 1, 2
 
 @dataclass(frozen=True, eq=False)
 class Window:
+    """Parts of one source whose rows are shuffled together."""
+
     source: int
     first: int
     """How often the source was drawn before this window."""
@@ -33,6 +35,7 @@ class Window:
 
     @property
     def end(self) -> int:
+        """How often the source was drawn after this window."""
         return self.first + self.rows
 
     def order(self) -> Indices:
@@ -42,6 +45,8 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class WindowPlan:
+    """The order of the train rows of sources whose rows lie in parts of text."""
+
     mixture: RowPlan
     part_rows: tuple[tuple[int, ...], ...]
     """Per source, the train rows of each of its parts."""
@@ -88,6 +93,7 @@ def _epoch(plan: WindowPlan, source: int, epoch: int) -> tuple[Window, ...]:
     filled = np.flatnonzero(sizes)
     parts = filled[permuted(np.arange(len(filled)), len(filled), (*key, PARTS_KEY))]
     windows, first = [], epoch * plan.mixture.rows[source]
+    # where windows begin: the first ones of a run hold 1, 2, 4, ... parts, so that training need not wait for 16
     places = [min(2**number - 1, WINDOW - 1) for number in range(WINDOW.bit_length())] if epoch == 0 else [0]
     places += range(places.pop(), len(parts) + WINDOW, WINDOW)
     for number, chosen in enumerate(parts[place:stop] for place, stop in pairwise(places) if place < len(parts)):

@@ -1,8 +1,12 @@
-"""The order in which rows are read: a pure function of seed, position and weights. Who reads them does not matter.
+"""The data plan: the order in which rows are read, a pure function of seed, position and weights.
 
-Within a source every epoch is a permutation computed, not stored: a Feistel network over the next power of four, walked
-until it lands inside (cycle walking, doi:10.1007/3-540-45760-7_9). So any position costs the same, and resuming needs
-the position alone.
+This project's own answer to shuffling: no sampler has a state, and no order is stored. Position p of a run, counted
+over all its workers, has a row that anybody can compute, so a resumed run needs the number of its step alone, 1, 2 or 4
+workers read the same rows, and who reads them (a memory map, Ray Data) does not matter. Sources are mixed in blocks of
+1000 positions, in each of which every source has its exact share, in an order shuffled by (seed, block). Within a
+source, an epoch is a permutation that is computed, not stored: a Feistel network, which is a bijection of the numbers
+below a power of four whatever its round function is, walked again until it lands inside the source (cycle walking,
+doi:10.1007/3-540-45760-7_9). So any position costs the same.
 """
 
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ import numpy as np
 BLOCK = 1000
 """Positions in which every source gets its exact share."""
 ROUNDS = 8
+"""Of the Feistel network; four make a pseudo-random permutation of a good round function (doi:10.1137/0217022)."""
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 Bits = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
@@ -21,6 +26,8 @@ Bits = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
 @dataclass(frozen=True)
 class RowPlan:
+    """The order of the train rows of some sources under one seed. ValueError where a weight is less than 1 in 1000."""
+
     rows: tuple[int, ...]
     """Train rows of each source."""
     weights: tuple[float, ...]
@@ -36,7 +43,7 @@ class RowPlan:
 
     @cached_property
     def quotas(self) -> Indices:
-        """Rows of each source per block (largest remainder)."""
+        """Rows of each source per block: shares rounded so that they sum to the block (largest remainder method)."""
         exact = np.array(self.weights) / sum(self.weights) * BLOCK
         quotas = np.floor(exact).astype(np.int64)
         neediest = np.argsort(quotas - exact, kind="stable")
@@ -92,7 +99,12 @@ def _keys(key: tuple[int, ...]) -> Bits:
 
 
 def permuted(offsets: Indices, size: int, key: tuple[int, ...]) -> Indices:
-    """Where a pseudo-random permutation of range(size), named by `key`, sends `offsets`."""
+    """Where a pseudo-random permutation of range(size), named by `key`, sends `offsets`.
+
+    The network permutes the numbers of 2 x `half` bits, at most four times as many as `size`; a result outside of
+    range(size) is sent on until it is inside, fewer than four times on average. As the network is a bijection, two
+    offsets never meet.
+    """
     half = max(1, -(-(size - 1).bit_length() // 2))
     keys = _keys(key)
     result = _feistel(offsets.astype(np.uint64), half, keys)
@@ -118,6 +130,7 @@ def positions_of(steps: range, *, batch: int, rank: int, world: int) -> Indices:
 
 
 def _feistel(values: Bits, half: int, keys: Bits) -> Bits:
+    """(left, right) -> (right, left xor F(right, key)) per round: each round can be undone, whatever F is."""
     shift, mask = np.uint64(half), np.uint64((1 << half) - 1)
     left, right = values >> shift, values & mask
     for key in keys:

@@ -1,4 +1,4 @@
-"""Turns one part of a source into shards: read, hold out, tokenise, pack, write. Knows nothing of the cluster."""
+"""Builds the shards of one part of a source: read, hold out, tokenise, pack, write. Knows nothing of the cluster."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.shards.token_shards import (
     SHARD_BYTES,
-    SIDES,
+    SPLITS,
     BadDocument,
-    Counted,
     Counts,
     RowsDigest,
     Shard,
-    Verified,
+    ShardSummary,
+    VerifiedFiles,
     file_sha256,
     map_shard,
     write_shard,
 )
-from cogito_ray.text.sources.documents import Bad, Found, Part, fraction
+from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary import Vocabulary
 
@@ -40,7 +40,7 @@ SAMPLED = b"sample"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BuildSettings:
     """What all parts of a source have in common."""
 
     folder: Path
@@ -54,42 +54,42 @@ class Recipe:
     """Where rows are not kept, train tokens of every so-manyth part are counted: enough to estimate frequencies by."""
 
 
-def build_part(part: Part, number: int, recipe: Recipe) -> tuple[Counted, Counts]:
+def build_part(part: Part, number: int, settings: BuildSettings) -> tuple[ShardSummary, Counts]:
     """Writes the part's shards and a record of them, unless they stand; returns the record and counts (2, V)."""
-    tokenizer = _loaded(recipe.tokenizer)
-    record = _standing(number, recipe)
+    tokenizer = _loaded(settings.tokenizer)
+    record = _existing(number, settings)
     if record is None:
-        recipe.folder.mkdir(parents=True, exist_ok=True)
-        record = _build(part, number, recipe, tokenizer)
-        write_json(_record_file(number, recipe), record.model_dump(mode="json"))
-    train, held_out = (_count(record.shards[side], recipe, tokenizer) for side in SIDES)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        record = _build(part, number, settings, tokenizer)
+        write_json(_record_file(number, settings), record.model_dump(mode="json"))
+    train, held_out = (_count(record.shards[side], settings, tokenizer) for side in SPLITS)
     for file in record.counts:
-        train = train + np.load(recipe.folder / file.file)
+        train = train + np.load(settings.folder / file.file)
     return record, np.stack([train, held_out])     # (2, V)
 
 
-def train_rows(part: Part, recipe: Recipe) -> Ids:
+def train_rows(part: Part, settings: BuildSettings) -> Ids:
     """(R, N) what `build_part` would write to the train shards, in that order."""
     kept = _Kept()
-    train = _SideWriter(kept, recipe, _loaded(recipe.tokenizer))
-    for text in usable(part, BadTally()):
-        if fraction(text.encode()) >= recipe.held_out:
+    train = _SplitWriter(kept, settings, _loaded(settings.tokenizer))
+    for text in readable_documents(part, RejectedDocuments()):
+        if fraction(text.encode()) >= settings.held_out:
             train.add(text)
     train.close()
     return np.concatenate(kept.rows)
 
 
-def usable(part: Part, bad: "BadTally") -> Iterator[str]:
+def readable_documents(part: Part, bad: "RejectedDocuments") -> Iterator[str]:
     """The part's documents that hold text; the others are tallied."""
     for found in part.read():
-        text = found.text() if isinstance(found, Found) else found
-        if isinstance(text, Bad):
+        text = found.text() if isinstance(found, RawDocument) else found
+        if isinstance(text, Rejected):
             bad.add(text)
         else:
             yield text
 
 
-def sample(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterator[str]:
+def sample_documents(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterator[str]:
     """About `characters` of the train documents, chosen by hash, from as few parts as give a fair choice."""
     shuffled = sorted(enumerate(parts), key=lambda numbered: fraction(str(numbered[0]).encode(), SAMPLED))
     chosen: list[Part] = []
@@ -98,7 +98,7 @@ def sample(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterat
             chosen.append(part)
     share = characters / max(sum(part.size for part in chosen), 1)
     for part in chosen:
-        for text in usable(part, BadTally()):
+        for text in readable_documents(part, RejectedDocuments()):
             encoded = text.encode()
             if fraction(encoded) >= held_out and fraction(encoded, SAMPLED) < share:
                 yield text
@@ -107,12 +107,15 @@ def sample(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterat
                 return
 
 
-class BadTally:
+class RejectedDocuments:
+    """Counts what could not be used, and keeps the first examples."""
+
     def __init__(self) -> None:
         self.documents = self.files = 0
         self.examples: list[BadDocument] = []
 
-    def add(self, bad: Bad) -> None:
+    def add(self, bad: Rejected) -> None:
+        """One more."""
         self.documents += 1
         self.files += bad.whole_file
         if len(self.examples) < EXAMPLES:
@@ -145,7 +148,7 @@ class _Counter:
 
     def add(self, rows: Ids) -> None:
         self.rows += len(rows)
-        self.tokens += counted(rows, self.vocabulary)
+        self.tokens += count_tokens(rows, self.vocabulary)
 
     def close(self) -> None:
         """Nothing waits."""
@@ -177,12 +180,12 @@ class _Shards:
             self.shards = (*self.shards, write_shard(file, rows))
 
 
-class _SideWriter:
+class _SplitWriter:
     """Tokenises and packs the documents of one side."""
 
-    def __init__(self, sink: _Sink, recipe: Recipe, tokenizer: TextTokenizer):
+    def __init__(self, sink: _Sink, settings: BuildSettings, tokenizer: TextTokenizer):
         self.sink, self.tokenizer, self.digest = sink, tokenizer, RowsDigest()
-        self.packer = PACKERS[recipe.packing](recipe.length, tokenizer.vocabulary, tokenizer.dtype)
+        self.packer = PACKERS[settings.packing](settings.length, tokenizer.vocabulary, tokenizer.dtype)
         self.texts: list[str] = []
         self.characters = self.documents = self.tokens = 0
 
@@ -215,18 +218,18 @@ def _loaded(folder: Path) -> TextTokenizer:
     return TextTokenizer.load(folder)
 
 
-def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) -> Counted:
-    kept, aside = (_Shards(recipe.folder / f"{side}-{number:05d}") for side in SIDES)
+def _build(part: Part, number: int, settings: BuildSettings, tokenizer: TextTokenizer) -> ShardSummary:
+    kept, aside = (_Shards(settings.folder / f"{side}-{number:05d}") for side in SPLITS)
     counter = _Counter(tokenizer.vocabulary)
-    train = _SideWriter(kept if recipe.keeps_rows else counter, recipe, tokenizer)
-    held_out = _SideWriter(aside, recipe, tokenizer)
-    bad = BadTally()
-    for text in usable(part, bad):
-        (held_out if fraction(text.encode()) < recipe.held_out else train).add(text)
+    train = _SplitWriter(kept if settings.keeps_rows else counter, settings, tokenizer)
+    held_out = _SplitWriter(aside, settings, tokenizer)
+    bad = RejectedDocuments()
+    for text in readable_documents(part, bad):
+        (held_out if fraction(text.encode()) < settings.held_out else train).add(text)
     train.close()
     held_out.close()
-    is_sampled = not recipe.keeps_rows and number % recipe.counted_every == 0
-    return Counted(
+    is_sampled = not settings.keeps_rows and number % settings.counted_every == 0
+    return ShardSummary(
         documents={"train": train.documents, "held_out": held_out.documents},
         tokens={"train": train.tokens, "held_out": held_out.tokens},
         shards={"train": kept.shards, "held_out": aside.shards},
@@ -234,39 +237,39 @@ def _build(part: Part, number: int, recipe: Recipe, tokenizer: TextTokenizer) ->
         bad_files=bad.files,
         files=len(part.pieces),
         examples=tuple(bad.examples),
-        part_rows=() if recipe.keeps_rows else (counter.rows,),
+        part_rows=() if settings.keeps_rows else (counter.rows,),
         part_digests={"train": (train.digest.hex(),), "held_out": (held_out.digest.hex(),)},
-        counts=(counter.save(recipe.folder / f"counts-{number:05d}.npy"),) if is_sampled else (),
+        counts=(counter.save(settings.folder / f"counts-{number:05d}.npy"),) if is_sampled else (),
     )
 
 
-def _record_file(number: int, recipe: Recipe) -> Path:
-    return recipe.folder / f"part-{number:05d}.json"
+def _record_file(number: int, settings: BuildSettings) -> Path:
+    return settings.folder / f"part-{number:05d}.json"
 
 
-def _standing(number: int, recipe: Recipe) -> Counted | None:
+def _existing(number: int, settings: BuildSettings) -> ShardSummary | None:
     """The part's record, if an earlier run left it and every shard is still what it says."""
-    file = _record_file(number, recipe)
+    file = _record_file(number, settings)
     if not file.exists():
         return None
     try:
-        record = Counted.model_validate_json(file.read_bytes())
+        record = ShardSummary.model_validate_json(file.read_bytes())
     except ValidationError:
         return None
-    verified = Verified(recipe.folder)
+    verified = VerifiedFiles(settings.folder)
     return record if all(verified.holds(shard) for shard in record.every_shard) else None
 
 
-def _count(shards: Iterable[Shard], recipe: Recipe, tokenizer: TextTokenizer) -> Indices:
+def _count(shards: Iterable[Shard], settings: BuildSettings, tokenizer: TextTokenizer) -> Indices:
     """(V,) occurrences of each token in the shards' rows; special tokens 0."""
     vocabulary = tokenizer.vocabulary
     counts = np.zeros(vocabulary.size, np.int64)
     for shard in shards:
-        counts += counted(map_shard(recipe.folder / shard.file, recipe.length, tokenizer.dtype), vocabulary)
+        counts += count_tokens(map_shard(settings.folder / shard.file, settings.length, tokenizer.dtype), vocabulary)
     return counts
 
 
-def counted(rows: Ids, vocabulary: Vocabulary) -> Indices:
+def count_tokens(rows: Ids, vocabulary: Vocabulary) -> Indices:
     """(V,) occurrences of each token in rows (R, N); special tokens 0."""
     ids, counts = rows.reshape(-1), np.zeros(vocabulary.size, np.int64)
     for start in range(0, len(ids), CHUNK):

@@ -27,8 +27,8 @@ MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "veri
 ONE_PAGE = 2**31 - 1
 LONGEST_PAGE_HEADER = 64  # bytes; one page's header takes about 27
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
-Side = Literal["train", "held_out"]
-SIDES: tuple[Side, Side] = ("train", "held_out")
+Split = Literal["train", "held_out"]
+SPLITS: tuple[Split, Split] = ("train", "held_out")
 
 
 class _Stored(BaseModel):
@@ -36,6 +36,8 @@ class _Stored(BaseModel):
 
 
 class Shard(_Stored):
+    """One file of rows, and what it must hold."""
+
     file: str
     rows: int
     size: int
@@ -44,17 +46,19 @@ class Shard(_Stored):
 
 
 class BadDocument(_Stored):
+    """A document that could not be used, for the manifest."""
+
     place: str
     reason: str
 
 
-class Counted(_Stored):
+class ShardSummary(_Stored):
     """What one part, or a whole source, came to."""
 
-    documents: dict[Side, int]
-    tokens: dict[Side, int]
+    documents: dict[Split, int]
+    tokens: dict[Split, int]
     """Real tokens: separators and padding not counted."""
-    shards: dict[Side, tuple[Shard, ...]]
+    shards: dict[Split, tuple[Shard, ...]]
     bad_documents: int
     bad_files: int
     files: int
@@ -63,18 +67,20 @@ class Counted(_Stored):
     """The first bad documents."""
     part_rows: tuple[int, ...] = ()
     """Train rows of each part, where they were counted and not kept."""
-    part_digests: dict[Side, tuple[str, ...]]
-    """Of each part's rows (see `rows_digest`), kept or not."""
+    part_digests: dict[Split, tuple[str, ...]]
+    """Of each part's rows (see `RowsDigest`), kept or not."""
     counts: tuple[Shard, ...] = ()
     """Files of how often each token occurs in train rows of some parts, where rows were not kept."""
 
-    def rows(self, side: Side) -> int:
+    def rows(self, side: Split) -> int:
+        """Of this split, kept in shards or counted."""
         counted = {"train": sum(self.part_rows), "held_out": 0}
         return sum(shard.rows for shard in self.shards[side]) + counted[side]
 
     @property
     def every_shard(self) -> list[Shard]:
-        return [*(shard for side in SIDES for shard in self.shards[side]), *self.counts]
+        """All files that the manifest names but itself."""
+        return [*(shard for side in SPLITS for shard in self.shards[side]), *self.counts]
 
     @property
     def bad_share(self) -> float:
@@ -83,7 +89,7 @@ class Counted(_Stored):
         return max(self.bad_documents / max(documents, 1), self.bad_files / max(self.files, 1))
 
 
-class Manifest(Counted):
+class Manifest(ShardSummary):
     """All there is to know about one source's shards."""
 
     identity: dict[str, object]
@@ -114,6 +120,7 @@ class DamagedShards(ValueError):
 
     @classmethod
     def naming(cls, folder: Path, files: Sequence[str]) -> Self:
+        """The error for these files of a source."""
         return cls(
             f"{folder}: {len(files)} shards are missing, torn or altered ({', '.join(files[:3])}); "
             "run `cogito-ray prepare` to build them again"
@@ -167,13 +174,16 @@ class RowsDigest:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, rows: Ids) -> None:
+        """The next rows (R, N)."""
         self._hash.update(np.ascontiguousarray(rows).tobytes())
 
     def hex(self) -> str:
+        """32 hex digits for all rows so far."""
         return self._hash.hexdigest()
 
 
 def file_sha256(file: Path) -> str:
+    """Of a file's content, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -214,7 +224,7 @@ class TokenShards:
         """(2, V) how often each token occurs in the train and in the held-out rows; special tokens 0."""
         return np.asarray(np.load(self.folder / COUNTS), np.int64)
 
-    def _gather(self, side: Side, rows: Indices) -> Ids:
+    def _gather(self, side: Split, rows: Indices) -> Ids:
         """Shard by shard in ascending order of rows, which is how disks read fastest."""
         shards = self.manifest.shards[side]
         starts = np.cumsum([0, *(shard.rows for shard in shards)])
@@ -245,11 +255,12 @@ class TokenShards:
 
 
 def has_size(folder: Path, shard: Shard) -> bool:
+    """Is the file there, with as many bytes as the manifest says?"""
     file = folder / shard.file
     return file.is_file() and file.stat().st_size == shard.size
 
 
-class Verified:
+class VerifiedFiles:
     """Which shards were hashed, and how the files looked then: a file that was not touched since is not read again."""
 
     def __init__(self, folder: Path):
@@ -266,8 +277,9 @@ class Verified:
         return file_sha256(self.folder / shard.file) == shard.sha256
 
     def save(self, shards: Sequence[Shard]) -> None:
-        looks = {shard.file: self._look(shard) for shard in shards}
-        write_json(self.folder / VERIFIED, looks)
+        """All of these were hashed and hold."""
+        seen = {shard.file: self._look(shard) for shard in shards}
+        write_json(self.folder / VERIFIED, seen)
 
     def _look(self, shard: Shard) -> list[int]:
         status = (self.folder / shard.file).stat()

@@ -13,7 +13,7 @@ PARTS = 64
 
 
 @dataclass(frozen=True)
-class Bad:
+class Rejected:
     """A document that cannot be used, or a whole file that cannot be read."""
 
     place: str
@@ -22,23 +22,23 @@ class Bad:
     whole_file: bool = False
 
 
-class Found(NamedTuple):
+class RawDocument(NamedTuple):
     """What stands where a document's text should be."""
 
     place: str
     value: object
 
-    def text(self) -> str | Bad:
+    def text(self) -> str | Rejected:
         """The text, if it is one that can be tokenised."""
         text = self.value
         try:
             text = text.decode() if isinstance(text, bytes) else text
             if not isinstance(text, str):
-                return Bad(self.place, f"not text but {type(text).__name__}")
+                return Rejected(self.place, f"not text but {type(text).__name__}")
             text.encode()
         except UnicodeError as error:
-            return Bad(self.place, f"not UTF-8: {error}")
-        return text if text and not text.isspace() else Bad(self.place, "empty")
+            return Rejected(self.place, f"not UTF-8: {error}")
+        return text if text and not text.isspace() else Rejected(self.place, "empty")
 
 
 class Piece(Protocol):
@@ -49,7 +49,9 @@ class Piece(Protocol):
         """Bytes of text, estimated."""
         ...
 
-    def read(self) -> Iterator[Found | Bad]: ...
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """Its documents, in order; what cannot be read is told, not raised."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,11 @@ class Part:
 
     @property
     def size(self) -> int:
+        """Bytes of text, estimated."""
         return sum(piece.size for piece in self.pieces)
 
-    def read(self) -> Iterator[Found | Bad]:
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """The documents of all pieces, in order."""
         for piece in self.pieces:
             yield from piece.read()
 
@@ -86,5 +90,6 @@ def target_size(total: int, largest: int = LARGEST_PART) -> int:
 
 
 def fraction(text: bytes, salt: bytes = b"") -> float:
-    """A number in [0, 1) that depends on the text alone: decides which documents are held out or sampled."""
+    """A number in [0, 1) that depends on the text alone: decides which documents are held out or sampled, so that equal
+    documents are on one side, whichever file they are in. `salt` makes the two decisions independent."""
     return int.from_bytes(blake2b(text, digest_size=8, salt=salt).digest(), "big") / 2**64

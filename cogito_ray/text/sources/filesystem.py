@@ -20,6 +20,8 @@ CHANGES = ("mtime", "LastModified", "last_modified", "updated", "ETag", "etag", 
 
 @dataclass(frozen=True)
 class File:
+    """A file on some file system, with what is known of it without reading it."""
+
     root: str
     """The path or URL the user gave: says which file system this is."""
     path: str
@@ -28,12 +30,14 @@ class File:
     changed: str
 
     def open(self, compression: str | None = None) -> IO[bytes]:
+        """To be read, decompressed. OSError where that fails."""
         system, _ = _resolve(self.root)
         stored = system.open(self.path, "rb")
         return cast(IO[bytes], BufferedReader(pa.CompressedInputStream(stored, compression)) if compression else stored)
 
     @property
     def suffixes(self) -> list[str]:
+        """The last two, in lower case: .jsonl and .gz of a.jsonl.gz."""
         return [suffix.lower() for suffix in PurePosixPath(self.path).suffixes[-2:]]
 
 

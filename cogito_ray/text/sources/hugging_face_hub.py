@@ -34,6 +34,8 @@ class NoSuchData(ValueError):
 
 
 class HubSpec(Spec):
+    """A data set of the Hugging Face hub, or a local folder laid out like one, read as Parquet files of one commit."""
+
     kind: Literal["hub"] = "hub"
     name: str = Field(min_length=1)
     """`owner/name` on the hub, or a local folder."""

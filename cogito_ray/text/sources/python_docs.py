@@ -41,6 +41,8 @@ LEFT_OUT = {"test", "tests", ".."}
 
 
 class PythonDocsSpec(Spec):
+    """Text that needs no download: for the quickstart, tests and machines without a network."""
+
     kind: Literal["python-docs"] = "python-docs"
     part: Literal["library", "packages"]
     """library: pydoc's topics and the standard library's docstrings; packages: docstrings and descriptions of the
@@ -49,6 +51,7 @@ class PythonDocsSpec(Spec):
     """Share of the rows drawn from this source, relative to the other sources."""
 
     def faults(self) -> list[str]:
+        """Nothing can be missing."""
         return []
 
     def fingerprint(self) -> dict[str, object]:
@@ -56,6 +59,7 @@ class PythonDocsSpec(Spec):
         return {"format": FORMAT, "part": self.part, "python": platform.python_version(), **VERSIONS[self.part]()}
 
     def is_gathered(self, scratch: Path) -> bool:
+        """Were the documents of these versions written before?"""
         return self._file(scratch).exists()
 
     def gather(self, scratch: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, PositiveFloat
 
 from cogito_ray.base_spec import PLAIN, Spec
-from cogito_ray.text.sources.documents import LARGEST_PART, Bad, Found, Part, Piece, parts_of, target_size
+from cogito_ray.text.sources.documents import LARGEST_PART, Part, Piece, RawDocument, Rejected, parts_of, target_size
 from cogito_ray.text.sources.filesystem import File, fingerprints_of, list_files
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -25,6 +25,8 @@ OPENERS = 16
 
 
 class FilesSpec(Spec):
+    """Files that hold documents, each in a row, a line, or whole."""
+
     kind: Literal["files"] = "files"
     path: Annotated[str, Field(min_length=1), PLAIN]
     """A file, a folder (read recursively) or a glob; local or a URL such as s3://bucket/folder. Files count by their
@@ -79,6 +81,8 @@ def parts_of_files(files: Sequence[File], column: str, largest: int) -> list[Par
 
 @dataclass(frozen=True)
 class ParquetPiece:
+    """Some row groups of a Parquet file, or some of their rows: a document a row."""
+
     file: File
     column: str
     groups: tuple[int, ...]
@@ -89,7 +93,8 @@ class ParquetPiece:
     """The rows [start, stop) of these groups alone; None = all."""
     kind: Literal["parquet"] = "parquet"
 
-    def read(self) -> Iterator[Found | Bad]:
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """A document a row; rows that follow an unreadable one are told as one fault."""
         row = self.first_row
         start, stop = (row + bound for bound in self.rows) if self.rows else (row, sys.maxsize)
         try:
@@ -102,7 +107,7 @@ class ParquetPiece:
                     if row >= stop:
                         return
         except (OSError, pa.ArrowException) as error:
-            yield Bad(f"{self.file.path}:row {row}", f"unreadable from here: {error}", whole_file=True)
+            yield Rejected(f"{self.file.path}:row {row}", f"unreadable from here: {error}", whole_file=True)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,8 @@ class JsonLinesPiece:
     size: int
     kind: Literal["json-lines"] = "json-lines"
 
-    def read(self) -> Iterator[Found | Bad]:
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """A document a line."""
         try:
             with self.file.open(_compression(self.file)) as stream:
                 place = self._first_line(stream)
@@ -125,7 +131,7 @@ class JsonLinesPiece:
                         yield _json_value(line, self.column, f"{self.file.path}:byte {place}")
                     place += len(line)
         except OSError as error:
-            yield Bad(self.file.path, f"unreadable: {error}", whole_file=True)
+            yield Rejected(self.file.path, f"unreadable: {error}", whole_file=True)
 
     def _first_line(self, stream: IO[bytes]) -> int:
         """Moves to the first line that starts at `start` or after, and says where that is."""
@@ -137,27 +143,33 @@ class JsonLinesPiece:
 
 @dataclass(frozen=True)
 class TextPiece:
+    """A whole text file: one document."""
+
     file: File
     size: int
     kind: Literal["text"] = "text"
 
-    def read(self) -> Iterator[Found | Bad]:
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """The file as one document."""
         try:
             with self.file.open(_compression(self.file)) as stream:
-                yield Found(self.file.path, stream.read())
+                yield RawDocument(self.file.path, stream.read())
         except OSError as error:
-            yield Bad(self.file.path, f"unreadable: {error}", whole_file=True)
+            yield Rejected(self.file.path, f"unreadable: {error}", whole_file=True)
 
 
 @dataclass(frozen=True)
 class UnreadablePiece:
+    """A file that cannot be opened, kept as a piece so that it is counted among the bad ones."""
+
     file: File
     reason: str
     size: int = 0
     kind: Literal["unreadable"] = "unreadable"
 
-    def read(self) -> Iterator[Found | Bad]:
-        yield Bad(self.file.path, self.reason, whole_file=True)
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """Tells what is wrong."""
+        yield Rejected(self.file.path, self.reason, whole_file=True)
 
 
 def parquet_pieces(file: File, column: str, target: int) -> list[Piece]:
@@ -243,19 +255,19 @@ def _column_bytes(group: pq.RowGroupMetaData, column: str) -> int:
     return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column)
 
 
-def _values(column: pa.Array, file: str, first_row: int) -> Iterator[Found]:
+def _values(column: pa.Array, file: str, first_row: int) -> Iterator[RawDocument]:
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:  # as bytes, so that one bad value does not hide the batch
         values = column.cast(pa.binary()).to_pylist()
-    return (Found(f"{file}:row {row}", value) for row, value in enumerate(values, first_row))
+    return (RawDocument(f"{file}:row {row}", value) for row, value in enumerate(values, first_row))
 
 
-def _json_value(line: bytes, column: str, place: str) -> Found | Bad:
+def _json_value(line: bytes, column: str, place: str) -> RawDocument | Rejected:
     try:
         value = json.loads(line)
     except ValueError as error:
-        return Bad(place, f"not JSON: {error}")
+        return Rejected(place, f"not JSON: {error}")
     if not isinstance(value, dict) or column not in value:
-        return Bad(place, f"no field {column!r}")
-    return Found(place, value[column])
+        return Rejected(place, f"no field {column!r}")
+    return RawDocument(place, value[column])
