@@ -50,11 +50,14 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
     "display": {"records", "sweeps", "text.preparation"},
-    "commands": MODEL
-    | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records", "runtime"}
-    | {"display"},
+    "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records"},
+    "api": MODEL
+    | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}
+    | {"experiment_result"},
+    "commands": {"base_spec", "atomic_files", "run_spec", "text.corpus", "analysis", "evaluation.tasks", "sweeps"}
+    | {"records", "runtime.verification", "display", "experiment_result", "api"},
     "cli": {"sweeps", "atomic_files", "display", "commands"},
-    "__init__": set(),
+    "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "api"},
     "__main__": {"cli"},
 }  # fmt: skip
 ONLY = {  # library -> the only packages that may import it, anywhere

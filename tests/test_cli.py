@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from cogito_ray.api import load, write_pages
 from cogito_ray.atomic_files import WAYS_OUT
 from cogito_ray.cli import main
-from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.commands.terminal.summary import summarise
 from cogito_ray.display.console import err
 from cogito_ray.display.live_view import watching
 from cogito_ray.records.ledger import (
@@ -249,7 +250,9 @@ def test_a_page_for_which_there_is_no_room_is_told_and_leaves_nothing_behind(cog
 
 def test_a_finished_sweep_stays_finished_where_the_notebook_cannot_be_written(tmp_path, capsys):
     (tmp_path / "notebook.md").mkdir()
-    conclude(read(opened(tmp_path / "sweep") / NAME), tmp_path / "sweep", again=True, as_json=False)
+    folder = opened(tmp_path / "sweep")
+    write_pages(read(folder / NAME), folder)
+    summarise(load(folder), as_json=False)
     said = capsys.readouterr()
     assert "Winner: trial t" in said.out
     assert (tmp_path / "sweep" / "winner.yaml").exists()
@@ -262,7 +265,7 @@ def test_names_are_shown_as_they_are(tmp_path, capsys, name):
     folder = opened(tmp_path / "sweep")
     ledger = folder / NAME
     ledger.write_text(ledger.read_text().replace('"[/low]"', json.dumps(name)))
-    conclude(read(ledger), folder, again=True, as_json=False)
+    summarise(load(folder), as_json=False)
     table, said = capsys.readouterr().out.split("Winner:")
     assert name in table
     assert f"objective: {name}" in said
@@ -378,7 +381,7 @@ def test_control_characters_are_shown_and_not_obeyed(cogito_ray, tmp_path, capsy
     assert odd not in cogito_ray("check", named)[2]
     ledger = opened(tmp_path / "sweep") / NAME
     ledger.write_text(ledger.read_text().replace('"[/low]"', json.dumps(f"low{odd}")))
-    conclude(read(ledger), ledger.parent, again=True, as_json=False)
+    summarise(load(ledger.parent), as_json=False)
     said = capsys.readouterr().out
     assert "low" in said
     assert odd not in said

@@ -10,13 +10,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cogito_ray import api
 from cogito_ray.analysis.analysis_result import Analysis
 from cogito_ray.analysis.thresholds import Rating
-from cogito_ray.commands.app import AsJson, app
+from cogito_ray.commands.app import AsJson, Checkpoint, app
 from cogito_ray.display.console import out
 from cogito_ray.records.results.trial_ranking import figures
-
-Checkpoint = typer.Argument(help="A run's or trial's folder, or a checkpoint.", show_default=False)
 
 
 @app.command(epilog="Example: cogito-ray analyse runs/debug")
@@ -33,30 +32,19 @@ def analyse(
     as_json: AsJson = False,
 ) -> None:
     """Look at a checkpoint's concepts: metrics against thresholds, linear probes, and which tokens they attend to."""
-    from cogito_ray.evaluation.checkpoint_loader import TrainedModel, newest
-    from cogito_ray.evaluation.inspection import checkpoint_analysis as looking
-    from cogito_ray.records.pages.analysis_page import write
-
     times = [_times(count) for count in iterations.split(",")] if iterations else []
-    folders = [newest(folder.absolute()) for folder in (checkpoint, other) if folder is not None]
-    opened = [TrainedModel.open(folder) for folder in folders]
-    names = names_of(folders)
-    analyses = [
-        looking.analyse(trained, name=name, texts=texts, times=times)
-        for trained, name in zip(opened, names, strict=True)
-    ]
-    page, data = write(analyses, to or folders[0])
+    found = api.analyse(checkpoint, other, texts=texts, iterations=times, out=to, verbose=not as_json)
     if as_json:
         told = [
             {"name": one.name, "conclusion": one.conclusion, "metrics": one.metrics,
              "iterations": [asdict(iteration) for iteration in one.iterations]}
-            for one in analyses
+            for one in found.analyses
         ]  # fmt: skip
-        print(json.dumps({"page": str(page), "data": str(data), "checkpoints": told}))
+        print(json.dumps({"page": str(found.report), "data": str(found.data), "checkpoints": told}))
         return
-    for analysis in analyses:
+    for analysis in found.analyses:
         out.print(_table(analysis))
-    out.print(f"Page: {page}\nData: {data}")
+    out.print(f"Page: {found.report}\nData: {found.data}")
 
 
 COLOURS = {Rating.PASS: "green", Rating.POOR: "yellow", Rating.CRITICAL: "red"}
@@ -82,14 +70,6 @@ def _iterations(analysis: Analysis) -> list[RenderableType]:
         values = [figures(one.metrics[metric]) for metric in analysis.changed_by_depth]
         table.add_row(str(one.depth), *values, style="bold" if one.trained else None)
     return [Text("Iterated, bold as trained:"), table]
-
-
-def names_of(folders: list[Path]) -> list[str]:
-    """What tells checkpoints .../<run or trial>/checkpoints/<step> apart, as short as that can be."""
-    runs, steps = [folder.parents[1].name for folder in folders], [folder.name for folder in folders]
-    if len(set(runs)) == len(runs):
-        return runs
-    return steps if len(set(steps)) == len(steps) else [str(folder) for folder in folders]
 
 
 def _times(count: str) -> int:

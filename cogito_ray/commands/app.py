@@ -1,6 +1,6 @@
 """What every command shares: the application, its usual options, and where it prints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -9,10 +9,6 @@ from typing import Annotated, cast
 import typer
 
 from cogito_ray.display.console import out
-from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.preflight_checks import Absent, refuse_absent
-from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import Document
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +32,9 @@ Overrides = Annotated[
 ]
 Storage = Annotated[Path, typer.Option(help="Folder for everything that is written: token shards, trials, records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Checkpoint = typer.Argument(
+    help="A run's or trial's folder, or a checkpoint; of a sweep's folder, its winner.", show_default=False
+)
 RUNS = Path("runs")
 
 
@@ -55,35 +54,9 @@ def _options(
 
 
 @contextmanager
-def opened(
-    file: Path, overrides: Sequence[str] | None = None, storage: Path | None = None
-) -> Iterator[SweepSpec | RunSpec]:
-    """What a file says. What turns out to be missing of it, now or in the block, is told with its line in the file.
-
-    `storage`: where it may have begun.
-    """
-    document = Document.read(file, overrides or ())
+def told_as(option: str) -> Iterator[None]:
+    """What is wrong in the block is told as that of this option."""
     try:
-        spec = document.either()
-        refuse_absent(spec, storage)
-        yield spec
-    except Absent as fault:
-        raise document.refused(fault.faults) from None
-
-
-@contextmanager
-def opened_sweep(file: Path, overrides: Sequence[str] | None, storage: Path) -> Iterator[SweepSpec]:
-    """The same; ValueError for a single run."""
-    with opened(file, overrides, storage) as spec:
-        if isinstance(spec, RunSpec):
-            raise ValueError(f"{file} describes a single run; train it: cogito-ray train {file}")
-        yield spec
-
-
-@contextmanager
-def opened_run(file: Path, overrides: Sequence[str] | None) -> Iterator[RunSpec]:
-    """The same; ValueError for a sweep."""
-    with opened(file, overrides) as spec:
-        if isinstance(spec, SweepSpec):
-            raise ValueError(f"{file} describes a sweep; run it: cogito-ray sweep {file}")
-        yield spec
+        yield
+    except ValueError as fault:
+        raise ValueError(f"{option}: {fault}") from None

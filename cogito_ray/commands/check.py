@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cogito_ray import api
 from cogito_ray.atomic_files import atomic_write_text
-from cogito_ray.commands.app import AsJson, app, opened
+from cogito_ray.commands.app import AsJson, app
 from cogito_ray.display.console import err, out
+from cogito_ray.experiment_result import Checked
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.valid_points import tried_in_all
 from cogito_ray.sweeps.space.validation_messages import SweepFault
-from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
 
 
@@ -56,10 +56,9 @@ def check(
 
 def _judge(verdict: dict[str, Any], overrides: list[str], *, quiet: bool) -> None:
     """Fill in what the file turns out to be."""
-    file = Path(verdict["file"])
     try:
-        with opened(file, overrides) as spec:
-            verdict |= {"faults": [], **_facts(file, spec)}
+        checked = api.check(verdict["file"], overrides=overrides)
+        verdict |= {"faults": [], "text": str(checked), **_facts(checked)}
     except SweepFault as fault:
         verdict |= {"faults": fault.faults, "text": str(fault)}
     if not quiet:
@@ -70,11 +69,8 @@ def _judged(file: str, faults: list[str]) -> dict[str, Any]:
     return {"file": file, "faults": faults, "text": "\n".join(faults)}
 
 
-def _facts(file: Path, spec: SweepSpec | RunSpec) -> dict[str, Any]:
+def _facts(checked: Checked) -> dict[str, Any]:
+    spec = checked.spec
     if isinstance(spec, RunSpec):
-        text = f"{file}: a sound run ({', '.join(spec.terms())})"
-        return {"text": text, "kind": "run", "digest": spec.digest(), "terms": spec.terms()}
-    count, notes = tried_in_all(spec.search_space)
-    said = f"{file}: a sound sweep of {spec.budget.trials} trials over {len(spec.space)} axes ({count})"
-    text = "\n".join([said, *(f"  note: {note}" for note in notes)])
-    return {"text": text, "kind": "sweep", "digest": spec.digest(), "trials": spec.budget.trials, "notes": notes}
+        return {"kind": "run", "digest": spec.digest(), "terms": spec.terms()}
+    return {"kind": "sweep", "digest": spec.digest(), "trials": spec.budget.trials, "notes": checked.notes}

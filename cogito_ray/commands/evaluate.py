@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cogito_ray import api
 from cogito_ray.base_spec import brief
 from cogito_ray.commands.app import AsJson, app
 from cogito_ray.display import tables
 from cogito_ray.display.console import err, out
 from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
-from cogito_ray.records.results.evaluation_scores import scored
 from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, parse
 
 
@@ -42,50 +42,25 @@ def evaluate(
 
     zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
     """
-    from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
-    from cogito_ray.evaluation.protocols.document_protocols import questions_of
-    from cogito_ray.evaluation.protocols.task_runner import protocols_of
-    from cogito_ray.runtime.evaluation.batch_evaluation import Progress
-    from cogito_ray.runtime.evaluation.batch_evaluation import evaluate as ask
-
-    names = _listed(protocol)
-    asked = questions_of(_listed(tasks), protocols_of(names, _settings(names, limit, fine_tune or [])), seeds)
-    found, torn = whole(folder for run in runs for folder in newest_of_each(run.absolute()))
-    if not found:
-        raise ValueError("\n".join(torn))
-
-    def tell(told: Progress) -> None:
-        if not as_json:
-            out.print(f"{told.done} of {told.total}: {told.unit}")
-
-    answers = ask(found, asked, data and data.absolute(), tell)
-    faults = [*torn, *answers.faults]
-    rows = scored(answers.known.values())
+    scores = api.evaluate(
+        runs,
+        tasks=tasks,
+        protocols=protocol,
+        fine_tune=[_yaml(text) for text in fine_tune or []],
+        seeds=seeds,
+        limit=limit,
+        data=data,
+        verbose=not as_json,
+    )
     if as_json:
-        counts = {"computed": answers.computed, "known": len(answers.known) - answers.computed}
-        print(json.dumps(counts | {"faults": faults, "results": [asdict(row) for row in rows]}))
+        told = {"computed": scores.computed, "known": scores.known, "faults": scores.faults}
+        print(json.dumps(told | {"results": [asdict(row) for row in scores.rows]}))
     else:
-        if not answers.computed and not faults:
-            out.print(f"nothing to do: all {len(answers.known)} answers are in the ledgers")
-        out.print(tables.scores(rows))
-    for fault in faults:
+        out.print(tables.scores(scores.rows))
+    for fault in scores.faults:
         err.print(fault)
-    if faults:
+    if scores.faults:
         raise typer.Exit(1)
-
-
-def _listed(names: str) -> list[str]:
-    """Names separated by commas, each once."""
-    return list(dict.fromkeys(name.strip() for name in names.split(",")))
-
-
-def _settings(names: list[str], limit: int | None, fine_tune: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Of each protocol, one entry a variant."""
-    given = {"fine-tune": [_yaml(text) for text in fine_tune]} if fine_tune else {}
-    if limit is not None:
-        trained = [name for name in ("probe", "fine-tune") if name in names]
-        given |= {name: [{"rows": limit} | each for each in given.get(name, [{}])] for name in trained}
-    return given
 
 
 def _yaml(text: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """cogito-ray notebook: every sweep and run on one page."""
 
+from cogito_ray import api
 from cogito_ray.commands.app import RUNS, Storage, app
 from cogito_ray.display.console import out
 
@@ -7,8 +8,4 @@ from cogito_ray.display.console import out
 @app.command(epilog="Example: cogito-ray notebook --storage runs")
 def notebook(storage: Storage = RUNS) -> None:
     """Write notebook.md: what every sweep and run asked, what came out, and which numbers may be compared."""
-    from cogito_ray.records.pages.notebook import write
-
-    if not storage.is_dir():
-        raise FileNotFoundError(f"{storage}: no such folder; --storage names the one that sweeps were run in")
-    out.print(str(write(storage)))
+    out.print(str(api.notebook(storage)))

@@ -1,14 +1,19 @@
 """cogito-ray promote: a sweep's winners at full size."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_sweep
+from cogito_ray import api
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
+from cogito_ray.records.pages import report
 from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record
+
+if TYPE_CHECKING:
+    from cogito_ray.records.results.promotion_results import Promotion
 
 
 @app.command(epilog="Example: cogito-ray promote search_spaces/dimension_inversion.yaml --dry-run")
@@ -20,29 +25,27 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy."""
-    from cogito_ray.records.pages.report import write
-    from cogito_ray.runtime.train.promotion_driver import planned
-    from cogito_ray.runtime.train.promotion_driver import promote as train
-
-    with opened_sweep(file, overrides, storage) as spec:
-        due = planned(spec, storage)
-        if not as_json:
-            for one in due:
-                out.print(f"trial {one.number} -> full run {one.run.digest()}")
-                for change in one.changes:
-                    out.print(f"  {change}")
-        if dry_run:
-            if as_json:
-                told = [{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]
-                print(json.dumps(told))
-            return
-        record = train(spec, storage)
-    page = write(storage / spec.name)
-    _conclude(record, as_json=as_json)
+    due = api.promotions(file, storage=storage, overrides=overrides or ())
+    if not as_json:
+        _announce(due)
+    if dry_run:
+        if as_json:
+            told = [{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]
+            print(json.dumps(told))
+        return
+    result = api.promote(file, storage=storage, overrides=overrides or ())
+    _conclude(result.record, as_json=as_json)
     if not as_json:  # which is one object, for scripts
-        out.print(f"Report: {page}")
-    if not all(told.complete for told in record.promoted.values()):
+        out.print(f"Report: {result.path / report.FILE}")
+    if not all(told.complete for told in result.record.promoted.values()):
         raise typer.Exit(1)
+
+
+def _announce(due: "list[Promotion]") -> None:
+    for one in due:
+        out.print(f"trial {one.number} -> full run {one.run.digest()}")
+        for change in one.changes:
+            out.print(f"  {change}")
 
 
 def _conclude(record: Record, *, as_json: bool) -> None:

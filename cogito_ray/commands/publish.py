@@ -1,17 +1,14 @@
 """cogito-ray publish: sends a record to a tracker."""
 
-import re
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cogito_ray.commands.app import app
+from cogito_ray import api
+from cogito_ray.commands.app import app, told_as
 from cogito_ray.display.console import out
-
-POLL_S = 10.0
-PROJECT = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}")
+from cogito_ray.records.wandb_tracker import project_name
 
 
 @app.command(epilog="Example: cogito-ray publish runs/quickstart --project concepts")
@@ -21,13 +18,7 @@ def publish(
     follow: Annotated[bool, typer.Option(help="Go on until the sweep is complete.")] = False,
 ) -> None:
     """Send a record to Weights & Biases, also while it grows; what was sent is not sent again."""
-    from cogito_ray.records import wandb_tracker
-
-    if not PROJECT.fullmatch(project):
-        raise ValueError("--project: a project of Weights & Biases has 1 to 128 characters, and none of / \\ # ? % :")
-    publisher = wandb_tracker.Publisher(folder, project)
-    record = publisher.publish()
-    while follow and not record.is_complete:
-        time.sleep(POLL_S)
-        record = publisher.publish()
-    out.print(f"{len(record.trials)} trials of {folder} are in project {project}")
+    with told_as("--project"):
+        project_name(project)
+    result = api.publish(folder, project=project, follow=follow)
+    out.print(f"{len(result.trials)} trials of {folder} are in project {project}")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cogito_ray import api
 from cogito_ray.commands.app import app
 from cogito_ray.display.console import out
 
@@ -12,6 +13,4 @@ from cogito_ray.display.console import out
 @app.command(epilog="Example: cogito-ray report runs/quickstart")
 def report(folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show_default=False)]) -> None:
     """Write report.html from a sweep's ledger; works while the sweep runs, too."""
-    from cogito_ray.records.pages.report import write
-
-    out.print(str(write(folder)))
+    out.print(str(api.report(folder)))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, opened_run
+from cogito_ray.api import opened_run
+from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def verify(
     from cogito_ray.runtime.verification import resume_verification as checks
 
     table = {What.RESUME: checks.resume, What.ORDER: checks.order, What.CHAOS: checks.chaos}
-    with opened_run(file, overrides) as run:
+    with opened_run(file, overrides or ()) as run:
         compared = list(checks.verify(table[what], run, storage, steps=steps, times=times, seed=seed))
     holds = all(each.holds for each in compared)
     if as_json:

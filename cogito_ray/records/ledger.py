@@ -235,8 +235,8 @@ class CheckpointsPruned(Spec):
     bytes: int
 
 
-COMPLETE = "complete"
-"""Cause of a SweepClosed that leaves nothing to do."""
+COMPLETE, INTERRUPTED = "complete", "interrupted"
+"""Cause of a SweepClosed that leaves nothing to do; how the cause begins where somebody ended the driver."""
 
 
 class GateJudged(Spec):

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from cogito_ray.records.ledger import (
     COMPLETE,
+    INTERRUPTED,
     CellExhausted,
     Evaluated,
     Event,
@@ -220,6 +221,11 @@ class Record:
     def is_complete(self) -> bool:
         """Is nothing left to do?"""
         return self.closing is not None and self.closing.cause == COMPLETE
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Was its last driver ended, in order, before its work was?"""
+        return self.closing is not None and self.closing.cause.startswith(INTERRUPTED)
 
     @property
     def opened(self) -> SweepOpened:

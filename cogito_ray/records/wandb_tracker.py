@@ -5,6 +5,7 @@ so publishing again, or while the sweep grows, sends only what is new. WANDB_MOD
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,25 @@ SENT = "published.json"
 """Reports sent per trial, and whether its end was, in the record's folder."""
 
 
+PROJECT = re.compile(r"[^/\\#?%:\x00-\x1f]{1,128}")
+
+
 class NoTracker(ValueError):
     """The tracker's library is not installed, or the tracker takes nothing from here."""
 
 
+def project_name(name: str) -> str:
+    """`name`; ValueError where no project may be called so."""
+    if not PROJECT.fullmatch(name):
+        raise ValueError("a project of Weights & Biases has 1 to 128 characters, and none of / \\ # ? % :")
+    return name
+
+
 class Publisher:
-    """Sends a record as it grows, reading every event once."""
+    """Sends a record as it grows, reading every event once. ValueError for what is no project's name."""
 
     def __init__(self, folder: Path, project: str):
-        self._folder, self._project, self._record = folder, project, SharedRecord(folder / NAME)
+        self._folder, self._project, self._record = folder, project_name(project), SharedRecord(folder / NAME)
 
     def publish(self) -> Record:
         """Send what the ledger holds and the project has not; the record that was read."""

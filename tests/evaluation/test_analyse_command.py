@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from cogito_ray.api import names_of
 from cogito_ray.cli import main
-from cogito_ray.commands.analyse import names_of
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.losses.total_loss import TotalLoss

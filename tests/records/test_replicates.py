@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cogito_ray.commands.terminal.summary import conclude
+from cogito_ray.api import write_pages
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.pages.report import headline, render, write
 from cogito_ray.records.provenance import Provenance
@@ -164,7 +164,7 @@ def test_the_winners_file_says_how_many_further_runs_ended_in_order(tmp_path):
     with Ledger(folder / NAME) as ledger:
         for event in told:
             ledger.append(event)
-    conclude(fold(told), folder, again=False, as_json=True)
+    write_pages(fold(told), folder)
     lines = (folder / "winner.yaml").read_text().splitlines()
     assert lines[:3] == [
         f"# trial 0 of tiny: {NATS} 3.150",
@@ -182,5 +182,5 @@ def test_a_winners_file_goes_when_others_have_come_that_cannot_be_told_from_it(t
         with Ledger(folder / NAME) as ledger:
             for event in told:
                 ledger.append(event)
-        conclude(fold(told), folder, again=False, as_json=True)
+        write_pages(fold(told), folder)
         assert (folder / "winner.yaml").exists() == (len(trials) == 1)

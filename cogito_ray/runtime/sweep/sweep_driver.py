@@ -10,7 +10,7 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, TRIALS, Ledger
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Ledger
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.sweep_record import Record
@@ -171,4 +171,4 @@ def _cause(record: Record, gone: str, *, over: bool) -> str:
         return COMPLETE
     if gone:
         return f"{gone}, with {unfinished} trials under way: write a larger budget into the file, under the same name"
-    return f"interrupted with {unfinished} trials under way"
+    return f"{INTERRUPTED} with {unfinished} trials under way"

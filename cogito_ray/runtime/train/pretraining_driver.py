@@ -10,7 +10,7 @@ from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from cogito_ray.records.ledger import COMPLETE, Ledger, Reported, Status, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import COMPLETE, INTERRUPTED, Ledger, Reported, Status, TrialEnded, TrialStarted
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
@@ -80,7 +80,7 @@ def _trained(run: RunSpec, storage: Path, home: Home, panel: Panel | None, prepa
     try:
         failure = _fit(job, home, _Teller(run, home.ledger, done, beside))
     except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
-        return _closed(home, "interrupted")
+        return _closed(home, INTERRUPTED)
     _end(home, run, failure)
     if panel and not failure:
         ask_rest(run, home.ledger, panel)

@@ -39,7 +39,8 @@ class _CannotExtend(ValueError):
 class Composed:
     tree: Tree
     origins: dict[str, str]
-    """Where each dotted place of the tree was written: `line 3`, `line 3 of base.yaml`, `argument seed=1`."""
+    """Where each dotted place of the tree was written: `line 3`, `line 3 of base.yaml`, `argument seed=1`; empty where
+    that is no file."""
 
     @property
     def is_sweep(self) -> bool:
@@ -54,7 +55,21 @@ class Composed:
 
 def compose(file: Path, overrides: Sequence[str] = ()) -> Composed:
     """What a file says, over what it extends and below the overrides. Raises SweepFault."""
-    composed = _read(file, (), "")
+    return _with_overrides(file, _read(file, (), ""), overrides)
+
+
+def compose_mapping(text: str, called: Path, overrides: Sequence[str] = ()) -> Composed:
+    """The same for a mapping that stands in no file, as JSON: places in it have no lines, and what it extends is found
+    from the working directory. `called`: what faults call it."""
+    try:
+        tree = parse(text.encode()).tree
+    except NotSettings as error:
+        raise SweepFault(called, error.faults) from None
+    own = Composed(tree, dict.fromkeys(_places(tree), ""))
+    return _with_overrides(called, _over_bases(own, called, (called.resolve(),)), overrides)
+
+
+def _with_overrides(file: Path, composed: Composed, overrides: Sequence[str]) -> Composed:
     faults: list[str] = []
     for argument in overrides:
         try:
@@ -77,16 +92,22 @@ def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
         raise SweepFault(file, error.faults) from None
     lines = ((place, settings.line(place)) for place in _places(settings.tree))
     own = Composed(settings.tree, {place: f"line {line}{of_file}" for place, line in lines})
+    return _over_bases(own, file, (*extending, file.resolve()))
+
+
+def _over_bases(own: Composed, file: Path, extending: tuple[Path, ...]) -> Composed:
+    """What `file` says, over what it extends. Raises SweepFault."""
     _find_plugins(own.tree, file.parent)
     composed = Composed({}, {})
     for place, named in _extended(own):
+        at = f" ({line})" if (line := own.origins[place].partition(" of ")[0]) else ""
         try:
-            base = _found(file, named, (*extending, file.resolve()))
-            under = _read(base, (*extending, file.resolve()), f" of {base}")
+            base = _found(file, named, extending)
+            under = _read(base, extending, f" of {base}")
             fitted = _at_run(own, under, base) if place.startswith(f"{RUN}.") else _whole(own, under, base)
             composed = _merged(composed, fitted)
         except _CannotExtend as error:
-            raise SweepFault(file, [f"{place}: {error} (line {settings.line(place)})"]) from None
+            raise SweepFault(file, [f"{place}: {error}{at}"]) from None
     return _merged(composed, own)
 
 

@@ -1,24 +1,29 @@
 """Sweeps and runs from YAML files, faults with their lines."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.validation_messages import SweepFault, explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, compose
-from cogito_ray.sweeps.yaml_io.yaml_writer import inline
+from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, compose, compose_mapping
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
 STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
 """For parts that no sweep can do without, while others are looked at."""
+IN_NO_FILE = Path("these settings")
+"""What a mapping that stands in no file is called."""
+Overrides: TypeAlias = Sequence[str] | Mapping[str, object]
+"""`training.steps=50` each, or values by such paths."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,21 @@ class Document:
     composed: Composed
 
     @classmethod
-    def read(cls, file: Path, overrides: Sequence[str] | Mapping[str, JsonValue] = ()) -> "Document":
-        """`overrides`: `training.steps=50` each, or values by such paths. Raises SweepFault."""
-        if isinstance(overrides, Mapping):
-            overrides = [f"{path}={inline(value)}" for path, value in overrides.items()]
-        return cls(file, compose(file, overrides))
+    def read(cls, file: Path, overrides: Overrides = ()) -> "Document":
+        """Raises SweepFault."""
+        return cls(file, compose(file, _arguments(overrides)))
+
+    @classmethod
+    def of(cls, settings: Path | str | Mapping[str, object] | Spec, overrides: Overrides = ()) -> "Document":
+        """The same for settings that may stand in no file. Raises SweepFault."""
+        if isinstance(settings, Path | str):
+            return cls.read(Path(settings), overrides)
+        tree = settings.model_dump(mode="json") if isinstance(settings, Spec) else settings
+        try:
+            text = json.dumps(to_jsonable_python(tree))
+        except PydanticSerializationError as fault:
+            raise SweepFault(IN_NO_FILE, [str(fault)]) from None
+        return cls(IN_NO_FILE, compose_mapping(text, IN_NO_FILE, _arguments(overrides)))
 
     def sweep(self) -> SweepSpec:
         """Raises SweepFault."""
@@ -66,18 +81,25 @@ class Document:
             inside = [] if re.split("[.:]", place)[0] in ONLY_OF_SWEEPS else [(f"run.{place}", f"run.{fault}")]
             for found, told in ((place, fault), *inside):
                 if (origin := self.composed.origin(found)) is not None:
-                    return f"{told} ({origin})"
+                    return f"{told} ({origin})" if origin else told
         return fault
 
 
-def load(path: Path | str, overrides: Mapping[str, JsonValue] | None = None) -> SweepSpec:
+def _arguments(overrides: Overrides) -> Sequence[str]:
+    """As on the command line. JSON is YAML that reads text as text, also where it looks like a number."""
+    if not isinstance(overrides, Mapping):
+        return overrides
+    return [f"{path}={json.dumps(to_jsonable_python(value))}" for path, value in overrides.items()]
+
+
+def load(path: Path | str, overrides: Overrides = ()) -> SweepSpec:
     """The sweep that a YAML file says, with these settings changed. Raises SweepFault."""
-    return Document.read(Path(path), overrides or {}).sweep()
+    return Document.read(Path(path), overrides).sweep()
 
 
-def load_run(path: Path | str, overrides: Mapping[str, JsonValue] | None = None) -> RunSpec:
+def load_run(path: Path | str, overrides: Overrides = ()) -> RunSpec:
     """The run that a YAML file says, with these settings changed. Raises SweepFault."""
-    return Document.read(Path(path), overrides or {}).run()
+    return Document.read(Path(path), overrides).run()
 
 
 def _further(tree: Tree, faulty: set[str]) -> list[str]:
