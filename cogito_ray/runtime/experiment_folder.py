@@ -73,7 +73,8 @@ class Home:
         goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
         goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
         spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-        return cls(storage.absolute() / name, spec, frozenset({"run.evaluation.labelled", "run.plugins"}), {"run": RunSpec})
+        apart = frozenset({"run.evaluation.labelled", "run.plugins"})
+        return cls(storage.absolute() / name, spec, apart, {"run": RunSpec})
 
     @property
     def ledger(self) -> Path:

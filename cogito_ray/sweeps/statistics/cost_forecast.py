@@ -191,6 +191,6 @@ def micro(run: RunSpec, *, steps: int) -> RunSpec:
     tree = run.model_dump(mode="json")
     few = {"steps": steps, "report_every": steps // 2, "checkpoint_every": steps, "checkpoints": {"keep": 1}}
     few |= {"guards": dict.fromkeys(tree["training"]["guards"])}        # two reports are too few for some of them
-    share = {"batch": run.training.batch // run.sizes[-1], "micro_batch": run.micro_batch, "parallel": "replicas"}
+    share = {"batch": run.training.batch // run.sizes[-1], "micro_batch": run.micro_batch, "parallel": "ddp"}
     tree |= {"workers": 1, "training": tree["training"] | few | share}
     return RunSpec.model_validate(tree)
