@@ -42,9 +42,9 @@ def explained(vectors: Tensor, values: Tensor) -> float:
     if float(values.double().var()) == 0:
         raise ValueError(f"a probe of {len(values)} values that are all {float(values[0])} can tell nothing")
     stored, predicted = as_stored(vectors), torch.empty(len(values), dtype=torch.float64)
-    for fitted, asked in folds(len(values)):
+    for fitted, unseen in folds(len(values)):
         middle, mean = stored[fitted].mean(dim=0), values[fitted].double().mean()
-        known, new = stored[fitted] - middle, stored[asked] - middle
-        predicted[asked] = new @ (known.T @ ridge(known @ known.T, values[fitted].double() - mean)) + mean
+        known, new = stored[fitted] - middle, stored[unseen] - middle
+        predicted[unseen] = new @ (known.T @ ridge(known @ known.T, values[fitted].double() - mean)) + mean
     missed = (predicted - values).square().sum() / (values.double() - values.double().mean()).square().sum()
     return 1 - float(missed)

@@ -73,7 +73,11 @@ def _ngrams(
 
 
 def _best_cut(place: Ints, size: int, logs: list[Floats], places: list[Ints]) -> Floats:
-    """The largest sum of two parts' worth, for each of `size` n-grams; a part's worth already allows cutting it."""
+    """The largest sum of two parts' worth, for each of `size` n-grams.
+
+    Of all ways to cut an n-gram into several parts, those into two are enough: a part's worth is the larger of its own
+    log p and its best cut, so that further cuts are in it already (dynamic programming over lengths).
+    """
     length = len(places)
     where = np.zeros(size, dtype=np.int64)
     flat = place.ravel()
@@ -88,7 +92,11 @@ def _best_cut(place: Ints, size: int, logs: list[Floats], places: list[Ints]) ->
 
 
 def _trie(levels: list[tuple[Ints, Floats]], size: int, kept: int) -> Collocations | None:
-    """Keep the best n-grams of each length and their beginnings, and renumber the keys to what is left."""
+    """Keep the best n-grams of each length and their beginnings, and renumber the keys to what is left.
+
+    A key of a level is (index of its beginning in the level before) * vocabulary size + its last token. Dropping keys of
+    a level shifts the indices that the next one refers to: `renumbered` maps old ones to new ones.
+    """
     wholes = [_top(scores, kept) for _, scores in levels]
     needed = [whole.copy() for whole in wholes]
     for i in range(len(levels) - 1, 0, -1):

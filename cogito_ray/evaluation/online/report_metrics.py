@@ -23,7 +23,7 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
     """
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
     held_out = HeldOutLoss(rows, run.reference, vocabulary)
-    asked: list[Score] = [held_out]
+    scores: list[Score] = [held_out]
     if run.evaluation.word_probes is not None:
         words, best = run.evaluation.word_probes.build(rows, vocabulary), run.training.checkpoints.best
         if not words.enough and best is not None and best.metric in run.evaluation.word_probes.metrics:
@@ -32,8 +32,8 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
                 "are too few, or their words all too rare; raise data.held_out, or choose by another metric"
             )
         pad = vocabulary.pad_id
-        asked.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
+        scores.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:
-        asked.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
-    yardstick = {"eval/unigram_nats": held_out.unigram_nats(torch.from_numpy(corpus.log_unigram))}
-    return lambda model: {name: value for score in asked for name, value in score(model).items()} | yardstick
+        scores.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
+    constant = {"eval/unigram_nats": held_out.unigram_nats(torch.from_numpy(corpus.log_unigram))}
+    return lambda model: {name: value for score in scores for name, value in score(model).items()} | constant

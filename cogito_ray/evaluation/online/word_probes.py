@@ -82,13 +82,13 @@ def content_auc(vectors: Tensor, present: Tensor) -> float:
     kernel = features @ features.T                                          # (R, R)
     answers = present.double()                                              # (R, W)
     concordant = pairs = torch.zeros(present.shape[1], dtype=torch.float64)
-    for fitted, asked in folds(len(vectors)):
-        seen, new = kernel[fitted][:, fitted], kernel[asked][:, fitted]
+    for fitted, unseen in folds(len(vectors)):
+        seen, new = kernel[fitted][:, fitted], kernel[unseen][:, fitted]
         middle = seen.mean(dim=0)                                           # products with the mean of the rows seen
         centred = seen - middle - middle[:, None] + middle.mean()
         offset = new - middle - new.mean(dim=1, keepdim=True) + middle.mean()
         scores = offset @ ridge(centred, answers[fitted] - answers[fitted].mean(dim=0))
-        won, of = _ordered_pairs(scores, present[asked])
+        won, of = _ordered_pairs(scores, present[unseen])
         concordant, pairs = concordant + won, pairs + of
     return float((concordant / pairs)[pairs > 0].mean())
 
@@ -105,10 +105,10 @@ def order_accuracy(concepts: Tensor, exchanged: Tensor, lead: Tensor) -> float:
     change = (as_stored(concepts) - as_stored(exchanged)).flatten(1)        # (R, C * D)
     kernel = change @ change.T                                              # (R, R)
     right = asked_for = torch.zeros(lead.shape[1], dtype=torch.float64)
-    for fitted, asked in folds(len(concepts)):
-        scores = kernel[asked][:, fitted] @ ridge(kernel[fitted][:, fitted], lead[fitted])
-        agreement = (scores * lead[asked]).sign()                           # 1 right, -1 wrong, 0 a guess
-        is_asked = lead[asked] != 0
+    for fitted, unseen in folds(len(concepts)):
+        scores = kernel[unseen][:, fitted] @ ridge(kernel[fitted][:, fitted], lead[fitted])
+        agreement = (scores * lead[unseen]).sign()                           # 1 right, -1 wrong, 0 a guess
+        is_asked = lead[unseen] != 0
         right = right + ((agreement + 1) / 2 * is_asked).sum(dim=0)
         asked_for = asked_for + is_asked.sum(dim=0)
     return float((right / asked_for)[asked_for > 0].mean())

@@ -54,19 +54,20 @@ class RetrievalSpec(Spec):
         """Why this model cannot be asked: there is no reason."""
         return []
 
-    def predictions(self, encoder: SentenceEncoder, asked: RetrievalQueries) -> Predictions:
+    def predictions(self, encoder: SentenceEncoder, questions: RetrievalQueries) -> Predictions:
         """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
         documents read at once."""
-        texts, documents = encode_windows(encoder, asked.texts).mean(), encode_windows(encoder, asked.documents).mean()
-        yield "mean", _ranked(_cosines(texts, documents), asked)
-        yield "mean_centred", _ranked(_cosines(texts - texts.mean(axis=0), documents - documents.mean(axis=0)), asked)
-        yield "whole", _ranked(_cosines(texts, encode_whole(encoder, asked.documents)), asked)
-        tokens = (encode_token_windows(encoder, each).mean() for each in (asked.texts, asked.documents))
-        yield "token_means", _ranked(_cosines(*tokens), asked)
-        yield "tf_idf", _ranked(_tf_idf(asked.texts, asked.documents), asked)
-        count = len(asked.documents)
+        texts, documents = (encode_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
+        yield "mean", _ranked(_cosines(texts, documents), questions)
+        centred = (vectors - vectors.mean(axis=0) for vectors in (texts, documents))
+        yield "mean_centred", _ranked(_cosines(*centred), questions)
+        yield "whole", _ranked(_cosines(texts, encode_whole(encoder, questions.documents)), questions)
+        tokens = (encode_token_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
+        yield "token_means", _ranked(_cosines(*tokens), questions)
+        yield "tf_idf", _ranked(_tf_idf(questions.texts, questions.documents), questions)
+        count = len(questions.documents)
         chance = {"recall_at_1": 1 / count, "mrr": sum(1 / rank for rank in range(1, count + 1)) / count}
-        yield "chance", {metric: np.full(len(asked.right), value) for metric, value in chance.items()}
+        yield "chance", {metric: np.full(len(questions.right), value) for metric, value in chance.items()}
 
 
 class ChoiceSpec(Spec):
@@ -79,17 +80,17 @@ class ChoiceSpec(Spec):
         """Why this model cannot be asked: there is no reason."""
         return []
 
-    def predictions(self, encoder: SentenceEncoder, asked: MultipleChoice) -> Predictions:
+    def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
         """mean: nearest to the document's mean vector, best_window: nearest to any of its windows."""
-        options, read = encode_windows(encoder, _flat(asked)).mean(), encode_windows(encoder, asked.documents)
-        yield "mean", _chosen(_cosines(options, read.mean()), asked)
+        options, read = encode_windows(encoder, _flat(questions)).mean(), encode_windows(encoder, questions.documents)
+        yield "mean", _chosen(_cosines(options, read.mean()), questions)
         by_document = (read.vectors[read.document == number] for number in range(read.documents))
         nearest = np.stack([_cosines(options, vectors).max(axis=1) for vectors in by_document])
-        yield "best_window", _chosen(nearest.T, asked)
-        tokens = (encode_token_windows(encoder, each).mean() for each in (_flat(asked), asked.documents))
-        yield "token_means", _chosen(_cosines(*tokens), asked)
-        yield "tf_idf", _chosen(_tf_idf(_flat(asked), asked.documents), asked)
-        yield "chance", _chance(asked)
+        yield "best_window", _chosen(nearest.T, questions)
+        tokens = (encode_token_windows(encoder, each).mean() for each in (_flat(questions), questions.documents))
+        yield "token_means", _chosen(_cosines(*tokens), questions)
+        yield "tf_idf", _chosen(_tf_idf(_flat(questions), questions.documents), questions)
+        yield "chance", _chance(questions)
 
 
 class ChoiceProbeSpec(Spec):
@@ -102,13 +103,13 @@ class ChoiceProbeSpec(Spec):
         """Why this model cannot be asked: there is no reason."""
         return []
 
-    def predictions(self, encoder: SentenceEncoder, asked: MultipleChoice) -> Predictions:
+    def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
         """Maps of [o; d; |o - d|; o * d] for option o and document d."""
-        flat = _flat(asked)
-        yield "mean", _probed(lambda texts: encode_windows(encoder, texts).mean(), asked)
-        yield "token_means", _probed(lambda texts: encode_token_windows(encoder, texts).mean(), asked)
-        yield "bag_of_words", _probed(bag_of_words([*flat, *asked.documents]), asked)
-        yield "chance", _chance(asked)
+        flat = _flat(questions)
+        yield "mean", _probed(lambda texts: encode_windows(encoder, texts).mean(), questions)
+        yield "token_means", _probed(lambda texts: encode_token_windows(encoder, texts).mean(), questions)
+        yield "bag_of_words", _probed(bag_of_words([*flat, *questions.documents]), questions)
+        yield "chance", _chance(questions)
 
 
 Prepared = RetrievalQueries | MultipleChoice
@@ -123,7 +124,7 @@ PROTOCOLS_OF: dict[Callable[[Sequence[DocumentQuestion]], Prepared], tuple[Docum
 
 @dataclass(frozen=True)
 class DocumentTaskQuestion:
-    """One task about long texts put in one way; to be asked like a `labelled.Question`."""
+    """One task about long texts put in one way; to be asked like a `task_runner.Question`."""
 
     task: DocumentTask
     protocol: DocumentProtocol
@@ -135,8 +136,8 @@ class DocumentTaskQuestion:
 
     def key(self, data: Path | None) -> str:
         """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
-        asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
-        return digest(asked | {"data": self.task.digest(data)})
+        settings = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
+        return digest(settings | {"data": self.task.digest(data)})
 
     def faults(self, data: Path | None) -> list[str]:
         """Why the data cannot be asked."""
@@ -148,9 +149,9 @@ class DocumentTaskQuestion:
 
     def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
         """Every answer under every metric."""
-        asked = self.task.read(data)
-        groups = np.array(asked.right if isinstance(asked, RetrievalQueries) else asked.about)
-        cut = int(truncated(encoder, asked.documents)[groups].sum())
+        questions = self.task.read(data)
+        groups = np.array(questions.right if isinstance(questions, RetrievalQueries) else questions.about)
+        cut = int(truncated(encoder, questions.documents)[groups].sum())
         return [
             Result(
                 task=self.task.name,
@@ -161,13 +162,13 @@ class DocumentTaskQuestion:
                 examples=len(values),
                 truncated=cut,
             )
-            for vectors, values_of in self._predictions(encoder, asked)
+            for vectors, values_of in self._predictions(encoder, questions)
             for metric, values in values_of.items()
         ]
 
-    def _predictions(self, encoder: SentenceEncoder, asked: Prepared) -> Predictions:
+    def _predictions(self, encoder: SentenceEncoder, questions: Prepared) -> Predictions:
         predictions: Callable[[SentenceEncoder, Any], Predictions] = self.protocol.predictions
-        return predictions(encoder, asked)
+        return predictions(encoder, questions)
 
 
 AnyQuestion = Question | DocumentTaskQuestion
@@ -199,50 +200,50 @@ def _tf_idf(texts: Sequence[str], documents: Sequence[str]) -> Floats:
     return np.asarray((words.transform(texts) @ words.transform(documents).T).toarray())
 
 
-def _ranked(similar: Floats, asked: RetrievalQueries) -> dict[str, Floats]:
+def _ranked(similar: Floats, questions: RetrievalQueries) -> dict[str, Floats]:
     """From similarities (Q, documents), per question: is the right document first, and its inverse rank. Documents
     that are equally near share their mean rank."""
-    own = similar[np.arange(len(asked.right)), asked.right][:, None]
+    own = similar[np.arange(len(questions.right)), questions.right][:, None]
     ranks = 1 + (similar > own).sum(axis=1) + ((similar == own).sum(axis=1) - 1) / 2
     return {"recall_at_1": (ranks == 1).astype(np.float64), "mrr": 1 / ranks}
 
 
-def _chosen(similar: Floats, asked: MultipleChoice) -> dict[str, Floats]:
+def _chosen(similar: Floats, questions: MultipleChoice) -> dict[str, Floats]:
     """From similarities (Q * options, documents): is the right option the nearest to its document?"""
-    count = len(asked.options[0])
-    own = similar[np.arange(len(similar)), np.repeat(asked.about, count)].reshape(-1, count)
-    return _accuracy(own, asked)
+    count = len(questions.options[0])
+    own = similar[np.arange(len(similar)), np.repeat(questions.about, count)].reshape(-1, count)
+    return _accuracy(own, questions)
 
 
-def _accuracy(values: Floats, asked: MultipleChoice) -> dict[str, Floats]:
+def _accuracy(values: Floats, questions: MultipleChoice) -> dict[str, Floats]:
     """From values (Q, options). Options that are equally good share the point."""
     best = values == values.max(axis=1, keepdims=True)
-    right = best[np.arange(len(best)), asked.right]
+    right = best[np.arange(len(best)), questions.right]
     return {"accuracy": right / best.sum(axis=1)}
 
 
-def _probed(vectorize: Callable[[Sequence[str]], Floats], asked: MultipleChoice) -> dict[str, Floats]:
-    count = len(asked.options[0])
-    about = np.repeat(asked.about, count)                                   # (Q * options,)
-    options, documents = vectorize(_flat(asked)), vectorize(asked.documents)[about]
+def _probed(vectorize: Callable[[Sequence[str]], Floats], questions: MultipleChoice) -> dict[str, Floats]:
+    count = len(questions.options[0])
+    about = np.repeat(questions.about, count)                                   # (Q * options,)
+    options, documents = vectorize(_flat(questions)), vectorize(questions.documents)[about]
     pairs = np.concatenate([options, documents, np.abs(options - documents), options * documents], axis=1)
-    if len(asked.documents) < 2:
+    if len(questions.documents) < 2:
         raise ValueError(
             "choice-probe learns from other documents than the one it is asked about, but the file holds only one; "
             "put more there, or read the answers of choice"
         )
-    right = (np.tile(np.arange(count), len(asked.right)) == np.repeat(asked.right, count)).astype(np.float64)
+    right = (np.tile(np.arange(count), len(questions.right)) == np.repeat(questions.right, count)).astype(np.float64)
     predicted = np.zeros(len(pairs))
     for fold in range(FOLDS):
         out = about % FOLDS == fold
         if out.any():
             predicted[out] = predict(pairs[~out], right[~out], pairs[out], graded=True)
-    return _accuracy(predicted.reshape(-1, count), asked)
+    return _accuracy(predicted.reshape(-1, count), questions)
 
 
-def _chance(asked: MultipleChoice) -> dict[str, Floats]:
-    return {"accuracy": np.full(len(asked.right), 1 / len(asked.options[0]))}
+def _chance(questions: MultipleChoice) -> dict[str, Floats]:
+    return {"accuracy": np.full(len(questions.right), 1 / len(questions.options[0]))}
 
 
-def _flat(asked: MultipleChoice) -> list[str]:
-    return [option for options in asked.options for option in options]
+def _flat(questions: MultipleChoice) -> list[str]:
+    return [option for options in questions.options for option in options]

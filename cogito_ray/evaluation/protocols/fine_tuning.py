@@ -140,12 +140,12 @@ def fine_tune(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     held = min(max(1, round(spec.held_back * len(train))), len(train) - 1)
-    known, asked = _TokenizedExamples.of(encoder, train), _TokenizedExamples.of(encoder, scored)
+    known, unseen = _TokenizedExamples.of(encoder, train), _TokenizedExamples.of(encoder, scored)
     with torch.random.fork_rng(_devices(encoder.model)):                        # the head's start, and dropout
         torch.manual_seed(seed)
         tuner = _FineTuner(_head(encoder, spec, label_type=label_type, rows=known), label_type, spec)
         tuner.train(known, order[held:], order[:held], generator)
-    return tuner.predict(asked)
+    return tuner.predict(unseen)
 
 
 @dataclass

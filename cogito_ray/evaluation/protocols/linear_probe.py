@@ -62,8 +62,8 @@ def baselines(task: Task, *, train: Examples, scored: Examples) -> Iterator[tupl
 
 
 def _probe(vectorize: Vectorize, task: Task, *, train: Examples, scored: Examples) -> NDArray[Any]:
-    known, asked = (features(examples, vectorize) for examples in (train, scored))
-    return predict(known, train.labels, asked, graded=task.graded)
+    fitted, unseen = (features(examples, vectorize) for examples in (train, scored))
+    return predict(fitted, train.labels, unseen, graded=task.graded)
 
 
 def features(examples: Examples, vectorize: Vectorize) -> Features:
@@ -75,14 +75,14 @@ def features(examples: Examples, vectorize: Vectorize) -> Features:
     return np.concatenate([a, b, np.abs(a - b), a * b], axis=1)
 
 
-def predict(known: Features, labels: NDArray[Any], asked: Features, *, graded: bool) -> NDArray[Any]:
-    """What a map fitted to known (n, F) and labels (n,) says of asked (m, F) -> (m,) classes or grades."""
+def predict(fitted: Features, labels: NDArray[Any], unseen: Features, *, graded: bool) -> NDArray[Any]:
+    """What a map fitted to features (n, F) and labels (n,) predicts of unseen ones (m, F): (m,) classes or grades."""
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     ridge = RidgeCV(PENALTIES) if graded else RidgeClassifierCV(PENALTIES)
-    return np.asarray(make_pipeline(StandardScaler(), ridge).fit(known, labels).predict(asked))
+    return np.asarray(make_pipeline(StandardScaler(), ridge).fit(fitted, labels).predict(unseen))
 
 
 def bag_of_words(texts: Sequence[str]) -> Vectorize:
@@ -90,7 +90,7 @@ def bag_of_words(texts: Sequence[str]) -> Vectorize:
     from sklearn.feature_extraction.text import CountVectorizer
 
     counter = CountVectorizer(token_pattern=WORD, max_features=COMMON_WORDS, binary=True).fit(texts)
-    return lambda asked: np.asarray(counter.transform(asked).toarray(), dtype=np.float32)
+    return lambda texts: np.asarray(counter.transform(texts).toarray(), dtype=np.float32)
 
 
 def _tf_idf(task: Task, *, train: Examples, scored: Examples) -> NDArray[Any]:
@@ -101,11 +101,11 @@ def _tf_idf(task: Task, *, train: Examples, scored: Examples) -> NDArray[Any]:
 
     words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
     words.fit([*train.one, *(train.two or [])])
-    known, asked = (_sparse_features(examples, words.transform) for examples in (train, scored))
+    fitted, unseen = (_sparse_features(examples, words.transform) for examples in (train, scored))
     if not task.graded and len(np.unique(train.labels)) < 2:
         return np.full(len(scored), majority(train.labels, graded=False))
     model = Ridge(alpha=1.0) if task.graded else LogisticRegression(C=10, max_iter=1000)
-    return np.asarray(model.fit(known, train.labels).predict(asked))
+    return np.asarray(model.fit(fitted, train.labels).predict(unseen))
 
 
 def _sparse_features(examples: Examples, vectorize: Callable[[Sequence[str]], Any]) -> Any:

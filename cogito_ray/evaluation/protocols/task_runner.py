@@ -65,8 +65,8 @@ class Question:
     def key(self, data: Path | None) -> str:
         """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
         places = [content_id(self.task, split, data) for split in self.protocol.splits(self.task)]
-        asked = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
-        return digest(asked | {"data": places})
+        settings = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
+        return digest(settings | {"data": places})
 
     def faults(self, data: Path | None) -> list[str]:
         """What is wrong with the data, found in moments: a file, a column or labels. The hub is trusted."""

@@ -96,50 +96,52 @@ class MultipleChoice:
     right: list[int]
 
 
-def queries_of_answers(asked: Sequence[DocumentQuestion]) -> RetrievalQueries:
+def queries_of_answers(questions: Sequence[DocumentQuestion]) -> RetrievalQueries:
     """A summary looks for what it sums up. ValueError names a row without one."""
-    if faults := [one for one in asked if not one.answer.strip()]:
+    if faults := [one for one in questions if not one.answer.strip()]:
         raise _fault(faults, "holds no summary")
-    documents, numbers = _distinct(asked)
-    return RetrievalQueries(documents, [one.answer for one in asked], numbers)
+    documents, numbers = _distinct(questions)
+    return RetrievalQueries(documents, [one.answer for one in questions], numbers)
 
 
-def queries_of_questions(asked: Sequence[DocumentQuestion]) -> RetrievalQueries:
+def queries_of_questions(questions: Sequence[DocumentQuestion]) -> RetrievalQueries:
     """A question, without its options, looks for what can answer it. One that several people answered is asked once;
     ValueError names a row without one."""
-    texts = [options[1] if (options := OPTIONS.fullmatch(one.question)) else one.question for one in asked]
-    if faults := [one for one, text in zip(asked, texts, strict=True) if not text.strip()]:
+    texts = [options[1] if (options := OPTIONS.fullmatch(one.question)) else one.question for one in questions]
+    if faults := [one for one, text in zip(questions, texts, strict=True) if not text.strip()]:
         raise _fault(faults, "holds no question")
-    documents, numbers = _distinct(asked)
+    documents, numbers = _distinct(questions)
     once = list(dict.fromkeys((text.strip(), number) for text, number in zip(texts, numbers, strict=True)))
     return RetrievalQueries(documents, [text for text, _ in once], [number for _, number in once])
 
 
-def choices_of_options(asked: Sequence[DocumentQuestion]) -> MultipleChoice:
+def choices_of_options(questions: Sequence[DocumentQuestion]) -> MultipleChoice:
     """Four options a question. ValueError names a row that is not laid out so, or whose answer is none of them."""
-    found = [(one, OPTIONS.fullmatch(one.question)) for one in asked]
+    found = [(one, OPTIONS.fullmatch(one.question)) for one in questions]
     if faults := [one for one, options in found if options is None]:
         raise _fault(faults, "does not hold a question with the options (A), (B), (C) and (D), a line each")
     options = [[each[number].strip() for number in range(2, 6)] for _, each in found if each]
     stems = [each[1].strip() for _, each in found if each]
-    right = [_right(each, one.answer) for one, each in zip(asked, options, strict=True)]
-    if faults := [one for one, number in zip(asked, right, strict=True) if number is None]:
+    right = [_right(each, one.answer) for one, each in zip(questions, options, strict=True)]
+    if faults := [one for one, number in zip(questions, right, strict=True) if number is None]:
         raise _fault(faults, "has an answer that is none of its options")
     texts = [[f"{stem} {option}" for option in each] for stem, each in zip(stems, options, strict=True)]
-    return _choices(asked, texts, [number for number in right if number is not None])
+    return _choices(questions, texts, [number for number in right if number is not None])
 
 
-def choices_of_verdicts(asked: Sequence[DocumentQuestion]) -> MultipleChoice:
+def choices_of_verdicts(questions: Sequence[DocumentQuestion]) -> MultipleChoice:
     """A hypothesis follows from its document, contradicts it, or neither. ValueError names a row of another answer."""
-    if faults := [one for one in asked if one.answer.strip() not in VERDICTS]:
+    if faults := [one for one in questions if one.answer.strip() not in VERDICTS]:
         raise _fault(faults, f"has an answer that is none of {', '.join(VERDICTS)}")
-    texts = [[f"{one.question.strip()} {verdict}" for verdict in VERDICTS] for one in asked]
-    return _choices(asked, texts, [VERDICTS.index(one.answer.strip()) for one in asked])
+    texts = [[f"{one.question.strip()} {verdict}" for verdict in VERDICTS] for one in questions]
+    return _choices(questions, texts, [VERDICTS.index(one.answer.strip()) for one in questions])
 
 
-def _choices(asked: Sequence[DocumentQuestion], options: Sequence[list[str]], right: Sequence[int]) -> MultipleChoice:
+def _choices(
+    questions: Sequence[DocumentQuestion], options: Sequence[list[str]], right: Sequence[int]
+) -> MultipleChoice:
     """Each once, however many people answered it alike."""
-    documents, about = _distinct(asked)
+    documents, about = _distinct(questions)
     once = list(dict.fromkeys(zip(about, map(tuple, options), right, strict=True)))
     return MultipleChoice(
         documents=documents,
@@ -192,15 +194,15 @@ class DocumentTask:
 
     def read(self, data: Path | None) -> RetrievalQueries | MultipleChoice:
         """ValueError, with the file and the row, where columns are those of no collection or a row cannot be asked."""
-        file, asked = self.file(data), list[DocumentQuestion]()
+        file, questions = self.file(data), list[DocumentQuestion]()
         try:
             for number, row in enumerate(_rows(file), start=1):
-                asked += [replace(one, row=number) for one in _layout(row).read(row, self.asks)]
-            if not asked:
+                questions += [replace(one, row=number) for one in _layout(row).read(row, self.asks)]
+            if not questions:
                 raise ValueError("holds no rows")
-            if faults := [one for one in asked if not one.document.strip()]:
+            if faults := [one for one in questions if not one.document.strip()]:
                 raise _fault(faults, "holds no document")
-            return self.question_format(asked)
+            return self.question_format(questions)
         except ValueError as fault:
             raise ValueError(f"{file}: {fault}; task {self.name} cannot be asked of it") from fault
 
@@ -261,7 +263,7 @@ def _parsed(number: int, line: str) -> Row:
     return row
 
 
-def _distinct(asked: Sequence[DocumentQuestion]) -> tuple[list[str], list[int]]:
+def _distinct(questions: Sequence[DocumentQuestion]) -> tuple[list[str], list[int]]:
     """Documents, each once, and the number of each question's."""
-    numbers = {document: number for number, document in enumerate(dict.fromkeys(one.document for one in asked))}
-    return list(numbers), [numbers[one.document] for one in asked]
+    numbers = {document: number for number, document in enumerate(dict.fromkeys(one.document for one in questions))}
+    return list(numbers), [numbers[one.document] for one in questions]
