@@ -49,7 +49,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "records": {"base_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
-    "display": {"records", "sweeps", "text.preparation"},
+    "display": {"analysis", "records", "sweeps", "text.preparation"},
     "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records"},
     "api": MODEL
     | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}

@@ -333,11 +333,11 @@ def test_a_pipe_is_read_once(cogito_ray, tmp_path):
 
 
 def test_where_one_file_breaks_the_command_the_others_are_judged_nevertheless(monkeypatch, capsys, faulty, tmp_path):
-    """Its opening fails as nobody foresaw: a pipe that nobody writes to, and a signal meanwhile."""
+    """It fails as nobody foresaw: a pipe into which nothing is written, and a signal as soon as it is read."""
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.setattr(sys, "argv", ["cogito-ray", "check", str(faulty), str(tmp_path / "pipe"), str(DEBUG), "--json"])
     former = signal.signal(signal.SIGUSR1, _break)
-    impatience = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1))
+    impatience = threading.Thread(target=_break_the_reader, args=(tmp_path / "pipe",))
     impatience.start()
     with pytest.raises(RuntimeError, match="nobody writes there"):
         main()
@@ -346,6 +346,12 @@ def test_where_one_file_breaks_the_command_the_others_are_judged_nevertheless(mo
     first, broken, last = json.loads(capsys.readouterr().out)
     assert (len(first["faults"]), last["kind"]) == (3, "run")
     assert "cogito-ray itself failed" in broken["faults"][0]
+
+
+def _break_the_reader(pipe):
+    writing = os.open(pipe, os.O_WRONLY)  # waits for a reader
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.close(writing)
 
 
 def _break(*_):

@@ -3,18 +3,16 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cogito_ray import api
-from cogito_ray.atomic_files import atomic_write_text
+import cogito_ray as cr
 from cogito_ray.commands.app import AsJson, app
 from cogito_ray.display.console import err, out
-from cogito_ray.experiment_result import Checked
-from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.validation_messages import SweepFault
-from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
+
+if TYPE_CHECKING:
+    from cogito_ray.experiment_result import Checked
 
 
 @app.command(epilog="Example: cogito-ray check search_spaces/*.yaml")
@@ -48,16 +46,25 @@ def check(
         for verdict in reversed(verdicts):
             each.callback(_judge, verdict, overrides, quiet=as_json)
     if schema is not None:  # with the kinds of their plugins
-        for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
-            atomic_write_text(schema / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
+        _write_schemas(schema)
     if any(verdict["faults"] for verdict in verdicts):
         raise typer.Exit(2)
 
 
+def _write_schemas(folder: Path) -> None:
+    from cogito_ray.atomic_files import atomic_write_text
+    from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
+
+    for name, content in {"sweep": sweep_schema(), "run": run_schema()}.items():
+        atomic_write_text(folder / f"{name}.schema.json", json.dumps(content, indent=1) + "\n")
+
+
 def _judge(verdict: dict[str, Any], overrides: list[str], *, quiet: bool) -> None:
     """Fill in what the file turns out to be."""
+    from cogito_ray.sweeps.space.validation_messages import SweepFault
+
     try:
-        checked = api.check(verdict["file"], overrides=overrides)
+        checked = cr.check(verdict["file"], overrides=overrides)
         verdict |= {"faults": [], "text": str(checked), **_facts(checked)}
     except SweepFault as fault:
         verdict |= {"faults": fault.faults, "text": str(fault)}
@@ -69,7 +76,9 @@ def _judged(file: str, faults: list[str]) -> dict[str, Any]:
     return {"file": file, "faults": faults, "text": "\n".join(faults)}
 
 
-def _facts(checked: Checked) -> dict[str, Any]:
+def _facts(checked: "Checked") -> dict[str, Any]:
+    from cogito_ray.run_spec import RunSpec
+
     spec = checked.spec
     if isinstance(spec, RunSpec):
         return {"kind": "run", "digest": spec.digest(), "terms": spec.terms()}

@@ -7,14 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cogito_ray import api
-from cogito_ray.base_spec import brief
+import cogito_ray as cr
 from cogito_ray.commands.app import AsJson, app
-from cogito_ray.display import tables
 from cogito_ray.display.console import err, out
 from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
-from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, parse
 
 
 @app.command(epilog="Example: cogito-ray evaluate runs/debug --tasks stsb,sick-relatedness --data data")
@@ -42,7 +39,7 @@ def evaluate(
 
     zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
     """
-    scores = api.evaluate(
+    scores = cr.evaluate(
         runs,
         tasks=tasks,
         protocols=protocol,
@@ -56,6 +53,8 @@ def evaluate(
         told = {"computed": scores.computed, "known": scores.known, "faults": scores.faults}
         print(json.dumps(told | {"results": [asdict(row) for row in scores.rows]}))
     else:
+        from cogito_ray.display import tables
+
         out.print(tables.scores(scores.rows))
     for fault in scores.faults:
         err.print(fault)
@@ -64,6 +63,9 @@ def evaluate(
 
 
 def _yaml(text: str) -> dict[str, Any]:
+    from cogito_ray.base_spec import brief
+    from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, parse
+
     try:
         return parse(text.encode()).tree
     except NotSettings as fault:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import Checkpoint, app
 
 
@@ -18,4 +18,4 @@ def export(
 
     Import cogito_ray.nn.interop.transformers_model first.
     """
-    api.export(checkpoint, folder)
+    cr.export(checkpoint, folder)

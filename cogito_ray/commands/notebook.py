@@ -1,6 +1,6 @@
 """cogito-ray notebook: every sweep and run on one page."""
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import RUNS, Storage, app
 from cogito_ray.display.console import out
 
@@ -8,4 +8,4 @@ from cogito_ray.display.console import out
 @app.command(epilog="Example: cogito-ray notebook --storage runs")
 def notebook(storage: Storage = RUNS) -> None:
     """Write notebook.md: what every sweep and run asked, what came out, and which numbers may be compared."""
-    out.print(str(api.notebook(storage)))
+    out.print(str(cr.notebook(storage)))

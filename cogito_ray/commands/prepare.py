@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @app.command(epilog="Example: cogito-ray prepare search_spaces/quickstart.yaml")
 def prepare(file: File, overrides: Overrides = None, storage: Storage = RUNS, as_json: AsJson = False) -> None:
     """Tokenise and pack every corpus the file names, once; what stands from before is verified and kept."""
-    found = api.prepare(file, storage=storage, overrides=overrides or (), verbose=not as_json)
+    found = cr.prepare(file, storage=storage, overrides=overrides or (), verbose=not as_json)
     corpora = [_counts(corpus) for corpus in found]
     if as_json:
         print(json.dumps(corpora))

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
-from cogito_ray.records.pages import report
-from cogito_ray.records.results.trial_ranking import figures
-from cogito_ray.records.sweep_record import Record
 
 if TYPE_CHECKING:
     from cogito_ray.records.results.promotion_results import Promotion
+    from cogito_ray.records.sweep_record import Record
 
 
 @app.command(epilog="Example: cogito-ray promote search_spaces/dimension_inversion.yaml --dry-run")
@@ -25,7 +23,9 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy."""
-    due = api.promotions(file, storage=storage, overrides=overrides or ())
+    from cogito_ray.records.pages import report
+
+    due = cr.promotions(file, storage=storage, overrides=overrides or ())
     if not as_json:
         _announce(due)
     if dry_run:
@@ -33,7 +33,7 @@ def promote(
             told = [{"trial": one.trial, "run": one.run.digest(), "changes": one.changes} for one in due]
             print(json.dumps(told))
         return
-    result = api.promote(file, storage=storage, overrides=overrides or ())
+    result = cr.promote(file, storage=storage, overrides=overrides or ())
     _conclude(result.record, as_json=as_json)
     if not as_json:  # which is one object, for scripts
         out.print(f"Report: {result.path / report.FILE}")
@@ -48,8 +48,10 @@ def _announce(due: "list[Promotion]") -> None:
             out.print(f"  {change}")
 
 
-def _conclude(record: Record, *, as_json: bool) -> None:
+def _conclude(record: "Record", *, as_json: bool) -> None:
     """What became of each full run, and how far the proxy had foretold it."""
+    from cogito_ray.records.results.trial_ranking import figures
+
     runs = [told.model_dump(mode="json") for told in record.promoted.values()]
     judged = [told.model_dump(mode="json") for told in record.certified.values()]
     if as_json:

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import app, told_as
 from cogito_ray.display.console import out
-from cogito_ray.records.wandb_tracker import project_name
 
 
 @app.command(epilog="Example: cogito-ray publish runs/quickstart --project concepts")
@@ -18,7 +17,9 @@ def publish(
     follow: Annotated[bool, typer.Option(help="Go on until the sweep is complete.")] = False,
 ) -> None:
     """Send a record to Weights & Biases, also while it grows; what was sent is not sent again."""
+    from cogito_ray.records.wandb_tracker import project_name
+
     with told_as("--project"):
         project_name(project)
-    result = api.publish(folder, project=project, follow=follow)
+    result = cr.publish(folder, project=project, follow=follow)
     out.print(f"{len(result.trials)} trials of {folder} are in project {project}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import app
 from cogito_ray.display.console import out
 
@@ -13,4 +13,4 @@ from cogito_ray.display.console import out
 @app.command(epilog="Example: cogito-ray report runs/quickstart")
 def report(folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show_default=False)]) -> None:
     """Write report.html from a sweep's ledger; works while the sweep runs, too."""
-    out.print(str(api.report(folder)))
+    out.print(str(cr.report(folder)))

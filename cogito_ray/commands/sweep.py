@@ -10,10 +10,8 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
-from cogito_ray.commands.terminal.summary import conclude
-from cogito_ray.display import tables
 from cogito_ray.display.console import out
 
 
@@ -28,16 +26,20 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
+    from cogito_ray.commands.terminal.summary import conclude
+
     changed = overrides or ()
     if dry_run:
         _forecast(file, changed, storage, as_json=as_json)
     else:
-        conclude(lambda: api.sweep(file, storage=storage, overrides=changed, verbose=not as_json), as_json=as_json)
+        conclude(lambda: cr.sweep(file, storage=storage, overrides=changed, verbose=not as_json), as_json=as_json)
 
 
 def _forecast(file: Path, overrides: Sequence[str], storage: Path, *, as_json: bool) -> None:
     """What the sweep would cost, from two short measured runs."""
-    found = api.forecast(file, storage=storage, overrides=overrides)
+    from cogito_ray.display import tables
+
+    found = cr.forecast(file, storage=storage, overrides=overrides)
     if as_json:
         print(json.dumps(found.told()))
         return

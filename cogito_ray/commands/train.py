@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cogito_ray import api
+import cogito_ray as cr
 from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, told_as
-from cogito_ray.commands.terminal.summary import conclude
-from cogito_ray.sweeps.experiment_names import folder_name
 
 
 @app.command(epilog="Example: cogito-ray train jobs/debug.yaml --workers 2")
@@ -20,10 +18,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one run under Ray Train, or what is left of it, from its newest checkpoint."""
+    from cogito_ray.commands.terminal.summary import conclude
+    from cogito_ray.sweeps.experiment_names import folder_name
+
     with told_as("--name"):
         called = folder_name(file.stem if name is None else name)
     conclude(
-        lambda: api.train(
+        lambda: cr.train(
             file, storage=storage, name=called, overrides=overrides or (), workers=workers, verbose=not as_json
         ),
         as_json=as_json,

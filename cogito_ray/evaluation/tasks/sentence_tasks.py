@@ -4,13 +4,16 @@ GLUE (arXiv:1804.07461), SICK (LREC 2014, L14-1314) and PAWS (arXiv:1904.01130),
 read from the hub by name or from a folder of Parquet files, `<folder>/<task's folder>/<split>.parquet`.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,8 @@ class Examples:
         """At most `most` of them, drawn by the seed, in their order."""
         if len(self) <= most:
             return self
+        import numpy as np
+
         chosen = np.sort(np.random.default_rng(seed).permutation(len(self))[:most])
         two = None if self.two is None else [self.two[index] for index in chosen]
         return type(self)([self.one[index] for index in chosen], two, self.labels[chosen])
@@ -238,6 +243,8 @@ def _labels(task: Task, place: str, labels: Sequence[Any]) -> np.ndarray[tuple[i
     wanted = "a number" if task.graded else f"one of {', '.join(task.classes)}, or of their numbers from 0"
     unknown = [label for label, number in zip(labels, known, strict=True) if number is None]
     _refuse_rows(place, labels, lambda label: label in unknown, f"have no label of task {task.name}, which is {wanted}")
+    import numpy as np
+
     return np.array(known, dtype=np.float64 if task.graded else np.int64)
 
 

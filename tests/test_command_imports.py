@@ -1,0 +1,136 @@
+"""What each command imports: a second of torch or Ray is felt at every `--help`, and no page of a record needs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cogito_ray.cli import app
+from cogito_ray.records.ledger import (
+    COMPLETE,
+    NAME,
+    Ledger,
+    Reported,
+    SweepClosed,
+    SweepOpened,
+    TrialEnded,
+    TrialProposed,
+    TrialStarted,
+)
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.sweep_record import read
+from cogito_ray.records.wandb_tracker import SENT
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+COMMANDS = [str(command.callback and command.callback.__name__) for command in app.registered_commands]
+QUICKSTART = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
+MODELS = {"torch", "transformers", "tokenizers", "safetensors", "accelerate"}
+SEARCH = {"optuna", "scipy", "sklearn", "sqlalchemy"}
+CLUSTER = {"ray"}
+HEAVY = MODELS | SEARCH | CLUSTER | {"datasets", "pyarrow", "pandas", "numpy", "plotly"}
+RUN = """
+import sys
+from cogito_ray.cli import main
+for line in sys.argv[1:]:
+    sys.argv = line.split("\\t")
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def imported(*lines: list[object]) -> set[str]:
+    """Libraries that a process has imported once it has run these command lines."""
+    return ran(*lines)[1]
+
+
+def ran(*lines: list[object]) -> tuple[str, set[str]]:
+    """The same, after what they printed."""
+    command = [sys.executable, "-c", RUN, *("\t".join(["cogito-ray", *map(str, line)]) for line in lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *said, libraries = done.stdout.splitlines()
+    return "\n".join(said), set(libraries.split())
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """The file of a finished sweep of four trials, too few to tell what mattered, and the storage it was run in."""
+    storage = tmp_path_factory.mktemp("runs")
+    tree = yaml.safe_load(QUICKSTART.read_text())
+    tree |= {"name": "finished", "budget": {"trials": 4}}
+    file = storage.parent / "finished.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    sweep = SweepSpec.model_validate(tree)
+    with Ledger(storage / "finished" / NAME) as ledger:
+        origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+        ledger.append(SweepOpened(at=0, spec=sweep.model_dump(mode="json"), sweep=sweep.digest(), provenance=origin))
+        for number, sample in zip(range(4), sweep.search_space.corners(), strict=False):
+            run = sweep.trial(sample)
+            told = {"trial": run.digest(), "number": number, "sample": sample, "spec": run.model_dump(mode="json")}
+            ledger.append(TrialProposed(at=1, **told))
+            ledger.append(TrialStarted(at=2, **told))
+            metrics = dict.fromkeys(run.metrics, 1.0 + number)
+            ledger.append(Reported(trial=run.digest(), step=run.training.steps, seconds=3, metrics=metrics))
+            ledger.append(TrialEnded(at=4, trial=run.digest(), status="completed", step=run.training.steps))
+        ledger.append(SweepClosed(at=5, cause=COMPLETE))
+    return file, storage
+
+
+def test_the_package_itself_imports_no_library():
+    script = "import sys; before = {*sys.modules}; import cogito_ray; print(*{*sys.modules} - before)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    libraries = {name.partition(".")[0] for name in ran.stdout.split()} - {*sys.stdlib_module_names}
+    assert libraries == {"cogito_ray"}
+
+
+def test_help_and_version_import_what_draws_them_alone():
+    lines = [["--help"], ["--version"], ["-h"], *([command, "--help"] for command in COMMANDS)]
+    assert imported(*lines) & HEAVY == set()
+
+
+def test_completion_imports_what_it_completes_alone(monkeypatch):
+    typed = {"_COGITO_RAY_COMPLETE": "complete_bash", "COMP_WORDS": "cogito-ray no", "COMP_CWORD": "1"}
+    for name, value in typed.items():
+        monkeypatch.setenv(name, value)
+    said, libraries = ran([])
+    assert said == "notebook"
+    assert libraries & HEAVY == set()
+
+
+def test_a_report_imports_neither_models_nor_cluster_nor_search(recorded):
+    _, storage = recorded
+    libraries = imported(["report", storage / "finished"], ["notebook", "--storage", storage])
+    assert (storage / "notebook.md").exists()
+    assert (storage / "finished" / "report.html").exists()
+    assert libraries & (MODELS | SEARCH | CLUSTER) == set()
+
+
+def test_publishing_imports_neither_models_nor_cluster_nor_search(recorded):
+    """What is sent already, so that nothing is."""
+    _, storage = recorded
+    trials = read(storage / "finished" / NAME).trials
+    (storage / "finished" / SENT).write_text(json.dumps({"cogito-ray": dict.fromkeys(trials, 2)}))
+    said, libraries = ran(["publish", storage / "finished"])
+    assert said.startswith("4 trials of ")
+    assert libraries & (MODELS | SEARCH | CLUSTER) == set()
+
+
+def test_checking_imports_neither_cluster_nor_search(recorded):
+    file, _ = recorded
+    libraries = imported(["check", file])
+    assert "torch" in libraries
+    assert libraries & (SEARCH | CLUSTER | {"transformers", "datasets"}) == set()
+
+
+def test_a_sweep_of_which_nothing_is_left_imports_no_more_than_its_check_and_its_page(recorded):
+    file, storage = recorded
+    said, libraries = ran(["sweep", file, "--storage", storage])
+    assert "finished is complete: nothing was left to do." in said
+    assert libraries & (SEARCH | CLUSTER | {"transformers", "datasets"}) == set()
