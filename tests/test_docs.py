@@ -26,6 +26,8 @@ REPLACED = {"space"}
 """Parts of a sweep that a page shows whole."""
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
+MADE = {"run.md", "sweep.md", "command-line.md", "security.md", "contributing.md", "cogito_ray.md", "architecture.svg"}
+"""Pages that are made when the site is built, which checks links to them."""
 MODULE = re.compile(r'^```python title="(\w+\.py)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 """Files of Python that pages show whole, beside the YAML that names them."""
 
@@ -63,9 +65,8 @@ def test_files_that_a_page_names_are_there(page: Path):
     text = page.read_text()
     named = re.findall(r'(?<![\w/."-])((?:search_spaces|jobs|cluster|tests|docs)/[\w./-]*\w\.\w+)', text)
     linked = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
-    made = {"run.md", "sweep.md", "command-line.md", "security.md", "contributing.md", "cogito_ray.md", "architecture.svg"}
     missing = [name for name in named if not (ROOT / name).exists()]
-    missing += [name for name in linked if name and Path(name).name not in made and not (page.parent / name).exists()]
+    missing += [name for name in linked if name and Path(name).name not in MADE and not (page.parent / name).exists()]
     assert missing == []
 
 

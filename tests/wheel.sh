@@ -18,3 +18,4 @@ cogito-ray init project && cd project
 cogito-ray check ./*.yaml
 cogito-ray sweep sweep.yaml budget.trials=2 run.training.steps=60 early_stopping='{kind: none}' run.data.tokenizer.vocabulary=2048
 test -s runs/first_sweep/report.html
+python -c "import cogito_ray as cr; print(cr.load('runs/first_sweep').to_dataframe().T)"
