@@ -57,6 +57,11 @@ def load(references: object) -> bool:
     return _loaded != before
 
 
+def loaded() -> tuple[str, ...]:
+    """References of all plugins that this process has imported."""
+    return tuple(_loaded)
+
+
 def unload() -> None:
     """Take back all that was imported here, with its kinds."""
     for name, _ in _loaded.values():

@@ -56,6 +56,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"experiment_result"},
     "commands": {"base_spec", "atomic_files", "run_spec", "text.corpus", "analysis", "evaluation.tasks", "sweeps"}
     | {"records", "runtime.verification", "display", "experiment_result", "api"},
+    "testing": MODEL | {"run_spec", "analysis", "sweeps", "text.collocations"},
     "cli": {"sweeps", "atomic_files", "display", "commands"},
     "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "api"},
     "__main__": {"cli"},

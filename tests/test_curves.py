@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from kinds import MODELS, VOCABULARY, build, fitting, kinds, name, run
 from torch import Tensor
 
+from cogito_ray.kinds import name_of
 from cogito_ray.losses.loss_terms import ContrastSpec
 from cogito_ray.losses.loss_weighting import WeightingSpec
 from cogito_ray.losses.regularisers import RegulariserSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.testing.tiny_runs import MODELS, VOCABULARY, build, fitting, kinds, run
 
 FILE = Path(__file__).parent / "golden" / "curves.json"
 STEPS, BATCHES, BATCH, LENGTH = 20, 4, 8, 16
@@ -34,16 +35,16 @@ def cases() -> dict[str, RunSpec]:
     runs = {f"model.{'.'.join(place)}={kind}": fitting(place, kind) for place, kind in MODELS}
     runs["model.encoder.tied=true"] = run(model={"encoder": {"depth": 2, "tied": True}})
     runs["model.token_width=4"] = run(model={"token_width": 4})
-    runs |= {f"objective={name(spec)}": run(objective={"kind": name(spec)}) for spec in kinds(ObjectiveSpec)}
+    runs |= {f"objective={name_of(spec)}": run(objective={"kind": name_of(spec)}) for spec in kinds(ObjectiveSpec)}
     losses: dict[str, dict[str, Any]] = {
-        f"loss.contrast={name(spec)}": {"contrast": {"kind": name(spec)}} for spec in kinds(ContrastSpec)
+        f"loss.contrast={name_of(spec)}": {"contrast": {"kind": name_of(spec)}} for spec in kinds(ContrastSpec)
     }
     for spec in kinds(RegulariserSpec):
-        losses[f"loss.regularisers={name(spec)}"] = {"regularisers": [{"kind": name(spec)}]}
+        losses[f"loss.regularisers={name_of(spec)}"] = {"regularisers": [{"kind": name_of(spec)}]}
     for spec in kinds(WeightingSpec):
-        losses[f"loss.weighting={name(spec)}"] = {
+        losses[f"loss.weighting={name_of(spec)}"] = {
             "regularisers": [{"kind": "vicreg"}],
-            "weighting": {"kind": name(spec)},
+            "weighting": {"kind": name_of(spec)},
         }
     return runs | {case: run(loss=loss) for case, loss in losses.items()}
 

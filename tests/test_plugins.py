@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema
 from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_files import load, load_run
+from cogito_ray.testing import RegulariserSuite
 
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "extend.md"
 PLUGIN = '''\
 from typing import ClassVar, Literal
 
@@ -236,3 +239,15 @@ def test_a_run_that_holds_no_plugins_says_nothing_of_them(project):
         RunSpec.model_validate(tree | {"plugins": 3})
     assert SweepSpec.model_fields["plugins"].default == ()
     assert Path(plugins.absolute("x.py")).is_absolute()
+
+
+class TestTheRegulariserOnThePageAboutPlugins(RegulariserSuite):
+    """A file outside of the package, as the documentation shows it, keeps what every regulariser promises."""
+
+    @pytest.fixture
+    def regulariser(self, tmp_path):
+        [code] = re.findall(r'```python title="my_losses.py"\n(.*?)```', PAGE.read_text(), re.DOTALL)
+        (tmp_path / "my_losses.py").write_text(code)
+        plugins.load([str(tmp_path / "my_losses.py")])
+        [kind] = registered("regulariser")
+        return kind()

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import ray
-from kinds import run
 from ray.util import placement_group, remove_placement_group
 
 from cogito_ray.runtime import cluster
 from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.trial_capacity import NoRoom
+from cogito_ray.testing.tiny_runs import run
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("ray_cluster")]
 

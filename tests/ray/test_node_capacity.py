@@ -11,7 +11,7 @@ COUNT = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import ray
-from kinds import run
+from cogito_ray.testing.tiny_runs import run
 from ray.cluster_utils import Cluster
 from cogito_ray.runtime import cluster
 from cogito_ray.runtime.trial_capacity import NoRoom

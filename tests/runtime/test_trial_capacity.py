@@ -1,10 +1,10 @@
 """How many trials machines hold at once, and what is refused because they hold fewer than that. No cluster."""
 
 import pytest
-from kinds import run
 
 from cogito_ray.run_spec import ElasticSpec
 from cogito_ray.runtime.trial_capacity import Machine, Shape, refusal, room
+from cogito_ray.testing.tiny_runs import run
 
 
 def shape(in_sweep=False, **settings):

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 import torch
-from kinds import ROWS, VOCABULARY, build, losses_of, run
 
+from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, build, losses_of, run
 from cogito_ray.training.training_loop import CorpusFacts, fit
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from kinds import ROWS, VOCABULARY, run
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
 from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.checkpoints.manifest import sha256
 from cogito_ray.training.distributed.worker_agreement import WorkerFailed

@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
-from kinds import run
 from pydantic import ValidationError
 
+from cogito_ray.testing.tiny_runs import run
 from cogito_ray.training.guards import (
     MEMORY,
     CollapseSpec,

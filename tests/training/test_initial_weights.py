@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from kinds import build, run
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
+from cogito_ray.testing.tiny_runs import build, run
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints, State
 from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec
 

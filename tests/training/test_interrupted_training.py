@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from kinds import LENGTH, VOCABULARY, run
 
 from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.objectives.token_masking import MlmSpec
+from cogito_ray.testing.tiny_runs import LENGTH, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.training_loop import CorpusFacts, fit

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from kinds import ROWS, VOCABULARY, run
 
 from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import BranchSpec
+from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import STATE, BadCheckpoint, BranchPoint, Checkpoints, folder_of
 from cogito_ray.training.training_loop import CorpusFacts, Request, RunPreempted, fit
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 import torch
-from kinds import ROWS
 
+from cogito_ray.testing.tiny_runs import ROWS
 from cogito_ray.training.row_fingerprint import NONE_READ, combined, hash_rows
 
 IDS = torch.from_numpy(ROWS)

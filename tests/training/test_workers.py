@@ -1,8 +1,9 @@
 """How many workers may train a run, and what each of them does."""
 
 import pytest
-from kinds import run
 from pydantic import ValidationError
+
+from cogito_ray.testing.tiny_runs import run
 
 
 def elastic(batch, micro_batch, least, most):

@@ -1,0 +1,184 @@
+"""Tiny whole runs of any kind, found through the unions: seconds for all of them, without a file or a network."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.kinds import annotation_of, members, name_of
+from cogito_ray.losses.total_loss import Losses, TotalLoss
+from cogito_ray.nn.decoders import DecoderSpec
+from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.plugins import loaded
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.collocations import find_collocations
+from cogito_ray.text.vocabulary import Vocabulary
+
+LENGTH = 16
+ROWS = np.random.default_rng(0).integers(4, 64, (40, LENGTH))
+PLAIN = Vocabulary(size=64, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
+VOCABULARY = Vocabulary(64, 0, 1, 2, (0, 1, 2, 3), find_collocations(ROWS % 8 + 4, PLAIN, least_count=2))
+SMALL = {"width": 16, "heads": 2, "concepts": 6, "encoder": {"depth": 2}, "decoder": {"kind": "position"}}
+TINY = tempfile.TemporaryDirectory()
+
+
+@cache
+def tiny_language_model() -> str:
+    """Folder of a random LLaMA that knows the words of VOCABULARY."""
+    from transformers import LlamaConfig, LlamaModel  # seconds, which every process that imports this would pay
+
+    config = LlamaConfig(
+        vocab_size=64,
+        max_position_embeddings=LENGTH,
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaModel(config).save_pretrained(TINY.name)
+    return TINY.name
+
+
+SETTINGS: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
+    ("tokens", "pretrained"): lambda: {"model": tiny_language_model(), "frozen": False},
+}
+"""What a kind must be told where its defaults do not make a tiny run: (field, kind) -> makes its other settings."""
+PLACES: dict[str, tuple[str, ...]] = {
+    "block": ("model", "encoder", "block"),
+    "contrast": ("loss", "contrast"),
+    "decoder": ("model", "decoder"),
+    "latents": ("model", "latents"),
+    "objective": ("objective",),
+    "regulariser": ("loss", "regularisers"),
+    "token_stage": ("model", "encoder", "tokens"),
+    "weighting": ("loss", "weighting"),
+}
+"""Where the parts of a run stand, by the names of their unions."""
+
+
+def kinds(annotation: object) -> list[type[Spec]]:
+    """Members of a union of specs that have a kind, registered ones last."""
+    found = [one for one in members(annotation) if isinstance(one, type) and issubclass(one, Spec)]
+    return [spec for spec in found if "kind" in spec.model_fields]
+
+
+def needs_of(decoder: type[Spec]) -> frozenset[str]:
+    """What a kind of decoder reads of a view."""
+    needs: frozenset[str] = decoder.needs  # type: ignore[attr-defined]
+    return needs
+
+
+def provided_by(objective: type[Spec]) -> frozenset[str]:
+    """What a kind of objective gives to decoders."""
+    provides: frozenset[str] = objective.provides  # type: ignore[attr-defined]
+    return provides
+
+
+def choices(spec: type[Spec], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every (path, kind) that one may choose below a spec."""
+    for field, info in spec.model_fields.items():
+        known = kinds(annotation_of(info))
+        for kind in known:
+            yield (*place, field), name_of(kind)
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Spec) and not known:
+            yield from choices(info.annotation, (*place, field))
+
+
+def at(place: tuple[str, ...], kind: str) -> dict[str, Any]:
+    """{"a": {"b": {"kind": kind}}} for the path a.b."""
+    tree: dict[str, Any] = {"kind": kind} | SETTINGS.get((place[-1], kind), dict)()
+    for part in reversed(place):
+        tree = {part: tree}
+    return tree
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`; a kind replaces what stood there whole."""
+    deep = {
+        key: merged(base[key], value)
+        for key, value in over.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and "kind" not in value
+    }
+    return base | over | deep
+
+
+def run(**over: Any) -> RunSpec:
+    """A run of a tiny model, with these settings instead, and the plugins that are loaded."""
+    data = {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": LENGTH}
+    base = {"data": data, "model": SMALL, "objective": {"kind": "mlm"}, "plugins": loaded()}
+    return RunSpec.model_validate(merged(base, over))
+
+
+def run_with(**parts: Spec) -> RunSpec:
+    """A run of a tiny model that has these parts, each under the name of its union: `run_with(decoder=MySpec())`."""
+    decoder = parts.get("decoder")
+    if decoder is not None and "objective" not in parts:
+        fits = (spec for spec in kinds(ObjectiveSpec) if needs_of(type(decoder)) <= provided_by(spec))
+        parts["objective"] = next(fits)()
+    tree: dict[str, Any] = {}
+    for name, part in parts.items():
+        here: Any = part.model_dump(mode="json")
+        here = [here] if name == "regulariser" else here
+        for key in reversed(PLACES[name]):
+            here = {key: here}
+        tree = merged(tree, here)
+    return run(**tree)
+
+
+def build(spec: RunSpec) -> TotalLoss:
+    """The run's model and losses, from the same random numbers each time."""
+    torch.manual_seed(0)
+    return TotalLoss(spec.model.build(VOCABULARY, LENGTH), spec.loss)
+
+
+def rows() -> Tensor:
+    """Full rows and one that ends early."""
+    ids = torch.from_numpy(ROWS[:8].copy())
+    ids[0, 11:] = VOCABULARY.pad_id
+    return ids
+
+
+def losses_of(spec: RunSpec, total: TotalLoss) -> Losses:
+    """What a step on those rows comes to."""
+    losses: Losses = total(*spec.loss.views(spec.objective, rows(), VOCABULARY, torch.Generator().manual_seed(0)))
+    return losses
+
+
+def untrained(spec: RunSpec) -> list[str]:
+    """Names of parameters without a finite, non-zero gradient after one step's backward pass."""
+    total = build(spec)
+    for parameter in total.model.parameters():
+        with torch.no_grad():
+            parameter.add_(0.05 * torch.randn_like(parameter))      # gates that start at 0 hide what is behind
+    losses_of(spec, total).total.backward()
+    return [
+        path
+        for path, parameter in total.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all() or not parameter.grad.any()
+    ]
+
+
+def encoded(model: ConceptModel, ids: Tensor) -> Tensor:
+    """All tokens visible -> concepts (B, C, D)."""
+    concepts: Tensor = model.encoder(ids, torch.arange(ids.shape[1]).expand_as(ids), ids != VOCABULARY.pad_id)
+    return concepts
+
+
+def fitting(place: tuple[str, ...], kind: str) -> RunSpec:
+    """A run with this choice and an objective that gives its decoder what it needs."""
+    model = merged(SMALL, at(place, kind))
+    decoder = next(spec for spec in kinds(DecoderSpec) if name_of(spec) == model["decoder"]["kind"])
+    objective = next(spec for spec in kinds(ObjectiveSpec) if needs_of(decoder) <= provided_by(spec))
+    return run(model=at(place, kind), objective={"kind": name_of(objective)})
+
+
+MODELS = sorted(set(choices(ModelSpec)))
+"""Every choice that there is in a model, as paths into it and kinds."""
