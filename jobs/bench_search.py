@@ -26,14 +26,14 @@ import statistics
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType, SimpleNamespace
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from cogito_ray.runtime.verification.sweep_simulator import Ended, simulate
-from cogito_ray.sweeps.early_stopping.policy import Verdict
+from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.pareto_fronts import hypervolume
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -84,12 +84,8 @@ FAMILIES = {
 FIRST_RUNG, ETA = STEPS // 27, 3
 
 
-class RaysAsha:
+class RaysAsha(Policy):
     """Ray's scheduler as one of our policies. It ranks by one metric."""
-
-    waiting: ClassVar[Mapping[str, Verdict]] = MappingProxyType({})
-    copies: ClassVar[tuple[()]] = ()
-    sources: ClassVar[tuple[()]] = ()
 
     def __init__(self) -> None:
         self.scheduler: Any = AsyncHyperBandScheduler(  # which is given stand-ins for Ray's own trials
@@ -103,12 +99,6 @@ class RaysAsha:
             self.scheduler.on_trial_add(None, self.trials[trial])
         decision = self.scheduler.on_trial_result(None, self.trials[trial], {"step": step, **metrics})
         return Verdict(keep=decision == TrialScheduler.CONTINUE)
-
-    def promoted(self, *, idle: bool) -> None:
-        return None
-
-    def resumed(self, trial: str) -> None:
-        """Nobody waits."""
 
 
 HALVING = {"kind": "pareto_asha", "first_rung": FIRST_RUNG, "eta": ETA}

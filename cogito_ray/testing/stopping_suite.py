@@ -126,6 +126,12 @@ class StoppingSuite:
         rule = self.policy(stopping, goals)
         told = [(f"t{n}", rule.report(f"t{n}", self.first, metrics(n / 10))) for n in range(9)]
         waiting = {name for name, verdict in told if verdict.waits}
-        promoted = [name for _ in range(9) if (name := rule.promoted(idle=True))]
+        assert waiting == set(rule.waiting)
+        promoted = list[str]()
+        for _ in range(9):
+            if name := rule.promoted(rule.waiting, idle=True):
+                assert rule.promoted(rule.waiting, idle=True) == name
+                rule.resumed(name)
+                promoted.append(name)
         assert set(promoted) <= waiting
         assert len(set(promoted)) == len(promoted)

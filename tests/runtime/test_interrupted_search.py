@@ -22,6 +22,7 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
+from cogito_ray.runtime.search.trial_state import Phase
 from cogito_ray.runtime.trial_outcome import leave, progress
 from cogito_ray.runtime.trial_recorder import Recorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -168,6 +169,40 @@ def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_
         for name, *_, told, _ in killed.trials():
             both = dict(told).keys() & curves.get(name, {}).keys()
             assert all(dict(told)[step] == curves[name][step] for step in both)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("policy", ["pause", "hyperband", "population"])
+def test_a_search_that_was_lived_through_stands_where_its_replayed_ledger_does(policy, seed):
+    """Whoever is to wait takes three more turns to pause, while others report and may promote it."""
+    spec = sweep(early_stopping=POLICIES[policy], budget={"trials": 12}, search={"seed": seed})
+    log, running, steps = [opening(spec)], [], {}
+    search = Search(spec, Recorder(log.append, Path("nowhere")), list(log))
+    while True:
+        while len(running) < 4 and isinstance(config := search.suggest(), dict):
+            search.started(config)
+            steps.setdefault(config["trial"], config["run"].get("branch", {"step": 0})["step"])
+            running.append((config, 0))
+        if not running:
+            assert all(phase is Phase.OVER for phase in search.phases.values())
+            return
+        config, pausing = running.pop(0)
+        name = config["trial"]
+        if pausing == 3:
+            search.ended(config, leave(steps[name]))
+        elif pausing:
+            running.append((config, pausing + 1))
+        else:
+            steps[name] += EVERY
+            result = progress(steps[name], curve(config["sample"], steps[name]))
+            verdict = search.report(config, result)
+            if verdict.waits or (verdict.keep and steps[name] < STEPS):
+                running.append((config, int(verdict.waits)))
+            else:
+                search.ended(config, result)
+        replayed = Search(spec, Recorder(log.append, Path("nowhere")), list(log), written=lambda *place: False)
+        lived = {name: Phase.DUE if phase is Phase.RUNNING else phase for name, phase in search.phases.items()}
+        assert replayed.phases == lived
 
 
 SAMPLERS = ["tpe", "gp", "nsga2", "cmaes", "random"]

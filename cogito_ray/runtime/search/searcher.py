@@ -1,8 +1,8 @@
 """What a sweep tries next, and what it makes of what it hears: first on record, then told to policy and study.
 
-The ledger is the only state. Policy and study are told its events when a search begins, the way they were told them
-when they happened, and what is proposed next follows from the sweep's seed and the ledger alone. So a driver may be
-killed between any two writes: the next one goes on as if nothing had happened.
+The ledger is the only state. Every event goes through `_apply`, whether it happens now or is replayed when a search
+begins; `trial_state` has the table of what follows from each. What is proposed next follows from the sweep's seed and
+the ledger alone. So a driver may be killed between any two writes: the next one goes on as if nothing had happened.
 """
 
 import time
@@ -74,6 +74,8 @@ class Search:
         self._study, self._aim, self._written = Study(sweep), sweep.aim, written
         self._trials: dict[str, Handed] = {}
         self._in: dict[Phase, dict[str, Handed]] = {phase: {} for phase in Phase}
+        self._handed_out = set[str]()
+        """Names of trials that Tune was given, and has not started yet: their phase is still that of before."""
         self._cells = Cells(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
         self._asked = self._rejected = 0
         self._exhausted: list[CellExhausted] = []
@@ -98,6 +100,11 @@ class Search:
     def trials(self) -> list[FrozenTrial]:
         """As the study has them, samples that were rejected and trials of earlier sweeps included."""
         return [self._study.shown(trial) for trial in self._study.trials]
+
+    @property
+    def phases(self) -> dict[str, Phase]:
+        """Where every trial stands, by name."""
+        return {name: trial.phase for name, trial in self._trials.items()}
 
     def follow(self, changed: Callable[[FrozenTrial], None]) -> None:
         """`changed` is told of every trial of the study that changes from now on, as it then stands."""
@@ -138,12 +145,12 @@ class Search:
         if self._closed is not None:
             return FINISHED
         found = self._next()
-        if found is None and self._in[Phase.RUNNING]:
+        if found is None and self._is_busy:
             return None
         if found is None:
             self._give_up()
             return FINISHED
-        self._move(found, Phase.RUNNING)
+        self._handed_out.add(found.name)
         return found.config
 
     def started(self, config: Config) -> None:
@@ -265,20 +272,23 @@ class Search:
 
     def _move(self, trial: Handed, phase: Phase) -> None:
         del self._in[trial.phase][trial.name]
+        self._handed_out.discard(trial.name)
         trial.phase = phase
         self._in[phase][trial.name] = trial
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._in[Phase.RUNNING] or self._handed_out)
+
     def _next(self) -> Handed | None:
-        due = next(iter(self._in[Phase.DUE].values()), None)
+        due = next((trial for trial in self._in[Phase.DUE].values() if trial.name not in self._handed_out), None)
         found = due or self._promoted(idle=False) or self._copy() or self._new()
-        return found if found or self._in[Phase.RUNNING] else self._promoted(idle=True)
+        return found if found or self._is_busy else self._promoted(idle=True)
 
     def _promoted(self, *, idle: bool) -> Handed | None:
-        """One that has left and is to go on. Who is about to leave comes back by itself when it has."""
-        while name := self._policy.promoted(idle=idle):
-            if name in self._in[Phase.WAITING]:
-                return self._trials[name]
-        return None
+        """One that waits and is to go on. Who is about to wait, but runs still, is asked about when it has paused."""
+        name = self._policy.promoted(self._in[Phase.WAITING].keys() - self._handed_out, idle=idle)
+        return None if name is None else self._trials[name]
 
     def _give_up(self) -> None:
         """Nobody is left to be compared with: who waits still, has waited in vain."""

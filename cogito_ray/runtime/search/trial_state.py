@@ -1,4 +1,22 @@
-"""A trial of the search, and where it stands."""
+"""A trial of the search, and where it stands: a state machine whose transitions are events of the ledger.
+
+| from    | event                  | to      | what else happens                                                    |
+|---------|------------------------|---------|----------------------------------------------------------------------|
+| (none)  | TrialProposed          | DUE     |                                                                      |
+| DUE     | TrialStarted           | RUNNING |                                                                      |
+| WAITING | TrialStarted           | RUNNING | the policy is told that it has resumed                               |
+| RUNNING | Reported               | RUNNING | the policy gives its verdict on the trial                            |
+| RUNNING | TrialLeft              | WAITING | if the policy lets it wait: it has lost at a rung                    |
+| RUNNING | TrialLeft              | DUE     | if not: the budget was spent                                         |
+| RUNNING | SweepOpened            | DUE     | a new driver: the last one was killed, or ended                      |
+| any     | TrialEnded             | OVER    | the study is told how it ended                                       |
+
+A search that lives through these events and one that replays them from its ledger are in the same state. What Tune was
+given, but has not started yet, is the driver's own affair, and forgotten with it; so is why a driver closes. What is
+handed out next: who is DUE, first come first; then who of the WAITING the policy promotes; then copies that a
+population asks for; then a new proposal, of a grid point that is not exhausted. With nothing of that left and nothing
+under way, the policy is asked once more, and who it does not promote is stopped.
+"""
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -15,8 +33,10 @@ KEEP = Verdict(keep=True)
 
 
 class Phase(Enum):
+    """See the table above."""
+
     DUE = auto()
-    """To be handed out: proposed just now, or interrupted."""
+    """To be handed out: proposed, or interrupted."""
     RUNNING = auto()
     WAITING = auto()
     """It has left at a rung, and may go on later."""

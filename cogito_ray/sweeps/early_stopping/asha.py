@@ -11,7 +11,7 @@ pause: the others wait, and go on once enough worse ones have come that they are
 over, and the first at a rung always passes, so that who came first may take the steps of who is better.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import ClassVar, Literal
@@ -124,12 +124,11 @@ class Pausing(Policy):
                 self._waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
         return self._waiting.get(trial, Verdict(True, rung))
 
-    def promoted(self, *, idle: bool) -> str | None:
+    def promoted(self, among: Container[str], *, idle: bool) -> str | None:
         """Who of those that wait goes on now, the farthest first. When `idle`, somebody leaves every rung."""
         for rung in reversed(self.rungs):
             for trial in self._best(rung, idle=idle):
-                if trial in self._waiting and self._waiting[trial].rung == rung:
-                    del self._waiting[trial]
+                if trial in among and trial in self._waiting and self._waiting[trial].rung == rung:
                     return trial
         return None
 

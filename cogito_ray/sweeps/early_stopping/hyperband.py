@@ -6,7 +6,7 @@ that HyperBand gives its brackets: so all brackets fill side by side, however fe
 bracket from its first report on, and is compared within it; what is not finite at a rung of any bracket is over in all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import ClassVar, Literal
 
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, Halving, Pausing
@@ -47,9 +47,9 @@ class Brackets(Policy):
             self._of[trial] = self._brackets[self._next()]
         return self._lost(trial, step, metrics) or self._of[trial].report(trial, step, metrics)
 
-    def promoted(self, *, idle: bool) -> str | None:
+    def promoted(self, among: Container[str], *, idle: bool) -> str | None:
         """Of the first bracket that has somebody to promote."""
-        return next(filter(None, (bracket.promoted(idle=idle) for bracket in self._brackets)), None)
+        return next(filter(None, (bracket.promoted(among, idle=idle) for bracket in self._brackets)), None)
 
     def resumed(self, trial: str) -> None:
         """It waits no longer in its bracket."""

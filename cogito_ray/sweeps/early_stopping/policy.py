@@ -3,7 +3,7 @@
 A policy is pure: fed the same reports in the same order it decides the same, so a resumed sweep replays its ledger.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,12 +84,13 @@ class Policy(Protocol):
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """May the trial go on, having measured this after `step` steps? A step told twice gets the same answer."""
 
-    def promoted(self, *, idle: bool) -> str | None:
-        """A trial that waits and is to go on now, if any. `idle`: nothing runs, and nothing new can start."""
+    def promoted(self, among: Container[str], *, idle: bool) -> str | None:
+        """Which of these trials, all of which wait, goes on now, if any. It waits until it has `resumed`, so that
+        whoever asks again is told the same. `idle`: nothing runs, and nothing new can start."""
         return None
 
     def resumed(self, trial: str) -> None:
-        """A trial that waited has started again, as was decided before the policy was fed its reports anew."""
+        """A trial that waited has started again."""
         return None
 
 

@@ -170,7 +170,8 @@ def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
                 return
 
     def promote(*, idle: bool) -> None:
-        while trial := policy.promoted(idle=idle):
+        while trial := policy.promoted(policy.waiting, idle=idle):
+            policy.resumed(trial)
             go_on(trial)
 
     for number in range(len(merits)):
