@@ -94,8 +94,8 @@ def _best_cut(place: Ints, size: int, logs: list[Floats], places: list[Ints]) ->
 def _trie(levels: list[tuple[Ints, Floats]], size: int, kept: int) -> Collocations | None:
     """Keep the best n-grams of each length and their beginnings, and renumber the keys to what is left.
 
-    A key of a level is (index of its beginning in the level before) * vocabulary size + its last token. Dropping keys of
-    a level shifts the indices that the next one refers to: `renumbered` maps old ones to new ones.
+    A key of a level is (index of its beginning in the level before) * vocabulary size + its last token. Dropping keys
+    of a level shifts the indices that the next one refers to: `renumbered` maps old ones to new ones.
     """
     wholes = [_top(scores, kept) for _, scores in levels]
     needed = [whole.copy() for whole in wholes]
