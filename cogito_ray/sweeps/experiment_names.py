@@ -6,7 +6,9 @@ from pydantic import AfterValidator
 
 from cogito_ray.base_spec import Worded
 
-RESERVED = frozenset({"tokens", "tokenizers", "corpora", "documents", "verify", "notebook.md"})
+TEXT = ("tokens", "tokenizers", "corpora", "documents")
+"""Where a storage has what runs read."""
+RESERVED = frozenset({*TEXT, "verify", "notebook.md"})
 """What the storage itself has at its top."""
 RULE = Worded(
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with no sign"

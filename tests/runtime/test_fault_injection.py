@@ -6,7 +6,8 @@ from corpora import tiny_run
 
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.verification.fault_injection import Drill, NoSuchStep, Result
-from cogito_ray.runtime.verification.resume_verification import OTHER_ORDER, Compared, Course
+from cogito_ray.runtime.verification.resume_verification import OTHER_ORDER, Compared, Course, storage_of_checks
+from cogito_ray.sweeps.experiment_names import folder_name
 
 
 def result(*values, name="weight"):
@@ -55,3 +56,16 @@ def test_waiting_for_a_run_that_is_over_ends_at_once(tmp_path):
     drill = Drill(RunSpec.model_validate(tiny_run(tmp_path)), "never", tmp_path)
     with pytest.raises(NoSuchStep, match="step 2 was not reported"):
         drill.wait_for(2, seconds=60, alive=lambda: False)
+
+
+def test_a_check_names_its_runs_so_that_the_command_line_takes_them(tmp_path):
+    drill = course(tmp_path, steps=200, times=2).drill("driver-killed")
+    assert folder_name(drill.name) == "driver-killed"
+
+
+def test_checks_read_the_text_that_the_users_storage_has_and_keep_their_runs_out_of_it(tmp_path):
+    for _ in range(2):
+        own = storage_of_checks(tmp_path)
+    (tmp_path / "tokens" / "shards").mkdir()
+    assert (own / "tokens" / "shards").is_dir()
+    assert own.parent == tmp_path

@@ -25,12 +25,14 @@ from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.data.ray_data_preparation import prepare
 from cogito_ray.runtime.train.pretraining_driver import pretrain
 from cogito_ray.runtime.verification.fault_injection import Drill, NoSuchStep, Result
+from cogito_ray.sweeps.experiment_names import TEXT
 
 PATIENCE_S = 600
 """For a step to be reported."""
 OTHER_ORDER = 1e-4
 """Tolerated between numbers of workers, which add the same gradients in another order."""
 FOLDER = "verify"
+"""Of the user's storage: a storage of its own for the runs of checks, which belong on no page and in no notebook."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Course:
 
     def drill(self, name: str, **changed: object) -> Drill:
         """The run with some settings changed, never trained before under this name."""
-        drill = Drill(RunSpec.model_validate(self.run.model_dump() | changed), f"{FOLDER}/{name}", self.storage)
+        drill = Drill(RunSpec.model_validate(self.run.model_dump() | changed), name, self.storage)
         shutil.rmtree(drill.home.folder, ignore_errors=True)
         return drill
 
@@ -131,7 +133,18 @@ def verify(check: Check, run: RunSpec, storage: Path, *, steps: int, times: int,
     )
     with cluster(dashboard=True):
         prepare(run.data, storage.absolute())
-        yield from check(Course(run, storage.absolute(), times, random.Random(seed)))
+        yield from check(Course(run, storage_of_checks(storage.absolute()), times, random.Random(seed)))
+
+
+def storage_of_checks(storage: Path) -> Path:
+    """A storage below the user's, with the same prepared text: runs are commands there, as the user would give them."""
+    own = storage / FOLDER
+    own.mkdir(exist_ok=True)
+    for name in TEXT:
+        (storage / name).mkdir(exist_ok=True)
+        if not (own / name).is_symlink():
+            (own / name).symlink_to(Path("..") / name, target_is_directory=True)
+    return own
 
 
 def _trained(drill: Drill) -> tuple[Result, float]:
