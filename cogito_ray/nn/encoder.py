@@ -1,7 +1,6 @@
 """Tokens in, concepts out: an embedding, a token stage, a stack of blocks, a final norm."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Literal, cast
 
 import torch
@@ -111,12 +110,3 @@ class Encoder(nn.Module):
             concept_rotary=None if latents.centres is None else positions.rotary_at(latents.centres),
             latent_rotary=None if latents.indices is None else Rotary(latents.indices),
         )
-
-
-def tied_from_untied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a model whose blocks are its own -> of the same model with `tied: true`, started from its layer 0.
-
-    The untied model must have two blocks or more: a last block differs where tokens are updated.
-    """
-    further = re.compile(r"(^|\.)encoder\.blocks\.[1-9]\d*\.")
-    return {key: value for key, value in state.items() if not further.search(key)}

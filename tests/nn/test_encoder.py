@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from cogito_ray.nn.blocks.base import BlockContext
-from cogito_ray.nn.encoder import tied_from_untied
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary import Vocabulary
 
@@ -34,14 +33,6 @@ def test_a_tied_block_applied_thrice_equals_three_equal_blocks(block: str):
     copies = {key.replace("blocks.0", f"blocks.{n}"): value for key, value in state.items() for n in range(3)}
     untied.load_state_dict(copies)
     assert torch.equal(tied.encoder(*seen()), untied.encoder(*seen()))
-
-
-@pytest.mark.parametrize("block", [{"kind": "cross"}, {"kind": "bixt"}, {"kind": "slot"}], ids=str)
-def test_a_tied_model_starts_from_layer_0_of_an_untied_one(block: dict[str, Any]):
-    untied = build(encoder={"block": block, "depth": 2})
-    tied = build(encoder={"block": block, "depth": 2, "tied": True})
-    tied.load_state_dict(tied_from_untied(untied.state_dict()))
-    torch.testing.assert_close(tied.encoder.every_layer(*seen())[0], untied.encoder.every_layer(*seen())[0])
 
 
 def test_a_tied_encoder_can_be_iterated_further():

@@ -40,7 +40,7 @@ def test_every_misfit_of_every_run_is_listed_once(source):
     with pytest.raises(ValueError, match="start_from: ") as refused:
         refuse_misfits([narrow, deep, narrow], corpora_of(run, storage))
     lines = str(refused.value).splitlines()
-    assert sum("start.vectors: 4x16 there, 3x16 here" in line for line in lines) == 1
+    assert sum("latents.vectors: 4x16 there, 3x16 here" in line for line in lines) == 1
     assert any("missing: model.encoder.blocks.2." in line for line in lines)
 
 
