@@ -400,7 +400,8 @@ def write_pages(record: Record, folder: Path) -> None:
     """What lies in a folder when a sweep or run ends: report.html, winner.yaml; and in the storage, notebook.md."""
     from cogito_ray.records.pages import notebook, report, winner_file
 
-    report.write(folder)
+    if not report.is_up_to_date(folder):
+        report.write(folder)
     try:
         notebook.write(folder.parent)
     except OSError as fault:  # all users of a storage share this page: what was done here is none the worse

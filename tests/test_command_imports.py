@@ -122,15 +122,10 @@ def test_publishing_imports_neither_models_nor_cluster_nor_search(recorded):
     assert libraries & (MODELS | SEARCH | CLUSTER) == set()
 
 
-def test_checking_imports_neither_cluster_nor_search(recorded):
-    file, _ = recorded
-    libraries = imported(["check", file])
-    assert "torch" in libraries
-    assert libraries & (SEARCH | CLUSTER | {"transformers", "datasets"}) == set()
-
-
-def test_a_sweep_of_which_nothing_is_left_imports_no_more_than_its_check_and_its_page(recorded):
+def test_checking_a_sweep_and_finding_it_finished_import_neither_cluster_nor_search(recorded):
+    """Both in one process, for what they do import, torch, takes seconds."""
     file, storage = recorded
-    said, libraries = ran(["sweep", file, "--storage", storage])
+    said, libraries = ran(["check", file], ["sweep", file, "--storage", storage])
+    assert "a sound sweep of 4 trials" in said
     assert "finished is complete: nothing was left to do." in said
     assert libraries & (SEARCH | CLUSTER | {"transformers", "datasets"}) == set()

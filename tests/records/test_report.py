@@ -1,5 +1,6 @@
 """The report: one file that needs nothing else, says what happened, and trusts no text."""
 
+import os
 import re
 from html.parser import HTMLParser
 
@@ -19,7 +20,7 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
-from cogito_ray.records.pages.report import breakable, duration, write
+from cogito_ray.records.pages.report import FILE, breakable, duration, is_up_to_date, write
 from cogito_ray.records.provenance import Provenance
 
 NATS = "eval/reconstruction_nats"
@@ -216,3 +217,14 @@ def test_points_that_were_not_tried_stand_there_with_how_many_there_were_and_why
     page = Page(write(tmp_path))
     assert f"2{NASTY} width 68" in page.plain
     assert "1the same run as trial 0" in page.plain
+
+
+def test_a_page_is_up_to_date_until_more_is_recorded_or_it_is_lost(sweep, tmp_path):
+    sweep(("completed", 1.0, ""))
+    page, now = tmp_path / FILE, (tmp_path / NAME).stat().st_mtime_ns
+    found = []
+    for later_ns in (1, 0, -1):
+        os.utime(page, ns=(now + later_ns, now + later_ns))
+        found.append(is_up_to_date(tmp_path))
+    page.unlink()
+    assert [*found, is_up_to_date(tmp_path)] == [True, False, False, False]

@@ -33,6 +33,12 @@ def write(folder: Path | str) -> Path:
     return atomic_write_text(folder / FILE, render(read(folder / NAME), folder))
 
 
+def is_up_to_date(folder: Path) -> bool:
+    """Is the page newer than the record? Then whoever ends without having done anything need not draw it again."""
+    page = folder / FILE
+    return page.is_file() and page.stat().st_mtime_ns > (folder / NAME).stat().st_mtime_ns
+
+
 def render(record: Record, folder: Path) -> str:
     """The page as HTML."""
     ranking = rank(record)
