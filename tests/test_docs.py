@@ -70,6 +70,12 @@ def test_files_that_a_page_names_are_there(page: Path):
     assert missing == []
 
 
+def test_metrics_on_pages_are_known_to_the_package():
+    named = {name for page in PAGES for name in re.findall(r"\b(?:eval|concepts)/([a-z]\w+)", page.read_text())}
+    known = set(re.findall(r"\w+", " ".join(file.read_text() for file in (ROOT / "cogito_ray").rglob("*.py"))))
+    assert named <= known
+
+
 def test_commands_on_pages_are_those_of_the_command_line():
     group = typer.main.get_command(app)
     options = {
