@@ -227,6 +227,7 @@ def evaluate(
     seeds: int = 1,
     limit: int | None = None,
     data: str | Path | None = None,
+    plugins: Sequence[str] = (),
     verbose: bool = True,
 ) -> Scores:
     """Ask trained encoders labelled tasks, beside baselines. Answers are kept in their ledgers, and not asked again.
@@ -237,15 +238,18 @@ def evaluate(
     checkpoint.
     `protocols`: of zero-shot, probe, fine-tune. `fine_tune`: settings of the latter, one mapping a variant; `seeds`: of
     fine-tuning; `limit`: training examples at most. `data`: folder of Parquet files such as glue/stsb/train.parquet;
-    None: from the hub. ValueError for names that are none, missing data, or no sound checkpoint.
+    None: from the hub. `plugins`: modules or files that register tasks. ValueError for names that are none, missing
+    data, or no sound checkpoint.
     """
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
     from cogito_ray.evaluation.protocols.document_protocols import questions_of
     from cogito_ray.evaluation.protocols.task_runner import protocols_of
     from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
+    from cogito_ray.plugins import load as load_plugins
     from cogito_ray.records.results.evaluation_scores import scored
     from cogito_ray.runtime.evaluation.batch_evaluation import evaluate as ask
 
+    load_plugins([*plugins])
     names = _listed(protocols)
     known = protocols_of(names, _protocol_settings(names, limit, fine_tune))
     questions = questions_of(_listed(DEFAULT if tasks is None else tasks), known, seeds)

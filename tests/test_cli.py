@@ -362,6 +362,7 @@ def test_a_task_or_protocol_that_is_none_is_told_with_the_nearest(cogito_ray, tm
     for option, given, fault in [
         ("--tasks", "stsb, sts-b", "no task is called sts-b; did you mean stsb?"),
         ("--tasks", "stsb,", "no task is called ''; write one of mrpc, mrpc-test,"),
+        ("--plugin", "no_such_tasks.py", "plugins.0: "),
         ("--protocol", "probe,zero_shot", "no protocol is called 'zero_shot'; did you mean zero-shot?"),
     ]:
         status, _, complaints = cogito_ray("evaluate", tmp_path, option, given)

@@ -5,12 +5,14 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from cogito_ray import plugins
+from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Task, register_task, tasks_of
 from cogito_ray.kinds import registered
 from cogito_ray.records.provenance import collect
 from cogito_ray.run_spec import RunSpec
@@ -251,3 +253,18 @@ class TestTheRegulariserOnThePageAboutPlugins(RegulariserSuite):
         plugins.load([str(tmp_path / "my_losses.py")])
         [kind] = registered("regulariser")
         return kind()
+
+
+def test_a_task_of_a_plugin_may_be_asked_of_a_run_and_one_of_the_package_is_not_replaced(project):
+    task = Task(name="tickets", hub="me/tickets", folder="tickets", texts=("subject",), classes=("a", "b"))
+    code = f"from cogito_ray.evaluation.tasks.sentence_tasks import Task, register_task\nregister_task({task!r})\n"
+    (project / "spreading.py").write_text(f"{PLUGIN}\n{code}")
+    asked = "evaluation: {labelled: {tasks: [tickets]}}\n"
+    (project / "run.yaml").write_text(RUN + asked)
+    assert load_run(project / "run.yaml").evaluation.labelled.tasks == ("tickets",)
+    assert tasks_of(["tickets"]) == [task]
+    (project / "run.yaml").write_text(RUN + asked.replace("tickets", "tickts"))
+    assert "no task is called tickts; did you mean tickets?" in fault_of(project / "run.yaml")
+    with pytest.raises(ValueError, match="the package has a task 'stsb'"):
+        register_task(replace(task, name="stsb"))
+    del TASKS["tickets"]

@@ -33,6 +33,9 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Folder of Parquet files such as glue/stsb/train.parquet; none: from the hub.")
     ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="Module, or file of Python, that registers tasks; may be given again.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask trained encoders labelled questions, beside baselines; answers are kept in their ledgers.
@@ -47,6 +50,7 @@ def evaluate(
         seeds=seeds,
         limit=limit,
         data=data,
+        plugins=plugin or [],
         verbose=not as_json,
     )
     if as_json:
