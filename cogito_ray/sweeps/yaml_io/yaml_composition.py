@@ -6,28 +6,23 @@ of `space`. `plugins` are added to those of extended files. `null` takes an inhe
 value of its own.
 """
 
-import copy
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from pydantic import BaseModel, JsonValue
 
-from cogito_ray.base_spec import brief, without_secrets
+from cogito_ray.base_spec import brief
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.domains import KEYS
-from cogito_ray.sweeps.space.dotted_paths import Keys, Tree, above, default_at, get, options_at, put
+from cogito_ray.sweeps.space.dotted_paths import Keys, Tree, above, options_at
 from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse, value_of
+from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse
 
 EXTENDS, PLUGINS, RUN = "extends", "plugins", "run"
 DEEPEST = 8
 """Files that extend each other."""
-HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(without|search\.start_with)\.\d+")
-"""Places whose keys are dotted paths."""
 ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
 
 
@@ -53,32 +48,20 @@ class Composed:
         return next((self.origins[part] for part in around if part in self.origins), None)
 
 
-def compose(file: Path, overrides: Sequence[str] = ()) -> Composed:
-    """What a file says, over what it extends and below the overrides. Raises SweepFault."""
-    return _with_overrides(file, _read(file, (), ""), overrides)
+def compose(file: Path) -> Composed:
+    """What a file says, over what it extends. Raises SweepFault."""
+    return _read(file, (), "")
 
 
-def compose_mapping(text: str, called: Path, overrides: Sequence[str] = ()) -> Composed:
+def compose_mapping(text: str, called: Path) -> Composed:
     """The same for a mapping that stands in no file, as JSON: places in it have no lines, and what it extends is found
     from the working directory. `called`: what faults call it."""
     try:
         tree = parse(text.encode()).tree
     except NotSettings as error:
         raise SweepFault(called, error.faults) from None
-    own = Composed(tree, dict.fromkeys(_places(tree), ""))
-    return _with_overrides(called, _over_bases(own, called, (called.resolve(),)), overrides)
-
-
-def _with_overrides(file: Path, composed: Composed, overrides: Sequence[str]) -> Composed:
-    faults: list[str] = []
-    for argument in overrides:
-        try:
-            composed = _overridden(composed, argument)
-        except ValueError as error:
-            faults.append(f"{error} (argument {_shown(argument)})")
-    if faults:
-        raise SweepFault(file, faults)
-    return composed
+    own = Composed(tree, dict.fromkeys(places(tree), ""))
+    return _over_bases(own, called, (called.resolve(),))
 
 
 def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
@@ -90,7 +73,7 @@ def _read(file: Path, extending: tuple[Path, ...], of_file: str) -> Composed:
         raise SweepFault(file, [f"cannot be read: {error.strerror}"]) from error
     except NotSettings as error:
         raise SweepFault(file, error.faults) from None
-    lines = ((place, settings.line(place)) for place in _places(settings.tree))
+    lines = ((place, settings.line(place)) for place in places(settings.tree))
     own = Composed(settings.tree, {place: f"line {line}{of_file}" for place, line in lines})
     return _over_bases(own, file, (*extending, file.resolve()))
 
@@ -168,12 +151,12 @@ def _merged(below: Composed, over: Composed) -> Composed:
     sweep = below.is_sweep or over.is_sweep
 
     def take(one: Composed, value: JsonValue, keys: Keys) -> JsonValue:
-        origins.update((place, one.origins[place]) for place in _places(value, _dotted(keys)))
+        origins.update((place, one.origins[place]) for place in places(value, dotted(keys)))
         return value
 
     def merge(old: JsonValue, new: JsonValue, keys: Keys) -> JsonValue:
         if keys[-1:] == (PLUGINS,) and isinstance(old, list) and isinstance(new, list):    # each file needs its own
-            place = _dotted(keys)
+            place = dotted(keys)
             origins.update((f"{place}.{len(old) + n}", over.origins[f"{place}.{n}"]) for n in range(len(new)))
             return [*cast(list[JsonValue], take(below, old, keys)), *new]
         if not _mix(old, new, keys):
@@ -187,9 +170,9 @@ def _merged(below: Composed, over: Composed) -> Composed:
                 merged[key] = take(below, old[key], here)
             elif key not in old:
                 merged[key] = take(over, new[key], here)
-            elif new[key] is not None or not _may_vanish(here, sweep=sweep):
+            elif new[key] is not None or not may_vanish(here, sweep=sweep):
                 merged[key] = merge(old[key], new[key], here)
-        origins.update({place: over.origins[place] for place in [_dotted(keys)] if place})
+        origins.update({place: over.origins[place] for place in [dotted(keys)] if place})
         return merged
 
     tree = merge(below.tree, over.tree, ())
@@ -204,90 +187,26 @@ def _mix(old: JsonValue, new: JsonValue, keys: Keys) -> bool:
     return "kind" not in new or old.get("kind") == new["kind"]
 
 
-def _overridden(composed: Composed, argument: str) -> Composed:
-    path, sign, text = argument.partition("=")
-    path = path.strip()
-    if not sign or not path:
-        raise ValueError("is no override; write the path of a setting and its value, such as training.steps=50")
-    _refuse_other_sort(path, sweep=composed.is_sweep)
-    try:
-        value = value_of(text)
-    except NotSettings as error:
-        raise ValueError(f"{path}: {str(error).removeprefix(': ').removesuffix(' (line 1)')}") from None
-    keys, tree = _keys_of(composed.tree, path), copy.deepcopy(composed.tree)
-    place, told = ".".join(keys), f"argument {_shown(argument)}"
-    kept = {other: origin for other, origin in composed.origins.items() if not f"{other}.".startswith(f"{place}.")}
-    holder = get(tree, keys[:-1])
-    if value is None and isinstance(holder, dict) and keys[-1] in holder and _may_vanish(keys, sweep=composed.is_sweep):
-        del holder[keys[-1]]
-        return Composed(tree, kept)
-    _name_kinds(tree, keys, sweep=composed.is_sweep)
-    put(tree, keys, value)
-    around = {part: told for part in above(place) if part not in kept}
-    return Composed(tree, kept | around | dict.fromkeys([place, *_places(value, place)], told))
-
-
-def _refuse_other_sort(path: str, *, sweep: bool) -> None:
-    """A setting of a run in a sweep's file, which has them below `run`, or the other way round."""
-    first, _, inside = path.partition(".")
-    if sweep and first in RunSpec.model_fields.keys() - SweepSpec.model_fields.keys():
-        raise ValueError(f"{path}: there is no such setting in a sweep; did you mean run.{path}?")
-    if not sweep and first in ONLY_OF_SWEEPS:
-        meant = f"; did you mean {inside}?" if first == "run" else "; take it out, or give the file of a sweep"
-        raise ValueError(f"{path}: there is no such setting in a run{meant}")
-
-
-def _keys_of(tree: Tree, path: str) -> tuple[str, ...]:
-    """`path` key by key: of keys that have dots in them, the longest that is there, else what is left of the path."""
-    keys: list[str] = []
-    here: JsonValue = tree
-    while path:
-        known = [key for key in here if f"{path}.".startswith(f"{key}.")] if isinstance(here, dict) else []
-        key = max(known, key=len, default=path.partition(".")[0])
-        if not known and HOLDS_PATHS.fullmatch(".".join(keys)):
-            key = path.rpartition(".")[0] if path.rpartition(".")[2] in (*KEYS, "when") else path
-        keys.append(key)
-        path, here = path[len(key) + 1 :], get(here, (key,))
-    return tuple(keys)
-
-
-def _name_kinds(tree: Tree, keys: tuple[str, ...], *, sweep: bool) -> None:
-    """Where a setting is inside of a part that the file leaves at its default, that part is written out first."""
-    for depth in range(1, len(keys)):
-        root, inner = _root(keys[:depth], sweep=sweep)
-        default = default_at(root, _dotted(inner)) if inner else None
-        if get(tree, keys[:depth]) is None and isinstance(default, dict) and "kind" in default:
-            put(tree, keys[:depth], default)
-
-
-def _may_vanish(keys: Keys, *, sweep: bool) -> bool:
+def may_vanish(keys: Keys, *, sweep: bool) -> bool:
     """Is null no value of what stands there?"""
-    root, inner = _root(keys, sweep=sweep)
+    root, inner = rooted(keys, sweep=sweep)
     options = options_at(root, inner) if inner else [dict]
     return bool(options) and not any(option in (type(None), JsonValue) for option in options)
 
 
-def _root(keys: Keys, *, sweep: bool) -> tuple[type[BaseModel], Keys]:
+def rooted(keys: Keys, *, sweep: bool) -> tuple[type[BaseModel], Keys]:
     """What settings a place is of, and its keys in them."""
     return (RunSpec, keys[1:] if sweep else keys) if not sweep or keys[0] == "run" else (SweepSpec, keys)
 
 
-def _places(value: JsonValue, place: str = "") -> Iterator[str]:
+def places(value: JsonValue, place: str = "") -> Iterator[str]:
     """Every dotted place inside a value, and its own, if that is not empty."""
     if place:
         yield place
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in inner:
-        yield from _places(part, f"{place}.{key}" if place else str(key))
+        yield from places(part, f"{place}.{key}" if place else str(key))
 
 
-def _dotted(keys: Keys) -> str:
+def dotted(keys: Keys) -> str:
     return ".".join(str(key) for key in keys)
-
-
-def _shown(argument: str) -> str:
-    try:
-        without_secrets(argument)
-    except ValueError:
-        argument = f"{argument.partition('=')[0]}=..."
-    return argument if len(argument) <= 60 else f"{argument[:50]}..."

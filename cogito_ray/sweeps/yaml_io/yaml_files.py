@@ -15,6 +15,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.validation_messages import SweepFault, explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.overrides import overridden
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, compose, compose_mapping
 
 AnySpec = TypeVar("AnySpec", bound=Spec)
@@ -36,7 +37,7 @@ class Document:
     @classmethod
     def read(cls, file: Path, overrides: Overrides = ()) -> "Document":
         """Raises SweepFault."""
-        return cls(file, compose(file, _arguments(overrides)))
+        return cls(file, overridden(file, compose(file), _arguments(overrides)))
 
     @classmethod
     def of(cls, settings: Path | str | Mapping[str, object] | Spec, overrides: Overrides = ()) -> "Document":
@@ -48,7 +49,7 @@ class Document:
             text = json.dumps(to_jsonable_python(tree))
         except PydanticSerializationError as fault:
             raise SweepFault(IN_NO_FILE, [str(fault)]) from None
-        return cls(IN_NO_FILE, compose_mapping(text, IN_NO_FILE, _arguments(overrides)))
+        return cls(IN_NO_FILE, overridden(IN_NO_FILE, compose_mapping(text, IN_NO_FILE), _arguments(overrides)))
 
     def sweep(self) -> SweepSpec:
         """Raises SweepFault."""
