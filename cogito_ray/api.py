@@ -22,7 +22,7 @@ from cogito_ray.records.sweep_record import Record, fold
 if TYPE_CHECKING:
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
-    from cogito_ray.runtime.experiment_folder import Home
+    from cogito_ray.runtime.experiment_folder import ExperimentFolder
     from cogito_ray.sweeps.statistics.cost_forecast import Forecast
     from cogito_ray.sweeps.sweep_spec import SweepSpec
     from cogito_ray.text.corpus import Corpus
@@ -87,10 +87,10 @@ def prepare(
     with opened(settings, overrides) as spec:
         from cogito_ray.runtime.cluster import cluster
         from cogito_ray.runtime.data.ray_data_preparation import prepare as prepare_data
-        from cogito_ray.runtime.experiment_folder import refuse_missing
+        from cogito_ray.runtime.experiment_folder import refuse_missing_text
 
         named = [spec.data] if isinstance(spec, RunSpec) else spec.search_space.corpora()
-        refuse_missing(named, [])  # before Ray starts
+        refuse_missing_text(named, [])  # before Ray starts
         with cluster():
             return [
                 prepare_data(data, Path(storage), lambda told: _say(stage_of(told), verbose=verbose)) for data in named
@@ -129,26 +129,26 @@ def sweep(
     OSError where it cannot be written to; Interrupted (a KeyboardInterrupt) where Ctrl-C ended it in order.
     """
     with opened_sweep(settings, _with(overrides, {"name": name} if name else {}), storage) as spec:
-        from cogito_ray.runtime.experiment_folder import Home
+        from cogito_ray.runtime.experiment_folder import ExperimentFolder
 
-        home = Home.of_sweep(spec, Path(storage))
-        known = home.recorded()
+        experiment = ExperimentFolder.of_sweep(spec, Path(storage))
+        known = experiment.recorded()
         before = known.closing if known else None
-        finished = known if known and home.is_finished(known) else None
-        record = finished or _swept(spec, home, known, verbose=verbose)
+        finished = known if known and experiment.is_finished(known) else None
+        record = finished or _swept(spec, experiment, known, verbose=verbose)
     return _concluded(record, Path(storage) / spec.name, before, verbose=verbose)
 
 
-def _swept(spec: SweepSpec, home: Home, known: Record | None, *, verbose: bool) -> Record:
+def _swept(spec: SweepSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
     from cogito_ray.display.live_view import watching
     from cogito_ray.runtime.sweep.sweep_driver import run_sweep
     from cogito_ray.sweeps.space.valid_points import tried_in_all
 
     for note in tried_in_all(spec.search_space)[1] if verbose else []:
         _say(f"note: {note}")
-    _tell_other_code(home, known)
-    with watching(home.record, quiet=not verbose) as stage:
-        return run_sweep(spec, home.folder.parent, stage.tell, home=home)
+    _tell_other_code(experiment, known)
+    with watching(experiment.record, quiet=not verbose) as stage:
+        return run_sweep(spec, experiment.folder.parent, stage.tell, experiment=experiment)
 
 
 def train(
@@ -168,27 +168,27 @@ def train(
     batch. A run that failed says why in `trials[0].error`. Errors as for `sweep`.
     """
     with opened_run(settings, overrides) as spec:
-        from cogito_ray.runtime.experiment_folder import Home
+        from cogito_ray.runtime.experiment_folder import ExperimentFolder
 
         run = spec if workers is None else _shared_by(spec, workers)
         called = _folder_name(name or (Path(settings).stem if isinstance(settings, str | Path) else run.digest()))
-        home = Home.of_run(run, called, Path(storage))
-        known = home.recorded()
+        experiment = ExperimentFolder.of_run(run, called, Path(storage))
+        known = experiment.recorded()
         before = known.closing if known else None
         finished = known if known and known.is_complete else None
-        record = finished or _trained(run, home, known, verbose=verbose)
+        record = finished or _trained(run, experiment, known, verbose=verbose)
     for note in (note for trial in record.trials.values() for note in trial.notes):
         _say(note, verbose=verbose)
     return _concluded(record, Path(storage) / called, before, verbose=verbose)
 
 
-def _trained(run: RunSpec, home: Home, known: Record | None, *, verbose: bool) -> Record:
+def _trained(run: RunSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
     from cogito_ray.display.live_view import watching
     from cogito_ray.runtime.train.pretraining_driver import pretrain
 
-    _tell_other_code(home, known)
-    with watching(home.record, quiet=not verbose) as stage:
-        return pretrain(run, home.folder.name, home.folder.parent, stage.tell, home=home)
+    _tell_other_code(experiment, known)
+    with watching(experiment.record, quiet=not verbose) as stage:
+        return pretrain(run, experiment.folder.name, experiment.folder.parent, stage.tell, experiment=experiment)
 
 
 def promotions(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> list[Promotion]:
@@ -360,15 +360,15 @@ def opened(
 
     `storage`: where it may have begun.
     """
-    from cogito_ray.runtime.preflight_checks import Absent, refuse_absent
+    from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
     from cogito_ray.sweeps.yaml_io.yaml_files import Document
 
     document = Document.of(settings, overrides)
     try:
         spec = document.either()
-        refuse_absent(spec, Path(storage) if storage else None)
+        refuse_missing_inputs(spec, Path(storage) if storage else None)
         yield spec
-    except Absent as fault:
+    except MissingInputs as fault:
         raise document.refused(fault.faults) from None
 
 
@@ -429,8 +429,8 @@ def _say(text: str, *, verbose: bool = True) -> None:
         out.print(text)
 
 
-def _tell_other_code(home: Home, known: Record | None) -> None:
-    if known is not None and (said := home.other_code(known)):
+def _tell_other_code(experiment: ExperimentFolder, known: Record | None) -> None:
+    if known is not None and (said := experiment.other_code(known)):
         err.print(said)
 
 

@@ -1,7 +1,7 @@
 """The truth about a sweep: one JSON line per event, appended and on disk before anyone acts on it, never rewritten.
 
-A process killed in the middle of a line leaves a torn one; whoever appends next ends that line first and says so in the
-next. Readers pass over a torn line only there: anywhere else it is damage, and an error.
+A process killed in the middle of a line leaves a truncated one; whoever appends next ends that line first and says so
+in the next. Readers pass over a truncated line only there: anywhere else it is damage, and an error.
 """
 
 import json
@@ -27,7 +27,7 @@ TRIALS, CHECKPOINTS, PROMOTED = "trials", "checkpoints", "promoted"
 """Beside it: folders of one folder a trial, of checkpoints (a run's, a trial's), and of one folder a full run."""
 PATIENCE_S = 300.0
 """For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
-FORMAT = 2
+FORMAT = 3
 """Of what is written here: one more whenever there is a new event, or a field that this could not read."""
 
 
@@ -44,8 +44,8 @@ class SweepOpened(Spec):
     provenance: Provenance
     data: dict[str, DataDigests] = {}
     """Of every corpus that trials read, by its `corpus_key`."""
-    format: int = 1
-    """Of the ledger from here on: see FORMAT. Version 0.1 did not say."""
+    format: int = FORMAT
+    """Of the ledger from here on."""
 
 
 class EarlierTrial(Spec):
@@ -97,12 +97,12 @@ class SampleRejected(Spec):
     cause: str
 
 
-class CellExhausted(Spec):
+class GridPointExhausted(Spec):
     """No run is left that has these values of the crossed axes: the search goes on without them."""
 
-    event: Literal["cell_exhausted"] = "cell_exhausted"
+    event: Literal["grid_point_exhausted"] = "grid_point_exhausted"
     at: float
-    cell: Sample
+    point: Sample
     """Empty where no axis is crossed: then the whole space is exhausted."""
     cause: str
     """What was found instead of a further run."""
@@ -174,10 +174,10 @@ class TrialEnded(Spec):
         return self.status is Status.COMPLETED
 
 
-class TrialLeft(Spec):
+class TrialPaused(Spec):
     """A trial was asked to end, and left a checkpoint to go on from when the sweep is taken up again."""
 
-    event: Literal["trial_left"] = "trial_left"
+    event: Literal["trial_paused"] = "trial_paused"
     at: float
     trial: str
     step: int
@@ -310,16 +310,16 @@ class Noted(Spec):
     note: str
 
 
-class TornLine(Spec):
+class TruncatedLine(Spec):
     """The line before this one was cut short by a crash."""
 
-    event: Literal["torn_line"] = "torn_line"
+    event: Literal["truncated_line"] = "truncated_line"
 
 
 Event = Annotated[
-    SweepOpened | WarmStarted | TrialProposed | SampleRejected | CellExhausted | TrialStarted | Reported | TrialEnded
-    | TrialLeft | GateJudged | Promoted | PromotionCertified | SweepClosed | Evaluated | Noted | CheckpointsPruned
-    | TornLine,
+    SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
+    | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified | SweepClosed | Evaluated | Noted
+    | CheckpointsPruned | TruncatedLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
@@ -356,15 +356,15 @@ class Ledger:
         self.close()
 
     def _append(self, line: bytes) -> None:
-        """After the end of a torn line, whoever left it."""
+        """After the end of a truncated line, whoever left it."""
         with naming(self.path), hold(self.path, patience_s=PATIENCE_S):
-            if self._is_torn():
-                line = b"\n" + TornLine().model_dump_json().encode() + b"\n" + line
+            if self._is_truncated():
+                line = b"\n" + TruncatedLine().model_dump_json().encode() + b"\n" + line
             while line:
                 line = line[os.write(self._file, line) :]
             os.fsync(self._file)
 
-    def _is_torn(self) -> bool:
+    def _is_truncated(self) -> bool:
         size = os.fstat(self._file).st_size
         return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
@@ -414,7 +414,12 @@ class LedgerReader:
     def _refuse(self, event: Event, number: int, doubtful: tuple[int, str] | None) -> None:
         if isinstance(event, SweepOpened) and event.format > FORMAT:
             raise _newer(self.path, number)
-        if doubtful and not isinstance(event, TornLine):
+        if isinstance(event, SweepOpened) and event.format < FORMAT:
+            raise LedgerFault(
+                f"{self.path}: line {number} was written by an earlier version of cogito-ray, whose ledgers (format "
+                f"{event.format}) this one does not read; use that version, or start anew under another name"
+            )
+        if doubtful and not isinstance(event, TruncatedLine):
             raise LedgerFault(
                 f"{self.path}: line {doubtful[0]} is damaged ({doubtful[1]}); restore the file or move it away"
             )
@@ -450,7 +455,7 @@ def _is_newer(line: bytes, error: ValidationError) -> bool:
 
 def _newer(path: Path | str, number: int) -> LedgerFault:
     return LedgerFault(
-        f"{path}: line {number} was written by a newer version of cogito-ray than this one, which reads ledgers up to "
+        f"{path}: line {number} was written by a newer version of cogito-ray than this one, which reads ledgers of "
         f"format {FORMAT}; upgrade it"
     )
 

@@ -12,10 +12,10 @@ from pydantic import Field, TypeAdapter
 from cogito_ray.records.ledger import (
     COMPLETE,
     INTERRUPTED,
-    CellExhausted,
     Evaluated,
     Event,
     GateJudged,
+    GridPointExhausted,
     LedgerFault,
     LedgerReader,
     Noted,
@@ -26,10 +26,10 @@ from cogito_ray.records.ledger import (
     Status,
     SweepClosed,
     SweepOpened,
-    TornLine,
     TrialEnded,
-    TrialLeft,
+    TrialPaused,
     TrialStarted,
+    TruncatedLine,
     events,
 )
 from cogito_ray.records.provenance import Provenance
@@ -59,7 +59,7 @@ class Trial:
     """What it read; None in a record that does not say."""
     reports: dict[int, Reported] = field(default_factory=dict)
     end: TrialEnded | None = None
-    left: TrialLeft | None = None
+    paused: TrialPaused | None = None
     """How it was interrupted, where that was in order; None while it runs."""
     began: float = 0.0
     """When it was started or taken up again last, in seconds since 1970."""
@@ -75,13 +75,13 @@ class Trial:
 
     @property
     def cause(self) -> str:
-        over = self.end or self.left
+        over = self.end or self.paused
         return over.cause if over else ""
 
     @property
     def step(self) -> int:
         """Steps done, as far as is known."""
-        over = self.end or self.left
+        over = self.end or self.paused
         return max([*self.reports, over.step if over else 0, self.branch[1] if self.branch else 0])
 
     @property
@@ -100,7 +100,7 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Time it ran, interruptions left out; so is the wait of one that left and was ended while it waited."""
-        over = self.left or self.end
+        over = self.paused or self.end
         reported = max((report.seconds for report in self.reports.values()), default=self.earlier)
         return max(reported, self.earlier + over.at - self.began if over else 0.0)
 
@@ -148,7 +148,7 @@ class Record:
     """All of them, in order: what a search is fed again to go on."""
     rejected: list[SampleRejected] = field(default_factory=list)
     """Points that the sampler drew, and that are no runs or repeat one."""
-    exhausted: list[CellExhausted] = field(default_factory=list)
+    exhausted: list[GridPointExhausted] = field(default_factory=list)
     """Parts of the space in which nothing was left to run."""
     gates: list[GateJudged] = field(default_factory=list)
     """Verdicts, one per gate, once the sweep has ended."""
@@ -168,7 +168,7 @@ class Record:
 
     def add(self, event: Event) -> None:
         """What happened next. Raises LedgerFault where it cannot have."""
-        if not self.openings and not isinstance(event, SweepOpened | TornLine):
+        if not self.openings and not isinstance(event, SweepOpened | TruncatedLine):
             raise self.beheaded()
         self._computed.clear()
         self.events.append(event)
@@ -189,11 +189,11 @@ class Record:
                 _heard(self, event.at)
             case TrialStarted():
                 _start(self, event)
-            case Reported() | TrialEnded() | TrialLeft() | Evaluated() | Noted():
+            case Reported() | TrialEnded() | TrialPaused() | Evaluated() | Noted():
                 _go_on(self, event)
             case SampleRejected():
                 self.rejected.append(event)
-            case CellExhausted():
+            case GridPointExhausted():
                 self.exhausted.append(event)
 
     def computed(self, compute: Callable[["Record"], Result]) -> Result:
@@ -299,7 +299,7 @@ def _start(record: Record, event: TrialStarted) -> None:
         (record.trials if event.replicates is None else record.replicates)[event.trial] = trial
     _made(trial, record.opened.provenance)
     trial.began, trial.earlier = event.at, trial.seconds
-    trial.end = trial.left = None
+    trial.end = trial.paused = None
     _heard(record, event.at)
 
 
@@ -313,7 +313,7 @@ def _made(trial: Trial, provenance: Provenance) -> None:
         trial.made_by.append(provenance)
 
 
-def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Evaluated | Noted) -> None:
+def _go_on(record: Record, event: Reported | TrialEnded | TrialPaused | Evaluated | Noted) -> None:
     """What a trial that has started reports, or how it ends."""
     if (trial := record.known(event.trial)) is None:
         raise LedgerFault(f"{record.path}: trial {event.trial} is told of, but never started")
@@ -324,8 +324,8 @@ def _go_on(record: Record, event: Reported | TrialEnded | TrialLeft | Evaluated 
         case TrialEnded():
             trial.end = event
             _heard(record, event.at)
-        case TrialLeft():
-            trial.left = event
+        case TrialPaused():
+            trial.paused = event
             _heard(record, event.at)
         case Evaluated():
             record.evaluations.append(event)

@@ -20,7 +20,7 @@ from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, Sweep
 from cogito_ray.records.provenance import Provenance, collect
 from cogito_ray.records.sweep_record import Record, SharedRecord, Trial
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.preflight_checks import Absent
+from cogito_ray.runtime.preflight_checks import MissingInputs
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
@@ -47,7 +47,7 @@ class OtherSettings(ValueError):
 
 
 @dataclass
-class Home:
+class ExperimentFolder:
     folder: Path
     spec: Tree
     """What is to be done there, as the ledger's opening says it."""
@@ -292,8 +292,8 @@ def _word_faults(run: RunSpec, corpora: Corpora, judged_by: Sequence[tuple[str, 
     return [f"{place}: {metric} would not be measured, because {why}; {out}" for place, metric in wanted]
 
 
-def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:
-    """Raises Absent with all that is missing of what these runs read (a file, column, tokenizer).
+def refuse_missing_text(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None:
+    """Raises MissingInputs with all that is missing of what these runs read (a file, column, tokenizer).
 
     `corpora`: all that they train on.
     """
@@ -304,4 +304,4 @@ def refuse_missing(corpora: Iterable[DataSpec], runs: Iterable[RunSpec]) -> None
         except (OSError, ValueError) as fault:
             faults.append(f"evaluation.stsb: {fault}")
     if faults:
-        raise Absent(faults)
+        raise MissingInputs(faults)

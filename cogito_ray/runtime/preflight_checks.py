@@ -14,7 +14,7 @@ LONGEST = 300
 """Characters of a folder that are shown whole."""
 
 
-class Absent(ValueError):
+class MissingInputs(ValueError):
     """`faults`: each as `dotted place: what is missing; way out`."""
 
     def __init__(self, faults: Iterable[str]):
@@ -22,13 +22,13 @@ class Absent(ValueError):
         super().__init__("\n".join(self.faults))
 
 
-def refuse_absent(spec: SweepSpec | RunSpec, storage: Path | None = None) -> None:
-    """Raises Absent with all that is not there: folders, variables, a database's driver.
+def refuse_missing_inputs(spec: SweepSpec | RunSpec, storage: Path | None = None) -> None:
+    """Raises MissingInputs with all that is not there: folders, variables, a database's driver.
 
     `storage`: where a sweep may have begun; what its ledger holds by now is needed no more.
     """
     if faults := [*(_of_sweep(spec, storage) if isinstance(spec, SweepSpec) else _of_run(spec))]:
-        raise Absent(faults)
+        raise MissingInputs(faults)
 
 
 def _of_run(run: RunSpec) -> Iterator[str]:

@@ -6,7 +6,7 @@ PAUSED = "paused"
 """File of a trial that is to wait, until it goes on."""
 STALLED = "stalled.txt"
 """A line for each time a worker of the run stood still, until the record has them."""
-LEAVE = "leave"
+PREEMPT = "preempt"
 """A file among the trials: while it exists, each leaves a checkpoint after its next report, and ends."""
 
 

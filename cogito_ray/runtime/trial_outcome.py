@@ -8,7 +8,7 @@ from cogito_ray.records.ledger import Ended, Status
 
 
 @dataclass(frozen=True)
-class Left:
+class Paused:
     """It left a checkpoint to go on from, because it was asked to."""
 
     step: int
@@ -41,19 +41,19 @@ def death(step: int, cause: str) -> dict[str, Any]:
     return {"step": step, "metrics": (), "died": cause}
 
 
-def leave(step: int) -> dict[str, Any]:
+def paused(step: int) -> dict[str, Any]:
     """What a trial tells Tune when it was asked to leave, and did."""
-    return {"step": step, "metrics": (), "left": True}
+    return {"step": step, "metrics": (), "paused": True}
 
 
-def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome | Left:
+def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome | Paused:
     """Of a trial of `steps` steps that Tune holds to be over."""
     last = result or {}
     step = int(last.get("step", 0))
     if "died" in last:
         return Outcome(Status.FAILED, str(last["died"]), step)
-    if "left" in last:
-        return Left(step)
+    if "paused" in last:
+        return Paused(step)
     if error:
         return Outcome(Status.FAILED, "its process died or raised; the error is in this trial's folder", step)
     if step < steps:

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialLeft, TrialStarted
+from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.run_files import stalls
-from cogito_ray.runtime.trial_outcome import Left, metrics_of, outcome
+from cogito_ray.runtime.trial_outcome import Paused, metrics_of, outcome
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 Config = dict[str, Any]
 """What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`."""
 
 
-class Recorder:
+class TrialRecorder:
     """Returns each event once it is on disk."""
 
     def __init__(self, append: Callable[[Event], None], trials: Path, record: Record | None = None):
@@ -66,16 +66,16 @@ class Recorder:
         return event
 
     def ended(
-        self, config: Config, result: Mapping[str, Any] | None, *, error: bool, stopped: str, left: str
-    ) -> TrialEnded | TrialLeft:
+        self, config: Config, result: Mapping[str, Any] | None, *, error: bool, stopped: str, paused: str
+    ) -> TrialEnded | TrialPaused:
         """Why it was stopped, if it was, and why it had to leave, if it had."""
         name, now = config["trial"], time.time()
         last = {"step": self._reached.get(name, 0)} | dict(result or {})
         over = outcome(last, steps=config["run"]["training"]["steps"], error=error)
         self._pause(name)
-        event: TrialEnded | TrialLeft
-        if isinstance(over, Left):
-            event = TrialLeft(at=now, trial=name, step=over.step, cause=left)
+        event: TrialEnded | TrialPaused
+        if isinstance(over, Paused):
+            event = TrialPaused(at=now, trial=name, step=over.step, cause=paused)
         else:
             stalled = stalls(self._trials / name) if error else []
             why = "; ".join(stalled) or over.cause or stopped

@@ -85,7 +85,7 @@ class BudgetSpec(Spec):
     def disk_bytes(self) -> float | None:
         return size(self.disk) if self.disk else None
 
-    def gone(self, spent: Spent) -> str:
+    def exhausted(self, spent: Spent) -> str:
         """What of it is spent, in words; empty while nothing is."""
         used = {"gpu_hours": spent.gpu_hours, "cpu_hours": spent.cpu_hours, "wall": spent.wall_s / HOUR_S}
         limits = {"gpu_hours": self.gpu_hours, "cpu_hours": self.cpu_hours, "wall": self._wall_hours()}

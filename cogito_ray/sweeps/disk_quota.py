@@ -21,7 +21,7 @@ class Worth(IntEnum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class RetentionPriority:
     worth: Worth
     place: int = 0
     """Among equals in worth, the larger goes first."""
@@ -39,7 +39,7 @@ class Stored:
 
 def pruned(
     stored: Sequence[Stored],
-    standing: Mapping[str, Standing],
+    standing: Mapping[str, RetentionPriority],
     quota: float,
     *,
     sources: Collection[tuple[str, int]] = (),

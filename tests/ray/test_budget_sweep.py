@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from corpora import prepared_run
 
-from cogito_ray.records.ledger import NAME, TrialEnded, TrialLeft, TrialStarted, events
+from cogito_ray.records.ledger import NAME, TrialEnded, TrialPaused, TrialStarted, events
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.sweep.sweep_driver import run_sweep
@@ -36,7 +36,7 @@ def test_a_spent_budget_ends_trials_at_their_next_report_and_a_larger_one_finish
     assert not cut.is_complete
     assert "of 0.0005556 hours are used" in cut.closing.cause
     assert "larger budget" in cut.closing.cause
-    left = [event for event in events(ledger) if isinstance(event, TrialLeft)]
+    left = [event for event in events(ledger) if isinstance(event, TrialPaused)]
     assert 1 <= len(left) <= 2
     assert all("budget.cpu_hours" in event.cause for event in left)
     for event in (event for event in left if event.step):           # who had not begun has nothing to leave

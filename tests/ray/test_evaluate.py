@@ -17,7 +17,7 @@ from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
 from cogito_ray.runtime.evaluation import batch_evaluation as at_scale
-from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.training.checkpoints.manifest import MANIFEST, seal
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -176,8 +176,8 @@ def test_a_sweep_may_be_asked_while_its_driver_lives_and_writes(storage):
     found = [Checkpoint.at(folder) for folder in newest_of_each(storage / "sweep")]
     asked = questions(tasks_of(["sick-entailment"]), protocols_of(["probe"]))
     trial = found[0].run.digest()
-    home = Home(storage / "sweep", {})
-    with home.driving(), Ledger(home.ledger) as ledger:
+    experiment = ExperimentFolder(storage / "sweep", {})
+    with experiment.driving(), Ledger(experiment.ledger) as ledger:
         driver = iter(range(100))
         at_scale.evaluate(
             found,

@@ -3,7 +3,7 @@
 import pytest
 from corpora import prepared_run
 
-from cogito_ray.records.ledger import NAME, Reported, TrialEnded, TrialLeft, events
+from cogito_ray.records.ledger import NAME, Reported, TrialEnded, TrialPaused, events
 from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
@@ -29,7 +29,7 @@ def test_trials_that_pause_are_promoted_from_their_checkpoint_or_end_as_stopped(
     assert sorted(event.trial for event in told if isinstance(event, TrialEnded)) == sorted(record.trials)
     steps = {name: [e.step for e in told if isinstance(e, Reported) and e.trial == name] for name in record.trials}
     assert all(walked == sorted(set(walked)) for walked in steps.values())
-    assert {event.trial for event in told if isinstance(event, TrialLeft)} & {
+    assert {event.trial for event in told if isinstance(event, TrialPaused)} & {
         name for name, walked in steps.items() if walked[-1] > 2
     }
     stopped = [trial for trial in record.trials.values() if trial.step < 6]

@@ -4,7 +4,7 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, PROMOTED, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
-from cogito_ray.runtime.experiment_folder import Home, closing
+from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing
 from cogito_ray.runtime.train.promotion_driver import planned, promote
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_spec import corpus_key
@@ -16,11 +16,11 @@ NATS = "eval/reconstruction_nats"
 
 def write_ended(spec, storage):
     """The ledger of this sweep after its trials ended, the later ones worse."""
-    home = Home.of_sweep(spec, storage)
-    with Ledger(home.ledger) as ledger:
+    experiment = ExperimentFolder.of_sweep(spec, storage)
+    with Ledger(experiment.ledger) as ledger:
         [data] = spec.search_space.corpora()
         read = prepared(data, storage).digests
-        ledger.append(home.opening({corpus_key(data): read}))
+        ledger.append(experiment.opening({corpus_key(data): read}))
         for number, sample in enumerate(spec.search_space.grid_points()):
             run = spec.trial(sample)
             name, steps = run.digest(), run.training.steps

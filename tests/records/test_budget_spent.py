@@ -2,7 +2,7 @@
 
 import pytest
 
-from cogito_ray.records.ledger import Reported, SweepClosed, SweepOpened, TrialEnded, TrialLeft, TrialStarted
+from cogito_ray.records.ledger import Reported, SweepClosed, SweepOpened, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.sweep_record import fold
@@ -30,7 +30,7 @@ def test_a_trial_spends_what_it_holds_from_its_start_to_its_end():
 
 
 def test_a_trial_that_left_and_came_back_spends_only_while_it_runs():
-    left = TrialLeft(at=1800.0, trial="a", step=5, cause="gone")
+    left = TrialPaused(at=1800.0, trial="a", step=5, cause="gone")
     ended = TrialEnded(at=10900.0, trial="a", status="completed", step=9)
     first = [opened(0.0), started(0.0), left, SweepClosed(at=1900.0, cause="")]
     record = fold([*first, opened(9000.0), started(9100.0), reported(7, 1900.0), ended])
@@ -52,7 +52,7 @@ def test_after_a_kill_time_is_known_up_to_the_last_report():
 
 
 def test_who_left_is_unfinished_and_says_why_until_it_is_taken_up_again():
-    story = [opened(0.0), started(0.0), reported(5, 9.0), TrialLeft(at=10.0, trial="a", step=5, cause="budget gone")]
+    story = [opened(0.0), started(0.0), reported(5, 9.0), TrialPaused(at=10.0, trial="a", step=5, cause="budget gone")]
     trial = fold(story).trials["a"]
     assert (trial.status, trial.cause, trial.step) == ("unfinished", "budget gone", 5)
     assert fold([*story, opened(20.0), started(21.0)]).trials["a"].cause == ""

@@ -1,4 +1,4 @@
-"""The ledger: nothing that was appended is lost, a torn line is passed over, damage is not."""
+"""The ledger: nothing that was appended is lost, a truncated line is passed over, damage is not."""
 
 import errno
 import math
@@ -17,9 +17,9 @@ from cogito_ray.records.ledger import (
     Reported,
     SweepClosed,
     SweepOpened,
-    TornLine,
     TrialEnded,
     TrialStarted,
+    TruncatedLine,
     events,
 )
 from cogito_ray.records.provenance import Provenance
@@ -65,7 +65,7 @@ def test_a_torn_last_line_is_passed_over_and_the_next_event_starts_a_line(tmp_pa
     assert events(path) == [OPENED]
     with Ledger(path) as ledger:
         ledger.append(STARTED)
-    assert events(path) == [OPENED, TornLine(), STARTED]
+    assert events(path) == [OPENED, TruncatedLine(), STARTED]
     assert path.read_bytes().startswith(whole)
 
 
@@ -74,7 +74,7 @@ def test_an_event_that_lacks_only_its_line_end_counts(tmp_path):
     path.write_bytes(OPENED.model_dump_json().encode())
     with Ledger(path) as ledger:
         ledger.append(STARTED)
-    assert [event for event in events(path) if not isinstance(event, TornLine)] == [OPENED, STARTED]
+    assert [event for event in events(path) if not isinstance(event, TruncatedLine)] == [OPENED, STARTED]
 
 
 def test_a_repair_that_was_torn_itself_is_repaired(tmp_path):
@@ -82,7 +82,7 @@ def test_a_repair_that_was_torn_itself_is_repaired(tmp_path):
     path.write_bytes(OPENED.model_dump_json().encode() + b'\n{"event":"rep\n{"event":"to')
     with Ledger(path):
         pass
-    assert events(path) == [OPENED, TornLine()]
+    assert events(path) == [OPENED, TruncatedLine()]
 
 
 def test_damage_in_the_middle_is_named_and_not_passed_over(tmp_path):
@@ -100,7 +100,7 @@ def test_damage_in_the_middle_is_named_and_not_passed_over(tmp_path):
         '{"event":"trial_teleported","at":3.0}',
         REPORTED.model_dump_json()[:-1] + ',"colour":"red"}',
         OPENED.model_copy(update={"format": FORMAT + 1}).model_dump_json(),
-        OPENED.model_dump_json()[:-1].replace('"format":1', f'"format":{FORMAT + 1},"at":"noon"') + "}",
+        OPENED.model_dump_json()[:-1].replace(f'"format":{FORMAT}', f'"format":{FORMAT + 1},"at":"noon"') + "}",
     ],
     ids=["event", "field", "format", "format and another type"],
 )
@@ -155,7 +155,7 @@ def test_a_line_that_another_writer_left_torn_does_not_damage_the_next_one(tmp_p
             other.write(REPORTED.model_dump_json().encode()[:30])
         ledger.append(STARTED)
         ledger.append(ENDED)
-    assert events(path) == [OPENED, TornLine(), STARTED, ENDED]
+    assert events(path) == [OPENED, TruncatedLine(), STARTED, ENDED]
 
 
 def test_an_event_for_which_there_was_no_room_does_not_damage_the_next_one(tmp_path, monkeypatch):
@@ -173,7 +173,7 @@ def test_an_event_for_which_there_was_no_room_does_not_damage_the_next_one(tmp_p
             with pytest.raises(OSError, match="No space left"):
                 ledger.append(STARTED)
         ledger.append(ENDED)
-    assert events(path) == [OPENED, TornLine(), ENDED]
+    assert events(path) == [OPENED, TruncatedLine(), ENDED]
 
 
 def test_a_killed_writer_loses_nothing_it_had_appended(tmp_path):
@@ -204,7 +204,7 @@ def test_a_reader_that_follows_reads_every_event_once_wherever_it_finds_the_end(
     for end in range(len(content) + 1):
         growing.write_bytes(content[:end])
         found += follower.read()
-    assert found == events(ledger.path) == [TornLine(), *ALL]
+    assert found == events(ledger.path) == [TruncatedLine(), *ALL]
     assert follower.offset == len(content)
     assert follower.read() == []
 
@@ -224,3 +224,9 @@ def test_a_reader_that_follows_tells_of_damage_however_often_it_is_asked(tmp_pat
     path.write_bytes(b"")
     with pytest.raises(LedgerFault, match="has become shorter"):
         follower.read()
+
+
+def test_what_an_earlier_version_wrote_is_refused_with_a_way_out(tmp_path):
+    (tmp_path / "ledger.jsonl").write_text(OPENED.model_copy(update={"format": FORMAT - 1}).model_dump_json() + "\n")
+    with pytest.raises(LedgerFault, match=r"line 1 was written by an earlier version .* under another name"):
+        events(tmp_path / "ledger.jsonl")

@@ -9,8 +9,8 @@ import yaml
 
 from cogito_ray.records.ledger import (
     NAME,
-    CellExhausted,
     Evaluated,
+    GridPointExhausted,
     Ledger,
     Reported,
     SampleRejected,
@@ -213,7 +213,8 @@ def test_points_that_were_not_tried_stand_there_with_how_many_there_were_and_why
     with Ledger(tmp_path / NAME) as ledger:
         for width in (68, 68):
             ledger.append(SampleRejected(at=1.0, sample={"model.width": width}, cause=f"{NASTY} width {width}"))
-        ledger.append(CellExhausted(at=1.0, cell={"model.concepts": 8.0}, cause="the same run as trial 0", whole=True))
+        point, cause = {"model.concepts": 8.0}, "the same run as trial 0"
+        ledger.append(GridPointExhausted(at=1.0, point=point, cause=cause, whole=True))
     page = Page(write(tmp_path))
     assert f"2{NASTY} width 68" in page.plain
     assert "1the same run as trial 0" in page.plain

@@ -10,7 +10,7 @@ from cogito_ray.records.ledger import (
     SweepClosed,
     SweepOpened,
     TrialEnded,
-    TrialLeft,
+    TrialPaused,
     TrialStarted,
 )
 from cogito_ray.records.provenance import Provenance
@@ -49,7 +49,7 @@ def test_a_trial_has_its_curve_and_its_last_value():
 
 
 def test_a_trial_that_is_ended_while_it_waits_has_not_run_meanwhile():
-    waits = TrialLeft(at=16.0, trial="a", step=50, cause="not among the best")
+    waits = TrialPaused(at=16.0, trial="a", step=50, cause="not among the best")
     over = ended("a", "stopped", 50, at=300.0)
     record = fold([OPENED, started("a"), reported("a", 50, 5.0, seconds=14.5), waits, over])
     assert (record.trials["a"].status, record.trials["a"].seconds) == ("stopped", 15.0)

@@ -7,7 +7,7 @@ from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.trial_outcome import progress
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 
@@ -27,7 +27,7 @@ class Driven:
 
     def __init__(self, spec, log=(), read=READ, **more):
         self.log = [*log, opening(spec, read)]
-        recorder = Recorder(self.log.append, Path("nowhere"), fold(self.log))
+        recorder = TrialRecorder(self.log.append, Path("nowhere"), fold(self.log))
         self.search = Search(spec, recorder, list(self.log), **more)
         self.configs = {}
 

@@ -8,8 +8,8 @@ from ray.tune.experiment import Trial
 from cogito_ray.records.ledger import NAME, Ledger, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import SharedRecord, read
-from cogito_ray.runtime.sweep.budget_callback import Treasurer
-from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner
+from cogito_ray.runtime.sweep.budget_callback import BudgetCallback
+from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 
 SPEC = {"goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}], "space": {}}
@@ -25,8 +25,8 @@ def treasurer_of(tmp_path):
             ledger.append(SweepOpened(at=time.time() - ago, spec=SPEC, sweep="s", provenance=origin))
         leave, ends = tmp_path / "trials" / "leave", []
         spec = BudgetSpec(trials=4, **budget)
-        pruner = Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", spec.disk_bytes)
-        return Treasurer(spec, read(tmp_path / NAME), leave, ends.append, pruner), leave, ends
+        pruner = CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", spec.disk_bytes)
+        return BudgetCallback(spec, read(tmp_path / NAME), leave, ends.append, pruner), leave, ends
 
     return made
 
@@ -39,16 +39,16 @@ def test_while_there_is_some_left_nobody_is_asked_to_leave(treasurer_of):
     treasurer, leave, ends = treasurer_of({"wall": "1h", "cpu_hours": 1}, ago=60)
     treasurer.on_trial_start(0, [], trial(workers=2))
     treasurer.on_step_end(1, [])
-    assert (treasurer.gone, ends, leave.exists()) == ("", [], False)
+    assert (treasurer.exhausted, ends, leave.exists()) == ("", [], False)
 
 
 def test_once_it_is_gone_the_search_ends_once_and_trials_find_the_file(treasurer_of):
     treasurer, leave, ends = treasurer_of({"wall": "1m"}, ago=61)
     treasurer.on_step_end(1, [])
     treasurer.on_step_end(2, [])
-    assert ends == [treasurer.gone]
-    assert leave.read_text() == treasurer.gone
-    assert treasurer.gone.startswith("budget.wall")
+    assert ends == [treasurer.exhausted]
+    assert leave.read_text() == treasurer.exhausted
+    assert treasurer.exhausted.startswith("budget.wall")
 
 
 EIGHT_CPUS = {"workers": 4, "cpus_per_worker": 2.0, "gpus_per_worker": 0.5}
@@ -117,5 +117,5 @@ def test_when_a_trial_ends_the_disk_is_looked_at_and_checkpoints_count(treasurer
     getattr(treasurer, end)(0, [], trial())
     treasurer.on_step_end(1, [])
     assert treasurer.spent().disk_bytes == 1001
-    assert ends == [treasurer.gone]
+    assert ends == [treasurer.exhausted]
     assert leave.read_text().startswith("budget.disk")

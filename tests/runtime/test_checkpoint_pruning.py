@@ -17,7 +17,7 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import SharedRecord
-from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner, refuse_cramped
+from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner, refuse_small_quota
 from cogito_ray.sweeps.budget_spec import BudgetSpec, Spent
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_spec import corpus_key
@@ -52,7 +52,7 @@ def there(folder):
 def test_losers_go_first_and_the_ledger_says_so(tmp_path):
     trials = [("completed", 4.0), ("completed", 5.0), ("stopped", 6.0), ("failed", 7.0), (None, 9.0)]
     with sweep(tmp_path, trials) as ledger:
-        pruner = Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 500)
+        pruner = CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 500)
         pruner.look()
     assert there(tmp_path) == {("t0", 10), ("t0", 20), ("t1", 20), ("t4", 10), ("t4", 20)}
     told = [event for event in events(tmp_path / NAME) if isinstance(event, CheckpointsPruned)]
@@ -68,32 +68,32 @@ def test_what_a_copy_goes_on_from_or_may_have_to_stays(tmp_path):
     with sweep(tmp_path, [("stopped", 6.0), ("stopped", 7.0), ("completed", 4.0)]) as ledger:
         spec = {"training": {"steps": 20}, "branch": {"run": "t0", "step": 10}}
         ledger.append(TrialStarted(at=0.0, trial="copy", number=3, sample={}, spec=spec))
-        Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 0, lambda record: {("t1", 10)}).look()
+        CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 0, lambda record: {("t1", 10)}).look()
         assert there(tmp_path) == {("t0", 10), ("t1", 10), ("t2", 20)}
         checkpoint = tmp_path / "trials" / "copy" / "checkpoints" / "step-00000020"
         checkpoint.mkdir(parents=True)
         (checkpoint / "model.safetensors").write_bytes(b"x" * 100)
-        Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 0).look()
+        CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 0).look()
         assert there(tmp_path) == {("t2", 20), ("copy", 20)}           # now it goes on from its own
         ledger.append(TrialEnded(at=1.0, trial="copy", status="failed", step=10))
-        Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 0).look()
+        CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 0).look()
     assert there(tmp_path) == {("t2", 20)}
 
 
 def test_where_the_needed_alone_are_too_many_they_stay_and_the_budget_is_gone(tmp_path):
     with sweep(tmp_path, [("completed", 4.0), (None, 5.0)]) as ledger:
-        pruner = Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 150)
+        pruner = CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 150)
         pruner.look()
     assert there(tmp_path) == {("t0", 20), ("t1", 20)}
-    assert "needed take" in BudgetSpec(trials=2, disk="0.15kB").gone(Spent(disk_bytes=pruner.bytes))
-    assert BudgetSpec(trials=2, disk="1kB").gone(Spent(disk_bytes=pruner.bytes)) == ""
+    assert "needed take" in BudgetSpec(trials=2, disk="0.15kB").exhausted(Spent(disk_bytes=pruner.bytes))
+    assert BudgetSpec(trials=2, disk="1kB").exhausted(Spent(disk_bytes=pruner.bytes)) == ""
 
 
 def test_of_beaten_trials_the_worst_goes_first_and_what_is_no_trials_is_left_alone(tmp_path):
     stranger = tmp_path / "trials" / "stranger" / "checkpoints" / "step-00000010"
     with sweep(tmp_path, [("completed", 4.0), ("completed", 9.0), ("completed", 5.0)]) as ledger:
         stranger.mkdir(parents=True)
-        Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 400).look()
+        CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 400).look()
     assert there(tmp_path) == {("t0", 10), ("t0", 20), ("t2", 10), ("t2", 20), ("stranger", 10)}
 
 
@@ -109,13 +109,13 @@ class Faster(Ledger):
 def test_a_run_may_have_deleted_its_checkpoint_before(tmp_path):
     sweep(tmp_path, [("failed", 4.0)]).close()
     with Faster(tmp_path / NAME) as ledger:
-        Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 100).look()
+        CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", 100).look()
     assert there(tmp_path) == {("t0", 20)}
 
 
 def test_without_a_quota_nothing_is_touched(tmp_path):
     with sweep(tmp_path, [("failed", 4.0)]) as ledger:
-        Pruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", None).look()
+        CheckpointPruner(ledger, SharedRecord(ledger.path), tmp_path / "trials", None).look()
     assert len(there(tmp_path)) == 2
 
 
@@ -132,7 +132,8 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
     def cramped(disk, at_once, **changed):
         budget = {"trials": 9} | ({"disk": disk} if disk else {})
         spec = SweepSpec.model_validate(tree | {"budget": budget} | changed)
-        refuse_cramped(spec, [spec.trial(corner) for corner in spec.search_space.corners()], corpora, at_once=at_once)
+        runs = [spec.trial(corner) for corner in spec.search_space.corners()]
+        refuse_small_quota(spec, runs, corpora, at_once=at_once)
 
     with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
         cramped("1kB", at_once=1)

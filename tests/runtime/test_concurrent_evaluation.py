@@ -12,8 +12,8 @@ from pyarrow import parquet
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint
 from cogito_ray.records.ledger import NAME, Evaluated, Ledger
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.evaluation.concurrent_evaluation import Agenda, panel_of, room
-from cogito_ray.runtime.experiment_folder import Home, OtherSettings
+from cogito_ray.runtime.evaluation.concurrent_evaluation import EvaluationQueue, panel_of, room
+from cogito_ray.runtime.experiment_folder import ExperimentFolder, OtherSettings
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
@@ -43,9 +43,9 @@ class Written:
     """The folder of a run that writes checkpoints, of which the newest alone stays."""
 
     def __init__(self, folder: Path):
-        self.run, self.home = asking(folder), folder / "mine"
-        Ledger(self.home / NAME).close()
-        checkpoints = self.home / "checkpoints"
+        self.run, self.experiment = asking(folder), folder / "mine"
+        Ledger(self.experiment / NAME).close()
+        checkpoints = self.experiment / "checkpoints"
         self._checkpoints = Checkpoints(checkpoints, self.run.digest(), CheckpointsSpec(keep=1))
 
     def write(self, *steps: int) -> None:
@@ -54,22 +54,22 @@ class Written:
             module = torch.nn.Linear(2, 2)
             self._checkpoints.save(State(step=step, data=DATA), module, torch.optim.SGD(module.parameters()))
 
-    def agenda(self) -> Agenda:
+    def agenda(self) -> EvaluationQueue:
         """As a process that starts now has it."""
         panel = panel_of(self.run)
         assert panel is not None
-        return Agenda(self.run, self.home / NAME, panel)
+        return EvaluationQueue(self.run, self.experiment / NAME, panel)
 
     def answered(self, unit) -> None:
         """The ledger has this answer."""
         asked = {"task": unit.question.task.name, "protocol": unit.question.protocol.kind, "settings": {}, "seed": 0}
         at = {"at": 0.0, "trial": self.run.digest(), "step": unit.checkpoint.step, "examples": 2, "seconds": 1.0}
-        with Ledger(self.home / NAME) as ledger:
+        with Ledger(self.experiment / NAME) as ledger:
             names = {"key": unit.key, "checkpoint": unit.weights, "code": "c"}
             ledger.append(Evaluated.model_validate(asked | at | names | {"scores": []}))
 
     def held(self) -> list[Path]:
-        return sorted(self.home.glob("checkpoints/.asked-*"))
+        return sorted(self.experiment.glob("checkpoints/.asked-*"))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def written(tmp_path) -> Written:
     return Written(tmp_path)
 
 
-def due(agenda: Agenda) -> list:
+def due(agenda: EvaluationQueue) -> list:
     """All that may be put now."""
     units = []
     while (unit := agenda.due()) is not None:
@@ -116,10 +116,10 @@ def test_a_question_that_has_failed_is_put_to_the_next_checkpoint_only(written):
 def test_what_is_asked_outlives_its_deletion_and_is_gone_when_it_is_answered(written):
     agenda = written.agenda()
     written.write(2)
-    weights = (written.home / "checkpoints/step-00000002/model.safetensors").read_bytes()
+    weights = (written.experiment / "checkpoints/step-00000002/model.safetensors").read_bytes()
     units = due(agenda)
     written.write(4)
-    assert not (written.home / "checkpoints/step-00000002").exists()
+    assert not (written.experiment / "checkpoints/step-00000002").exists()
     [folder] = {unit.checkpoint.folder for unit in units}
     assert (folder / "model.safetensors").read_bytes() == weights
     assert not (folder / "optimizer.pt").exists()
@@ -164,11 +164,12 @@ def test_when_training_has_ended_what_is_begun_and_the_last_checkpoint_are_left(
 def test_keys_are_those_of_the_evaluate_command(written):
     written.write(2)
     [unit, *_] = due(written.agenda())
-    assert Checkpoint(unit.checkpoint.folder, written.run, 2, DATA, written.home / NAME).digest() == unit.weights
+    assert Checkpoint(unit.checkpoint.folder, written.run, 2, DATA, written.experiment / NAME).digest() == unit.weights
 
 
 def test_answers_of_equal_weights_with_another_tokenizer_are_others(written):
-    checkpoint, panel = Checkpoint(written.home, written.run, 2, DATA, written.home / NAME), panel_of(written.run)
+    checkpoint = Checkpoint(written.experiment, written.run, 2, DATA, written.experiment / NAME)
+    panel = panel_of(written.run)
     other = replace(checkpoint, data=replace(DATA, tokenizer="3d" * 6))
     keys, others = ({unit.key for unit in panel.units(one, "w")} for one in (checkpoint, other))
     assert len(keys) == len(others) == 3
@@ -178,13 +179,13 @@ def test_answers_of_equal_weights_with_another_tokenizer_are_others(written):
 @pytest.mark.parametrize(("file", "content"), [("manifest.json", ""), ("manifest.json", "{}"), ("state.json", '{"st')])
 def test_a_torn_checkpoint_is_not_asked_and_ends_nothing(written, file, content):
     written.write(2)
-    (written.home / "checkpoints/step-00000002" / file).write_text(content)
+    (written.experiment / "checkpoints/step-00000002" / file).write_text(content)
     assert due(written.agenda()) == []
 
 
 def test_a_checkpoint_without_a_manifest_is_not_asked(written):
     written.write(2)
-    (written.home / "checkpoints/step-00000002/manifest.json").unlink()
+    (written.experiment / "checkpoints/step-00000002/manifest.json").unlink()
     assert due(written.agenda()) == []
 
 
@@ -245,11 +246,11 @@ def test_a_limit_is_of_training_examples(tmp_path):
 
 def test_a_run_is_taken_up_with_other_questions_but_no_other_settings(tmp_path):
     run = asking(tmp_path)
-    home = Home.of_run(run, "mine", tmp_path)
-    with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening())
+    experiment = ExperimentFolder.of_run(run, "mine", tmp_path)
+    with Ledger(experiment.ledger) as ledger:
+        ledger.append(experiment.opening())
     unasked = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"labelled": None})})
-    assert Home.of_run(unasked, "mine", tmp_path).recorded() is not None
+    assert ExperimentFolder.of_run(unasked, "mine", tmp_path).recorded() is not None
     fewer = unasked.model_copy(update={"evaluation": unasked.evaluation.model_copy(update={"rows": 8})})
     with pytest.raises(OtherSettings, match=r"\n  run\.evaluation\.rows: 16 -> 8\n"):
-        Home.of_run(fewer, "mine", tmp_path).recorded()
+        ExperimentFolder.of_run(fewer, "mine", tmp_path).recorded()

@@ -8,7 +8,7 @@ from corpora import prepared_run, texts
 from cogito_ray.evaluation.online.word_probes import WordProbesSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import EvaluationSpec, RunSpec
-from cogito_ray.runtime.experiment_folder import Home, refuse_few_rows
+from cogito_ray.runtime.experiment_folder import ExperimentFolder, refuse_few_rows
 from cogito_ray.runtime.train.train_worker import Job, Place, train
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData
@@ -27,16 +27,16 @@ def run(tmp_path: Path) -> RunSpec:
     return RunSpec.model_validate(prepared_run(tmp_path))
 
 
-def started(run: RunSpec, storage: Path) -> tuple[Home, Corpus]:
-    """The home of this run, of which the ledger tells that it was started, and what it reads."""
-    home = Home.of_run(run, "mine", storage)
-    corpora = home.prepare([run.data], storage, silent)
+def started(run: RunSpec, storage: Path) -> tuple[ExperimentFolder, Corpus]:
+    """The experiment of this run, of which the ledger tells that it was started, and what it reads."""
+    experiment = ExperimentFolder.of_run(run, "mine", storage)
+    corpora = experiment.prepare([run.data], storage, silent)
     [corpus] = corpora.values()
-    with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening({key: corpus.digests for key, corpus in corpora.items()}))
+    with Ledger(experiment.ledger) as ledger:
+        ledger.append(experiment.opening({key: corpus.digests for key, corpus in corpora.items()}))
         asked = {"trial": run.digest(), "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
         ledger.append(TrialStarted(at=0.0, data=corpus.digests, **asked))
-    return home, corpus
+    return experiment, corpus
 
 
 def add_a_file(storage: Path) -> None:
@@ -45,24 +45,24 @@ def add_a_file(storage: Path) -> None:
 
 
 def test_a_run_whose_source_has_changed_is_refused_with_the_difference_and_a_way_out(run, tmp_path):
-    home, _ = started(run, tmp_path)
-    before = home.ledger.read_bytes()
+    experiment, _ = started(run, tmp_path)
+    before = experiment.ledger.read_bytes()
     add_a_file(tmp_path)
     with pytest.raises(ChangedData) as refused:
-        home.prepare([run.data], tmp_path, silent)
+        experiment.prepare([run.data], tmp_path, silent)
     assert str(refused.value).splitlines() == [
-        f"{home.folder} was started with other text:",
+        f"{experiment.folder} was started with other text:",
         "  data.sources.second.files that came: more.jsonl",
         "put the old text back, give this one another name, or delete that folder",
     ]
-    assert home.ledger.read_bytes() == before
+    assert experiment.ledger.read_bytes() == before
 
 
 def test_under_another_name_it_reads_the_new_text_and_the_old_run_keeps_its_own(run, tmp_path):
     _, old = started(run, tmp_path)
     add_a_file(tmp_path)
     new = prepare_with(serially, run.data, tmp_path)
-    [found] = Home.of_run(run, "other", tmp_path).prepare([run.data], tmp_path, silent).values()
+    [found] = ExperimentFolder.of_run(run, "other", tmp_path).prepare([run.data], tmp_path, silent).values()
     assert found.digests == new.digests != old.digests
     assert Corpus.open(run.data, tmp_path, old.digests).tokenizer.digest() == old.digests.tokenizer
 
@@ -71,32 +71,32 @@ def test_what_is_bound_to_other_data_is_refused_though_nothing_was_started(run, 
     _, old = started(run, tmp_path)
     add_a_file(tmp_path)
     prepare_with(serially, run.data, tmp_path)
-    promoted = Home.of_run(run, "mine/promoted/full", tmp_path)
+    promoted = ExperimentFolder.of_run(run, "mine/promoted/full", tmp_path)
     with pytest.raises(ChangedData, match=r"second\.files that came: more\.jsonl"):
         promoted.prepare([run.data], tmp_path, silent, bound={corpus_key(run.data): old.digests})
 
 
 def test_a_ledger_that_does_not_say_what_was_read_is_refused(run, tmp_path):
-    home = Home.of_run(run, "mine", tmp_path)
-    with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening())
+    experiment = ExperimentFolder.of_run(run, "mine", tmp_path)
+    with Ledger(experiment.ledger) as ledger:
+        ledger.append(experiment.opening())
         asked = {"trial": run.digest(), "number": 0, "sample": {}, "spec": run.model_dump(mode="json")}
         ledger.append(TrialStarted(at=0.0, **asked))
     with pytest.raises(ChangedData, match="does not say what was read"):
-        home.prepare([run.data], tmp_path, silent)
+        experiment.prepare([run.data], tmp_path, silent)
 
 
 def test_a_ledger_of_a_version_with_fewer_settings_is_bound_as_well(run, tmp_path):
     """The keys of its corpora are others, for they are of all settings."""
-    home = Home.of_run(run, "mine", tmp_path)
+    experiment = ExperimentFolder.of_run(run, "mine", tmp_path)
     old = prepared(run.data, tmp_path).digests
-    with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening({"another key": old}))
-    assert [corpus.digests for corpus in home.prepare([run.data], tmp_path, silent).values()] == [old]
+    with Ledger(experiment.ledger) as ledger:
+        ledger.append(experiment.opening({"another key": old}))
+    assert [corpus.digests for corpus in experiment.prepare([run.data], tmp_path, silent).values()] == [old]
     add_a_file(tmp_path)
     prepare_with(serially, run.data, tmp_path)
     with pytest.raises(ChangedData, match=r"data \w+ of first, second: never read here"):
-        home.prepare([run.data], tmp_path, silent)
+        experiment.prepare([run.data], tmp_path, silent)
 
 
 def test_a_worker_reads_the_data_of_its_run_and_not_what_was_prepared_last(run, tmp_path):
@@ -141,7 +141,7 @@ def test_a_metric_that_the_words_of_these_rows_cannot_give_is_refused_before_any
 
 
 def test_digests_are_equal_in_ledger_state_and_corpus(run, tmp_path):
-    home, corpus = started(run, tmp_path)
-    record = home.recorded()
+    experiment, corpus = started(run, tmp_path)
+    record = experiment.recorded()
     assert record is not None
     assert record.trials[run.digest()].data == record.data[corpus_key(run.data)] == corpus.digests

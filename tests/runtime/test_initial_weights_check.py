@@ -4,8 +4,8 @@ import pytest
 from checkpoints import save, untrained
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.preflight_checks import Absent
-from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
+from cogito_ray.runtime.preflight_checks import MissingInputs
+from cogito_ray.runtime.train.initial_weights_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation import prepare_with, serially
 
@@ -29,7 +29,7 @@ def begun(run, folder, **changed):
 
 def test_a_run_that_fits_passes(source):
     run, storage, folder = source
-    refuse_torn([begun(run, folder)])
+    refuse_damaged_weights([begun(run, folder)])
     refuse_misfits([begun(run, folder)], corpora_of(run, storage))
 
 
@@ -46,8 +46,8 @@ def test_every_misfit_of_every_run_is_listed_once(source):
 
 def test_a_checkpoint_that_is_not_there_is_refused_before_the_text_is_prepared(source, tmp_path):
     run, _, _ = source
-    with pytest.raises(Absent, match=rf"start_from.folder: .*{tmp_path}"):
-        refuse_torn([begun(run, tmp_path)])
+    with pytest.raises(MissingInputs, match=rf"start_from.folder: .*{tmp_path}"):
+        refuse_damaged_weights([begun(run, tmp_path)])
 
 
 def test_a_checkpoint_of_another_tokenizer_is_refused_though_its_shapes_fit(source):

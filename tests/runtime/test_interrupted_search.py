@@ -11,7 +11,7 @@ from search_driver import Driven, opening
 
 from cogito_ray.records.ledger import (
     NAME,
-    CellExhausted,
+    GridPointExhausted,
     Ledger,
     Reported,
     SampleRejected,
@@ -23,8 +23,8 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.search.trial_state import Phase
-from cogito_ray.runtime.trial_outcome import leave, progress
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.trial_outcome import paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
@@ -66,7 +66,7 @@ class Machine:
 
             append(opening(self.spec))
             history = events(self.path)
-            recorder = Recorder(append, self.path.parent / "trials", fold(history))
+            recorder = TrialRecorder(append, self.path.parent / "trials", fold(history))
             self.work(Search(self.spec, recorder, history, written=lambda *place: place in self.checkpoints))
 
     def killed_after(self, writes, folder):
@@ -77,8 +77,8 @@ class Machine:
         folder.mkdir()
         other = Machine(self.spec, folder, self.workers)
         size, other.checkpoints, line = self.before[writes]
-        torn = line[: len(line) // 2] if writes % 2 else b""
-        other.path.write_bytes(self.path.read_bytes()[:size] + torn)
+        truncated = line[: len(line) // 2] if writes % 2 else b""
+        other.path.write_bytes(self.path.read_bytes()[:size] + truncated)
         return other
 
     def work(self, search):
@@ -104,7 +104,7 @@ class Machine:
             if verdict.keep and step < STEPS:
                 running.append((config, step))
             else:
-                search.ended(config, leave(step) if verdict.waits else result)
+                search.ended(config, paused(step) if verdict.waits else result)
 
     def told(self):
         return [event for event in events(self.path) if not isinstance(event, SweepOpened)]
@@ -157,7 +157,7 @@ def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_
     spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1})
     straight = undisturbed(spec, tmp_path, workers=2)
     curves = {trial[0]: dict(trial[6]) for trial in straight.trials()}
-    for writes in range(0, len(straight.told()) + 1, 3):             # with and without a torn line, at every kind
+    for writes in range(0, len(straight.told()) + 1, 3):             # with and without a truncated line, at every kind
         killed = straight.killed_after(writes, tmp_path / f"{writes}")
         killed.drive()
         proposed = [event for event in killed.told() if isinstance(event, TrialProposed)]
@@ -177,7 +177,7 @@ def test_a_search_that_was_lived_through_stands_where_its_replayed_ledger_does(p
     """Whoever is to wait takes three more turns to pause, while others report and may promote it."""
     spec = sweep(early_stopping=POLICIES[policy], budget={"trials": 12}, search={"seed": seed})
     log, running, steps = [opening(spec)], [], {}
-    search = Search(spec, Recorder(log.append, Path("nowhere")), list(log))
+    search = Search(spec, TrialRecorder(log.append, Path("nowhere")), list(log))
     while True:
         while len(running) < 4 and isinstance(config := search.suggest(), dict):
             search.started(config)
@@ -189,7 +189,7 @@ def test_a_search_that_was_lived_through_stands_where_its_replayed_ledger_does(p
         config, pausing = running.pop(0)
         name = config["trial"]
         if pausing == 3:
-            search.ended(config, leave(steps[name]))
+            search.ended(config, paused(steps[name]))
         elif pausing:
             running.append((config, pausing + 1))
         else:
@@ -200,7 +200,7 @@ def test_a_search_that_was_lived_through_stands_where_its_replayed_ledger_does(p
                 running.append((config, int(verdict.waits)))
             else:
                 search.ended(config, result)
-        replayed = Search(spec, Recorder(log.append, Path("nowhere")), list(log), written=lambda *place: False)
+        replayed = Search(spec, TrialRecorder(log.append, Path("nowhere")), list(log), written=lambda *place: False)
         lived = {name: Phase.DUE if phase is Phase.RUNNING else phase for name, phase in search.phases.items()}
         assert replayed.phases == lived
 
@@ -225,7 +225,7 @@ VARIANTS = {
     "tpe, crossed": {"space": SPACE | {"model.concepts": {"grid": [4, 8]}}},
     "grid": {"search": {"sampler": "grid"}, "space": FEW, "budget": {"trials": 9}},
 }
-MADE = (TrialProposed, SampleRejected, CellExhausted)
+MADE = (TrialProposed, SampleRejected, GridPointExhausted)
 
 
 def walked(spec):
@@ -254,7 +254,7 @@ def test_what_is_proposed_next_follows_from_the_seed_and_the_ledger_alone(varian
     for index, event in enumerate(log):
         if isinstance(event, MADE):
             again = log[:index]
-            search = Search(spec, Recorder(again.append, Path("nowhere")), log[:index])
+            search = Search(spec, TrialRecorder(again.append, Path("nowhere")), log[:index])
             while len(again) == index and isinstance(search.suggest(), dict):
                 """Those under way come first."""
             assert again[index].model_copy(update={"at": event.at}) == event

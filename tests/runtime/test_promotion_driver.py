@@ -4,7 +4,7 @@ import pytest
 from corpora import tiny_run
 
 from cogito_ray.records.ledger import Ledger
-from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.train.promotion_driver import planned
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
@@ -30,8 +30,8 @@ def test_a_sweep_that_was_never_begun_or_has_not_ended_is_to_be_run_first(tmp_pa
     spec = sweep(tmp_path)
     with pytest.raises(ValueError, match="has not ended; run it first"):
         planned(spec, tmp_path)
-    home = Home.of_sweep(spec, tmp_path)
-    with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening())
+    experiment = ExperimentFolder.of_sweep(spec, tmp_path)
+    with Ledger(experiment.ledger) as ledger:
+        ledger.append(experiment.opening())
     with pytest.raises(ValueError, match="has not ended; run it first"):
         planned(spec, tmp_path)

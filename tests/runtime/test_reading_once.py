@@ -11,11 +11,11 @@ from cogito_ray.records.ledger import NAME, Ledger, SweepOpened
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import SharedRecord
-from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner
+from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner
 from cogito_ray.runtime.trial_outcome import progress
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
@@ -67,36 +67,37 @@ def spec(trials):
 def test_a_sweep_reads_its_ledger_once_though_table_pruning_and_ranking_look_at_every_event(
     tmp_path, read_bytes, trials
 ):
-    home = Home.of_sweep(spec(trials), tmp_path)
-    with Ledger(home.ledger) as ledger:
-        pruner = Pruner(ledger, home.record, home.folder / "trials", 1e9)
+    experiment = ExperimentFolder.of_sweep(spec(trials), tmp_path)
+    with Ledger(experiment.ledger) as ledger:
+        pruner = CheckpointPruner(ledger, experiment.record, experiment.folder / "trials", 1e9)
 
         def append(event):
             ledger.append(event)
             pruner.look()
-            with home.record.now() as known:
+            with experiment.record.now() as known:
                 tables.live(known, "")
                 assert rank(known) is rank(known)
 
-        append(home.opening(opening(spec(trials)).data))
-        search = Search(spec(trials), Recorder(append, home.folder, home.recorded()), list(home.now.events))
+        append(experiment.opening(opening(spec(trials)).data))
+        recorder = TrialRecorder(append, experiment.folder, experiment.recorded())
+        search = Search(spec(trials), recorder, list(experiment.now.events))
         while isinstance(config := search.suggest(), dict):
             search.started(config)
             for step in (10, 20):
                 search.report(config, result := progress(step, {"eval/reconstruction_nats": 5.0}))
             search.ended(config, result)
-        assert len(home.recorded().trials) == trials
-    assert sum(read_bytes) == home.ledger.stat().st_size
+        assert len(experiment.recorded().trials) == trials
+    assert sum(read_bytes) == experiment.ledger.stat().st_size
 
 
 def test_no_event_is_parsed_twice(tmp_path):
-    home = Home.of_sweep(spec(4), tmp_path)
-    with Ledger(home.ledger) as ledger:
+    experiment = ExperimentFolder.of_sweep(spec(4), tmp_path)
+    with Ledger(experiment.ledger) as ledger:
         seen = []
         for _ in range(3):
-            ledger.append(home.opening())
-            assert all(old is now for old, now in zip(seen, home.now.events, strict=False))
-            seen = list(home.now.events)
+            ledger.append(experiment.opening())
+            assert all(old is now for old, now in zip(seen, experiment.now.events, strict=False))
+            seen = list(experiment.now.events)
     assert len(seen) == 3
 
 

@@ -4,7 +4,7 @@ import pytest
 from corpora import unread_run
 from search_driver import Driven
 
-from cogito_ray.records.ledger import CellExhausted, SampleRejected
+from cogito_ray.records.ledger import GridPointExhausted, SampleRejected
 from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.trial_outcome import progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -94,7 +94,7 @@ EQUAL = {
 def test_points_of_a_grid_that_are_one_run_count_once_and_the_others_run(domain):
     samples, search = walk(sweep(space=EQUAL[domain], search={"sampler": "grid"}, budget={"trials": 3}))
     assert len(samples) == 2
-    [same] = of_kind(search, CellExhausted)
+    [same] = of_kind(search, GridPointExhausted)
     assert same.cause.startswith("the same run as trial ")
     assert search.exhausted
     assert search.search.shortfall == ""
@@ -107,7 +107,7 @@ def test_one_exhausted_cell_does_not_end_the_sweep():
     assert sorted((sample["model.concepts"], sample["objective.rate"]) for sample in samples) == [
         (4, 0.9), (8, 0.3), (8, 0.6), (8, 0.9)
     ]
-    assert [event.cell for event in of_kind(search, CellExhausted)] == [{"model.concepts": 4}]
+    assert [event.point for event in of_kind(search, GridPointExhausted)] == [{"model.concepts": 4}]
 
 
 def test_a_space_that_can_be_listed_is_walked_to_its_very_last_point():
@@ -115,7 +115,7 @@ def test_a_space_that_can_be_listed_is_walked_to_its_very_last_point():
     spec = sweep(space={"objective.rate": {"choice": values}}, search={"sampler": "random"}, budget={"trials": 99})
     samples, search = walk(spec)
     assert sorted(sample["objective.rate"] for sample in samples) == values
-    assert of_kind(search, CellExhausted)[0].cause == "90 points are trials already"
+    assert of_kind(search, GridPointExhausted)[0].cause == "90 points are trials already"
 
 
 def test_an_exhausted_cell_stays_exhausted_for_the_next_driver():
@@ -125,4 +125,4 @@ def test_an_exhausted_cell_stays_exhausted_for_the_next_driver():
     assert len(samples) == 4
     more, again = walk(spec, search.log)
     assert more == []
-    assert of_kind(again, CellExhausted) == of_kind(search, CellExhausted)
+    assert of_kind(again, GridPointExhausted) == of_kind(search, GridPointExhausted)

@@ -8,9 +8,9 @@ from optuna.trial import TrialState
 from search_driver import READ, Driven, opening
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialProposed, TrialStarted
-from cogito_ray.runtime.preflight_checks import Absent, refuse_absent
+from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.trial_outcome import death, leave, progress
+from cogito_ray.runtime.trial_outcome import death, paused, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import DataDigests
 
@@ -307,12 +307,12 @@ def test_a_search_that_has_begun_needs_the_earlier_sweeps_no_more(earlier, tmp_p
     warm = sweep(name="next", search={"warm_start": [str(folder)]})
     begun = Driven(warm)
     (folder / NAME).unlink()
-    with pytest.raises(Absent, match=r"search\.warm_start\.0: "):
-        refuse_absent(warm, tmp_path)
+    with pytest.raises(MissingInputs, match=r"search\.warm_start\.0: "):
+        refuse_missing_inputs(warm, tmp_path)
     with Ledger(tmp_path / "next" / NAME) as ledger:
         for event in begun.log:
             ledger.append(event)
-    refuse_absent(warm, tmp_path)
+    refuse_missing_inputs(warm, tmp_path)
     assert Driven(warm, begun.log).suggest("t")["sample"] == begun.suggest("t")["sample"]
 
 
@@ -353,7 +353,7 @@ def pause(search, number, value):
     """One trial that reports `value` at the rung and leaves, as it is told to."""
     config = search.suggest(f"t{number}")
     assert search.report(f"t{number}", 50, {NATS: value}).waits
-    search.end(f"t{number}", leave(50))
+    search.end(f"t{number}", paused(50))
     return config["trial"]
 
 
@@ -419,7 +419,7 @@ def test_after_a_killed_driver_who_does_not_wait_goes_on_at_once(rung, left):
     config = first.suggest("t0")
     first.report("t0", rung, {NATS: 1.0})
     if left:
-        first.end("t0", leave(rung))
+        first.end("t0", paused(rung))
     second = Driven(spec, first.log, written=lambda trial, step: False)
     assert second.suggest("t1")["trial"] == config["trial"]
 

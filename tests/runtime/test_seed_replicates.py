@@ -5,9 +5,9 @@ from corpora import unread_run
 from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
-from cogito_ray.runtime.search.seed_replicates import Listed, further_runs
-from cogito_ray.runtime.trial_outcome import leave, progress
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.search.seed_replicates import SeedReplicates, further_runs
+from cogito_ray.runtime.trial_outcome import paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
@@ -87,8 +87,8 @@ def test_of_several_goals_the_front_of_the_search_is_run_again_whatever_its_furt
 
 
 def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_path):
-    recorder = Recorder(lambda event: None, tmp_path)
-    first, second = Listed([{"trial": "a"}, {"trial": "b"}], recorder), Listed([{"trial": "a"}], recorder)
+    recorder = TrialRecorder(lambda event: None, tmp_path)
+    first, second = (SeedReplicates([{"trial": name} for name in names], recorder) for names in ("ab", "a"))
     assert [first.suggest(), first.suggest()] == [{"trial": "a"}, {"trial": "b"}]
     assert (first.suggest(), first.exhausted) == ("FINISHED", False)  # both are under way
     second.close("budget.wall is spent")
@@ -98,7 +98,7 @@ def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_
 def test_what_becomes_of_a_further_run_is_on_record(tmp_path):
     told = []
     [config, *_] = further_runs(SWEEP, fold(searched()))
-    stage = Listed([config], Recorder(told.append, tmp_path))
+    stage = SeedReplicates([config], TrialRecorder(told.append, tmp_path))
     stage.started(stage.suggest())
     assert stage.report(config, progress(10, {NATS: 4.0})).keep
     assert not stage.exhausted
@@ -110,7 +110,7 @@ def test_what_becomes_of_a_further_run_is_on_record(tmp_path):
 
 def test_a_further_run_that_was_handed_out_and_left_is_left_to_do(tmp_path):
     [config, *_] = further_runs(SWEEP, fold(searched()))
-    stage = Listed([config], Recorder([].append, tmp_path))
+    stage = SeedReplicates([config], TrialRecorder([].append, tmp_path))
     stage.started(stage.suggest())
-    stage.ended(config, leave(0))
+    stage.ended(config, paused(0))
     assert not stage.exhausted

@@ -12,7 +12,7 @@ from cogito_ray.records.ledger import (
     Reported,
     SweepOpened,
     TrialEnded,
-    TrialLeft,
+    TrialPaused,
     TrialStarted,
     events,
 )
@@ -20,8 +20,8 @@ from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.run_files import STALLED
-from cogito_ray.runtime.trial_outcome import death, leave, progress
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.trial_outcome import death, paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
@@ -51,9 +51,9 @@ def told(tmp_path):
         data = {corpus_key(DataSpec.model_validate(RUN["data"])): READ}
         ledger.append(SweepOpened(at=0.0, spec={}, sweep="s", provenance=origin, data=data))
 
-        def tell(*calls, stopped="", left="", replicates=None):
+        def tell(*calls, stopped="", paused="", replicates=None):
             config = {"trial": "a", "number": 3, "sample": {"seed": 1}, "run": RUN, "replicates": replicates}
-            recorder, last = Recorder(ledger.append, tmp_path / TRIALS, read(path)), None
+            recorder, last = TrialRecorder(ledger.append, tmp_path / TRIALS, read(path)), None
             for before, name, *result in calls:
                 before()
                 if name == "start":
@@ -62,7 +62,7 @@ def told(tmp_path):
                     last = result[0]
                     recorder.reported(config, last)
                 else:
-                    recorder.ended(config, last, error=name == "error", stopped=stopped, left=left)
+                    recorder.ended(config, last, error=name == "error", stopped=stopped, paused=paused)
             return events(path)[1:]
 
         yield tell
@@ -104,13 +104,13 @@ def test_every_end_has_its_name_and_its_cause(told, last, how, status, cause):
 
 
 def test_a_death_and_a_leave_are_no_reports(told):
-    ones = told(START, (at_once, "result", death(5, "leak")), (at_once, "result", leave(5)))
+    ones = told(START, (at_once, "result", death(5, "leak")), (at_once, "result", paused(5)))
     assert [type(one) for one in ones] == [TrialStarted]
 
 
 def test_who_left_has_not_ended_and_says_why(told):
-    *_, left = told(START, (at_once, "result", leave(5)), (at_once, "complete"), stopped="", left="budget gone")
-    assert left == TrialLeft(at=left.at, trial="a", step=5, cause="budget gone")
+    *_, left = told(START, (at_once, "result", paused(5)), (at_once, "complete"), stopped="", paused="budget gone")
+    assert left == TrialPaused(at=left.at, trial="a", step=5, cause="budget gone")
 
 
 def test_a_report_told_twice_stands_once_and_one_of_a_new_start_again(told):
@@ -135,7 +135,7 @@ def test_a_process_that_stood_still_is_the_cause_of_its_end(told, tmp_path):
 
 
 def test_while_a_trial_waits_it_does_not_run(told, clock):
-    waits = [START, (lambda: clock(10), "result", leave(5)), (at_once, "complete")]
+    waits = [START, (lambda: clock(10), "result", paused(5)), (at_once, "complete")]
     goes_on = [(lambda: clock(100), "start"), (lambda: clock(105), "result", progress(10, {"loss/total": 2.0}))]
     *_, last = told(*waits, *goes_on)
     assert last.seconds == pytest.approx(10 + 5)

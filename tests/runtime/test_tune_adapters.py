@@ -7,11 +7,11 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from search_driver import opening
 
-from cogito_ray.records.ledger import Reported, TrialEnded, TrialLeft, TrialProposed, TrialStarted
+from cogito_ray.records.ledger import Reported, TrialEnded, TrialPaused, TrialProposed, TrialStarted
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.tune_adapters import Course, Handout, Starts
-from cogito_ray.runtime.trial_outcome import leave, progress
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.sweep.tune_adapters import StageCallback, StageScheduler, StageSearcher
+from cogito_ray.runtime.trial_outcome import paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
@@ -31,9 +31,9 @@ class Tuned:
         }
         spec = SweepSpec.model_validate(tree)
         self.log, self.asked = [opening(spec)], []
-        self.search = Search(spec, Recorder(self.log.append, folder), list(self.log))
-        self.handout, self.course = Handout(self.search), Course(self.search, self.asked.append)
-        self.starts = Starts(self.search)
+        self.search = Search(spec, TrialRecorder(self.log.append, folder), list(self.log))
+        self.handout, self.course = StageSearcher(self.search), StageScheduler(self.search, self.asked.append)
+        self.starts = StageCallback(self.search)
 
     def start(self):
         trial = Trial("trial", config=self.handout.suggest("t"), stub=True)
@@ -50,8 +50,8 @@ class Tuned:
             self.complete(trial)
         return decision
 
-    def leave(self, trial, step):
-        return self._told(trial, leave(step))
+    def paused(self, trial, step):
+        return self._told(trial, paused(step))
 
     def complete(self, trial):
         self.course.on_trial_complete(None, trial, trial.last_result)
@@ -101,9 +101,9 @@ def test_who_is_to_wait_is_asked_to_leave_instead_of_being_stopped(tuned):
     good, bad = sweep.start(), sweep.start()
     assert sweep.tell(good, 10, 1.0) == TrialScheduler.CONTINUE
     assert sweep.asked == [good.config["trial"]]
-    assert sweep.leave(good, 10) == TrialScheduler.CONTINUE
+    assert sweep.paused(good, 10) == TrialScheduler.CONTINUE
     sweep.complete(good)
-    assert isinstance(sweep.log[-1], TrialLeft)
+    assert isinstance(sweep.log[-1], TrialPaused)
     assert "not among the best 1/2 at rung 10" in sweep.log[-1].cause
     sweep.tell(bad, 10, 2.0)
     again = sweep.start()
@@ -116,7 +116,7 @@ def test_a_trial_that_says_it_has_left_is_not_judged_again(tuned):
     sweep = tuned("pause")
     good = sweep.start()
     sweep.tell(good, 10, 1.0)
-    sweep.leave(good, 10)
+    sweep.paused(good, 10)
     assert len(sweep.asked) == 1
 
 

@@ -49,13 +49,13 @@ def test_a_bad_duration_in_a_budget_names_its_place():
 )
 def test_what_is_spent_is_gone_and_named_and_not_a_moment_before(budget, spent, named):
     spec = BudgetSpec(trials=4, **budget)
-    assert spec.gone(spent).startswith(named)
+    assert spec.exhausted(spent).startswith(named)
     just_less = Spent(spent.gpu_hours * 0.99, 1.99 if spent.cpu_hours else 0.0, spent.wall_s * 0.99)
-    assert spec.gone(just_less) == ""
+    assert spec.exhausted(just_less) == ""
 
 
 def test_a_budget_of_trials_alone_is_never_gone():
-    assert BudgetSpec(trials=4).gone(Spent(1e9, 1e9, 1e9)) == ""
+    assert BudgetSpec(trials=4).exhausted(Spent(1e9, 1e9, 1e9)) == ""
 
 
 def test_gpu_hours_that_no_trial_can_spend_are_refused():
@@ -74,8 +74,9 @@ def test_a_budget_of_nothing_is_refused(nothing):
 
 def test_checkpoints_may_take_all_of_the_disk_and_no_more():
     spec = BudgetSpec(trials=4, disk="1kB")
-    assert spec.gone(Spent(disk_bytes=1000)) == ""
-    assert spec.gone(Spent(disk_bytes=1001)).startswith("budget.disk: checkpoints that are needed take 1e-06 GB of 1kB")
+    assert spec.exhausted(Spent(disk_bytes=1000)) == ""
+    said = spec.exhausted(Spent(disk_bytes=1001))
+    assert said.startswith("budget.disk: checkpoints that are needed take 1e-06 GB of 1kB")
 
 
 def test_all_workers_of_a_run_are_reserved():

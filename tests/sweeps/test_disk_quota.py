@@ -3,17 +3,17 @@
 import pytest
 from pydantic import TypeAdapter
 
-from cogito_ray.sweeps.disk_quota import Standing, Stored, Worth, least, pruned
+from cogito_ray.sweeps.disk_quota import RetentionPriority, Stored, Worth, least, pruned
 from cogito_ray.sweeps.early_stopping.population_based_training import PopulationSpec
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 
 STANDING = {
-    "failed": Standing(Worth.FAILED),
-    "stopped": Standing(Worth.STOPPED),
-    "second": Standing(Worth.BEATEN, 1),
-    "last": Standing(Worth.BEATEN, 9),
-    "best": Standing(Worth.NEEDED, 0),
-    "running": Standing(Worth.NEEDED, 2),
+    "failed": RetentionPriority(Worth.FAILED),
+    "stopped": RetentionPriority(Worth.STOPPED),
+    "second": RetentionPriority(Worth.BEATEN, 1),
+    "last": RetentionPriority(Worth.BEATEN, 9),
+    "best": RetentionPriority(Worth.NEEDED, 0),
+    "running": RetentionPriority(Worth.NEEDED, 2),
 }
 STORED = [Stored(trial, step, 10) for trial in STANDING for step in (100, 200)]
 

@@ -5,7 +5,7 @@ import sys
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.sweeps.disk_quota import Standing, Worth
+from cogito_ray.sweeps.disk_quota import RetentionPriority, Worth
 
 ENDED: dict[Status, Worth] = {
     Status.FAILED: Worth.FAILED,
@@ -22,7 +22,7 @@ def step_passed(record: Record, members: int) -> int:
     return min((trial.step for trial in record.trials.values() if trial.end is None), default=sys.maxsize)
 
 
-def standings(record: Record) -> dict[str, Standing]:
+def retention_priorities(record: Record) -> dict[str, RetentionPriority]:
     """Of every trial and further run, by name."""
     ranking = rank(record)
     best = {row.trial for row in ranking.best}
@@ -30,5 +30,5 @@ def standings(record: Record) -> dict[str, Standing]:
     found = {}
     for name, trial in (record.trials | record.replicates).items():
         worth = Worth.NEEDED if trial.end is None or name in best else ENDED[trial.end.status]
-        found[name] = Standing(worth, places.get(name, len(places)))
+        found[name] = RetentionPriority(worth, places.get(name, len(places)))
     return found

@@ -64,7 +64,7 @@ def _faults(run: RunSpec, questions: Sequence[AnyQuestion], data: Path | None) -
     yield from (f"{PLACE}.data: {fault}" for fault in faults_of_data(questions, data))
 
 
-class Agenda:
+class EvaluationQueue:
     """Which question to a run's checkpoints is put next: all those to one, then to the newest; others are passed over.
 
     What is being asked is held by hard links until its questions are settled, for it may be deleted meanwhile. The
@@ -149,11 +149,11 @@ def _link(file: Path, name: Path) -> None:
         shutil.copyfile(file, name)
 
 
-class Beside:
+class ConcurrentEvaluation:
     """Puts questions and hears answers, in Train's controller process, without ever waiting for one."""
 
     def __init__(self, run: RunSpec, ledger: Path, panel: Panel):
-        self._run, self._agenda = run, Agenda(run, ledger, panel)
+        self._run, self._agenda = run, EvaluationQueue(run, ledger, panel)
         self._running = dict[Any, Unit]()
         self._faults = set[str]()
 
@@ -200,9 +200,9 @@ def room(run: RunSpec, nodes: Sequence[dict[str, float]]) -> RunSpec | None:
     return needs
 
 
-def ask_rest(run: RunSpec, ledger: Path, panel: Panel) -> None:
+def evaluate_rest(run: RunSpec, ledger: Path, panel: Panel) -> None:
     """When training has ended: ask what is left, and wait for it. What cannot be answered is noted, once."""
-    agenda = Agenda(run, ledger, panel)
+    agenda = EvaluationQueue(run, ledger, panel)
     try:
         faults = answers_to(agenda.rest()).faults
     except NoRoom as fault:

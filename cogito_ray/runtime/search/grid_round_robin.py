@@ -1,32 +1,32 @@
-"""Whose turn it is among a sweep's cells: they go round, and those in which nothing is left to run are passed over."""
+"""Whose turn it is among a sweep's grid points: they go round, without those where nothing is left."""
 
 from cogito_ray.base_spec import digest
 from cogito_ray.sweeps.space.domains import Sample
 
 
-class Cells:
-    def __init__(self, cells: list[Sample], *, single: bool):
+class GridRoundRobin:
+    def __init__(self, points: list[Sample], *, single: bool):
         """`single`: each is one point, so that a trial there exhausts it."""
-        self._cells, self._single = cells, single
-        self._index = {digest(cell): index for index, cell in enumerate(cells)}
+        self._grid, self._single = points, single
+        self._index = {digest(point): index for index, point in enumerate(points)}
         self._next, self._exhausted = 0, set[int]()
 
     def next(self) -> Sample | None:
         """None when nothing is left in any."""
-        for turn in range(len(self._cells)):
-            index = (self._next + turn) % len(self._cells)
+        for turn in range(len(self._grid)):
+            index = (self._next + turn) % len(self._grid)
             if index not in self._exhausted:
-                return self._cells[index]
+                return self._grid[index]
         return None
 
-    def served(self, cell: Sample) -> None:
+    def served(self, point: Sample) -> None:
         """A trial was made there."""
         if self._single:
-            self.exhausted(cell)
-        self._next = (self._index[digest(cell)] + 1) % len(self._cells)
+            self.exhausted(point)
+        self._next = (self._index[digest(point)] + 1) % len(self._grid)
 
-    def exhausted(self, cell: Sample) -> None:
+    def exhausted(self, point: Sample) -> None:
         """Nothing is left to run there."""
-        index = self._index[digest(cell)]
+        index = self._index[digest(point)]
         self._exhausted.add(index)
-        self._next = (index + 1) % len(self._cells)
+        self._next = (index + 1) % len(self._grid)

@@ -9,7 +9,7 @@ nothing else: each is made by a fresh sampler, and what samplers note for themse
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -208,18 +208,24 @@ def suggest(trial: Trial, path: str, drawn: BaseDistribution) -> None:
 
 
 def sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
-    """The crossed axes come from the sweep's cells, so under `grid` nothing is left to sample."""
-    trials = sweep.budget.trials
-    few, grouped = min(10, max(4, trials // 4)), any(domain.when for domain in sweep.space.values())
-    samplers: dict[str, Callable[[], BaseSampler]] = {
-        "tpe": lambda: optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, group=grouped, constant_liar=True, n_startup_trials=few
-        ),
-        "gp": lambda: optuna.samplers.GPSampler(seed=seed, n_startup_trials=few),
-        "nsga2": lambda: optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, trials // 5))),
-        "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
-        "random": lambda: RandomSampler(seed=seed),
-        "grid": lambda: RandomSampler(seed=seed),
-    }
+    """A fresh one. The crossed axes come from the sweep's grid points, so under `grid` nothing is left to sample."""
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of group
-        return samplers[sweep.search.sampler]()
+        return _sampler(sweep, seed)
+
+
+def _sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
+    trials = sweep.budget.trials
+    startup, conditional = min(10, max(4, trials // 4)), any(domain.when for domain in sweep.space.values())
+    match sweep.search.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(
+                seed=seed, multivariate=True, group=conditional, constant_liar=True, n_startup_trials=startup
+            )
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
+        case "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, trials // 5)))
+        case "cmaes":
+            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        case "random" | "grid":
+            return RandomSampler(seed=seed)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Container, Mapping
 
 from cogito_ray.run_spec import BranchSpec, RunSpec
-from cogito_ray.runtime.search.trial_state import Handed, Phase
+from cogito_ray.runtime.search.trial_state import Phase, SearchTrial
 from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
 from cogito_ray.sweeps.early_stopping.policy import Copy, Policy
 from cogito_ray.sweeps.space.domains import Sample
@@ -15,25 +15,25 @@ DRAWS = 100
 """Times that a copy's settings may turn out to be those of a trial there is, before its place stays empty."""
 
 
-class Copier:
+class PopulationBranching:
     def __init__(self, sweep: SweepSpec, policy: Policy, written: Callable[[str, int], bool]):
         """`written`: has the trial a checkpoint of this step?"""
         self._sweep, self._policy, self._written = sweep, policy, written
         self._given_up: set[int] = set()
 
-    def due(self, trials: Mapping[str, Handed]) -> list[Copy]:
+    def due(self, trials: Mapping[str, SearchTrial]) -> list[Copy]:
         """Those to be made still. `trials`: all of the search, by name."""
         if not self._policy.copies:
             return []
         made = {trial.proposal.copy_number for trial in trials.values()} | self._given_up
         return [copy for copy in self._policy.copies if copy.number not in made]
 
-    def sources(self, trials: Mapping[str, Handed], started: Container[str]) -> set[tuple[str, int]]:
+    def sources(self, trials: Mapping[str, SearchTrial], started: Container[str]) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which the copies go on that have not `started`, made or not."""
         due = {(parent, copy.step) for copy in self.due(trials) if (parent := self._parent(copy, trials)) is not None}
         return due | {trial.branch for name, trial in trials.items() if trial.branch and name not in started}
 
-    def next(self, trials: Mapping[str, Handed]) -> tuple[Copy, Sample, RunSpec] | None:
+    def next(self, trials: Mapping[str, SearchTrial]) -> tuple[Copy, Sample, RunSpec] | None:
         """A copy whose parent has left its checkpoint, if any, its sample and its run."""
         for copy in self.due(trials):
             parent = self._parent(copy, trials)
@@ -46,7 +46,7 @@ class Copier:
             log.warning("no copy at step %d: none of %s can be copied", copy.step, ", ".join(copy.parents))
         return None
 
-    def _parent(self, copy: Copy, trials: Mapping[str, Handed]) -> str | None:
+    def _parent(self, copy: Copy, trials: Mapping[str, SearchTrial]) -> str | None:
         """The first that can be copied, or is about to be: a trial reports before it writes its checkpoint."""
         for name in copy.parents:
             trial = trials[name]
@@ -54,7 +54,7 @@ class Copier:
                 return name
         return None
 
-    def _made(self, copy: Copy, parent: str, trials: Mapping[str, Handed]) -> tuple[Sample, RunSpec] | None:
+    def _made(self, copy: Copy, parent: str, trials: Mapping[str, SearchTrial]) -> tuple[Sample, RunSpec] | None:
         space, first, draw = self._sweep.search_space, trials[parent].sample, copy.draw()
         branch = BranchSpec(run=parent, step=copy.step)
         for _ in range(DRAWS):

@@ -17,14 +17,14 @@ from pydantic import ValidationError
 
 from cogito_ray.base_spec import digest
 from cogito_ray.records.ledger import (
-    CellExhausted,
     Event,
+    GridPointExhausted,
     Reported,
     SampleRejected,
     Status,
     SweepOpened,
     TrialEnded,
-    TrialLeft,
+    TrialPaused,
     TrialProposed,
     TrialStarted,
     WarmStarted,
@@ -32,12 +32,12 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.results.checkpoint_priority import step_passed
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.search.grid_round_robin import Cells
+from cogito_ray.runtime.search.grid_round_robin import GridRoundRobin
 from cogito_ray.runtime.search.optuna_study import Study
-from cogito_ray.runtime.search.population_branching import Copier
-from cogito_ray.runtime.search.trial_state import Handed, Phase
+from cogito_ray.runtime.search.population_branching import PopulationBranching
+from cogito_ray.runtime.search.trial_state import Phase, SearchTrial
 from cogito_ray.runtime.search.warm_start import earlier_trials, frozen
-from cogito_ray.runtime.trial_recorder import Config, Recorder
+from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree
@@ -49,8 +49,8 @@ from cogito_ray.text.data_digests import DataDigests
 FINISHED: Final = "FINISHED"
 """Nothing more will be handed out; the word that Tune's searchers say."""
 PROPOSALS, DRAWS, LISTED = 5, 200, 4096
-"""Samples in a row that may be no new run until the sampler is asked no more; and then random ones, until a cell counts
-as exhausted, unless it has at most so many points: those are all tried."""
+"""Samples in a row that may be no new run until the sampler is asked no more; and then random ones, until a
+grid point counts as exhausted, unless at most so many samples have its values: those are all tried."""
 SAME = "the same run as trial "
 
 
@@ -61,7 +61,7 @@ class Search:
     def __init__(
         self,
         sweep: SweepSpec,
-        recorder: Recorder,
+        recorder: TrialRecorder,
         history: Iterable[Event] = (),
         *,
         policy: Policy | None = None,
@@ -72,15 +72,15 @@ class Search:
         self._sweep, self._recorder = sweep, recorder
         self._policy = policy or sweep.policy()
         self._study, self._aim, self._written = Study(sweep), sweep.aim, written
-        self._trials: dict[str, Handed] = {}
-        self._in: dict[Phase, dict[str, Handed]] = {phase: {} for phase in Phase}
+        self._trials: dict[str, SearchTrial] = {}
+        self._in: dict[Phase, dict[str, SearchTrial]] = {phase: {} for phase in Phase}
         self._handed_out = set[str]()
         """Names of trials that Tune was given, and has not started yet: their phase is still that of before."""
-        self._cells = Cells(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
+        self._grid = GridRoundRobin(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
         self._asked = self._rejected = 0
-        self._exhausted: list[CellExhausted] = []
+        self._exhausted: list[GridPointExhausted] = []
         self._judged: dict[str, RunSpec | str] = {}
-        self._copier = Copier(sweep, self._policy, written)
+        self._copier = PopulationBranching(sweep, self._policy, written)
         self._closed: str | None = None
         self._changed: Callable[[FrozenTrial], None] = lambda trial: None
         self._warm = not sweep.search.warm_start
@@ -115,15 +115,15 @@ class Search:
         """Is there nothing left to do: is all that was handed out over, the budget, or the space, used up, and every
         copy made?"""
         left = any(self._in[phase] for phase in Phase if phase is not Phase.OVER) or self._copier.due(self._trials)
-        return not left and (self._members >= self._sweep.budget.trials or self._cells.next() is None)
+        return not left and (self._members >= self._sweep.budget.trials or self._grid.next() is None)
 
     @property
     def shortfall(self) -> str:
         """Why there are fewer trials than the budget has room for, where it cannot be that all there are have run."""
-        missed = [cell for cell in self._exhausted if not cell.whole]
+        missed = [point for point in self._exhausted if not point.whole]
         if not missed or self._members >= self._sweep.budget.trials:
             return ""
-        causes = "; ".join(dict.fromkeys(cell.cause for cell in missed))
+        causes = "; ".join(dict.fromkeys(point.cause for point in missed))
         return (
             f"only {self._members} of {self._sweep.budget.trials} trials could be drawn: {causes}; under another name, "
             "narrow the space, or leave out with `exclude` what is no run"
@@ -166,7 +166,7 @@ class Search:
         trial = self._trials[config["trial"]]
         if trial.phase is not Phase.OVER:  # Tune tells twice of one whose end it could not work off
             why = self._closed or trial.verdict.cause
-            self._apply(self._recorder.ended(config, result, error=error, stopped=trial.verdict.cause, left=why))
+            self._apply(self._recorder.ended(config, result, error=error, stopped=trial.verdict.cause, paused=why))
 
     def _record(self, event: Event) -> None:
         self._recorder.append(event)
@@ -183,44 +183,44 @@ class Search:
                 self._warm = True
             case SampleRejected():
                 self._reject(event, self._study.draw_again(self._crossed(event.sample), event.sample))
-            case CellExhausted():
-                self._cells.exhausted(event.cell)
+            case GridPointExhausted():
+                self._grid.exhausted(event.point)
                 self._exhausted.append(event)
                 self._rejected = 0
             case TrialProposed():
                 self._propose(event)
             case TrialStarted() if event.replicates is None:
                 self._start(event)
-            case Reported() | TrialLeft() | TrialEnded() if event.trial in self._trials:
+            case Reported() | TrialPaused() | TrialEnded() if event.trial in self._trials:
                 self._go_on(event)
 
-    def _go_on(self, event: Reported | TrialLeft | TrialEnded) -> None:
+    def _go_on(self, event: Reported | TrialPaused | TrialEnded) -> None:
         trial = self._trials[event.trial]
         match event:
             case Reported():
                 self._heard(event)
-            case TrialLeft():
+            case TrialPaused():
                 waits = trial.name in self._policy.waiting
                 self._move(trial, Phase.WAITING if waits else Phase.DUE)
                 if waits:
-                    self._study.waits(trial.told)
+                    self._study.waits(trial.study_trial)
             case TrialEnded():
                 trial.failed = event.status is Status.FAILED
-                self._study.tell(trial.told, event, trial.metrics, trial.reports)
+                self._study.tell(trial.study_trial, event, trial.metrics, trial.reports)
                 self._move(trial, Phase.OVER)
-                self._changed(self._study.shown(trial.told))
+                self._changed(self._study.shown(trial.study_trial))
 
-    def _propose(self, event: TrialProposed, told: Trial | None = None) -> Handed:
+    def _propose(self, event: TrialProposed, told: Trial | None = None) -> SearchTrial:
         """`told`: in the study, where it has just been drawn."""
         crossed = self._crossed(event.sample)
         if event.copy_number is not None:
             told = self._study.add(event)
         else:
             told = told or self._study.draw_again(crossed, event.sample)
-            self._cells.served(crossed)
+            self._grid.served(crossed)
             self._asked, self._rejected = self._asked + 1, 0
         self._study.name(told, event, crossed)
-        trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = Handed(event, told)
+        trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = SearchTrial(event, told)
         self._changed(self._study.shown(told))
         return trial
 
@@ -236,7 +236,7 @@ class Search:
         trial = self._trials[event.trial]
         if trial.phase is Phase.WAITING:
             self._policy.resumed(trial.name)
-        self._study.goes_on(trial.told)
+        self._study.goes_on(trial.study_trial)
         self._move(trial, Phase.RUNNING)
 
     def _heard(self, event: Reported) -> Verdict:
@@ -245,8 +245,8 @@ class Search:
         trial.step, trial.metrics = event.step, trial.metrics | event.metrics
         if merit.finite and event.step > max(trial.reports, default=-1):
             trial.reports[event.step] = [event.metrics[goal.metric] for goal in self._aim.goals]
-            self._study.report(trial.told, event.step, trial.reports[event.step])
-            self._changed(self._study.shown(trial.told))
+            self._study.report(trial.study_trial, event.step, trial.reports[event.step])
+            self._changed(self._study.shown(trial.study_trial))
         if event.step >= self._steps(trial):
             verdict = Verdict(keep=True)
         trial.verdict = verdict
@@ -262,15 +262,15 @@ class Search:
         for trial in list(self._in[Phase.DUE].values()):
             verdict = trial.verdict
             if trial.name in self._policy.waiting and self._written(trial.name, trial.step):
-                self._record(TrialLeft(at=time.time(), trial=trial.name, step=trial.step, cause=verdict.cause))
+                self._record(TrialPaused(at=time.time(), trial=trial.name, step=trial.step, cause=verdict.cause))
             elif not verdict.keep and not verdict.waits:
                 self._stop(trial)
 
-    def _stop(self, trial: Handed) -> None:
+    def _stop(self, trial: SearchTrial) -> None:
         cause = trial.verdict.cause
         self._record(TrialEnded(at=time.time(), trial=trial.name, status=Status.STOPPED, step=trial.step, cause=cause))
 
-    def _move(self, trial: Handed, phase: Phase) -> None:
+    def _move(self, trial: SearchTrial, phase: Phase) -> None:
         del self._in[trial.phase][trial.name]
         self._handed_out.discard(trial.name)
         trial.phase = phase
@@ -280,12 +280,12 @@ class Search:
     def _is_busy(self) -> bool:
         return bool(self._in[Phase.RUNNING] or self._handed_out)
 
-    def _next(self) -> Handed | None:
+    def _next(self) -> SearchTrial | None:
         due = next((trial for trial in self._in[Phase.DUE].values() if trial.name not in self._handed_out), None)
         found = due or self._promoted(idle=False) or self._copy() or self._new()
         return found if found or self._is_busy else self._promoted(idle=True)
 
-    def _promoted(self, *, idle: bool) -> Handed | None:
+    def _promoted(self, *, idle: bool) -> SearchTrial | None:
         """One that waits and is to go on. Who is about to wait, but runs still, is asked about when it has paused."""
         name = self._policy.promoted(self._in[Phase.WAITING].keys() - self._handed_out, idle=idle)
         return None if name is None else self._trials[name]
@@ -295,7 +295,7 @@ class Search:
         for trial in list(self._in[Phase.WAITING].values()):
             self._stop(trial)
 
-    def _copy(self) -> Handed | None:
+    def _copy(self) -> SearchTrial | None:
         """A copy that takes the place of a stopped trial."""
         if (made := self._copier.next(self._trials)) is None:
             return None
@@ -304,43 +304,43 @@ class Search:
         self._recorder.append(event)
         return self._propose(event)
 
-    def _new(self) -> Handed | None:
+    def _new(self) -> SearchTrial | None:
         """A run not had yet; None when the budget or the space is used up."""
-        while self._members < self._sweep.budget.trials and (cell := self._cells.next()) is not None:
-            if (made := self._drawn(cell)) is not None:
+        while self._members < self._sweep.budget.trials and (point := self._grid.next()) is not None:
+            if (made := self._drawn(point)) is not None:
                 return made
         return None
 
-    def _drawn(self, cell: Sample) -> Handed | None:
+    def _drawn(self, point: Sample) -> SearchTrial | None:
         """A run not had yet with these values of the crossed axes; None, on record, if there is none."""
         first = self._sweep.search.start_with  # asked for by the user: however many of them are no runs
         while self._sweep.search_space.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
             start = first[self._asked : self._asked + 1]
-            told = self._study.draw(cell, start[0] if start else {})
-            sample = told.params | cell
+            told = self._study.draw(point, start[0] if start else {})
+            sample = told.params | point
             run = self._judge(sample)
             if isinstance(run, RunSpec):
                 return self._settled(sample, run, told)
             rejected = SampleRejected(at=time.time(), sample=sample, cause=run)
             self._recorder.append(rejected)
             self._reject(rejected, told)
-        causes, listed = Counter[str](), self._listed(cell)
-        for sample in islice(self._study.at_random(cell), DRAWS) if listed is None else listed:
+        causes, listed = Counter[str](), self._listed(point)
+        for sample in islice(self._study.at_random(point), DRAWS) if listed is None else listed:
             run = self._judge(sample)
             if isinstance(run, RunSpec):
-                return self._settled(sample, run, self._study.draw(cell, sample))
+                return self._settled(sample, run, self._study.draw(point, sample))
             causes[run] += 1
         cause = _summary(causes)
-        self._record(CellExhausted(at=time.time(), cell=cell, cause=cause, whole=listed is not None))
+        self._record(GridPointExhausted(at=time.time(), point=point, cause=cause, whole=listed is not None))
         return None
 
-    def _listed(self, cell: Sample) -> Iterator[Sample] | None:
+    def _listed(self, point: Sample) -> Iterator[Sample] | None:
         """Every point with these values of the crossed axes, in random order; None where they are too many, or cannot
         be listed."""
         space, drawn = self._sweep.search_space.ordered, self._sweep.search_space.distributions()
         if any(space[path].values() is None for path in drawn):
             return None
-        held = {path: (value,) for path, value in cell.items()}
+        held = {path: (value,) for path, value in point.items()}
         listed = {path: held.get(path) or space[path].values() or () for path in space if path in held or path in drawn}
         points = list(islice(combined(space, listed, self._sweep.exclude), LISTED + 1))
         if len(points) > LISTED:
@@ -348,7 +348,7 @@ class Search:
         order = np.random.default_rng(self._study.seeds(3)[2]).permutation(len(points))
         return (points[index] for index in order)
 
-    def _settled(self, sample: Sample, run: RunSpec, told: Trial) -> Handed:
+    def _settled(self, sample: Sample, run: RunSpec, told: Trial) -> SearchTrial:
         event = self._proposal(sample, run)
         self._recorder.append(event)
         return self._propose(event, told)
@@ -387,7 +387,7 @@ class Search:
     def _crossed(self, sample: Sample) -> Sample:
         return {path: sample[path] for path in self._sweep.search_space.crossed() if path in sample}
 
-    def _steps(self, trial: Handed) -> int:
+    def _steps(self, trial: SearchTrial) -> int:
         steps: int = trial.config["run"]["training"]["steps"]
         return steps
 
@@ -398,7 +398,7 @@ class Search:
 
 
 def _summary(causes: Counter[str]) -> str:
-    """What was found in a cell instead of a further run."""
+    """What was found at a grid point instead of a further run."""
     if causes.total() == 1:
         return next(iter(causes))
     others = {cause: count for cause, count in causes.items() if not cause.startswith(SAME)}

@@ -9,7 +9,7 @@ from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.trial_recorder import Config, Recorder
+from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Verdict
 from cogito_ray.sweeps.run_seeds import other_seeds
 from cogito_ray.sweeps.statistics.seed_intervals import finalists
@@ -35,10 +35,10 @@ def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
     return asked
 
 
-class Listed:
+class SeedReplicates:
     """Hands out what is listed, in its order, and writes down what becomes of it."""
 
-    def __init__(self, configs: Iterable[Config], recorder: Recorder):
+    def __init__(self, configs: Iterable[Config], recorder: TrialRecorder):
         self._left, self._recorder = deque(configs), recorder
         self._under_way: set[str] = set()
         self._closed: str | None = None
@@ -75,6 +75,6 @@ class Listed:
         return Verdict(keep=True)
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
-        event = self._recorder.ended(config, result, error=error, stopped="", left=self._closed or "")
+        event = self._recorder.ended(config, result, error=error, stopped="", paused=self._closed or "")
         if isinstance(event, TrialEnded):
             self._under_way.discard(config["trial"])

@@ -11,19 +11,21 @@ from ray.tune.experiment import Trial
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner
+from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner
 from cogito_ray.sweeps.budget_spec import HOUR_S, BudgetSpec, Reserved, Spent
 
 
-class Treasurer(Callback):
-    """Once something of the budget is gone, `leave` is written, which every trial looks for after each report."""
+class BudgetCallback(Callback):
+    """Once something of the budget is exhausted, `preempt` is written, which trials look for after each report."""
 
-    def __init__(self, budget: BudgetSpec, record: Record, leave: Path, end: Callable[[str], None], pruner: Pruner):
+    def __init__(
+        self, budget: BudgetSpec, record: Record, preempt: Path, end: Callable[[str], None], pruner: CheckpointPruner
+    ):
         """`record`: of the sweep just opened. `end`: told once what is gone, so that no further trial starts."""
-        self._budget, self._leave, self._end, self._pruner = budget, leave, end, pruner
+        self._budget, self._preempt, self._end, self._pruner = budget, preempt, end, pruner
         self._before, self._heard = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
-        self.gone = ""
+        self.exhausted = ""
         """What of the budget is spent; empty while nothing is."""
 
     def spent(self) -> Spent:
@@ -50,11 +52,11 @@ class Treasurer(Callback):
         self._pruner.look()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        if not self.gone and (gone := self._budget.gone(self.spent())):
-            self.gone = gone
-            self._end(gone)
-            self._leave.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(self._leave, gone)
+        if not self.exhausted and (exhausted := self._budget.exhausted(self.spent())):
+            self.exhausted = exhausted
+            self._end(exhausted)
+            self._preempt.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(self._preempt, exhausted)
 
     def _settle(self, trial: Trial) -> None:
         """What a trial that runs no longer has spent is spent."""

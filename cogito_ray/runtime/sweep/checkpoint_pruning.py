@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.records.ledger import CHECKPOINTS, CheckpointsPruned, Ledger
-from cogito_ray.records.results.checkpoint_priority import standings
+from cogito_ray.records.results.checkpoint_priority import retention_priorities
 from cogito_ray.records.sweep_record import Record, SharedRecord
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Corpora
@@ -20,7 +20,7 @@ from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.training.checkpoints.checkpoint_store import bytes_of, folder_of, remove
 
 
-class Pruner:
+class CheckpointPruner:
     def __init__(
         self,
         ledger: Ledger,
@@ -42,7 +42,7 @@ class Pruner:
             return
         stored = self._stored()
         with self._record.now() as record:
-            known, named = standings(record), self._branches(record, {one.trial for one in stored})
+            known, named = retention_priorities(record), self._branches(record, {one.trial for one in stored})
         stored = [one for one in stored if one.trial in known]
         gone = pruned(stored, known, self._quota, sources=named)
         self.bytes = sum(one.size for one in stored) - sum(one.size for one in gone)
@@ -68,7 +68,7 @@ class Pruner:
         return found
 
 
-def refuse_cramped(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:
+def refuse_small_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:
     """ValueError where `budget.disk` cannot hold what so many trials at once need. `corpora`: what they read.
 
     `runs`: the corners of the sweep.

@@ -15,18 +15,18 @@ from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
-from cogito_ray.runtime.experiment_folder import Home, closing, refuse_few_rows, refuse_missing
-from cogito_ray.runtime.preflight_checks import refuse_absent
-from cogito_ray.runtime.run_files import LEAVE, PAUSED
+from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
+from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
+from cogito_ray.runtime.run_files import PAUSED, PREEMPT
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.search.seed_replicates import Listed, further_runs
-from cogito_ray.runtime.sweep.budget_callback import Treasurer
-from cogito_ray.runtime.sweep.checkpoint_pruning import Pruner, refuse_cramped
+from cogito_ray.runtime.search.seed_replicates import SeedReplicates, further_runs
+from cogito_ray.runtime.sweep.budget_callback import BudgetCallback
+from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner, refuse_small_quota
 from cogito_ray.runtime.sweep.trainable import resources, trial
-from cogito_ray.runtime.sweep.tune_adapters import Course, Handout, Stage, Starts
-from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
-from cogito_ray.runtime.trial_recorder import Recorder
+from cogito_ray.runtime.sweep.tune_adapters import Stage, StageCallback, StageScheduler, StageSearcher
+from cogito_ray.runtime.train.initial_weights_check import refuse_damaged_weights, refuse_misfits
+from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import judged_by
 from cogito_ray.text.data_digests import DataDigests
@@ -40,57 +40,57 @@ RETRIES = 2
 
 
 def run_sweep(
-    sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None, *, home: Home | None = None
+    sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None, *, experiment: ExperimentFolder | None = None
 ) -> Record:
     """Run what is left of the sweep. Its ledger, in `<storage>/<name>/`, tells at any time what has happened.
 
-    The listener hears how far the preparation of the text is. `home`: the sweep's, where somebody reads it already.
+    The listener hears how far the preparation of the text is. `experiment`: the sweep's, where it was read already.
     """
-    home = home or Home.of_sweep(sweep, storage)
-    before = home.recorded()
-    if before is not None and home.is_finished(before):
+    experiment = experiment or ExperimentFolder.of_sweep(sweep, storage)
+    before = experiment.recorded()
+    if before is not None and experiment.is_finished(before):
         return before
-    refuse_absent(sweep, home.folder.parent)
+    refuse_missing_inputs(sweep, experiment.folder.parent)
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
-    refuse_missing(sweep.search_space.corpora(), runs)
+    refuse_missing_text(sweep.search_space.corpora(), runs)
     if before is None:
-        refuse_torn(runs)
-    with home.driving():
-        record = _driven(sweep, home, listener)
-    shutil.rmtree(home.folder / TUNE, ignore_errors=True)
+        refuse_damaged_weights(runs)
+    with experiment.driving():
+        record = _driven(sweep, experiment, listener)
+    shutil.rmtree(experiment.folder / TUNE, ignore_errors=True)
     return record
 
 
-def _driven(sweep: SweepSpec, home: Home, listener: Listener) -> Record:
+def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) -> Record:
     """As its only driver. What was done so far is read again: another driver may just have ended."""
-    storage, before = home.folder.parent, home.recorded()
-    if before is not None and home.is_finished(before):
+    storage, before = experiment.folder.parent, experiment.recorded()
+    if before is not None and experiment.is_finished(before):
         return before
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
-    with Ledger(home.ledger) as ledger:
-        if before is not None and (gone := sweep.budget.gone(spent(before))):
-            ledger.append(home.opening(before.data))
+    with Ledger(experiment.ledger) as ledger:
+        if before is not None and (gone := sweep.budget.exhausted(spent(before))):
+            ledger.append(experiment.opening(before.data))
             ledger.append(closing(_cause(before, gone, over=False)))
-            return home.now
+            return experiment.now
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
             at_once = concurrency(runs, asked=sweep.concurrency)
-            corpora = home.prepare(sweep.search_space.corpora(), storage, listener)
+            corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
             refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
             if before is None or not before.trials:
                 refuse_misfits(runs, corpora)
-            refuse_cramped(sweep, runs, corpora, at_once=at_once)
+            refuse_small_quota(sweep, runs, corpora, at_once=at_once)
             data = {key: corpus.digests for key, corpus in corpora.items()}
-            ledger.append(home.opening(data))
-            cause = _Stages(sweep, home, ledger, at_once, data).run()
-            for verdict in judge(home.now):
+            ledger.append(experiment.opening(data))
+            cause = _Stages(sweep, experiment, ledger, at_once, data).run()
+            for verdict in judge(experiment.now):
                 ledger.append(verdict)
             ledger.append(closing(cause))
             if held := left_behind():
                 raise RuntimeError(
-                    f"{home.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which Ray "
-                    "frees when this process ends; give the same command again for table and report"
+                    f"{experiment.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which "
+                    "Ray frees when this process ends; give the same command again for table and report"
                 )
-    return home.now
+    return experiment.now
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Stages:
     """The search, and after it further runs of its finalists; both watched, and both written down."""
 
     sweep: SweepSpec
-    home: Home
+    experiment: ExperimentFolder
     ledger: Ledger
     at_once: int
     """Trials at a time."""
@@ -107,55 +107,57 @@ class _Stages:
 
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
-        record = self.home.now
+        record = self.experiment.now
         search = Search(self.sweep, self._recorder(record), list(record.events), written=self._has_written)
-        search.follow(StudyCopy(self.sweep, self.home.folder, search.trials).update)
+        search.follow(StudyCopy(self.sweep, self.experiment.folder, search.trials).update)
         cause = self._tune(record, search)
         if cause == COMPLETE and self.sweep.seeds:
-            record = self.home.now
-            cause = self._tune(record, Listed(further_runs(self.sweep, record), self._recorder(record)))
+            record = self.experiment.now
+            cause = self._tune(record, SeedReplicates(further_runs(self.sweep, record), self._recorder(record)))
         return (search.shortfall or cause) if cause == COMPLETE else cause
 
-    def _recorder(self, record: Record) -> Recorder:
-        return Recorder(self.ledger.append, self.home.folder / TRIALS, record)
+    def _recorder(self, record: Record) -> TrialRecorder:
+        return TrialRecorder(self.ledger.append, self.experiment.folder / TRIALS, record)
 
     def _has_written(self, trial: str, step: int) -> bool:
-        return folder_of(self.home.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
+        return folder_of(self.experiment.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
 
     def _pause(self, trial: str) -> None:
-        asked = self.home.folder / TRIALS / trial / PAUSED
+        asked = self.experiment.folder / TRIALS / trial / PAUSED
         asked.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
         asked.touch()
 
     def _tune(self, record: Record, stage: Stage) -> str:
-        leave = self.home.folder / TRIALS / LEAVE
-        leave.unlink(missing_ok=True)
-        pruner = Pruner(self.ledger, self.home.record, leave.parent, self.sweep.budget.disk_bytes, stage.sources)
-        treasurer = Treasurer(self.sweep.budget, record, leave, stage.close, pruner)
+        preempt = self.experiment.folder / TRIALS / PREEMPT
+        preempt.unlink(missing_ok=True)
+        budget, shared = self.sweep.budget, self.experiment.record
+        pruner = CheckpointPruner(self.ledger, shared, preempt.parent, budget.disk_bytes, stage.sources)
+        watch = BudgetCallback(budget, record, preempt, stage.close, pruner)
         config = TuneConfig(
-            search_alg=Handout(stage),
-            scheduler=Course(stage, self._pause),
+            search_alg=StageSearcher(stage),
+            scheduler=StageScheduler(stage, self._pause),
             num_samples=-1,  # until the stage says that it is over
             max_concurrent_trials=self.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
         )
         if not stage.exhausted:
-            _tuner(self.home, self.data, config, [Starts(stage), treasurer]).fit()  # the ledger first: pruning reads it
-        return _cause(self.home.now, treasurer.gone, over=stage.exhausted)
+            callbacks = [StageCallback(stage), watch]  # the ledger first: pruning reads it
+            _tuner(self.experiment, self.data, config, callbacks).fit()
+        return _cause(self.experiment.now, watch.exhausted, over=stage.exhausted)
 
 
 def _tuner(
-    home: Home, data: Mapping[str, DataDigests], config: TuneConfig, callbacks: list[tune.Callback]
+    experiment: ExperimentFolder, data: Mapping[str, DataDigests], config: TuneConfig, callbacks: list[tune.Callback]
 ) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
-    body = partial(trial, storage=home.folder.parent, data=dict(data), trials=home.folder / TRIALS)
+    body = partial(trial, storage=experiment.folder.parent, data=dict(data), trials=experiment.folder / TRIALS)
     return Tuner(
         tune.with_resources(body, resources),
         tune_config=config,
         run_config=tune.RunConfig(
             name=f"{time.time():.3f}",
-            storage_path=str(home.folder / TUNE),
+            storage_path=str(experiment.folder / TUNE),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=callbacks,
             verbose=0,

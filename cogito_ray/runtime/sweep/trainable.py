@@ -9,23 +9,23 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.run_files import LEAVE
+from cogito_ray.runtime.run_files import PREEMPT
 from cogito_ray.runtime.train import train_worker
 from cogito_ray.runtime.train.torch_trainer import reserved, train_reporting, trainer
 from cogito_ray.runtime.trial_capacity import DRIVER_CPUS
-from cogito_ray.runtime.trial_outcome import leave
+from cogito_ray.runtime.trial_outcome import paused
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 
 
 def trial(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDigests], trials: Path) -> None:
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
-    asked = trials / LEAVE
+    asked = trials / PREEMPT
     run = RunSpec.model_validate(config["run"])
     job = train_worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"], asked)
     job.paused.unlink(missing_ok=True)
     if asked.exists():
-        tune.report(leave(0))
+        tune.report(paused(0))
     elif job.run.sizes[-1] == 1:
         train_reporting(job, tune.report, train_worker.Place())
     else:

@@ -39,7 +39,7 @@ class Stage(Protocol):
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None: ...
 
 
-class Handout(Searcher):
+class StageSearcher(Searcher):
     """Hands out what the stage says; what it is told, the stage has heard before."""
 
     def __init__(self, stage: Stage):
@@ -59,21 +59,21 @@ class Handout(Searcher):
         """Nothing: the ledger is the state."""
 
 
-class Course(FIFOScheduler):
+class StageScheduler(FIFOScheduler):
     """Starts trials in order; stops each one that is over, and asks those to leave that are to wait.
 
     Tune's own pausing is not used: what leaves frees its place, and the stage hands it out again.
     """
 
-    def __init__(self, stage: Stage, leave: Callable[[str], None]):
-        """`leave` asks a trial, by its name, to end at its last report, with a checkpoint to go on from."""
+    def __init__(self, stage: Stage, pause: Callable[[str], None]):
+        """`pause` asks a trial, by its name, to end at its last report, with a checkpoint to go on from."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._stage, self._leave = stage, leave
+        self._stage, self._pause = stage, pause
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         verdict = self._stage.report(trial.config, result)
         if verdict.waits:
-            self._leave(trial.config["trial"])
+            self._pause(trial.config["trial"])
         return str(TrialScheduler.CONTINUE if verdict.keep or verdict.waits else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Course(FIFOScheduler):
         """Nothing: a scheduler hears this of trials, too, whose process died and that Tune is about to start again."""
 
 
-class Starts(Callback):
+class StageCallback(Callback):
     """Tells the stage which of those handed out have started, and which Tune has given up."""
 
     def __init__(self, stage: Stage):

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Corpora
-from cogito_ray.runtime.preflight_checks import Absent
+from cogito_ray.runtime.preflight_checks import MissingInputs
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec
 
 
-def refuse_torn(runs: Iterable[RunSpec]) -> None:
-    """Raises Absent unless every checkpoint that runs start from is there, and whole."""
+def refuse_damaged_weights(runs: Iterable[RunSpec]) -> None:
+    """Raises MissingInputs unless every checkpoint that runs start from is there, and whole."""
     faults = []
     for spec in dict.fromkeys(run.start_from for run in runs if run.start_from is not None):
         try:
@@ -20,7 +20,7 @@ def refuse_torn(runs: Iterable[RunSpec]) -> None:
         except ValueError as fault:
             faults.append(f"start_from.folder: {fault}")
     if faults:
-        raise Absent(faults)
+        raise MissingInputs(faults)
 
 
 def refuse_misfits(runs: Iterable[RunSpec], corpora: Corpora) -> None:

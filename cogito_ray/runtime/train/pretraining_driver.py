@@ -15,11 +15,17 @@ from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
 from cogito_ray.runtime.evaluation.batch_evaluation import Panel
-from cogito_ray.runtime.evaluation.concurrent_evaluation import Beside, ask_rest, panel_of
-from cogito_ray.runtime.experiment_folder import Corpora, Home, closing, refuse_few_rows, refuse_missing
-from cogito_ray.runtime.preflight_checks import refuse_absent
+from cogito_ray.runtime.evaluation.concurrent_evaluation import ConcurrentEvaluation, evaluate_rest, panel_of
+from cogito_ray.runtime.experiment_folder import (
+    Corpora,
+    ExperimentFolder,
+    closing,
+    refuse_few_rows,
+    refuse_missing_text,
+)
+from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
 from cogito_ray.runtime.run_files import stalls
-from cogito_ray.runtime.train.initial_weights_check import refuse_misfits, refuse_torn
+from cogito_ray.runtime.train.initial_weights_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.train.torch_trainer import trainer
 from cogito_ray.runtime.train.train_worker import Job
 from cogito_ray.runtime.trial_outcome import metrics_of
@@ -35,33 +41,35 @@ def pretrain(
     listener: Listener = lambda _: None,
     *,
     data: DataDigests | None = None,
-    home: Home | None = None,
+    experiment: ExperimentFolder | None = None,
 ) -> Record:
     """Train `run` to its end in `<storage>/<name>/`, from its newest checkpoint if it was interrupted.
 
     Its checkpoints are asked labelled questions beside, the last one in any case. A complete run is asked nothing more.
     The listener hears how far the preparation of the text is. `data`: what it must be, where that is settled.
-    `home`: the run's, where somebody reads it already.
+    `experiment`: the run's, where it was read already.
     """
     storage = storage.absolute()
-    home = home or Home.of_run(run, name, storage)
-    before = home.recorded()
+    experiment = experiment or ExperimentFolder.of_run(run, name, storage)
+    before = experiment.recorded()
     if before is not None and before.is_complete:
         return before
-    refuse_absent(run)
-    refuse_missing([run.data], [run])
+    refuse_missing_inputs(run)
+    refuse_missing_text([run.data], [run])
     panel = panel_of(run)
     if before is None:
-        refuse_torn([run])
-    with home.driving(), cluster(dashboard=True):
+        refuse_damaged_weights([run])
+    with experiment.driving(), cluster(dashboard=True):
         bound = {corpus_key(run.data): data} if data else {}
-        corpora = partial(home.prepare, [run.data], storage, listener, bound=bound)
-        return _trained(run, storage, home, panel, corpora)
+        corpora = partial(experiment.prepare, [run.data], storage, listener, bound=bound)
+        return _trained(run, storage, experiment, panel, corpora)
 
 
-def _trained(run: RunSpec, storage: Path, home: Home, panel: Panel | None, prepared: Callable[[], Corpora]) -> Record:
+def _trained(
+    run: RunSpec, storage: Path, experiment: ExperimentFolder, panel: Panel | None, prepared: Callable[[], Corpora]
+) -> Record:
     """As its only driver. What was done so far is read again: another driver may just have ended."""
-    before = home.recorded()
+    before = experiment.recorded()
     if before is not None and before.is_complete:
         return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
@@ -71,59 +79,59 @@ def _trained(run: RunSpec, storage: Path, home: Home, panel: Panel | None, prepa
     if before is None:
         refuse_misfits([run], corpora)
     [(key, corpus)] = corpora.items()
-    job = Job(run, storage, corpus.digests, home.folder)
-    with Ledger(home.ledger) as ledger:
-        ledger.append(home.opening({key: job.data}))
+    job = Job(run, storage, corpus.digests, experiment.folder)
+    with Ledger(experiment.ledger) as ledger:
+        ledger.append(experiment.opening({key: job.data}))
         spec = run.model_dump(mode="json")
         ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data))
-    beside = Beside(run, home.ledger, panel) if panel else None
+    beside = ConcurrentEvaluation(run, experiment.ledger, panel) if panel else None
     try:
-        failure = _fit(job, home, _Teller(run, home.ledger, done, beside))
+        failure = _fit(job, experiment, _LedgerCallback(run, experiment.ledger, done, beside))
     except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
-        return _closed(home, INTERRUPTED)
-    _end(home, run, failure)
+        return _closed(experiment, INTERRUPTED)
+    _end(experiment, run, failure)
     if panel and not failure:
-        ask_rest(run, home.ledger, panel)
-    return home.now if failure else _closed(home, COMPLETE)
+        evaluate_rest(run, experiment.ledger, panel)
+    return experiment.now if failure else _closed(experiment, COMPLETE)
 
 
-def _closed(home: Home, cause: str) -> Record:
-    with Ledger(home.ledger) as ledger:
+def _closed(experiment: ExperimentFolder, cause: str) -> Record:
+    with Ledger(experiment.ledger) as ledger:
         ledger.append(closing(cause))
-    return home.now
+    return experiment.now
 
 
-def _fit(job: Job, home: Home, teller: "_Teller") -> str:
+def _fit(job: Job, experiment: ExperimentFolder, teller: "_LedgerCallback") -> str:
     """Train to the end, over again as long as every attempt comes further; why it was given up, or nothing.
 
     Train itself starts lost workers again, but only so often: machines fail more often than that in a long run.
     """
     failure, reached = "", -1
-    while (step := home.now.trials[job.run.digest()].step) > reached:
+    while (step := experiment.now.trials[job.run.digest()].step) > reached:
         reached = step
         try:
             trainer(job, callbacks=[teller]).fit()
             return ""
         except TrainingFailedError as failed:
-            failure = "; ".join(stalls(home.folder)) or str(failed)
+            failure = "; ".join(stalls(experiment.folder)) or str(failed)
         except RayActorError as failed:
             failure = f"Ray Train's controller died: {failed}"
     return failure
 
 
-def _end(home: Home, run: RunSpec, failure: str) -> None:
-    trial = home.now.trials[run.digest()]
+def _end(experiment: ExperimentFolder, run: RunSpec, failure: str) -> None:
+    trial = experiment.now.trials[run.digest()]
     if trial.end is None:
         status = Status.COMPLETED if trial.step == run.training.steps and not failure else Status.FAILED
-        with Ledger(home.ledger) as ledger:
+        with Ledger(experiment.ledger) as ledger:
             ledger.append(TrialEnded(at=time.time(), trial=trial.id, status=status, step=trial.step, cause=failure))
 
 
-class _Teller(UserCallback):
+class _LedgerCallback(UserCallback):
     """Writes the first worker's reports, and what its checkpoints answer, into the ledger. Lives in Train's controller
     process."""
 
-    def __init__(self, run: RunSpec, ledger: Path, seconds: float, beside: Beside | None):
+    def __init__(self, run: RunSpec, ledger: Path, seconds: float, beside: ConcurrentEvaluation | None):
         self._path, self._trial, self._steps, self._beside = ledger, run.digest(), run.training.steps, beside
         self._began = time.time() - seconds
 

@@ -8,7 +8,7 @@ from cogito_ray.records.ledger import Promoted as Told
 from cogito_ray.records.results.promotion_results import Promotion, certificates, promotions
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.train.pretraining_driver import pretrain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import ChangedData, DataDigests
@@ -18,52 +18,52 @@ from cogito_ray.text.preparation import Listener
 
 def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:
     """The full runs that `promote` asks for. ValueError where it asks for none, or the sweep has not ended."""
-    return _planned(sweep, Home.of_sweep(sweep, storage))
+    return _planned(sweep, ExperimentFolder.of_sweep(sweep, storage))
 
 
-def _planned(sweep: SweepSpec, home: Home) -> list[Promotion]:
-    record = home.recorded()
+def _planned(sweep: SweepSpec, experiment: ExperimentFolder) -> list[Promotion]:
+    record = experiment.recorded()
     if sweep.promote is None:
         raise ValueError("the file does not say what to promote: add promote: {top: 2, with: {training.steps: 50000}}")
     if record is None or record.closing is None:
-        raise ValueError(f"{home.folder}: the sweep has not ended; run it first: cogito-ray sweep FILE")
+        raise ValueError(f"{experiment.folder}: the sweep has not ended; run it first: cogito-ray sweep FILE")
     return promotions(sweep, record)
 
 
 def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
     """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became."""
-    home = Home.of_sweep(sweep, storage)
-    _planned(sweep, home)    # refused before its folder is touched
-    with home.driving():
-        for due in _planned(sweep, home):
-            told = home.now.promoted.get(due.run.digest())
+    experiment = ExperimentFolder.of_sweep(sweep, storage)
+    _planned(sweep, experiment)    # refused before its folder is touched
+    with experiment.driving():
+        for due in _planned(sweep, experiment):
+            told = experiment.now.promoted.get(due.run.digest())
             if told is None or not told.complete:
-                _train(due, home, listener)
-        for goal, found in certificates(home.now).items():
-            with Ledger(home.ledger) as ledger:
+                _train(due, experiment, listener)
+        for goal, found in certificates(experiment.now).items():
+            with Ledger(experiment.ledger) as ledger:
                 ledger.append(PromotionCertified.of(goal, found))
-    return home.now
+    return experiment.now
 
 
-def _read(due: Promotion, home: Home) -> DataDigests | None:
+def _read(due: Promotion, experiment: ExperimentFolder) -> DataDigests | None:
     """What the full run must read, because its trial did; None where the two are to read other text."""
-    trial = home.now.trials[due.trial]
+    trial = experiment.now.trials[due.trial]
     if corpus_key(RunSpec.model_validate(trial.spec).data) != corpus_key(due.run.data):
         return None
     if trial.data is None:
         raise ChangedData(
-            f"{home.ledger} does not say what trial {trial.number} read; run the sweep under another name"
+            f"{experiment.ledger} does not say what trial {trial.number} read; run the sweep under another name"
         )
     return trial.data
 
 
-def _train(due: Promotion, home: Home, listener: Listener) -> None:
+def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> None:
     """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it."""
     digest = due.run.digest()
-    storage, name = home.folder.parent, f"{home.folder.name}/{PROMOTED}/{digest}"
-    own = pretrain(due.run, name, storage, listener, data=_read(due, home))
+    storage, name = experiment.folder.parent, f"{experiment.folder.name}/{PROMOTED}/{digest}"
+    own = pretrain(due.run, name, storage, listener, data=_read(due, experiment))
     trial = own.trials[digest]
-    with Ledger(home.ledger) as ledger:
+    with Ledger(experiment.ledger) as ledger:
         ledger.append(
             Told(
                 at=time.time(),

@@ -9,7 +9,7 @@ from ray.train.torch import TorchTrainer
 
 from cogito_ray.run_spec import ElasticSpec, RunSpec
 from cogito_ray.runtime.train import train_worker
-from cogito_ray.runtime.trial_outcome import death, leave, progress
+from cogito_ray.runtime.trial_outcome import death, paused, progress
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.training_loop import Report, RunPreempted
 
@@ -69,7 +69,7 @@ def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None
     except RunDied as dead:
         tell(death(dead.step, str(dead)))
     except RunPreempted as left:
-        tell(leave(left.step))
+        tell(paused(left.step))
 
 
 def reserved(run: RunSpec) -> dict[str, float]:

@@ -36,7 +36,7 @@ class Job:
     """What the run reads, and nothing else."""
     folder: Path
     """Holds this run's checkpoints."""
-    leave: Path | None = None
+    preempt: Path | None = None
     """While this file exists, the run leaves a checkpoint after its next report, and ends."""
 
     @property
@@ -56,8 +56,8 @@ class Job:
             return None
         return BranchPoint(folder_of(self.folder.parent / branch.run / CHECKPOINTS, branch.step), branch.run)
 
-    def is_to_leave(self) -> bool:
-        return self.paused.exists() or (self.leave is not None and self.leave.exists())
+    def is_to_pause(self) -> bool:
+        return self.paused.exists() or (self.preempt is not None and self.preempt.exists())
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _fit(job: Job, on_report: ReportCallback, progress: WorkerProgress, place: P
 
 def _requested(job: Job, place: Place) -> Request:
     doomed = place.is_doomed()      # asked in any case, because all workers ask it together
-    if job.is_to_leave():
+    if job.is_to_pause():
         return Request.PREEMPT
     return Request.CHECKPOINT if doomed else Request.CONTINUE
 

@@ -21,7 +21,7 @@ from cogito_ray.evaluation.checkpoint_loader import newest
 from cogito_ray.records.ledger import CHECKPOINTS, LedgerFault
 from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 from cogito_ray.training.checkpoints.manifest import WEIGHTS, verify
 
@@ -61,16 +61,16 @@ class Drill:
     storage: Path
 
     @cached_property
-    def home(self) -> Home:
-        return Home.of_run(self.run, self.name, self.storage)
+    def experiment(self) -> ExperimentFolder:
+        return ExperimentFolder.of_run(self.run, self.name, self.storage)
 
     def driver(self, **environment: str) -> subprocess.Popen[bytes]:
         """`cogito-ray train`, or what is left of it, in a process group of its own; what it says is in driver.log."""
-        self.home.folder.mkdir(parents=True, exist_ok=True)
-        file = self.home.folder / "run.yaml"
+        self.experiment.folder.mkdir(parents=True, exist_ok=True)
+        file = self.experiment.folder / "run.yaml"
         atomic_write_text(file, dump(self.run.model_dump(mode="json")))
         asked = ["train", str(file), "--name", self.name, "--storage", str(self.storage), "--json"]
-        with open(open_to_append(self.home.folder / "driver.log"), "ab") as said:
+        with open(open_to_append(self.experiment.folder / "driver.log"), "ab") as said:
             return subprocess.Popen(
                 [sys.executable, "-m", "cogito_ray", *asked],
                 env=os.environ | environment,
@@ -81,7 +81,7 @@ class Drill:
 
     def record(self) -> Record | None:
         """The record so far; None while there is none to read yet."""
-        with suppress(FileNotFoundError, LedgerFault), self.home.record.now() as record:
+        with suppress(FileNotFoundError, LedgerFault), self.experiment.record.now() as record:
             return record if record.openings else None
         return None
 
@@ -94,12 +94,12 @@ class Drill:
         deadline = time.monotonic() + seconds
         while (trial := self.trial()) is None or trial.step < step:
             if not alive() or time.monotonic() > deadline:
-                raise NoSuchStep(f"{self.home.folder}: step {step} was not reported, but {trial and trial.step}")
+                raise NoSuchStep(f"{self.experiment.folder}: step {step} was not reported, but {trial and trial.step}")
             time.sleep(POLL_S)
 
     @property
     def checkpoints(self) -> Path:
-        return self.home.folder / CHECKPOINTS
+        return self.experiment.folder / CHECKPOINTS
 
     def weights(self) -> dict[str, Tensor]:
         """Of the newest checkpoint. FileNotFoundError where there is none, BadCheckpoint where it is torn."""
@@ -111,7 +111,7 @@ class Drill:
         """Of a run that has ended."""
         trial = self.trial()
         if trial is None or trial.rows is None:
-            raise ValueError(f"{self.home.ledger} tells of no report of run {self.run.digest()}")
+            raise ValueError(f"{self.experiment.ledger} tells of no report of run {self.run.digest()}")
         return Result(self.weights(), trial.rows, trial.step)
 
 

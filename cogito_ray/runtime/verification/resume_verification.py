@@ -65,7 +65,7 @@ class Course:
     def drill(self, name: str, **changed: object) -> Drill:
         """The run with some settings changed, never trained before under this name."""
         drill = Drill(RunSpec.model_validate(self.run.model_dump() | changed), name, self.storage)
-        shutil.rmtree(drill.home.folder, ignore_errors=True)
+        shutil.rmtree(drill.experiment.folder, ignore_errors=True)
         return drill
 
     def moments(self) -> list[int]:
@@ -156,7 +156,7 @@ def _trained(drill: Drill) -> tuple[Result, float]:
 def _finished(drill: Drill) -> Result:
     record = drill.record()
     if record is None or not record.is_complete:
-        raise NoSuchStep(f"{drill.home.folder}: the run did not come to its end; its ledger and driver.log say why")
+        raise NoSuchStep(f"{drill.experiment.folder}: the run did not come to its end; see its ledger and driver.log")
     return drill.result()
 
 

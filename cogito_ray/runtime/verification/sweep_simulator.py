@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cogito_ray.records.ledger import Event, TrialEnded
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_outcome import leave, progress
-from cogito_ray.runtime.trial_recorder import Config, Recorder
+from cogito_ray.runtime.trial_outcome import paused, progress
+from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -65,7 +65,7 @@ class _Played:
 
     def __init__(self, sweep: SweepSpec, curves: Curves, policy: Policy | None):
         self.curves, self.now = curves, 0
-        self.search = Search(sweep, Recorder(self._heard, Path()), policy=policy)
+        self.search = Search(sweep, TrialRecorder(self._heard, Path()), policy=policy)
         self.trials: dict[str, _Under] = {}
         self.queue: list[tuple[int, int, _Under]] = []
         """(time of its next report, number of its start, trial) of each worker."""
@@ -92,7 +92,7 @@ class _Played:
         if verdict.keep and trial.step < trial.steps:
             self._go_on(trial)
         else:
-            self.search.ended(trial.config, leave(trial.step) if verdict.waits else result)
+            self.search.ended(trial.config, paused(trial.step) if verdict.waits else result)
 
     def _go_on(self, trial: _Under) -> None:
         heapq.heappush(self.queue, (self.now + trial.stride, self.starts, trial))

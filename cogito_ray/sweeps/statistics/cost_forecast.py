@@ -139,7 +139,7 @@ class Forecast:
     def cut(self) -> str:
         """What of the budget would be spent before the end if all trials were dear; empty if nothing."""
         spent = Spent(self.gpu_hours.high, self.cpu_hours.high, self.wall_s.high, self.needed_bytes)
-        return self.sweep.budget.gone(spent)
+        return self.sweep.budget.exhausted(spent)
 
     def told(self) -> dict[str, object]:
         """The figures, for scripts."""

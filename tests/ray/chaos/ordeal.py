@@ -87,7 +87,7 @@ class Ordeal:
 
     def said(self) -> str:
         """The end of what the command wrote."""
-        return (self.drill.home.folder / "driver.log").read_text()[-3000:]
+        return (self.drill.experiment.folder / "driver.log").read_text()[-3000:]
 
     @contextlib.contextmanager
     def _command(self) -> Iterator[Driver]:
@@ -107,7 +107,7 @@ def bare_result(run: RunSpec, storage: Path) -> Result:
 def _bare_result(run_json: str, storage: Path) -> Result:
     run = RunSpec.model_validate_json(run_json)
     drill, told = Drill(run, f"bare-{run.digest()}", storage), []
-    train(Job(run, storage, prepared(run.data, storage).digests, drill.home.folder), told.append, Place())
+    train(Job(run, storage, prepared(run.data, storage).digests, drill.experiment.folder), told.append, Place())
     return Result(drill.weights(), told[-1].rows, told[-1].step)
 
 

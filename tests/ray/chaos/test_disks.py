@@ -45,7 +45,7 @@ def test_a_disk_full_for_a_while_costs_checkpoints_and_nothing_else(base, bare, 
             ballast.unlink()
 
     drill = Drill(base, "run", small_disk)
-    train(Job(base, storage, prepared(base.data, storage).digests, drill.home.folder), tell, Place())
+    train(Job(base, storage, prepared(base.data, storage).digests, drill.experiment.folder), tell, Place())
     assert [note for report in told for note in report.notes if "checkpoint not written" in note]
     result = Result(drill.weights(), told[-1].rows, told[-1].step)
     assert result.rows == bare.rows

@@ -96,7 +96,7 @@ def test_another_instance_of_ray_on_the_machine_leaves_a_run_alone(befall, bare,
 @pytest.mark.timeout(1200)
 def test_an_interrupted_command_says_so_and_goes_on_when_it_is_given_again(befall, bare, base, storage, tmp_path):
     same(befall("the command is interrupted (SIGINT)", Fault(interrupts, survived=False), 0), bare)
-    told = events(Drill(base, tmp_path.name, storage).home.ledger)
+    told = events(Drill(base, tmp_path.name, storage).experiment.ledger)
     assert [event.cause for event in told if isinstance(event, SweepClosed)] == ["interrupted", "complete"]
 
 
