@@ -30,7 +30,7 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 ONE = [{"metric": NATS, "mode": "min"}]
 RATE, LEARNING = "objective.rate", "training.optimizer.learning_rate"
-STEPS, EVERY = 120, 20
+STEPS, EVERY = 80, 20
 SPACE = {RATE: {"uniform": [0.3, 0.9]}, LEARNING: {"loguniform": [1e-4, 1e-2]}}
 
 
@@ -43,7 +43,7 @@ def sweep(**changed):
 def curve(sample, step):
     """Curves that cross: a high rate falls faster."""
     rate, off = sample[RATE], abs(math.log10(sample[LEARNING]) + 3)
-    return {NATS: 5 + rate * (1 - step / 60) + off / 9, RANK: 10 * rate}
+    return {NATS: 5 + rate * (1 - step / 40) + off / 9, RANK: 10 * rate}
 
 
 class Machine:
@@ -133,17 +133,17 @@ def without_waiting_for_the_disk(monkeypatch):
 
 POLICIES = {
     "none": {"kind": "none"},
-    "stop": {"kind": "asha", "first_rung": 40, "eta": 2, "mode": "stop"},
-    "pause": {"kind": "asha", "first_rung": 40, "eta": 2, "mode": "pause"},
-    "hyperband": {"kind": "hyperband", "first_rung": 40, "eta": 2, "mode": "pause"},
-    "population": {"kind": "population", "every": 40},
+    "stop": {"kind": "asha", "first_rung": 20, "eta": 2, "mode": "stop"},
+    "pause": {"kind": "asha", "first_rung": 20, "eta": 2, "mode": "pause"},
+    "hyperband": {"kind": "hyperband", "first_rung": 20, "eta": 2, "mode": "pause"},
+    "population": {"kind": "population", "every": 20},
 }
 START = [{RATE: 0.5}, {RATE: 0.6}, {RATE: 0.7}]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_killed_after_any_write_a_search_of_one_trial_at_a_time_is_the_undisturbed_one(policy, tmp_path):
-    spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1})
+    spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1}, budget={"trials": 5})
     straight = undisturbed(spec, tmp_path, workers=1)
     assert [event.sample[RATE] for event in straight.members()][:3] == [0.5, 0.6, 0.7]
     for writes in range(len(straight.told()) + 1):
@@ -154,7 +154,7 @@ def test_killed_after_any_write_a_search_of_one_trial_at_a_time_is_the_undisturb
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_is_run_twice(policy, tmp_path):
-    spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1})
+    spec = sweep(early_stopping=POLICIES[policy], search={"start_with": START, "seed": 1}, budget={"trials": 5})
     straight = undisturbed(spec, tmp_path, workers=2)
     curves = {trial[0]: dict(trial[6]) for trial in straight.trials()}
     for writes in range(0, len(straight.told()) + 1, 3):             # with and without a truncated line, at every kind
@@ -162,7 +162,7 @@ def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_
         killed.drive()
         proposed = [event for event in killed.told() if isinstance(event, TrialProposed)]
         assert [event.number for event in proposed] == [*range(len(proposed))]
-        assert len(killed.members()) == 6
+        assert len(killed.members()) == 5
         assert [event.sample[RATE] for event in killed.members()][:3] == [0.5, 0.6, 0.7]
         ends = Counter(event.trial for event in killed.told() if isinstance(event, TrialEnded))
         assert ends == Counter(event.trial for event in proposed)

@@ -101,23 +101,30 @@ def resumed(rank, folder, kind):
     leave(rank, late / own, spec(kind))
     with late_view(rank, late):
         told[f"late-{kind}/0"] = train(rank, late / own, spec(kind))
-    away = spec(kind, stall_s=4 * SLOW_S, upload=f"file://{folder}/away-{kind}")
-    with slow_disk(rank):
-        leave(rank, folder / f"apart-{kind}" / own, away)
-        told[f"apart-{kind}/0"] = train(rank, folder / f"apart-{kind}" / own, away)
     return told
 
 
-def refused(rank, folder, kind):
-    """Two runs whose second worker never sees what the first one sees: a checkpoint, and weights to start from."""
-    own = folder / f"never-{kind}" / str(rank)
-    leave(rank, own, spec(kind))
-    other = {"kind": "checkpoint", "folder": f"{folder}/{kind}/step-{STEPS - 2 * rank:08d}", "parts": ["encoder"]}
-    for what, folder_of_run, start_from in (("never", own, None), ("start", folder / f"start-{kind}", other)):
+def resumed_apart(rank, folder):
+    """The same, on disks of their own: from a copy. It is read before the model is, so one strategy is enough."""
+    own, away = folder / "apart-ddp" / str(rank), spec("ddp", stall_s=4 * SLOW_S, upload=f"file://{folder}/away-ddp")
+    with slow_disk(rank):
+        leave(rank, own, away)
+        return {"apart-ddp/0": train(rank, own, away)}
+
+
+def refused(rank, folder):
+    """Runs whose second worker never sees what the first one sees: a checkpoint, or weights to start from, which are
+    read before the model is held in any way."""
+    other = {"kind": "checkpoint", "folder": f"{folder}/ddp/step-{STEPS - 2 * rank:08d}", "parts": ["encoder"]}
+    runs = [(f"never-{kind}", folder / f"never-{kind}" / str(rank), spec(kind)) for kind in ("ddp", "fsdp")]
+    for _, own, settings in runs:
+        leave(rank, own, settings)
+    for what, own, settings in [*runs, ("start-ddp", folder / "start-ddp", spec("ddp", start_from=other))]:
+        impatient = settings.training.model_copy(update={"stall_s": 2 * SLOW_S})
         began = time.monotonic()
         with pytest.raises(WorkerFailed) as failed:
-            train(rank, folder_of_run, spec(kind, stall_s=2 * SLOW_S, start_from=start_from))
-        (folder / f"{what}-{kind}-{rank}").write_text(f"{time.monotonic() - began}\n{failed.value}")
+            train(rank, own, settings.model_copy(update={"training": impatient}))
+        (folder / f"{what}-{rank}").write_text(f"{time.monotonic() - began}\n{failed.value}")
 
 
 PADDED = ROWS[:4].copy()
@@ -166,7 +173,8 @@ def worker(rank, folder):
     told = {kind: train(rank, folder / kind, spec(kind)) for kind in ("ddp", "fsdp")}
     for kind in ("ddp", "fsdp"):
         told |= resumed(rank, folder, kind)
-        refused(rank, folder, kind)
+    told |= resumed_apart(rank, folder)
+    refused(rank, folder)
     absurd = {"optimizer": {"learning_rate": 1e30, "clip": 1e30}}
     back = {"on_divergence": {"kind": "rollback", "times": 1, "factor": 1e-32}}
     with slow_disk(rank):
@@ -184,7 +192,8 @@ def worker(rank, folder):
 def trained(tmp_path_factory):
     """(folder, what the first worker told of each kind)"""
     folder = tmp_path_factory.mktemp("parallel")
-    multiprocessing.set_forkserver_preload(["cogito_ray.training.training_loop"])    # imported once for both
+    slow_imports = ["cogito_ray.training.training_loop", "cogito_ray.training.distributed.fsdp", "pytest"]
+    multiprocessing.set_forkserver_preload(slow_imports)             # once for both
     mp.start_processes(worker, args=(folder,), nprocs=2, start_method="forkserver")
     return folder, torch.load(folder / "told", weights_only=True)
 
@@ -193,7 +202,7 @@ def weights(folder: Path):
     return load_file(folder / f"step-{STEPS:08d}" / "model.safetensors")
 
 
-RESUMED = [f"{how}-{kind}" for how in ("slow", "late", "apart") for kind in ("ddp", "fsdp")]
+RESUMED = ["slow-ddp", "slow-fsdp", "late-ddp", "late-fsdp", "apart-ddp"]
 
 
 def test_fsdp_end_with_the_weights_and_rows_of_ddp(trained):
@@ -219,12 +228,11 @@ def test_a_checkpoint_that_one_worker_never_sees_ends_all_of_them_with_its_name_
         assert float(seconds) < 10                                  # it waits one SLOW_S
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_weights_to_start_from_that_one_worker_sees_otherwise_end_all_of_them(trained, kind):
+def test_weights_to_start_from_that_one_worker_sees_otherwise_end_all_of_them(trained):
     folder, _ = trained
-    said = {(folder / f"start-{kind}-{rank}").read_text().split("\n")[1] for rank in (0, 1)}
-    first, second = (sha256(folder / kind / f"step-{step:08d}" / "model.safetensors")[:16] for step in (4, 2))
-    file = folder / kind / "step-00000002" / "model.safetensors"
+    said = {(folder / f"start-ddp-{rank}").read_text().split("\n")[1] for rank in (0, 1)}
+    first, second = (sha256(folder / "ddp" / f"step-{step:08d}" / "model.safetensors")[:16] for step in (4, 2))
+    file = folder / "ddp" / "step-00000002" / "model.safetensors"
     assert said == {f"worker 1 of 2: {file}: this worker sees weights {second}, but the first one has {first}"}
 
 
