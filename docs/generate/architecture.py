@@ -1,7 +1,8 @@
 """The picture of the architecture, as SVG, from the imports and the first docstring lines of the package itself.
 
 A box a package, or module beside them; a line goes from a box to those below that it imports. Lines that follow from
-others are left out, and so is what is imported upwards: the settings of a part, which stand beside its code.
+others are left out, and so is what is imported upwards: the settings of a part, which stand beside its code. `testing`
+imports what it tests, and nothing imports it: it is not drawn.
 """
 
 import ast
@@ -22,13 +23,13 @@ Graph = dict[str, set[str]]
 
 def architecture() -> str:
     modules = {_name(file): ast.parse(file.read_text()) for file in sorted(ROOT.rglob("*.py"))}
-    modules = {name: tree for name, tree in modules.items() if name not in ("", "__main__")}
+    modules = {name: tree for name, tree in modules.items() if _package(name) not in ("", "__main__", "testing")}
     below = _downwards({name: set(_imports(tree, modules)) for name, tree in modules.items()})
     rows = _rows(below)
     boxes = _places(rows, below)
-    said = {room: (ast.get_docstring(modules[room]) or "").split("\n\n")[0] for room in below}
+    said = {package: (ast.get_docstring(modules[package]) or "").split("\n\n")[0] for package in below}
     lines = _lines(_without_shortcuts(below), boxes)
-    drawn = "".join([*lines, *(_box(room, said[room], *place) for room, place in boxes.items())])
+    drawn = "".join([*lines, *(_box(package, said[package], *place) for package, place in boxes.items())])
     size = f'viewBox="0 0 {WIDTH} {ROW * len(rows)}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {STYLE}><title>Packages</title>{drawn}</svg>'
 
@@ -51,18 +52,18 @@ def _imports(tree: ast.Module, modules: Collection[str]) -> Iterator[str]:
 
 
 def _downwards(imports: Graph) -> Graph:
-    """What each room imports of the others; within a circle of rooms, what rests on fewer modules stands below."""
-    whole: Graph = {_room(name): set() for name in imports}
+    """What each package imports of others; within a circle of packages, what rests on fewer modules stands below."""
+    whole: Graph = {_package(name): set() for name in imports}
     for name, used in imports.items():
-        whole[_room(name)] |= {_room(other) for other in used} - {_room(name)}
+        whole[_package(name)] |= {_package(other) for other in used} - {_package(name)}
     depth = _depths(imports)
-    top = {room: max(depth[name] for name in imports if _room(name) == room) for room in whole}
-    reached = {room: _reached(whole, room) for room in whole}
-    return {room: {other for other in others if room not in reached[other] or top[other] < top[room]}
-            for room, others in whole.items()}  # fmt: skip
+    top = {package: max(depth[name] for name in imports if _package(name) == package) for package in whole}
+    reached = {package: _reached(whole, package) for package in whole}
+    return {package: {other for other in others if package not in reached[other] or top[other] < top[package]}
+            for package, others in whole.items()}  # fmt: skip
 
 
-def _room(module: str) -> str:
+def _package(module: str) -> str:
     return module.split(".")[0]
 
 
@@ -90,41 +91,42 @@ def _depths(graph: Graph) -> dict[str, int]:
 
 
 def _rows(below: Graph) -> list[list[str]]:
-    """Rooms from the top down, each as high as those that import it allow."""
-    height = _depths({room: {other for other in below if room in below[other]} for room in below})
-    return [sorted(room for room in below if height[room] == level) for level in sorted(set(height.values()))]
+    """Packages from the top down, each as high as those that import it allow."""
+    height = _depths({package: {other for other in below if package in below[other]} for package in below})
+    levels = sorted(set(height.values()))
+    return [sorted(package for package in below if height[package] == level) for level in levels]
 
 
 def _places(rows: list[list[str]], below: Graph) -> dict[str, tuple[float, float]]:
-    """Upper left corners. Rooms of a row stand in the order of what imports them, so that few lines cross."""
+    """Upper left corners. Packages of a row stand in the order of what imports them, so that few lines cross."""
     found: dict[str, tuple[float, float]] = {}
 
-    def under(room: str) -> float:
-        return fmean([x for other, (x, _) in found.items() if room in below[other]] or [0])
+    def under(package: str) -> float:
+        return fmean([x for other, (x, _) in found.items() if package in below[other]] or [0])
 
     for number, row in enumerate(rows):
         gap = (WIDTH - BOX * len(row)) / (len(row) + 1)
         ordered = sorted(row, key=under)
-        found |= {room: (gap + place * (BOX + gap), 4 + number * ROW) for place, room in enumerate(ordered)}
+        found |= {package: (gap + place * (BOX + gap), 4 + number * ROW) for place, package in enumerate(ordered)}
     return found
 
 
 def _without_shortcuts(below: Graph) -> Graph:
     """The graph without lines between boxes that a longer way joins as well."""
-    far = {room: set().union(*(_reached(below, near) for near in nears)) for room, nears in below.items()}
-    return {room: nears - far[room] for room, nears in below.items()}
+    far = {package: set().union(*(_reached(below, near) for near in nears)) for package, nears in below.items()}
+    return {package: nears - far[package] for package, nears in below.items()}
 
 
 def _lines(graph: Graph, boxes: dict[str, tuple[float, float]]) -> Iterator[str]:
-    for room, nears in sorted(graph.items()):
+    for package, nears in sorted(graph.items()):
         for near in sorted(nears):
-            (x, y), (u, v) = boxes[room], boxes[near]
+            (x, y), (u, v) = boxes[package], boxes[near]
             x, y, u = x + BOX / 2, y + HEIGHT, u + BOX / 2
             path = f"M{x} {y} C{x} {y + 30} {u} {v - 30} {u} {v - 2}"
             yield f'<path d="{path}" fill="none" stroke="#7b8794" stroke-width="1.3"/>'
 
 
-def _box(room: str, said: str, x: float, y: float) -> str:
+def _box(package: str, said: str, x: float, y: float) -> str:
     lines = textwrap.wrap(" ".join(said.replace("`", "").split()), 33, max_lines=4, placeholder=" ...")
     text = "".join(
         f'<text x="{x + 12}" y="{y + 36 + 14 * number}" fill="#394b59">{html.escape(line, quote=False)}</text>'
@@ -132,5 +134,5 @@ def _box(room: str, said: str, x: float, y: float) -> str:
     )
     return (
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="6" fill="#f4f7fa" stroke="#3f51b5"/>'
-        f'<text x="{x + 12}" y="{y + 19}" font-weight="bold" fill="#1a237e">{room}</text>{text}'
+        f'<text x="{x + 12}" y="{y + 19}" font-weight="bold" fill="#1a237e">{package}</text>{text}'
     )
