@@ -32,7 +32,6 @@ SEARCH = {"optuna", "scipy", "sklearn", "sqlalchemy"}
 CLUSTER = {"ray"}
 HEAVY = MODELS | SEARCH | CLUSTER | {"datasets", "pyarrow", "pandas", "numpy", "plotly"}
 RUN = """
-import sys
 from cogito_ray.cli import main
 for line in sys.argv[1:]:
     sys.argv = line.split("\\t")
@@ -41,18 +40,24 @@ for line in sys.argv[1:]:
     except SystemExit as end:
         if end.code:
             raise
+"""
+LOAD = """
+import cogito_ray
+result = cogito_ray.load(sys.argv[1])
+print(len(result.trials), result.best.number)
+"""
+TELL = """
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def imported(*lines: list[object]) -> set[str]:
-    """Libraries that a process has imported once it has run these command lines."""
-    return ran(*lines)[1]
+def commanded(*lines: list[object]) -> tuple[str, set[str]]:
+    """What these command lines print, given in one process, and the libraries that it has imported then."""
+    return ran(RUN, *("\t".join(["cogito-ray", *map(str, line)]) for line in lines))
 
 
-def ran(*lines: list[object]) -> tuple[str, set[str]]:
-    """The same, after what they printed."""
-    command = [sys.executable, "-c", RUN, *("\t".join(["cogito-ray", *map(str, line)]) for line in lines)]
+def ran(script: str, *arguments: object) -> tuple[str, set[str]]:
+    command = [sys.executable, "-c", f"import sys\n{script}{TELL}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     *said, libraries = done.stdout.splitlines()
@@ -84,48 +89,46 @@ def recorded(tmp_path_factory):
 
 
 def test_the_package_itself_imports_no_library():
-    script = "import sys; before = {*sys.modules}; import cogito_ray; print(*{*sys.modules} - before)"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    libraries = {name.partition(".")[0] for name in ran.stdout.split()} - {*sys.stdlib_module_names}
-    assert libraries == {"cogito_ray"}
+    _, libraries = ran("import cogito_ray")
+    assert libraries - ran("")[1] - {*sys.stdlib_module_names} == {"cogito_ray"}
+
+
+def test_a_result_is_read_from_python_without_models_cluster_and_search(recorded):
+    _, storage = recorded
+    said, libraries = ran(LOAD, storage / "finished")
+    assert said == "4 0"
+    assert libraries & (MODELS | SEARCH | CLUSTER) == set()
 
 
 def test_help_and_version_import_what_draws_them_alone():
     lines = [["--help"], ["--version"], ["-h"], *([command, "--help"] for command in COMMANDS)]
-    assert imported(*lines) & HEAVY == set()
+    _, libraries = commanded(*lines)
+    assert libraries & HEAVY == set()
 
 
 def test_completion_imports_what_it_completes_alone(monkeypatch):
     typed = {"_COGITO_RAY_COMPLETE": "complete_bash", "COMP_WORDS": "cogito-ray no", "COMP_CWORD": "1"}
     for name, value in typed.items():
         monkeypatch.setenv(name, value)
-    said, libraries = ran([])
+    said, libraries = commanded([])
     assert said == "notebook"
     assert libraries & HEAVY == set()
 
 
-def test_a_report_imports_neither_models_nor_cluster_nor_search(recorded):
+def test_pages_and_tracker_of_a_record_import_neither_models_nor_cluster_nor_search(recorded):
+    """The tracker is sent nothing, for it has everything."""
     _, storage = recorded
-    libraries = imported(["report", storage / "finished"], ["notebook", "--storage", storage])
-    assert (storage / "notebook.md").exists()
-    assert (storage / "finished" / "report.html").exists()
-    assert libraries & (MODELS | SEARCH | CLUSTER) == set()
-
-
-def test_publishing_imports_neither_models_nor_cluster_nor_search(recorded):
-    """What is sent already, so that nothing is."""
-    _, storage = recorded
-    trials = read(storage / "finished" / NAME).trials
-    (storage / "finished" / SENT).write_text(json.dumps({"cogito-ray": dict.fromkeys(trials, 2)}))
-    said, libraries = ran(["publish", storage / "finished"])
-    assert said.startswith("4 trials of ")
+    folder = storage / "finished"
+    (folder / SENT).write_text(json.dumps({"cogito-ray": dict.fromkeys(read(folder / NAME).trials, 2)}))
+    said, libraries = commanded(["report", folder], ["notebook", "--storage", storage], ["publish", folder])
+    assert [line.split(" ")[0] for line in said.splitlines()] == [f"{folder}/report.html", f"{storage}/notebook.md", "4"]
     assert libraries & (MODELS | SEARCH | CLUSTER) == set()
 
 
 def test_checking_a_sweep_and_finding_it_finished_import_neither_cluster_nor_search(recorded):
     """Both in one process, for what they do import, torch, takes seconds."""
     file, storage = recorded
-    said, libraries = ran(["check", file], ["sweep", file, "--storage", storage])
+    said, libraries = commanded(["check", file], ["sweep", file, "--storage", storage])
     assert "a sound sweep of 4 trials" in said
     assert "finished is complete: nothing was left to do." in said
     assert libraries & (SEARCH | CLUSTER | {"transformers", "datasets"}) == set()
