@@ -121,7 +121,7 @@ def test_pages_and_tracker_of_a_record_import_neither_models_nor_cluster_nor_sea
     folder = storage / "finished"
     (folder / SENT).write_text(json.dumps({"cogito-ray": dict.fromkeys(read(folder / NAME).trials, 2)}))
     said, libraries = commanded(["report", folder], ["notebook", "--storage", storage], ["publish", folder])
-    assert [line.split(" ")[0] for line in said.splitlines()] == [f"{folder}/report.html", f"{storage}/notebook.md", "4"]
+    assert [line.split()[0] for line in said.splitlines()] == [f"{folder}/report.html", f"{storage}/notebook.md", "4"]
     assert libraries & (MODELS | SEARCH | CLUSTER) == set()
 
 
