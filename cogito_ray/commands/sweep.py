@@ -41,7 +41,7 @@ def _forecast(file: Path, overrides: Sequence[str], storage: Path, *, as_json: b
 
     found = cr.forecast(file, storage=storage, overrides=overrides)
     if as_json:
-        print(json.dumps(found.told()))
+        print(json.dumps(found.figures()))
         return
     there = next(folder for folder in (storage.absolute(), *storage.absolute().parents) if folder.exists())
     done = datetime.fromtimestamp(time.time() + found.wall_s.high)

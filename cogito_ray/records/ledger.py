@@ -89,7 +89,7 @@ class TrialProposed(Spec):
 
 
 class SampleRejected(Spec):
-    """The sampler drew a point that is no run, or one that there is already; it was told so, and draws again."""
+    """The sampler drew a point that is no run, or one that there is already: a failed one to the study."""
 
     event: Literal["sample_rejected"] = "sample_rejected"
     at: float
@@ -448,8 +448,8 @@ def _is_newer(line: bytes, error: ValidationError) -> bool:
     kinds = {fault["type"] for fault in error.errors(include_url=False, include_input=False)}
     if kinds <= {"extra_forbidden", "union_tag_invalid"}:
         return True
-    told = None if "json_invalid" in kinds else json.loads(line)
-    said = told.get("format") if isinstance(told, dict) else None
+    tree = None if "json_invalid" in kinds else json.loads(line)
+    said = tree.get("format") if isinstance(tree, dict) else None
     return isinstance(said, int) and said > FORMAT
 
 

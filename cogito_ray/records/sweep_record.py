@@ -112,9 +112,9 @@ class Trial:
     @property
     def notes(self) -> list[str]:
         """What happened besides training, in order."""
-        told = [(step, note) for step, report in self.reports.items() for note in report.notes]
-        told += [(noted.step, noted.note) for noted in self.noted]
-        return [f"step {step}: {note}" for step, note in sorted(told, key=lambda one: one[0])]
+        notes = [(step, note) for step, report in self.reports.items() for note in report.notes]
+        notes += [(noted.step, noted.note) for noted in self.noted]
+        return [f"step {step}: {note}" for step, note in sorted(notes, key=lambda one: one[0])]
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """(step, value) of every report that has the metric."""
@@ -169,7 +169,7 @@ class Record:
     def add(self, event: Event) -> None:
         """What happened next. Raises LedgerFault where it cannot have."""
         if not self.openings and not isinstance(event, SweepOpened | TruncatedLine):
-            raise self.beheaded()
+            raise self.unopened()
         self._computed.clear()
         self.events.append(event)
         match event:
@@ -186,7 +186,7 @@ class Record:
                 self.certified[event.goal] = event
             case SweepClosed():
                 self.closing = event
-                _heard(self, event.at)
+                _alive_at(self, event.at)
             case TrialStarted():
                 _start(self, event)
             case Reported() | TrialEnded() | TrialPaused() | Evaluated() | Noted():
@@ -203,7 +203,7 @@ class Record:
         found = self._computed[compute] = compute(self)
         return found
 
-    def beheaded(self) -> LedgerFault:
+    def unopened(self) -> LedgerFault:
         """What to raise where the first line is missing."""
         return LedgerFault(
             f"{self.path}: no sweep was opened in it, or its first line was lost; is it a sweep's ledger?"
@@ -258,13 +258,13 @@ def read(path: Path | str) -> Record:
     return fold(events(path), str(path))
 
 
-def fold(told: Iterable[Event], path: str = "ledger") -> Record:
+def fold(history: Iterable[Event], path: str = "ledger") -> Record:
     """The record that these events tell, in their order. Raises LedgerFault where they open no sweep."""
     record = Record(path)
-    for event in told:
+    for event in history:
         record.add(event)
     if not record.openings:
-        raise record.beheaded()
+        raise record.unopened()
     return record
 
 
@@ -300,7 +300,7 @@ def _start(record: Record, event: TrialStarted) -> None:
     _made(trial, record.opened.provenance)
     trial.began, trial.earlier = event.at, trial.seconds
     trial.end = trial.paused = None
-    _heard(record, event.at)
+    _alive_at(record, event.at)
 
 
 def _made(trial: Trial, provenance: Provenance) -> None:
@@ -316,24 +316,24 @@ def _made(trial: Trial, provenance: Provenance) -> None:
 def _go_on(record: Record, event: Reported | TrialEnded | TrialPaused | Evaluated | Noted) -> None:
     """What a trial that has started reports, or how it ends."""
     if (trial := record.known(event.trial)) is None:
-        raise LedgerFault(f"{record.path}: trial {event.trial} is told of, but never started")
+        raise LedgerFault(f"{record.path}: trial {event.trial} is named, but never started")
     match event:
         case Reported():
             trial.reports[event.step] = event
-            _heard(record, trial.began + event.seconds - trial.earlier)
+            _alive_at(record, trial.began + event.seconds - trial.earlier)
         case TrialEnded():
             trial.end = event
-            _heard(record, event.at)
+            _alive_at(record, event.at)
         case TrialPaused():
             trial.paused = event
-            _heard(record, event.at)
+            _alive_at(record, event.at)
         case Evaluated():
             record.evaluations.append(event)
         case Noted():
             trial.noted.append(event)
 
 
-def _heard(record: Record, at: float) -> None:
+def _alive_at(record: Record, at: float) -> None:
     """The driver was alive at this time."""
     first, last = record.spans[-1]
     record.spans[-1] = (first, max(last, at))

@@ -41,7 +41,7 @@ class Publisher:
         """Send what the ledger holds and the project has not; the record that was read."""
         with self._record.now() as record:
             if not record.openings:
-                raise record.beheaded()
+                raise record.unopened()
             _publish(record, self._folder, self._project)
             return record
 

@@ -67,20 +67,21 @@ def _print_to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
     _print_to_stdstream(data | {"is_err": True}, ignore_prefix)
 
 
-def concurrency(runs: Iterable[RunSpec], *, asked: int | None, in_sweep: bool = True) -> int:
-    """How many of these runs the cluster holds at once beside what others do there, at most `asked`; NoRoom if fewer.
+def concurrency(runs: Iterable[RunSpec], *, requested: int | None, in_sweep: bool = True) -> int:
+    """How many of these runs the cluster holds at once beside what others do there, at most `requested`. NoRoom if
+    fewer.
 
     What an earlier run of ours is about to give back is waited for.
     """
     shapes, deadline = {Shape.of(run, in_sweep=in_sweep) for run in runs}, time.monotonic() + PATIENCE_S
     most = room(_machines(), shapes)
-    if most < (asked or 1):
-        raise refusal(_machines(), shapes, asked or 1)
-    while (fits := room(_free(), shapes)) < (asked or most) and time.monotonic() < deadline:
+    if most < (requested or 1):
+        raise refusal(_machines(), shapes, requested or 1)
+    while (fits := room(_free(), shapes)) < (requested or most) and time.monotonic() < deadline:
         time.sleep(0.2)
-    if fits < (asked or 1):
-        raise refusal(_free(), shapes, asked or 1)
-    return asked or fits
+    if fits < (requested or 1):
+        raise refusal(_free(), shapes, requested or 1)
+    return requested or fits
 
 
 def capacity(runs: Iterable[RunSpec]) -> int:

@@ -85,12 +85,12 @@ class ExperimentFolder:
         """What was done by now, for who is its only driver. Raises LedgerFault where nothing was."""
         with self.record.now() as record:
             if not record.openings:
-                raise record.beheaded()
+                raise record.unopened()
             return record
 
     def recorded(self) -> Record | None:
         """What was done so far, and goes on growing; None if nothing. Raises OtherSettings, with the difference, and
-        LedgerFault where the ledger is lost, but not what it told of. What was found in order is not checked again."""
+        LedgerFault where the ledger is lost, but not its trials. What was found in order is not checked again."""
         if not self.ledger.exists():
             self._refuse_lost_ledger()
             return None
@@ -224,8 +224,8 @@ class ExperimentFolder:
                 if before is not None and before.data and found[key].digests not in before.data.values():
                     changes.append(f"data {found[key].digests.digest()} of {', '.join(data.sources)}: never read here")
         if changes:
-            told = [f"  {change}" for change in dict.fromkeys(changes)]
-            said = [f"{self.folder} was started with other text:", *told, f"put the old text back, {ANEW}"]
+            listed = [f"  {change}" for change in dict.fromkeys(changes)]
+            said = [f"{self.folder} was started with other text:", *listed, f"put the old text back, {ANEW}"]
             raise ChangedData("\n".join(said))
         return found
 
@@ -266,8 +266,8 @@ def refuse_few_rows(runs: Sequence[RunSpec], corpora: Corpora, judged_by: Iterab
 
     Also where their words are too few for a metric that something depends on: `judged_by` has each with its place.
     """
-    asked = {(corpus_key(run.data), run.evaluation.rows) for run in runs}
-    faults = [fault for key, rows in sorted(asked) if (fault := corpora[key].shortfall(rows))]
+    wanted = {(corpus_key(run.data), run.evaluation.rows) for run in runs}
+    faults = [fault for key, rows in sorted(wanted) if (fault := corpora[key].shortfall(rows))]
     if not faults:
         named = list(judged_by)
         unlike = {(corpus_key(run.data), run.evaluation, run.training.checkpoints.best): run for run in runs}

@@ -74,8 +74,8 @@ def _room(machines: Sequence[Machine], shape: Shape) -> int:
     most = max(0, min(sum(held) // shape.workers, int(spared + EXACT)))
     if not shape.waits:
         return most
-    beside = [_workers(replace(machine, cpus=machine.cpus - DRIVER_CPUS), shape) for machine in places]
-    lost = sum(held) - sum(beside)  # machines on which the process that waits takes a worker's place
+    held_beside_drivers = [_workers(replace(machine, cpus=machine.cpus - DRIVER_CPUS), shape) for machine in places]
+    lost = sum(held) - sum(held_beside_drivers)  # machines on which the process that waits takes a worker's place
     return next(trials for trials in range(most, -1, -1) if sum(held) - min(trials, lost) >= trials * shape.workers)
 
 

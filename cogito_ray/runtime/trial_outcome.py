@@ -1,4 +1,4 @@
-"""How a trial ended, told from Tune's last result for it: one reading for the searcher and for the ledger."""
+"""How a trial ended, read from Tune's last result for it: one reading for the searcher and for the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def death(step: int, cause: str) -> dict[str, Any]:
 
 
 def paused(step: int) -> dict[str, Any]:
-    """What a trial tells Tune when it was asked to leave, and did."""
+    """What a trial tells Tune when it was asked to pause, and did."""
     return {"step": step, "metrics": (), "paused": True}
 
 

@@ -67,6 +67,6 @@ def test_what_another_job_holds_is_not_ours_to_give_back_nor_to_use(monkeypatch)
     monkeypatch.setattr(cluster, "PATIENCE_S", 0.5)
     assert cluster.left_behind(patience_s=0) == []
     assert cluster.capacity([run()]) == 3
-    assert cluster.concurrency([run()], asked=None) == 1
+    assert cluster.concurrency([run()], requested=None) == 1
     with pytest.raises(NoRoom, match=r"which is 1 x \(2 CPU, 0 GPU\)"):
-        cluster.concurrency([run()], asked=2)
+        cluster.concurrency([run()], requested=2)

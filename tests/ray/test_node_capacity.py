@@ -29,7 +29,7 @@ class Tenant:
 
 def held(**settings):
     try:
-        return cluster.concurrency([run().model_copy(update=settings)], asked=None)
+        return cluster.concurrency([run().model_copy(update=settings)], requested=None)
     except NoRoom as fault:
         return str(fault)
 

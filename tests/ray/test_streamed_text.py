@@ -37,7 +37,7 @@ def whole(text: StreamedText) -> np.ndarray:
 def test_workers_together_read_what_one_process_reads(
     text: StreamedText, whole: np.ndarray, world: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cogito_ray.runtime.data.ray_data_reader.HANDED", 7 * 8 * 16)  # pieces of 7 steps
+    monkeypatch.setattr("cogito_ray.runtime.data.ray_data_reader.MOST_TOKENS", 7 * 8 * 16)  # pieces of 7 steps
     shares = [TextReader(text).batches(range(150), batch=8, rank=rank, world=world) for rank in range(world)]
     together = [np.concatenate(step) for step in zip(*shares, strict=True)]
     np.testing.assert_array_equal(together, whole)

@@ -69,7 +69,7 @@ class Written:
             ledger.append(Evaluated.model_validate(asked | at | names | {"scores": []}))
 
     def held(self) -> list[Path]:
-        return sorted(self.experiment.glob("checkpoints/.asked-*"))
+        return sorted(self.experiment.glob("checkpoints/.evaluated-*"))
 
 
 @pytest.fixture

@@ -40,5 +40,5 @@ def test_a_forecast_without_prepared_text_says_so_and_writes_nothing(tmp_path):
     assert found.note.startswith(f"a sample of {SAMPLE_CHARACTERS:,} characters")
     assert (found.cheapest.run.model.concepts, found.dearest.run.model.concepts) == (2, 8)
     assert found.trial_s.low > 0
-    assert json.dumps(found.told())
+    assert json.dumps(found.figures())
     assert not storage.exists()

@@ -90,18 +90,18 @@ def positions(analysis: Analysis) -> go.Figure:
 
 def attention_map(analysis: Analysis) -> go.Figure:
     """What each concept reads of one text, token by token."""
-    told = analysis.plots.attention_map
-    numbers = list(range(len(told.tokens)))
+    shown = analysis.plots.attention_map
+    numbers = list(range(len(shown.tokens)))
     heat = go.Heatmap(
-        z=told.weights, x=numbers, zmin=0, colorscale=READ, colorbar={"title": "share", "thickness": 12},
-        customdata=[[_visible(token) for token in told.tokens]] * len(told.weights),
+        z=shown.weights, x=numbers, zmin=0, colorscale=READ, colorbar={"title": "share", "thickness": 12},
+        customdata=[[_visible(token) for token in shown.tokens]] * len(shown.weights),
         hovertemplate="concept %{y} reads %{customdata} at %{x}: %{z:.2f}<extra></extra>",
     )  # fmt: skip
     figure = go.Figure(heat)
-    named = {"tickvals": numbers, "ticktext": [_visible(token) for token in told.tokens]} if len(numbers) <= 80 else {}
+    named = {"tickvals": numbers, "ticktext": [_visible(token) for token in shown.tokens]} if len(numbers) <= 80 else {}
     figure.update_xaxes(tickangle=-90, tickfont={"size": 11}, showgrid=False, **named)
     figure.update_yaxes(title="concept", autorange="reversed")
-    tall = 200 + min(640, max(160, 14 * len(told.weights)))
+    tall = 200 + min(640, max(160, 14 * len(shown.weights)))
     return laid_out(figure, height=tall).update_layout(margin={"b": 110})
 
 
@@ -147,18 +147,18 @@ def depths(analyses: Sequence[Analysis]) -> go.Figure | None:
 
 def iterations(analysis: Analysis, metric: str) -> go.Figure:
     """A metric over how often the one block is applied; what it was trained with is ringed."""
-    told = analysis.iterations
+    iterations = analysis.iterations
     figure = go.Figure()
     figure.add_scatter(
-        x=[one.depth for one in told],
-        y=[one.metrics[metric] for one in told],
+        x=[one.depth for one in iterations],
+        y=[one.metrics[metric] for one in iterations],
         mode="lines+markers",
         line={"color": WINNER},
-        marker={"size": [13 if one.trained else 7 for one in told],
-                "symbol": ["circle-open" if one.trained else "circle" for one in told]},
+        marker={"size": [13 if one.trained else 7 for one in iterations],
+                "symbol": ["circle-open" if one.trained else "circle" for one in iterations]},
         hovertemplate="%{x} times: %{y:.4g}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title="times the block is applied", tickvals=[one.depth for one in told])
+    figure.update_xaxes(title="times the block is applied", tickvals=[one.depth for one in iterations])
     figure.update_yaxes(title=metric)
     return laid_out(figure, height=320)
 

@@ -22,8 +22,8 @@ def write(analyses: Sequence[Analysis], folder: Path) -> tuple[Path, Path]:
     if not 1 <= len(analyses) <= 2:
         raise ValueError(f"an analysis shows one checkpoint or two side by side, got {len(analyses)}")
     folder.mkdir(parents=True, exist_ok=True)
-    told = json.dumps([_rounded(asdict(analysis)) for analysis in analyses], allow_nan=False)
-    return atomic_write_text(folder / PAGE, render(analyses)), atomic_write_text(folder / DATA, told + "\n")
+    data = json.dumps([_rounded(asdict(analysis)) for analysis in analyses], allow_nan=False)
+    return atomic_write_text(folder / PAGE, render(analyses)), atomic_write_text(folder / DATA, data + "\n")
 
 
 def render(analyses: Sequence[Analysis]) -> str:

@@ -69,8 +69,8 @@ def render(record: Record, folder: Path) -> str:
             },
             "parallel": chart(parallel(record, ranking), "parallel"),
             "importances": {
-                metric: chart(importance_bars(told), f"importances-{number}")
-                for number, (metric, told) in enumerate(found.items())
+                metric: chart(importance_bars(importances), f"importances-{number}")
+                for number, (metric, importances) in enumerate(found.items())
             },
         },
         span=span(record),
@@ -82,7 +82,7 @@ def render(record: Record, folder: Path) -> str:
 
 def untried(record: Record) -> dict[str, int]:
     """Why points of the space were not run -> how many there were of each kind, most first."""
-    causes = [told.cause for told in record.rejected] + [told.cause for told in record.exhausted]
+    causes = [event.cause for event in record.rejected] + [event.cause for event in record.exhausted]
     return dict(Counter(causes).most_common())
 
 

@@ -99,12 +99,12 @@ def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
     The first goal gives the colour.
     """
     step = common_step(record, ranking.goal.metric)
-    told = [] if step is None else values_at(record, ranking.goal.metric, step)
-    if len(told) < 2:
+    measured = [] if step is None else values_at(record, ranking.goal.metric, step)
+    if len(measured) < 2:
         return None
-    told.sort(key=lambda pair: pair[1], reverse=ranking.goal.minimised)
-    values = [value for _, value in told]
-    trials = [trial for trial, _ in told]
+    measured.sort(key=lambda pair: pair[1], reverse=ranking.goal.minimised)
+    values = [value for _, value in measured]
+    trials = [trial for trial, _ in measured]
     dimensions = [_dimension(path, domain, trials) for path, domain in record.axes.items()]
     for goal in ranking.goals:
         at_step = [dict(trial.curve(goal.metric)).get(step or 0, math.nan) for trial in trials]

@@ -50,8 +50,8 @@ def scored(evaluations: Iterable[Evaluated]) -> list[Scored]:
     groups: dict[tuple[object, ...], list[tuple[Evaluated, TaskScore]]] = defaultdict(list)
     for event in newest.values():
         for score in event.scores:
-            asked = event.trial, event.step, event.task, event.protocol, digest(event.settings)
-            groups[*asked, score.vectors, score.metric].append((event, score))
+            question = event.trial, event.step, event.task, event.protocol, digest(event.settings)
+            groups[*question, score.vectors, score.metric].append((event, score))
     return [_row(group, differ[group[0][0].protocol]) for group in groups.values()]
 
 
@@ -86,7 +86,7 @@ def _differing(events: Iterable[Evaluated]) -> dict[str, frozenset[str]]:
     for event in events:
         values = {path: inline(value) for path, value in _leaves(event.settings)}
         trees[event.protocol][digest(event.settings)] = values
-    return {protocol: frozenset(_varying(list(told.values()))) for protocol, told in trees.items()}
+    return {protocol: frozenset(_varying(list(settings.values()))) for protocol, settings in trees.items()}
 
 
 def _varying(trees: list[dict[str, str]]) -> Iterator[str]:

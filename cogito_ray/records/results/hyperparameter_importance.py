@@ -48,8 +48,8 @@ def common_step(record: Record, metric: str) -> int | None:
 
 def values_at(record: Record, metric: str, step: int) -> list[tuple[Trial, float]]:
     """The metric's finite value after `step` steps, of every trial that has one."""
-    told = ((trial, dict(trial.curve(metric)).get(step)) for trial in _whole(record))
-    return [(trial, value) for trial, value in told if value is not None and math.isfinite(value)]
+    measured = ((trial, dict(trial.curve(metric)).get(step)) for trial in _whole(record))
+    return [(trial, value) for trial, value in measured if value is not None and math.isfinite(value)]
 
 
 def _whole(record: Record) -> list[Trial]:
@@ -60,33 +60,34 @@ def _whole(record: Record) -> list[Trial]:
 def importances(record: Record, metric: str) -> Importances:
     """Shares of each axis in how far the metric moved, after the step that most trials reached."""
     step = common_step(record, metric)
-    told = [] if step is None else values_at(record, metric, step)
-    if len(told) < LEAST_TRIALS:
-        return Importances((), len(told), step, f"{_trials(len(told))}: too few to tell; {LEAST_TRIALS} are the least")
-    if len({value for _, value in told}) < 2:
-        return Importances((), len(told), step, "all trials reached the same value: nothing to explain")
-    whole = _shares(record, told, seed=0)
-    draws = np.random.default_rng(0).integers(len(told), size=(RESAMPLES, len(told)))
-    again = [_shares(record, [told[index] for index in draw], seed=seed) for seed, draw in enumerate(draws)]
+    measured = [] if step is None else values_at(record, metric, step)
+    if len(measured) < LEAST_TRIALS:
+        few = f"{_trials(len(measured))}: too few to tell; {LEAST_TRIALS} are the least"
+        return Importances((), len(measured), step, few)
+    if len({value for _, value in measured}) < 2:
+        return Importances((), len(measured), step, "all trials reached the same value: nothing to explain")
+    whole = _shares(record, measured, seed=0)
+    draws = np.random.default_rng(0).integers(len(measured), size=(RESAMPLES, len(measured)))
+    again = [_shares(record, [measured[index] for index in draw], seed=seed) for seed, draw in enumerate(draws)]
     shares = []
     for path, share in sorted(whole.items(), key=lambda item: -item[1]):
         low, high = np.quantile([drawn.get(path, 0.0) for drawn in again], [0.1, 0.9])
         shares.append(Share(path, share, min(float(low), share), max(float(high), share)))
     caveats = [f"{path} varies in some trials only: no share" for path in sorted(set(record.axes) - set(whole))]
     over = sum(trial.end is not None for trial in _whole(record))
-    known = sum(trial.end is not None for trial, _ in told)
+    known = sum(trial.end is not None for trial, _ in measured)
     if known < over:
         caveats.append(f"{over - known} of {_trials(over)} without a finite value there left out")
-    if len(told) < 10 * len(whole):
-        caveats.append(f"{_trials(len(told))} for {len(whole)} axes are few: read the ranges, not the bars")
-    return Importances(tuple(shares), len(told), step, "; ".join(caveats))
+    if len(measured) < 10 * len(whole):
+        caveats.append(f"{_trials(len(measured))} for {len(whole)} axes are few: read the ranges, not the bars")
+    return Importances(tuple(shares), len(measured), step, "; ".join(caveats))
 
 
 def _trials(count: int) -> str:
     return f"{count} trial" if count == 1 else f"{count} trials"
 
 
-def _shares(record: Record, told: list[tuple[Trial, float]], *, seed: int) -> dict[str, float]:
+def _shares(record: Record, measured: list[tuple[Trial, float]], *, seed: int) -> dict[str, float]:
     import optuna  # with scikit-learn, two seconds that a reader of a page without importances does not wait
 
     from cogito_ray.sweeps.space.optuna_distributions import distribution
@@ -94,10 +95,10 @@ def _shares(record: Record, told: list[tuple[Trial, float]], *, seed: int) -> di
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     distributions = {path: distribution(domain) for path, domain in record.axes.items()}
-    for trial, value in told:
+    for trial, value in measured:
         varied = {path: distributions[path] for path in trial.sample}
         study.add_trial(optuna.create_trial(params=trial.sample, distributions=varied, value=value))
-    if len({value for _, value in told}) < 2:  # a resample may hold one trial many times
+    if len({value for _, value in measured}) < 2:  # a resample may hold one trial many times
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)

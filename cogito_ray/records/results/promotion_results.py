@@ -50,13 +50,13 @@ def certificates(record: Record) -> dict[str, Certificate]:
     """For each goal, whether the trials' order foretold that of their full runs (means over seeds)."""
     rows = {row.trial: row for row in rank(record).rows}
     done: dict[str, list[Promoted]] = {}
-    for told in record.promoted.values():
-        if told.complete and told.trial in rows:
-            done.setdefault(told.trial, []).append(told)
+    for promoted in record.promoted.values():
+        if promoted.complete and promoted.trial in rows:
+            done.setdefault(promoted.trial, []).append(promoted)
     found = {}
     for goal in record.goals:
         proxy = {name: goal.cost(_known(rows[name].values)) for name in done}
-        full = {name: fmean(goal.cost(told.metrics) for told in runs) for name, runs in done.items()}
+        full = {name: fmean(goal.cost(promoted.metrics) for promoted in runs) for name, runs in done.items()}
         found[goal.metric] = certify(proxy, full)
     return found
 

@@ -28,9 +28,9 @@ from cogito_ray.text.streamed_text import StreamedText, regrouped
 SMALLEST_BLOCK, LARGEST_BLOCK = 2**20, 64 * 2**20  # bytes of rows that one task reads
 BLOCKS = 2000
 """Tasks a stream is cut into when its size allows; Ray Data plans them all at the start."""
-HANDED = 2**18
+MOST_TOKENS = 2**18
 """Tokens that workers take from the actor at a time."""
-ASKED_AHEAD = 2
+REQUESTED_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class TextReader:
             yield from (ids.astype(np.int64) for ids in self.whole(steps, batch=batch))
             return
         share_of_batch(0, batch=batch, rank=rank, world=world)      # refuses what cannot be shared
-        at_once = max(1, HANDED // (batch * self.text.corpus.length))
+        at_once = max(1, MOST_TOKENS // (batch * self.text.corpus.length))
         feeder = self._feeder(_Work(self, steps, batch, world, at_once), rank)
         count = -(-len(steps) // at_once)
-        asked = [feeder.share.remote(number, rank) for number in range(min(ASKED_AHEAD, count))]
+        requested = [feeder.share.remote(number, rank) for number in range(min(REQUESTED_AHEAD, count))]
         for number in range(count):
-            shares = ray.get(asked.pop(0))      # (S, batch / world, N)
-            if number + ASKED_AHEAD < count:
-                asked.append(feeder.share.remote(number + ASKED_AHEAD, rank))
+            shares = ray.get(requested.pop(0))      # (S, batch / world, N)
+            if number + REQUESTED_AHEAD < count:
+                requested.append(feeder.share.remote(number + REQUESTED_AHEAD, rank))
             yield from (ids.astype(np.int64) for ids in shares)
 
     def whole(self, steps: range, *, batch: int) -> Iterator[Ids]:
@@ -93,9 +93,9 @@ class TextReader:
         folders = [str(source.shards.folder) for source in self.text.corpus.sources]
         group = get_current_placement_group()
         steps, seed = work.steps, self.text.plan.mixture.seed
-        asked = digest([folders, seed, steps.start, steps.stop, work.batch, work.world, group and group.id.hex()])
-        _turns[asked, rank] += 1        # a run that went back asks for the same steps again
-        return _actor(f"text-{asked}-{_turns[asked, rank]}", work)
+        request = digest([folders, seed, steps.start, steps.stop, work.batch, work.world, group and group.id.hex()])
+        _turns[request, rank] += 1        # a run that went back asks for the same steps again
+        return _actor(f"text-{request}-{_turns[request, rank]}", work)
 
 
 @dataclass(frozen=True, eq=False)

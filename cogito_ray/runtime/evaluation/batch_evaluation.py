@@ -37,11 +37,12 @@ class Unit:
     key: str
 
     def __str__(self) -> str:
-        asked = self.question
-        settings, usual = (one.model_dump(mode="json") for one in (asked.protocol, type(asked.protocol)()))
+        question = self.question
+        settings, usual = (one.model_dump(mode="json") for one in (question.protocol, type(question.protocol)()))
         changed = {name: value for name, value in settings.items() if value != usual[name]}
         variant = f" {inline(changed)}" if changed else ""
-        return f"{self.checkpoint.run.digest()} {asked.task.name} {asked.protocol.kind}{variant}, seed {asked.seed}"
+        protocol = f"{question.protocol.kind}{variant}"
+        return f"{self.checkpoint.run.digest()} {question.task.name} {protocol}, seed {question.seed}"
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,8 @@ def faults_of_data(questions: Iterable[AnyQuestion], data: Path | None) -> list[
 
 def answers_in(ledgers: Iterable[Path]) -> dict[str, Evaluated]:
     """By the key of each unit."""
-    told = (event for ledger in ledgers for event in events(ledger))
-    return {event.key: event for event in told if isinstance(event, Evaluated)}
+    every = (event for ledger in ledgers for event in events(ledger))
+    return {event.key: event for event in every if isinstance(event, Evaluated)}
 
 
 def _asked(units: Sequence[Unit]) -> Iterator[tuple[Unit, Evaluated | str]]:

@@ -36,22 +36,22 @@ from cogito_ray.training.checkpoints.checkpoint_store import State
 from cogito_ray.training.checkpoints.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 
 PLACE = "evaluation.labelled"
-HELD = ".asked-"
+HELD = ".evaluated-"
 """Begins the names of folders that hold what is being asked of a checkpoint."""
 UNANSWERED = "not answered: "
 
 
 def panel_of(run: RunSpec) -> Panel | None:
     """What the run's checkpoints are asked, if anything. ValueError with all that would stop it."""
-    asked = run.evaluation.labelled
-    if asked is None:
+    labelled = run.evaluation.labelled
+    if labelled is None:
         return None
-    limited = [name for name in asked.protocols if asked.limit and "rows" in PROTOCOLS[name].model_fields]
-    ways = protocols_of(asked.protocols, {name: [{"rows": asked.limit}] for name in limited})
-    questions, data = questions_of(asked.tasks, ways), Path(asked.data) if asked.data else None
+    limited = [name for name in labelled.protocols if labelled.limit and "rows" in PROTOCOLS[name].model_fields]
+    ways = protocols_of(labelled.protocols, {name: [{"rows": labelled.limit}] for name in limited})
+    questions, data = questions_of(labelled.tasks, ways), Path(labelled.data) if labelled.data else None
     faults = list(_faults(run, questions, data))
-    if asked.limit and not limited:
-        faults.append(f"{PLACE}.limit: {', '.join(asked.protocols)} trains nothing; leave it out")
+    if labelled.limit and not limited:
+        faults.append(f"{PLACE}.limit: {', '.join(labelled.protocols)} trains nothing; leave it out")
     if faults:
         raise ValueError("\n".join(faults))
     return Panel.of(questions, data)
@@ -161,16 +161,16 @@ class ConcurrentEvaluation:
         """What came since it looked last. Then as many tasks start as there is room for; none if training is over."""
         under_way = list(self._running)
         done = ray.wait(under_way, num_returns=len(under_way), timeout=0)[0] if under_way else []
-        told = [event for task in done for event in self._heard(self._running.pop(task), result(task))]
+        found = [event for task in done for event in self._settled_as(self._running.pop(task), result(task))]
         if over:  # whoever asks the rest cannot hear of these
             for task in self._running:
                 ray.cancel(task, force=True)
             self._running.clear()
         else:
             self._start()
-        return told
+        return found
 
-    def _heard(self, unit: Unit, answer: Evaluated | str) -> Iterator[Evaluated | Noted]:
+    def _settled_as(self, unit: Unit, answer: Evaluated | str) -> Iterator[Evaluated | Noted]:
         """A fault is told once, for it will come with every checkpoint."""
         self._agenda.settle(unit)
         if isinstance(answer, Evaluated):

@@ -110,10 +110,10 @@ class Study:
     def add(self, proposal: TrialProposed) -> Trial:
         """A trial whose sample nobody draws: a copy of another."""
         distributions = {path: self._drawn[path] for path in self._drawn if path in proposal.sample}
-        told = {"copy": proposal.copy_number, "branch": proposal.spec["branch"]}
+        attributes = {"copy": proposal.copy_number, "branch": proposal.spec["branch"]}
         params = {path: proposal.sample[path] for path in distributions}
         frozen = optuna.create_trial(
-            state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=told
+            state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes
         )
         self._study.add_trial(frozen)
         return Trial(self._study, self.trials[-1]._trial_id)

@@ -159,10 +159,10 @@ class Search:
     def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
         """What a trial under way has measured. May it go on?"""
         event = self._recorder.reported(config, result)
-        return Verdict(keep=True) if event is None else self._heard(event)
+        return Verdict(keep=True) if event is None else self._judge_report(event)
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
-        """A trial runs no longer; `result` is the last that it told."""
+        """A trial runs no longer; `result` is the last that it reported."""
         trial = self._trials[config["trial"]]
         if trial.phase is not Phase.OVER:  # Tune tells twice of one whose end it could not work off
             why = self._closed or trial.verdict.cause
@@ -198,7 +198,7 @@ class Search:
         trial = self._trials[event.trial]
         match event:
             case Reported():
-                self._heard(event)
+                self._judge_report(event)
             case TrialPaused():
                 waits = trial.name in self._policy.waiting
                 self._move(trial, Phase.WAITING if waits else Phase.DUE)
@@ -210,36 +210,36 @@ class Search:
                 self._move(trial, Phase.OVER)
                 self._changed(self._study.shown(trial.study_trial))
 
-    def _propose(self, event: TrialProposed, told: Trial | None = None) -> SearchTrial:
-        """`told`: in the study, where it has just been drawn."""
+    def _propose(self, event: TrialProposed, drawn: Trial | None = None) -> SearchTrial:
+        """`drawn`: in the study, where it has just been drawn."""
         crossed = self._crossed(event.sample)
         if event.copy_number is not None:
-            told = self._study.add(event)
+            drawn = self._study.add(event)
         else:
-            told = told or self._study.draw_again(crossed, event.sample)
+            drawn = drawn or self._study.draw_again(crossed, event.sample)
             self._grid.served(crossed)
             self._asked, self._rejected = self._asked + 1, 0
-        self._study.name(told, event, crossed)
-        trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = SearchTrial(event, told)
-        self._changed(self._study.shown(told))
+        self._study.name(drawn, event, crossed)
+        trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = SearchTrial(event, drawn)
+        self._changed(self._study.shown(drawn))
         return trial
 
-    def _reject(self, event: SampleRejected, told: Trial) -> None:
-        self._study.reject(told, event)
+    def _reject(self, event: SampleRejected, drawn: Trial) -> None:
+        self._study.reject(drawn, event)
         self._asked, self._rejected = self._asked + 1, self._rejected + 1
-        self._changed(self._study.shown(told))
+        self._changed(self._study.shown(drawn))
 
     def _start(self, event: TrialStarted) -> None:
         if event.trial not in self._trials:  # a ledger of version 0.1 tells of no proposals
-            told = event.model_dump(include={"at", "trial", "number", "sample", "spec"})
-            self._propose(TrialProposed.model_validate(told))
+            started = event.model_dump(include={"at", "trial", "number", "sample", "spec"})
+            self._propose(TrialProposed.model_validate(started))
         trial = self._trials[event.trial]
         if trial.phase is Phase.WAITING:
             self._policy.resumed(trial.name)
         self._study.goes_on(trial.study_trial)
         self._move(trial, Phase.RUNNING)
 
-    def _heard(self, event: Reported) -> Verdict:
+    def _judge_report(self, event: Reported) -> Verdict:
         trial, merit = self._trials[event.trial], self._aim.merit(event.metrics)
         verdict = self._policy.report(trial.name, event.step, event.metrics)
         trial.step, trial.metrics = event.step, trial.metrics | event.metrics
@@ -316,14 +316,14 @@ class Search:
         first = self._sweep.search.start_with  # asked for by the user: however many of them are no runs
         while self._sweep.search_space.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
             start = first[self._asked : self._asked + 1]
-            told = self._study.draw(point, start[0] if start else {})
-            sample = told.params | point
+            drawn = self._study.draw(point, start[0] if start else {})
+            sample = drawn.params | point
             run = self._judge(sample)
             if isinstance(run, RunSpec):
-                return self._settled(sample, run, told)
+                return self._settled(sample, run, drawn)
             rejected = SampleRejected(at=time.time(), sample=sample, cause=run)
             self._recorder.append(rejected)
-            self._reject(rejected, told)
+            self._reject(rejected, drawn)
         causes, listed = Counter[str](), self._listed(point)
         for sample in islice(self._study.at_random(point), DRAWS) if listed is None else listed:
             run = self._judge(sample)
@@ -348,10 +348,10 @@ class Search:
         order = np.random.default_rng(self._study.seeds(3)[2]).permutation(len(points))
         return (points[index] for index in order)
 
-    def _settled(self, sample: Sample, run: RunSpec, told: Trial) -> SearchTrial:
+    def _settled(self, sample: Sample, run: RunSpec, drawn: Trial) -> SearchTrial:
         event = self._proposal(sample, run)
         self._recorder.append(event)
-        return self._propose(event, told)
+        return self._propose(event, drawn)
 
     def _proposal(self, sample: Sample, run: RunSpec, copy_number: int | None = None) -> TrialProposed:
         return TrialProposed(

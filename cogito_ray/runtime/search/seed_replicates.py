@@ -21,7 +21,7 @@ def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
     ranking = rank(Record(openings=record.openings, trials=record.trials))  # by the runs that the search made
     ranked = [row.trial for row in ranking.rows if row.rank is not None]
     front = [row.trial for row in ranking.best] if len(sweep.goals) > 1 else []
-    asked = []
+    requested = []
     for name in finalists(ranked, front):
         first = record.trials[name]
         run = RunSpec.model_validate(first.spec)
@@ -31,8 +31,8 @@ def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
             if known is None or known.end is None:
                 tree = again.model_dump(mode="json")
                 numbered = {"trial": again.digest(), "number": first.number, "sample": first.sample, "run": tree}
-                asked.append(numbered | {"replicates": name})
-    return asked
+                requested.append(numbered | {"replicates": name})
+    return requested
 
 
 class SeedReplicates:

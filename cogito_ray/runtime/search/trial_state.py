@@ -76,5 +76,5 @@ class SearchTrial:
     @property
     def config(self) -> Config:
         """As Tune is given it."""
-        told = self.proposal
-        return {"trial": told.trial, "number": told.number, "sample": told.sample, "run": told.spec}
+        proposed = self.proposal
+        return {"trial": proposed.trial, "number": proposed.number, "sample": proposed.sample, "run": proposed.spec}

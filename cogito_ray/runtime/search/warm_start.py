@@ -29,13 +29,13 @@ def earlier_trials(sweep: SweepSpec, data: Mapping[str, DataDigests]) -> list[Ea
                 f"search.warm_start: {folder} was ranked by {_goals(record)}, which are not the goals here; "
                 "leave it out, or give this sweep those goals"
             )
-        told = [trial for trial in record.trials.values() if _fits(sweep, trial, data)]
-        if not told:
+        fitting = [trial for trial in record.trials.values() if _fits(sweep, trial, data)]
+        if not fitting:
             raise ValueError(
                 f"search.warm_start: no finished trial of {folder} lies in this space and reads the same text under "
                 "the same evaluation; leave it out, or widen the space"
             )
-        found += [_learnt(sweep, trial, folder) for trial in told]
+        found += [_learnt(sweep, trial, folder) for trial in fitting]
     return found
 
 

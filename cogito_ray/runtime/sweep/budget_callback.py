@@ -1,4 +1,4 @@
-"""Watches what a sweep spends while it runs, and asks its trials to leave when the budget is gone."""
+"""Watches what a sweep spends while it runs, and asks its trials to pause when the budget is exhausted."""
 
 import time
 from collections.abc import Callable
@@ -21,9 +21,9 @@ class BudgetCallback(Callback):
     def __init__(
         self, budget: BudgetSpec, record: Record, preempt: Path, end: Callable[[str], None], pruner: CheckpointPruner
     ):
-        """`record`: of the sweep just opened. `end`: told once what is gone, so that no further trial starts."""
+        """`record`: of the sweep just opened. `end`: told once what is exhausted, so that no further trial starts."""
         self._budget, self._preempt, self._end, self._pruner = budget, preempt, end, pruner
-        self._before, self._heard = spent(record), record.spans[-1][1]
+        self._before, self._alive_at = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
         self.exhausted = ""
         """What of the budget is spent; empty while nothing is."""
@@ -35,7 +35,7 @@ class BudgetCallback(Callback):
         return Spent(
             gpu_hours=self._before.gpu_hours + sum(hours * reserved.gpus for hours, reserved in held),
             cpu_hours=self._before.cpu_hours + sum(hours * reserved.cpus for hours, reserved in held),
-            wall_s=self._before.wall_s + now - self._heard,
+            wall_s=self._before.wall_s + now - self._alive_at,
             disk_bytes=self._pruner.bytes,
         )
 

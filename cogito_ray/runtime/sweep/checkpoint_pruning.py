@@ -44,9 +44,9 @@ class CheckpointPruner:
         with self._record.now() as record:
             known, named = retention_priorities(record), self._branches(record, {one.trial for one in stored})
         stored = [one for one in stored if one.trial in known]
-        gone = pruned(stored, known, self._quota, sources=named)
-        self.bytes = sum(one.size for one in stored) - sum(one.size for one in gone)
-        for trial, group in groupby(gone, key=lambda one: one.trial):
+        deleted = pruned(stored, known, self._quota, sources=named)
+        self.bytes = sum(one.size for one in stored) - sum(one.size for one in deleted)
+        for trial, group in groupby(deleted, key=lambda one: one.trial):
             ones = list(group)
             steps, size = tuple(one.step for one in ones), sum(one.size for one in ones)
             self._ledger.append(CheckpointsPruned(at=time.time(), trial=trial, steps=steps, bytes=size))

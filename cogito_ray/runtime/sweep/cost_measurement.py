@@ -90,8 +90,8 @@ def _sampled(data: DataSpec, folder: Path) -> _Text:
 
 def _flops(run: RunSpec, corpus: Corpus) -> float:
     """Of one row's forward pass: what corners are compared by before any is measured."""
-    asked = run.objective.needs | run.reference.needs
-    vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
+    needs = run.objective.needs | run.reference.needs
+    vocabulary = with_collocations(corpus) if "collocations" in needs else corpus.vocabulary
     model = run.model.build(vocabulary, corpus.length, torch.from_numpy(corpus.log_unigram))
     total = TotalLoss(model, run.loss)
     ids = torch.from_numpy(corpus.held_out_rows(ROWS))

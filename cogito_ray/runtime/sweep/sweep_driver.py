@@ -68,12 +68,12 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
         return before
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
     with Ledger(experiment.ledger) as ledger:
-        if before is not None and (gone := sweep.budget.exhausted(spent(before))):
+        if before is not None and (exhausted := sweep.budget.exhausted(spent(before))):
             ledger.append(experiment.opening(before.data))
-            ledger.append(closing(_cause(before, gone, over=False)))
+            ledger.append(closing(_cause(before, exhausted, over=False)))
             return experiment.now
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
-            at_once = concurrency(runs, asked=sweep.concurrency)
+            at_once = concurrency(runs, requested=sweep.concurrency)
             corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
             refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
             if before is None or not before.trials:
@@ -123,9 +123,9 @@ class _Stages:
         return folder_of(self.experiment.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
 
     def _pause(self, trial: str) -> None:
-        asked = self.experiment.folder / TRIALS / trial / PAUSED
-        asked.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
-        asked.touch()
+        request = self.experiment.folder / TRIALS / trial / PAUSED
+        request.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
+        request.touch()
 
     def _tune(self, record: Record, stage: Stage) -> str:
         preempt = self.experiment.folder / TRIALS / PREEMPT
@@ -165,12 +165,13 @@ def _tuner(
     )
 
 
-def _cause(record: Record, gone: str, *, over: bool) -> str:
-    """Why Tune has returned: nothing is left to do, the budget is gone, or somebody interrupted it."""
+def _cause(record: Record, exhausted: str, *, over: bool) -> str:
+    """Why Tune has returned: nothing is left to do, the budget is exhausted, or somebody interrupted it."""
     trials = [*record.trials.values(), *record.replicates.values()]
     unfinished = sum(trial.end is None for trial in trials)
     if over and not unfinished:
         return COMPLETE
-    if gone:
-        return f"{gone}, with {unfinished} trials under way: write a larger budget into the file, under the same name"
+    if exhausted:
+        more = "write a larger budget into the file, under the same name"
+        return f"{exhausted}, with {unfinished} trials under way: {more}"
     return f"{INTERRUPTED} with {unfinished} trials under way"

@@ -20,11 +20,11 @@ from cogito_ray.text.data_spec import corpus_key
 
 def trial(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDigests], trials: Path) -> None:
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
-    asked = trials / PREEMPT
+    preempt = trials / PREEMPT
     run = RunSpec.model_validate(config["run"])
-    job = train_worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"], asked)
+    job = train_worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"], preempt)
     job.paused.unlink(missing_ok=True)
-    if asked.exists():
+    if preempt.exists():
         tune.report(paused(0))
     elif job.run.sizes[-1] == 1:
         train_reporting(job, tune.report, train_worker.Place())

@@ -45,7 +45,8 @@ def pretrain(
 ) -> Record:
     """Train `run` to its end in `<storage>/<name>/`, from its newest checkpoint if it was interrupted.
 
-    Its checkpoints are asked labelled questions beside, the last one in any case. A complete run is asked nothing more.
+    Its checkpoints are asked labelled questions meanwhile, the last one in any case. A complete run is asked nothing
+    more.
     The listener hears how far the preparation of the text is. `data`: what it must be, where that is settled.
     `experiment`: the run's, where it was read already.
     """
@@ -73,7 +74,7 @@ def _trained(
     if before is not None and before.is_complete:
         return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
-    concurrency([run], asked=1, in_sweep=False)
+    concurrency([run], requested=1, in_sweep=False)
     corpora = prepared()
     refuse_few_rows([run], corpora)
     if before is None:
@@ -84,9 +85,9 @@ def _trained(
         ledger.append(experiment.opening({key: job.data}))
         spec = run.model_dump(mode="json")
         ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data))
-    beside = ConcurrentEvaluation(run, experiment.ledger, panel) if panel else None
+    evaluation = ConcurrentEvaluation(run, experiment.ledger, panel) if panel else None
     try:
-        failure = _fit(job, experiment, _LedgerCallback(run, experiment.ledger, done, beside))
+        failure = _fit(job, experiment, _LedgerCallback(run, experiment.ledger, done, evaluation))
     except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
         return _closed(experiment, INTERRUPTED)
     _end(experiment, run, failure)
@@ -131,29 +132,30 @@ class _LedgerCallback(UserCallback):
     """Writes the first worker's reports, and what its checkpoints answer, into the ledger. Lives in Train's controller
     process."""
 
-    def __init__(self, run: RunSpec, ledger: Path, seconds: float, beside: ConcurrentEvaluation | None):
-        self._path, self._trial, self._steps, self._beside = ledger, run.digest(), run.training.steps, beside
+    def __init__(self, run: RunSpec, ledger: Path, seconds: float, evaluation: ConcurrentEvaluation | None):
+        self._path, self._trial, self._steps = ledger, run.digest(), run.training.steps
+        self._evaluation = evaluation
         self._began = time.time() - seconds
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         first = metrics[0]
         with Ledger(self._path) as ledger:
             ledger.append(self._event(first))
-            if self._beside is not None:
+            if self._evaluation is not None:
                 over = "died" in first or first["step"] == self._steps
-                for event in self._beside.look(over=over):
+                for event in self._evaluation.look(over=over):
                     ledger.append(event)
 
-    def _event(self, told: dict[str, Any]) -> TrialEnded | Reported:
-        step = told["step"]
-        if "died" in told:
-            cause = told["died"]
+    def _event(self, result: dict[str, Any]) -> TrialEnded | Reported:
+        step = result["step"]
+        if "died" in result:
+            cause = result["died"]
             return TrialEnded(at=time.time(), trial=self._trial, status=Status.FAILED, step=step, cause=cause)
         return Reported(
             trial=self._trial,
             step=step,
             seconds=time.time() - self._began,
-            metrics=metrics_of(told),
-            rows=told["rows"],
-            notes=told["notes"],
+            metrics=metrics_of(result),
+            rows=result["rows"],
+            notes=result["notes"],
         )

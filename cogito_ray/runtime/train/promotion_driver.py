@@ -36,8 +36,8 @@ def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None
     _planned(sweep, experiment)    # refused before its folder is touched
     with experiment.driving():
         for due in _planned(sweep, experiment):
-            told = experiment.now.promoted.get(due.run.digest())
-            if told is None or not told.complete:
+            known = experiment.now.promoted.get(due.run.digest())
+            if known is None or not known.complete:
                 _train(due, experiment, listener)
         for goal, found in certificates(experiment.now).items():
             with Ledger(experiment.ledger) as ledger:

@@ -99,8 +99,8 @@ def _fit(job: Job, on_report: ReportCallback, progress: WorkerProgress, place: P
     run = job.run
     torch.set_num_threads(max(1, int(run.cpus_per_worker)))
     corpus = _corpus(run.data.model_dump_json(), job.storage, job.data)
-    asked = run.objective.needs | run.reference.needs
-    vocabulary = with_collocations(corpus) if "collocations" in asked else corpus.vocabulary
+    needs = run.objective.needs | run.reference.needs
+    vocabulary = with_collocations(corpus) if "collocations" in needs else corpus.vocabulary
     fit(
         run,
         CorpusFacts(vocabulary, torch.from_numpy(corpus.log_unigram), job.data),

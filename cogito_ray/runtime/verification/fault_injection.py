@@ -69,10 +69,10 @@ class Drill:
         self.experiment.folder.mkdir(parents=True, exist_ok=True)
         file = self.experiment.folder / "run.yaml"
         atomic_write_text(file, dump(self.run.model_dump(mode="json")))
-        asked = ["train", str(file), "--name", self.name, "--storage", str(self.storage), "--json"]
+        arguments = ["train", str(file), "--name", self.name, "--storage", str(self.storage), "--json"]
         with open(open_to_append(self.experiment.folder / "driver.log"), "ab") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "cogito_ray", *asked],
+                [sys.executable, "-m", "cogito_ray", *arguments],
                 env=os.environ | environment,
                 stdout=said,
                 stderr=said,

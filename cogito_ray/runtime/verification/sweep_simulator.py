@@ -65,7 +65,7 @@ class _Played:
 
     def __init__(self, sweep: SweepSpec, curves: Curves, policy: Policy | None):
         self.curves, self.now = curves, 0
-        self.search = Search(sweep, TrialRecorder(self._heard, Path()), policy=policy)
+        self.search = Search(sweep, TrialRecorder(self._record, Path()), policy=policy)
         self.trials: dict[str, _Under] = {}
         self.queue: list[tuple[int, int, _Under]] = []
         """(time of its next report, number of its start, trial) of each worker."""
@@ -98,7 +98,7 @@ class _Played:
         heapq.heappush(self.queue, (self.now + trial.stride, self.starts, trial))
         self.starts += 1
 
-    def _heard(self, event: Event) -> None:
+    def _record(self, event: Event) -> None:
         if isinstance(event, TrialEnded):
             sample = self.trials[event.trial].config["sample"]
             metrics = self.curves(sample, event.step)

@@ -69,8 +69,8 @@ class Brackets(Policy):
 
     def _next(self) -> int:
         """The bracket that is furthest behind its share; the first one begins, for its share is the largest."""
-        total, told = sum(self._sizes), sum(self._members) + 1
-        behind = [size * told - members * total for size, members in zip(self._sizes, self._members, strict=True)]
+        total, count = sum(self._sizes), sum(self._members) + 1
+        behind = [size * count - members * total for size, members in zip(self._sizes, self._members, strict=True)]
         chosen = behind.index(max(behind))
         self._members[chosen] += 1
         return chosen

@@ -24,12 +24,12 @@ UNNAMED = "\0unnamed"
 
 def count(axes: Axes, listed: Listed) -> int:
     """How many combinations these values have, each without axes that do not vary there."""
-    asked = [path for path in listed if any(path in domain.when for domain in axes.values())]
+    conditions = [path for path in listed if any(path in domain.when for domain in axes.values())]
 
     def further(number: int, sample: Sample) -> int:
-        if number == len(asked):
-            return prod(len(listed[path]) for path in listed if path not in asked and axes[path].applies(sample))
-        path = asked[number]
+        if number == len(conditions):
+            return prod(len(listed[path]) for path in listed if path not in conditions and axes[path].applies(sample))
+        path = conditions[number]
         if not axes[path].applies(sample):
             return further(number + 1, sample)
         values = {value for domain in axes.values() for value in domain.conditions().get(path, ())}

@@ -91,13 +91,13 @@ def _way_out(place: Keys, wanted: str, found: object, kind: type[BaseModel] | No
 
 
 def _said(place: Keys, fault: ErrorDetails, given: JsonValue, kind: type[BaseModel] | None) -> str:
-    told, context = fault["msg"].removeprefix("Value error, "), fault.get("ctx", {})
+    message, context = fault["msg"].removeprefix("Value error, "), fault.get("ctx", {})
     here, got = _dotted(place), "" if isinstance(fault["input"], dict | list) else f"; got {brief(fault['input'])}"
     match fault["type"]:
         case "value_error":
             if isinstance(inner := context.get("error"), ValidationError):
-                told = "\n".join(explain(inner))
-            return "\n".join(f"{here}: {line}" if here else line for line in told.splitlines())
+                message = "\n".join(explain(inner))
+            return "\n".join(f"{here}: {line}" if here else line for line in message.splitlines())
         case "extra_forbidden":
             return f"{here}: {_unknown(place, given, kind)}"
         case "missing" if isinstance(fault["loc"][-1], int):
@@ -120,7 +120,7 @@ def _said(place: Keys, fault: ErrorDetails, given: JsonValue, kind: type[BaseMod
         case "too_short" | "too_long":
             least, most = context.get("min_length"), context.get("max_length")
             return f"{here}: needs {f'at most {most}' if least is None else f'at least {least}'}{got or '; got none'}"
-    return f"{here}: {told.removeprefix('Input ')}{got}"
+    return f"{here}: {message.removeprefix('Input ')}{got}"
 
 
 def _unknown(place: Keys, given: JsonValue, kind: type[BaseModel] | None) -> str:

@@ -1,4 +1,4 @@
-"""What a sweep will cost, told from two short measured runs. Pure.
+"""What a sweep will cost, measured by two short measured runs. Pure.
 
 What early stopping saves is estimated by asking the sweep's own policy about made-up trials whose order never changes;
 real ones cross, which moves the estimate by less than the range between the cheapest and the dearest trial does.
@@ -141,7 +141,7 @@ class Forecast:
         spent = Spent(self.gpu_hours.high, self.cpu_hours.high, self.wall_s.high, self.needed_bytes)
         return self.sweep.budget.exhausted(spent)
 
-    def told(self) -> dict[str, object]:
+    def figures(self) -> dict[str, object]:
         """The figures, for scripts."""
         ranges = ("trial_s", "wall_s", "cpu_hours", "gpu_hours", "grid_hours")
         sizes = ("disk_bytes", "needed_bytes", "memory_bytes")

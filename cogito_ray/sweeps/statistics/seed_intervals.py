@@ -84,8 +84,8 @@ def told_apart(costs: Mapping[str, Mapping[int, float]], *, goals: int = 1) -> s
     return {
         frozenset((one, two))
         for at, one in enumerate(names)
-        for beside, two in enumerate(names[:at])
-        if abs(means[at] - means[beside]) > least
+        for other, two in enumerate(names[:at])
+        if abs(means[at] - means[other]) > least
     }
 
 
