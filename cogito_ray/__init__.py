@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cogito_ray.nn.model import ModelSpec
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
     from cogito_ray.sweeps.budget_spec import BudgetSpec
-    from cogito_ray.sweeps.goals import GoalSpec
+    from cogito_ray.sweeps.goals.goal_spec import GoalSpec
     from cogito_ray.sweeps.promotion_spec import PromoteSpec
     from cogito_ray.sweeps.search_spec import SearchSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -80,7 +80,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("EvaluationSpec", "RunSpec", "TrainingSpec"), "cogito_ray.run_spec"),
     "BudgetSpec": "cogito_ray.sweeps.budget_spec",
     "DataSpec": "cogito_ray.text.data_spec",
-    "GoalSpec": "cogito_ray.sweeps.goals",
+    "GoalSpec": "cogito_ray.sweeps.goals.goal_spec",
     "LossSpec": "cogito_ray.losses.total_loss",
     "ModelSpec": "cogito_ray.nn.model",
     "SearchSpec": "cogito_ray.sweeps.search_spec",

@@ -34,7 +34,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from cogito_ray.runtime.verification.sweep_simulator import Ended, simulate
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
-from cogito_ray.sweeps.pareto_fronts import hypervolume
+from cogito_ray.sweeps.goals.pareto_fronts import hypervolume
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 

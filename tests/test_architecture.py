@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -234,6 +235,24 @@ def test_no_folder_of_a_package_imports_itself_over_others():
     folders = {module.rpartition(".")[0] for module in graph if "." in module}
     found = [f"{folder}: {' <-> '.join(each)}" for folder in folders for each in circles(folded(graph, folder))]
     assert not found, "\n".join(sorted(found))
+
+
+MOST_MODULES = 10
+"""In a folder, besides its `__init__`: more are not seen at a glance."""
+CROWDED = {"commands"}
+"""Folders with more: a module a command."""
+
+
+def test_no_folder_holds_more_modules_than_are_seen_at_a_glance():
+    folders = Counter(path.parent for _, path in _modules() if path.name != "__init__.py")
+    crowded = {".".join(folder.relative_to(ROOT).parts) for folder, held in folders.items() if held > MOST_MODULES}
+    assert crowded == CROWDED
+
+
+def test_every_folder_says_in_a_sentence_what_lives_there():
+    folders = {path.parent for _, path in _modules()} - {ROOT}
+    said = {folder: ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) for folder in folders}
+    assert not [folder.name for folder, sentence in said.items() if not sentence]
 
 
 def test_a_planted_circle_is_found():

@@ -33,7 +33,7 @@ from cogito_ray.records.ledger import (
     events,
 )
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
 from cogito_ray.sweeps.space.domains import Domain, Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
 from cogito_ray.text.data_digests import DataDigests

@@ -12,8 +12,8 @@ from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.early_stopping.stopping_spec import NoStoppingSpec, StoppingSpec
 from cogito_ray.sweeps.experiment_names import FolderName
-from cogito_ray.sweeps.gates import GateSpec
-from cogito_ray.sweeps.goals import Aim, BoundText, GoalSpec
+from cogito_ray.sweeps.goals.gate_spec import GateSpec
+from cogito_ray.sweeps.goals.goal_spec import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.run_seeds import MOST_SEEDS
 from cogito_ray.sweeps.search_spec import SearchSpec

@@ -8,11 +8,11 @@ from graphlib import CycleError
 from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
-from cogito_ray.sweeps.comparability import MUST_AGREE, SAME_LOSS, asked_at
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
-from cogito_ray.sweeps.gates import GateSpec
-from cogito_ray.sweeps.goals import Aim
+from cogito_ray.sweeps.goals.comparability import MUST_AGREE, SAME_LOSS, asked_at
+from cogito_ray.sweeps.goals.gate_spec import GateSpec
+from cogito_ray.sweeps.goals.goal_spec import Aim
 from cogito_ray.sweeps.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space import space_points

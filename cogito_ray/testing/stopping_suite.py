@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
-from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
 
 Goals: TypeAlias = tuple[GoalSpec, ...]
 

@@ -15,7 +15,7 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
-from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.text.data_digests import DataDigests
 
 NATS = "eval/reconstruction_nats"

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, ParetoAshaSpec, decide
-from cogito_ray.sweeps.goals import Aim, GoalSpec, Merit
-from cogito_ray.sweeps.pareto_fronts import by_spread
+from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec, Merit
+from cogito_ray.sweeps.goals.pareto_fronts import by_spread
 
 AIM = Aim.of((GoalSpec(metric="nats", mode="min"),), {})
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from cogito_ray.kinds import name_of
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
-from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.testing import StoppingSuite
 from cogito_ray.testing.stopping_suite import metrics
 from cogito_ray.testing.tiny_runs import kinds

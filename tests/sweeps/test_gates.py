@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from cogito_ray.sweeps.gates import GateSpec
+from cogito_ray.sweeps.goals.gate_spec import GateSpec
 
 
 def gate(condition):

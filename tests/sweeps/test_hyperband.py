@@ -3,7 +3,7 @@
 import pytest
 
 from cogito_ray.sweeps.early_stopping.hyperband import HyperbandSpec
-from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
 
 AIM = Aim.of((GoalSpec(metric="nats", mode="min"),), {})
 

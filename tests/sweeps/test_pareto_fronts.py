@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from cogito_ray.sweeps.goals import Aim, Bound, GoalSpec, Merit
-from cogito_ray.sweeps.pareto_fronts import by_hypervolume, by_spread, fronts, hypervolume, place_by_spread
+from cogito_ray.sweeps.goals.goal_spec import Aim, Bound, GoalSpec, Merit
+from cogito_ray.sweeps.goals.pareto_fronts import by_hypervolume, by_spread, fronts, hypervolume, place_by_spread
 
 LINE = [Merit((float(n), 4.0 - n), 0.0) for n in range(5)]
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
 from cogito_ray.sweeps.early_stopping.population_based_training import PopulationSpec
-from cogito_ray.sweeps.goals import Aim, GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
 from cogito_ray.sweeps.space.dotted_paths import put
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec

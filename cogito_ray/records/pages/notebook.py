@@ -17,7 +17,7 @@ from cogito_ray.records.ledger import NAME
 from cogito_ray.records.pages.report import day, duration, headline, numbered, origins, span
 from cogito_ray.records.results.trial_ranking import Ranking, Row, rank
 from cogito_ray.records.sweep_record import Record, Trial, read
-from cogito_ray.sweeps.comparability import MUST_AGREE, asked_at
+from cogito_ray.sweeps.goals.comparability import MUST_AGREE, asked_at
 from cogito_ray.sweeps.space.dotted_paths import get
 
 FILE = "notebook.md"

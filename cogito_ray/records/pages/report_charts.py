@@ -11,7 +11,7 @@ from cogito_ray.records.ledger import Status
 from cogito_ray.records.results.hyperparameter_importance import Importances, common_step, values_at
 from cogito_ray.records.results.trial_ranking import Ranking, Row, plain
 from cogito_ray.records.sweep_record import Record, Trial
-from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.space.domains import Domain, LogUniform, Scalar, Steps
 
 WINNER, COMPLETED, STOPPED, FAILED, CONSTANT = "#e8590c", "#3b82c4", "#8b95a1", "#d6336c", "#2f9e44"

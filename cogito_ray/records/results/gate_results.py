@@ -9,8 +9,8 @@ from cogito_ray.records.ledger import GateJudged, Status
 from cogito_ray.records.results.trial_ranking import further_runs, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
-from cogito_ray.sweeps.gates import GateSpec
-from cogito_ray.sweeps.goals import GoalSpec
+from cogito_ray.sweeps.goals.gate_spec import GateSpec
+from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
 
 _GATES: TypeAdapter[tuple[GateSpec, ...]] = TypeAdapter(tuple[GateSpec, ...])

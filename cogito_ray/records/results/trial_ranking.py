@@ -15,8 +15,8 @@ from statistics import fmean
 
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.sweep_record import Record, Trial
-from cogito_ray.sweeps.goals import Aim, GoalSpec
-from cogito_ray.sweeps.pareto_fronts import by_hypervolume, fronts
+from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
+from cogito_ray.sweeps.goals.pareto_fronts import by_hypervolume, fronts
 from cogito_ray.sweeps.space.domains import Scalar
 from cogito_ray.sweeps.space.dotted_paths import get
 from cogito_ray.sweeps.statistics.seed_intervals import Interval, as_good_as_best, intervals, told_apart

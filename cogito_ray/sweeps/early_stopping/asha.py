@@ -20,8 +20,8 @@ from pydantic import Field, PositiveInt
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict, measured
-from cogito_ray.sweeps.goals import Aim, Merit
-from cogito_ray.sweeps.pareto_fronts import by_spread, place_by_spread
+from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
+from cogito_ray.sweeps.goals.pareto_fronts import by_spread, place_by_spread
 
 
 class AshaSpec(Spec):

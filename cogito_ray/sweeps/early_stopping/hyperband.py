@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, Halving, Pausing
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict, measured
-from cogito_ray.sweeps.goals import Aim
+from cogito_ray.sweeps.goals.goal_spec import Aim
 
 
 class HyperbandSpec(AshaSpec):

@@ -14,7 +14,7 @@ from pydantic import PositiveInt
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict, measured
-from cogito_ray.sweeps.goals import Aim, Merit
+from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
 
 
 class MedianSpec(Spec):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.random import Generator
 
-from cogito_ray.sweeps.goals import Aim
+from cogito_ray.sweeps.goals.goal_spec import Aim
 
 if TYPE_CHECKING:
     from cogito_ray.run_spec import RunSpec

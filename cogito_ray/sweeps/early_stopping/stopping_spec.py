@@ -10,7 +10,7 @@ from cogito_ray.sweeps.early_stopping.hyperband import HyperbandSpec
 from cogito_ray.sweeps.early_stopping.median_rule import MedianSpec
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict
 from cogito_ray.sweeps.early_stopping.population_based_training import PopulationSpec
-from cogito_ray.sweeps.goals import Aim
+from cogito_ray.sweeps.goals.goal_spec import Aim
 
 
 class NoStoppingSpec(Spec):

@@ -12,7 +12,7 @@ import numpy as np
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import HOUR_S, Reserved, Spent
 from cogito_ray.sweeps.disk_quota import least
-from cogito_ray.sweeps.goals import Bound
+from cogito_ray.sweeps.goals.goal_spec import Bound
 from cogito_ray.sweeps.space.space_points import count
 from cogito_ray.sweeps.statistics.seed_intervals import FINALISTS
 from cogito_ray.sweeps.sweep_spec import SweepSpec

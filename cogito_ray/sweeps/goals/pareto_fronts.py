@@ -15,7 +15,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from cogito_ray.sweeps.goals import Merit
+from cogito_ray.sweeps.goals.goal_spec import Merit
 
 Costs: TypeAlias = NDArray[np.float64]
 """(n points, m goals), all finite, the smaller the better."""

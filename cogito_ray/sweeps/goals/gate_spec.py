@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, field_validator
 
 from cogito_ray.base_spec import Spec, brief
-from cogito_ray.sweeps.goals import Bound
+from cogito_ray.sweeps.goals.goal_spec import Bound
 
 COMPARISON = re.compile(r"([^\s<>=]+)\s*([<>].*)")
 """A metric, and what it is compared with."""

@@ -1,0 +1,1 @@
+"""What trials are ranked by: goals, constraints, fronts and gates, and what must agree between trials. Pure."""
