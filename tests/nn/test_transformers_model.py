@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from cogito_ray import plugins
 from cogito_ray.nn.interop.transformers_model import ConceptConfig, ConceptForMaskedLM, export
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary import Vocabulary
@@ -50,6 +51,28 @@ def exported(folder: Path, settings: dict[str, Any]) -> ConceptModel:
 
 def concepts_of(model: ConceptModel, ids: Tensor) -> Tensor:
     return model.encoder(ids, torch.arange(ids.shape[1]).expand_as(ids), ids != WORDS.pad_id)
+
+
+OWN_LATENTS = """\
+from typing import Literal
+
+from cogito_ray.kinds import register
+from cogito_ray.nn.concept_latents import PlainLatentsSpec
+
+
+@register("latents")
+class OwnLatentsSpec(PlainLatentsSpec):
+    kind: Literal["own"] = "own"
+"""
+
+
+def test_an_export_that_holds_a_kind_of_a_plugin_imports_it_where_it_is_loaded(tmp_path: Path):
+    (tmp_path / "own_latents.py").write_text(OWN_LATENTS)
+    plugins.load([str(tmp_path / "own_latents.py")])
+    model = exported(tmp_path / "export", {"latents": {"kind": "own"}, "decoder": {"kind": "position"}})
+    plugins.unload()
+    assert torch.equal(AutoModel.from_pretrained(tmp_path / "export")(IDS).last_hidden_state, concepts_of(model, IDS))
+    plugins.unload()
 
 
 @pytest.mark.parametrize("settings", MODELS, ids=str)

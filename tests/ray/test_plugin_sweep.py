@@ -19,8 +19,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "extend.md"
 OPEN = """\
 import sys
 from pathlib import Path
-from cogito_ray.evaluation.checkpoint_loader import Trained, newest
-print(Trained.open(newest(Path(sys.argv[1]))).run.loss.regularisers[0].kind)
+from cogito_ray.evaluation.checkpoint_loader import TrainedModel, newest
+print(TrainedModel.open(newest(Path(sys.argv[1]))).run.loss.regularisers[0].kind)
 """
 
 
@@ -33,7 +33,7 @@ def project(tmp_path):
         "name": "spread",
         "plugins": ["my_losses.py"],
         "run": prepared_run(tmp_path),
-        "space": {"loss.regularisers": {"preset": {"none": [], "spread": [{"kind": "spread", "margin": 0.5}]}}},
+        "space": {"loss.regularisers": {"preset": {"none": [], "spread": [{"kind": "spread", "margin": 100.0}]}}},
         "search": {"sampler": "grid"},
         "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
         "budget": {"trials": 2},

@@ -1,5 +1,4 @@
-"""One tree of settings out of several texts: files that a file extends, the file itself, and overrides such as
-`training.steps=50` on the command line, each over those before it.
+"""One tree of settings out of several texts: files that a file extends, and the file itself over them.
 
 Mappings are merged key by key; lists and single values are replaced, and so are a mapping of another `kind` and an axis
 of `space`. `plugins` are added to those of extended files. `null` takes an inherited key out, except where null is a
