@@ -17,6 +17,7 @@ from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.display.console import err, out
 from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult, load
 from cogito_ray.records.ledger import NAME, SweepClosed, SweepOpened, events
+from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record, fold
 
 if TYPE_CHECKING:
@@ -486,7 +487,7 @@ def _folders(given: Checkpoints, *, verbose: bool) -> list[Path]:
     if found is None:
         return [given.path if isinstance(given, Result | TrialResult) else Path(given)]
     for trial in found.front or (found.best,):
-        value = ", ".join(f"{metric} {figure}" for metric, figure in trial.values.items())
+        value = ", ".join(f"{metric} {figures(value)}" for metric, value in trial.values.items())
         _say(f"{found.path}: trial {trial.number} ({trial.name}), {found.ranking.standing}: {value}", verbose=verbose)
     return [trial.path for trial in found.front]
 

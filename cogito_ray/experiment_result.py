@@ -226,7 +226,10 @@ class Result:
         return f"<Result of {self.path}: {len(self.trials)} trials, {self.state}>"
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self))}</p>{self.to_dataframe().to_html(index=False)}"
+        """The table up to `error`: with all metrics it would be too wide to read."""
+        table = self.to_dataframe()
+        shown = table.loc[:, :"error"] if self.trials else table
+        return f"<p>{html.escape(repr(self))}</p>{shown.to_html(index=False, na_rep='', float_format='{:.4g}'.format)}"
 
     @property
     def _one(self) -> TrialResult:

@@ -224,7 +224,7 @@ def test_what_is_exported_of_a_sweep_is_its_winner_which_is_said(trained, tmp_pa
     folder, runs = trained
     export(given(folder), tmp_path / "out")
     said = capsys.readouterr().out
-    assert f"trial 0 ({runs[1].digest()}), winner: {NATS} 4.0" in said
+    assert f"trial 0 ({runs[1].digest()}), winner: {NATS} 4.000" in said
     assert f"run {runs[1].digest()} at step 20" in said
 
 
@@ -247,3 +247,10 @@ def test_a_result_is_what_it_was_when_it_was_loaded(result):
     wrote(result.path, started("t9", 9))
     assert isinstance(result, Result)
     assert (len(result.trials), len(load(result.path).trials)) == (4, 5)
+
+
+def test_a_notebook_shows_what_was_varied_and_the_goals_but_not_every_metric(result):
+    shown = result._repr_html_()
+    assert "objective.rate" in shown
+    assert NATS in shown
+    assert "loss/total" not in shown

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from rich.console import RenderableType
@@ -80,7 +81,8 @@ def _lines(record: SharedRecord, stage: Stage) -> Iterator[None]:
 @contextmanager
 def _beside(tell: Callable[[], None], over: threading.Event) -> Iterator[None]:
     """In a thread of its own, until `over`; also before a fault is told: what ended until then is not passed over."""
-    teller = threading.Thread(target=tell, daemon=True)
+    context = copy_context()    # by which a notebook knows whose output it is
+    teller = threading.Thread(target=context.run, args=(tell,), daemon=True)
     teller.start()
     try:
         yield

@@ -4,7 +4,8 @@ Importing this module registers the Auto classes. Weights are safetensors; table
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
+from transformers.utils import logging
 
 from cogito_ray.nn.downstream_heads import AttentionPoolSpec, EncoderInput
 from cogito_ray.nn.model import ConceptModel, ModelSpec
@@ -190,6 +192,18 @@ def register() -> None:
     AutoModelForSequenceClassification.register(ConceptConfig, ConceptForSequenceClassification, exist_ok=True)
 
 
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Writing one file takes a moment."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def export(
     model: ConceptModel,
     config: ConceptConfig,
@@ -201,7 +215,8 @@ def export(
     """Write everything that AutoModel and SentenceTransformer load, and a model card from the run's record."""
     folder = Path(folder)
     exported = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
-    exported.save_pretrained(folder)
+    with _without_progress_bar():
+        exported.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "modules.json").write_text(json.dumps(_SENTENCE_MODULES, indent=2))
     (folder / "sentence_bert_config.json").write_text(json.dumps(_SENTENCE_VECTOR, indent=2))
