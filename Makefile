@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Tests start many processes: without byte code on disk, each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help quickstart test test-fast chaos wheel-test lint docs lock clean
 

@@ -9,7 +9,8 @@ A curve changes only in a commit that says why. A new kind needs a curve:
 import itertools
 import json
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ FILE = Path(__file__).parent / "golden" / "curves.json"
 STEPS, BATCHES, BATCH, LENGTH = 20, 4, 8, 16
 
 
-def cases() -> dict[str, RunSpec]:
-    """One run per kind; whatever else it needs is the default."""
-    runs = {f"model.{'.'.join(place)}={kind}": fitting(place, kind) for place, kind in MODELS}
-    runs["model.encoder.tied=true"] = run(model={"encoder": {"depth": 2, "tied": True}})
-    runs["model.token_width=4"] = run(model={"token_width": 4})
-    runs |= {f"objective={name_of(spec)}": run(objective={"kind": name_of(spec)}) for spec in kinds(ObjectiveSpec)}
+def cases() -> dict[str, Callable[[], RunSpec]]:
+    """What makes one run per kind; whatever else it needs is the default. (To make them all takes seconds.)"""
+    runs: dict[str, Callable[[], RunSpec]] = {
+        f"model.{'.'.join(place)}={kind}": partial(fitting, place, kind) for place, kind in MODELS
+    }
+    runs["model.encoder.tied=true"] = partial(run, model={"encoder": {"depth": 2, "tied": True}})
+    runs["model.token_width=4"] = partial(run, model={"token_width": 4})
+    runs |= {
+        f"objective={name_of(spec)}": partial(run, objective={"kind": name_of(spec)}) for spec in kinds(ObjectiveSpec)
+    }
     losses: dict[str, dict[str, Any]] = {
         f"loss.contrast={name_of(spec)}": {"contrast": {"kind": name_of(spec)}} for spec in kinds(ContrastSpec)
     }
@@ -46,7 +51,7 @@ def cases() -> dict[str, RunSpec]:
             "regularisers": [{"kind": "vicreg"}],
             "weighting": {"kind": name_of(spec)},
         }
-    return runs | {case: run(loss=loss) for case, loss in losses.items()}
+    return runs | {case: partial(run, loss=loss) for case, loss in losses.items()}
 
 
 def batches() -> Tensor:
@@ -85,7 +90,7 @@ def test_twenty_steps_give_the_recorded_losses(case: str):
     recorded = json.loads(FILE.read_text())
     assert case in recorded, f"no curve of {case}; write it with: python tests/test_curves.py"
     # rounding differs between processors and libraries and grows from step to step; a changed model differs by far more
-    assert curve(CASES[case].model_dump_json()) == pytest.approx(recorded[case], rel=1e-3, abs=1e-3)
+    assert curve(CASES[case]().model_dump_json()) == pytest.approx(recorded[case], rel=1e-3, abs=1e-3)
 
 
 def test_every_recorded_curve_is_of_a_kind_that_exists():
@@ -95,7 +100,7 @@ def test_every_recorded_curve_is_of_a_kind_that_exists():
 def write(names: list[str]) -> None:
     old = json.loads(FILE.read_text()) if FILE.exists() else {}
     kept = {case: values for case, values in old.items() if case in CASES and not {case, "all"} & set(names)}
-    new = kept | {case: curve(spec.model_dump_json()) for case, spec in CASES.items() if case not in kept}
+    new = kept | {case: curve(make().model_dump_json()) for case, make in CASES.items() if case not in kept}
     lines = [f"  {json.dumps(case)}: {json.dumps(new[case])}" for case in sorted(new)]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -7,6 +7,7 @@ this package, by the method that it overrides.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,20 @@ FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-TREES = {file: ast.parse(file.read_text()) for file in FILES}
-CLASSES = {node.name: node for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+@cache
+def trees() -> dict[Path, ast.Module]:
+    return {file: ast.parse(file.read_text()) for file in FILES}
+
+
+@cache
+def classes() -> dict[str, ast.ClassDef]:
+    return {node.name: node for tree in trees().values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
 
 def undocumented(file: Path) -> Iterator[str]:
-    if not ast.get_docstring(TREES[file]):
+    if not ast.get_docstring(trees()[file]):
         yield f"{file}:1: module"
-    for node in TREES[file].body:
+    for node in trees()[file].body:
         if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_"):
             if not ast.get_docstring(node):
                 yield f"{file}:{node.lineno}: {node.name}"
@@ -41,7 +48,7 @@ def bare_methods(of: ast.ClassDef) -> Iterator[Function]:
 
 
 def overrides(of: ast.ClassDef, method: str) -> bool:
-    bases = [CLASSES[base.id] for base in of.bases if isinstance(base, ast.Name) and base.id in CLASSES]
+    bases = [classes()[base.id] for base in of.bases if isinstance(base, ast.Name) and base.id in classes()]
     return any(documents(base, method) or overrides(base, method) for base in bases)
 
 

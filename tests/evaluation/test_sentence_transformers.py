@@ -13,10 +13,15 @@ from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.protocols.zero_shot import similarities
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples
 
-library = pytest.importorskip("sentence_transformers")
 FIRST = ["concept token", "a radius, and [SEP] a delta", "Moment!", "inform " * 30, "delta radius", "token"]
 SECOND = ["concept moment", "a radius and a delta", "token token", "inform inform", "radius delta", "concept"]
 GRADES = np.array([3.4, 4.8, 0.2, 2.5, 4.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def library():
+    """Imported here, for it takes seconds, which every process that collects tests would pay."""
+    return pytest.importorskip("sentence_transformers")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def opened(trained) -> TrainedModel:
     return found
 
 
-def test_the_command_writes_the_checkpoint_that_it_is_given(trained, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_the_checkpoint_that_it_is_given(library, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["cogito-ray", "export", str(trained[1]), str(tmp_path / "out")])
     with pytest.raises(SystemExit) as end:
         main()
@@ -45,12 +50,14 @@ def exported(opened, tmp_path_factory) -> Path:
     return folder
 
 
-def test_its_vectors_are_our_mean_concepts_also_of_long_texts_and_of_spelled_out_special_tokens(opened, exported):
+def test_its_vectors_are_our_mean_concepts_also_of_long_texts_and_of_spelled_out_special_tokens(
+    library, opened, exported
+):
     vectors = library.SentenceTransformer(str(exported), device="cpu").encode(FIRST)
     np.testing.assert_allclose(vectors, opened.sentence_encoder.pooled(FIRST, "mean"), atol=1e-5)
 
 
-def test_its_evaluator_of_similarity_agrees_with_our_zero_shot_scores(opened, exported):
+def test_its_evaluator_of_similarity_agrees_with_our_zero_shot_scores(library, opened, exported):
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
     evaluator = EmbeddingSimilarityEvaluator(FIRST, SECOND, GRADES.tolist(), main_similarity="cosine", write_csv=False)

@@ -5,20 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
-    PreTrainedTokenizerFast,
-)
 
 from cogito_ray import plugins
-from cogito_ray.nn.interop.transformers_model import ConceptConfig, ConceptForMaskedLM, export
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary import Vocabulary
 
@@ -31,15 +24,18 @@ MODELS = [
 ]
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> Any:
     words = ["[PAD]", "[MASK]", "[SEP]", "a", "red", "green", "hat", "boat"]
     raw = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="a"))
     raw.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", mask_token="[MASK]", sep_token="[SEP]")
+    special = {"pad_token": "[PAD]", "mask_token": "[MASK]", "sep_token": "[SEP]"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=raw, **special)
 
 
 def exported(folder: Path, settings: dict[str, Any]) -> ConceptModel:
     """A model with random weights, also written to `folder`."""
+    from cogito_ray.nn.interop.transformers_model import ConceptConfig, export  # seconds
+
     torch.manual_seed(0)
     spec = ModelSpec.model_validate({"width": 8, "heads": 2, "concepts": 3} | settings)
     model = spec.build(WORDS, length=6).eval()
@@ -71,14 +67,14 @@ def test_an_export_that_holds_a_kind_of_a_plugin_imports_it_where_it_is_loaded(t
     plugins.load([str(tmp_path / "own_latents.py")])
     model = exported(tmp_path / "export", {"latents": {"kind": "own"}, "decoder": {"kind": "position"}})
     plugins.unload()
-    assert torch.equal(AutoModel.from_pretrained(tmp_path / "export")(IDS).last_hidden_state, concepts_of(model, IDS))
+    assert torch.equal(transformers.AutoModel.from_pretrained(tmp_path / "export")(IDS).last_hidden_state, concepts_of(model, IDS))
     plugins.unload()
 
 
 @pytest.mark.parametrize("settings", MODELS, ids=str)
 def test_auto_model_gives_the_concepts_of_the_saved_model(settings: dict[str, Any], tmp_path: Path):
     model = exported(tmp_path, settings)
-    assert torch.equal(AutoModel.from_pretrained(tmp_path)(IDS).last_hidden_state, concepts_of(model, IDS))
+    assert torch.equal(transformers.AutoModel.from_pretrained(tmp_path)(IDS).last_hidden_state, concepts_of(model, IDS))
 
 
 @pytest.mark.parametrize("settings", MODELS, ids=str)
@@ -86,7 +82,7 @@ def test_auto_model_for_masked_lm_gives_the_logits_of_the_saved_model(settings: 
     model = exported(tmp_path, settings)
     noise = torch.tensor([0.0, 0.5])                           # half of the second text's two words are masked
     hidden = model.decoder(concepts_of(model, IDS), torch.arange(4).expand(2, 4), IDS, noise)
-    asked = AutoModelForMaskedLM.from_pretrained(tmp_path)(IDS, labels=torch.where(IDS > 2, IDS, -100))
+    asked = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path)(IDS, labels=torch.where(IDS > 2, IDS, -100))
     assert torch.equal(asked.logits, model.head.logits(hidden))
     nats = model.head(hidden, IDS)[IDS > 2].mean()
     torch.testing.assert_close(asked.loss, nats)
@@ -94,9 +90,9 @@ def test_auto_model_for_masked_lm_gives_the_logits_of_the_saved_model(settings: 
 
 def test_a_classifier_keeps_the_encoder_and_starts_the_rest(tmp_path: Path):
     model = exported(tmp_path, MODELS[0])
-    classifier = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3)
+    classifier = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=3)
     classifier.save_pretrained(tmp_path / "tuned")
-    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "tuned")
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "tuned")
     assert torch.equal(concepts_of(classifier.concept_model, IDS), concepts_of(model, IDS))
     assert torch.equal(again(IDS).logits, classifier(IDS).logits)
     assert classifier(IDS, labels=torch.tensor([0, 2])).loss < 3.0      # a start near log 3, not garbage
@@ -104,15 +100,17 @@ def test_a_classifier_keeps_the_encoder_and_starts_the_rest(tmp_path: Path):
 
 def test_a_resized_model_comes_back_at_its_new_length(tmp_path: Path):
     exported(tmp_path, MODELS[0])
-    model, longer = AutoModel.from_pretrained(tmp_path), IDS.repeat(1, 3)
+    model, longer = transformers.AutoModel.from_pretrained(tmp_path), IDS.repeat(1, 3)
     model.resize(12)
     model.save_pretrained(tmp_path / "longer")
-    assert AutoConfig.from_pretrained(tmp_path / "longer").max_position_embeddings == 12
-    again = AutoModel.from_pretrained(tmp_path / "longer")
+    assert transformers.AutoConfig.from_pretrained(tmp_path / "longer").max_position_embeddings == 12
+    again = transformers.AutoModel.from_pretrained(tmp_path / "longer")
     assert torch.equal(again(longer).last_hidden_state, model(longer).last_hidden_state)
 
 
 def test_a_model_without_decoder_predicts_no_words():
+    from cogito_ray.nn.interop.transformers_model import ConceptConfig, ConceptForMaskedLM
+
     config = ConceptConfig.of(ModelSpec(width=8, heads=2, concepts=3), WORDS, length=6)
     with pytest.raises(ValueError, match="has no decoder, so it predicts no words"):
         ConceptForMaskedLM(config)

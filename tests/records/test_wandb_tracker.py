@@ -5,8 +5,6 @@ import struct
 import time
 
 import pytest
-import wandb
-from wandb.proto.wandb_internal_pb2 import Record as Message
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
@@ -28,6 +26,8 @@ def ledger(tmp_path, monkeypatch):
 
 def messages(file):
     """What a .wandb file holds: 7 bytes, then blocks of 32 KiB of pieces (checksum, length, kind), as LevelDB logs."""
+    from wandb.proto.wandb_internal_pb2 import Record as Message  # half a second
+
     data, at, whole = file.read_bytes(), 7, b""
     while at + 7 <= len(data):
         room = 2**15 - at % 2**15
@@ -73,6 +73,8 @@ def test_without_a_key_publishing_says_how_to_get_one(ledger, tmp_path, monkeypa
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    import wandb
+
     wandb.teardown()  # it reads the environment once a process
     with pytest.raises(NoTracker, match=r"No API key configured.*WANDB_API_KEY.*WANDB_MODE=offline"):
         publish(tmp_path, "p")

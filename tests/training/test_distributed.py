@@ -14,7 +14,6 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from torch.distributed.tensor import DTensor
 
 from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
@@ -160,6 +159,8 @@ def one_step(cut, rank):
         evaluate=lambda model: {},
         on_report=told.append,
     )
+    from torch.distributed.tensor import DTensor  # seconds
+
     weights = {name: w.full_tensor() if isinstance(w, DTensor) else w for name, w in model.state_dict().items()}
     return weights, told[-1].metrics
 
