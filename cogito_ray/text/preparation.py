@@ -93,7 +93,7 @@ def prepare_with(
     identities = {name: manifest.identity for name, manifest in manifests.items()}
     shards = {name: digest(identity) for name, identity in identities.items()}
     DataIndex(digests=digests, shards=shards, identities=identities).write(job.storage)
-    return Corpus.open(data, job.storage, digests)
+    return Corpus.of(data, job.storage, digests, shards)
 
 
 def prepared(data: DataSpec, storage: Path) -> Corpus:

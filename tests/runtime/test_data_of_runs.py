@@ -9,7 +9,11 @@ from cogito_ray.evaluation.online.word_probes import WordProbesSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import EvaluationSpec, RunSpec
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, refuse_few_rows
+from cogito_ray.runtime.sweep.checkpoint_pruning import refuse_small_quota
+from cogito_ray.runtime.train.initial_weights_check import refuse_misfits
 from cogito_ray.runtime.train.train_worker import Job, Place, train
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.sweep_validation import judged_by
 from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData
 from cogito_ray.text.data_spec import corpus_key
@@ -145,3 +149,24 @@ def test_digests_are_equal_in_ledger_state_and_corpus(run, tmp_path):
     record = experiment.recorded()
     assert record is not None
     assert record.trials[run.digest()].data == record.data[corpus_key(run.data)] == corpus.digests
+
+
+def test_a_corpus_is_opened_once_and_handed_to_whatever_is_checked_before_a_sweep_starts(tmp_path, monkeypatch):
+    tree = {"name": "tiny", "run": prepared_run(tmp_path), "space": {"model.concepts": {"choice": [4, 8]}}}
+    goals = [{"metric": "eval/reconstruction_nats", "mode": "min"}]
+    sweep = SweepSpec.model_validate(tree | {"goals": goals, "budget": {"trials": 2, "disk": "1GB"}})
+    runs, opened, read_bytes = [sweep.trial(corner) for corner in sweep.search_space.corners()], [], Path.read_bytes
+
+    def noting(path):
+        opened.append(path.relative_to(tmp_path).parts[0])
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noting)
+    corpora = ExperimentFolder.of_sweep(sweep, tmp_path).prepare(sweep.search_space.corpora(), tmp_path, silent)
+    assert len(corpora) == 1
+    assert opened.count("tokens") <= 2 * len(sweep.trial({"model.concepts": 4}).data.sources)  # verified, and read
+    opened.clear()
+    refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
+    refuse_misfits(runs, corpora)
+    refuse_small_quota(sweep, runs, corpora, at_once=2)
+    assert not {"tokens", "corpora"} & set(opened)
