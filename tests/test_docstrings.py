@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "cogito_ray"
-PACKAGES = ("nn", "objectives", "losses", "analysis", "training", "text", "evaluation")
+PACKAGES = (
+    *("nn", "objectives", "losses", "analysis", "training", "text", "evaluation"),
+    *("sweeps", "records", "runtime"),
+)
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -146,6 +146,7 @@ class Reported(Spec):
 
 
 class Status(StrEnum):
+    """Of a trial."""
     COMPLETED = "completed"
     """Ran to its last step."""
     STOPPED = "stopped"
@@ -160,6 +161,8 @@ Ended = Literal[Status.COMPLETED, Status.STOPPED, Status.FAILED]
 
 
 class TrialEnded(Spec):
+    """A trial is over for good."""
+
     event: Literal["trial_ended"] = "trial_ended"
     at: float
     trial: str
@@ -221,6 +224,7 @@ class PromotionCertified(Spec):
 
     @classmethod
     def of(cls, goal: str, found: Certificate) -> Self:
+        """One goal's certificate as an event."""
         numbers = {name: getattr(found, name) for name in ("trials", "tau", "low", "high", "regret", "weak")}
         return cls(goal=goal, verdict=found.verdict, **numbers)
 
@@ -347,6 +351,7 @@ class Ledger:
         self._append(event.model_dump_json().encode() + b"\n")
 
     def close(self) -> None:
+        """Appends nothing more."""
         os.close(self._file)
 
     def __enter__(self) -> Self:

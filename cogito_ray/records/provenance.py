@@ -17,6 +17,8 @@ PACKAGES = ("cogito-ray", "torch", "ray", "optuna", "transformers", "tokenizers"
 
 
 class Provenance(Spec):
+    """Which code, packages and machine did something."""
+
     commit: str | None
     """Of the source tree; None outside a git checkout."""
     dirty: bool

@@ -71,10 +71,12 @@ class Trial:
 
     @property
     def status(self) -> Status:
+        """UNFINISHED also while it waits at a rung."""
         return self.end.status if self.end else Status.UNFINISHED
 
     @property
     def cause(self) -> str:
+        """Why it was stopped, failed or paused; empty otherwise."""
         over = self.end or self.paused
         return over.cause if over else ""
 
@@ -136,6 +138,8 @@ class Trial:
 
 @dataclass
 class Record:
+    """What happened in a sweep so far. Memory and time to fold it grow with its events: about 20 microseconds each."""
+
     path: str = "ledger"
     """Of the ledger, for what is said of it."""
     openings: list[SweepOpened] = field(default_factory=list)
@@ -215,6 +219,7 @@ class Record:
         return sum(last - first for first, last in self.spans)
 
     def known(self, name: str) -> Trial | None:
+        """A trial of the search, or a further run, by its name."""
         return self.trials.get(name) or self.replicates.get(name)
 
     @property

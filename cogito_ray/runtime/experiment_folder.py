@@ -48,6 +48,8 @@ class OtherSettings(ValueError):
 
 @dataclass
 class ExperimentFolder:
+    """Where one sweep or one run is written, and what is to be done there."""
+
     folder: Path
     spec: Tree
     """What is to be done there, as the ledger's opening says it."""
@@ -65,6 +67,7 @@ class ExperimentFolder:
 
     @classmethod
     def of_sweep(cls, sweep: SweepSpec, storage: Path) -> Self:
+        """`<storage>/<its name>`, absolute."""
         return cls(storage.absolute() / sweep.name, sweep.model_dump(mode="json"), ELASTIC, {"": SweepSpec})
 
     @classmethod
@@ -78,6 +81,7 @@ class ExperimentFolder:
 
     @property
     def ledger(self) -> Path:
+        """Its file, there or not."""
         return self.folder / NAME
 
     @property
@@ -258,6 +262,7 @@ def _said(lock: Path) -> str:
 
 
 def closing(cause: str = COMPLETE) -> SweepClosed:
+    """The event that ends a driver in order."""
     return SweepClosed(at=time.time(), cause=cause)
 
 

@@ -20,6 +20,8 @@ class NoRoom(ValueError):
 
 @dataclass(frozen=True)
 class Machine:
+    """What one machine has free."""
+
     cpus: float
     gpus: float = 0.0
     labels: frozenset[tuple[str, str]] = frozenset()
@@ -41,6 +43,7 @@ class Shape:
 
     @classmethod
     def of(cls, run: RunSpec, *, in_sweep: bool = True) -> "Shape":
+        """`in_sweep`: is it a trial, for which another process waits where it has several workers?"""
         labels, waits = frozenset(run.labels.items()), in_sweep and run.sizes[-1] > 1
         return cls(run.sizes[0], run.cpus_per_worker, run.gpus_per_worker, labels, waits)
 

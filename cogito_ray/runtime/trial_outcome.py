@@ -17,6 +17,8 @@ class Paused:
 
 @dataclass(frozen=True)
 class Outcome:
+    """It is over."""
+
     status: Ended
     cause: str
     """Why it failed; empty otherwise."""

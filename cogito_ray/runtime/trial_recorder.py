@@ -32,6 +32,7 @@ class TrialRecorder:
         """... and that since it started last."""
 
     def started(self, config: Config) -> TrialStarted:
+        """Tune has started it, or starts it again."""
         name = config["trial"]
         self._pause(name)  # one that is tried again, because its process died
         self._told.pop(name, None)

@@ -83,6 +83,7 @@ class BudgetSpec(Spec):
 
     @property
     def disk_bytes(self) -> float | None:
+        """The bound of all checkpoints together; None = none."""
         return size(self.disk) if self.disk else None
 
     def exhausted(self, spent: Spent) -> str:
@@ -109,6 +110,8 @@ class BudgetSpec(Spec):
 
 @dataclass(frozen=True)
 class Reserved:
+    """What a run holds while it is under way, used or not."""
+
     cpus: float
     gpus: float
 

@@ -22,6 +22,8 @@ class Worth(IntEnum):
 
 @dataclass(frozen=True)
 class RetentionPriority:
+    """How long a trial's checkpoints are kept when `budget.disk` is short."""
+
     worth: Worth
     place: int = 0
     """Among equals in worth, the larger goes first."""

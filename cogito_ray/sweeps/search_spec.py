@@ -14,6 +14,8 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
 class SearchSpec(Spec):
+    """What proposes points of the space."""
+
     sampler: Literal["tpe", "gp", "nsga2", "cmaes", "random", "grid"] = "tpe"
     """tpe: tree-structured Parzen estimator (arXiv:2304.11127); gp: Gaussian process with log expected improvement
     (arXiv:2310.20708), slow but good for few dear trials; nsga2: evolution by fronts (10.1109/4235.996017), for

@@ -32,6 +32,8 @@ MEASURED_ON_ROWS = tuple(family for family in MUST_AGREE if family != "eval/stsb
 
 @dataclass(frozen=True)
 class Entry:
+    """One sweep or run of a storage."""
+
     name: str
     record: Record
     ranking: Ranking

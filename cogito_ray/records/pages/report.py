@@ -88,6 +88,8 @@ def untried(record: Record) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Headline:
+    """What came out, in a sentence."""
+
     text: str
     alarm: bool
     """Must the reader be warned?"""
@@ -159,6 +161,8 @@ def _front_headline(ranking: Ranking) -> Headline:
 
 @dataclass(frozen=True)
 class Stop:
+    """A trial that was stopped early, and the rung at which that was decided."""
+
     row: Row
     rung: int | None
     rungs: tuple[int, ...]

@@ -212,6 +212,7 @@ def _hover(row: Row) -> str:
 
 
 def laid_out(figure: go.Figure, *, height: int) -> go.Figure:
+    """The figure in the page's own look; `height` in pixels."""
     grid = {"gridcolor": "rgba(128,138,150,0.22)", "zerolinecolor": "rgba(128,138,150,0.35)"}
     figure.update_xaxes(**grid)
     figure.update_yaxes(**grid)

@@ -16,6 +16,8 @@ from cogito_ray.sweeps.yaml_io.yaml_writer import inline
 
 @dataclass(frozen=True)
 class Scored:
+    """One row of the table of labelled scores."""
+
     trial: str
     step: int
     task: str

@@ -20,6 +20,8 @@ TREES = 32
 
 @dataclass(frozen=True)
 class Share:
+    """How much of the differences between trials one axis explains: from 0 to 1."""
+
     path: str
     share: float
     """Of the explained variation; all shares add up to 1."""
@@ -30,6 +32,8 @@ class Share:
 
 @dataclass(frozen=True)
 class Importances:
+    """Of all axes, for one metric at one step."""
+
     shares: tuple[Share, ...]
     """Largest first; empty where they cannot be told."""
     trials: int

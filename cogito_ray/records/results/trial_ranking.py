@@ -29,6 +29,8 @@ SHOWN = ("concepts/effective_rank", "concepts/nuclear_rank", "time/tokens_per_s"
 
 @dataclass(frozen=True)
 class Row:
+    """One trial of the table."""
+
     rank: int | None
     """1 = best; None for a trial without a sound final value."""
     front: int | None
@@ -66,6 +68,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Ranking:
+    """All trials of a record in order, and what may be said of the best."""
+
     goals: tuple[GoalSpec, ...]
     axes: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -196,11 +200,13 @@ class Further:
 
     @property
     def counts(self) -> tuple[int, int] | None:
+        """How many ended in order, of how many; None where there are none."""
         over = len(self.sound) + len(self.failed)
         return (len(self.sound), over) if over else None
 
     @property
     def note(self) -> str:
+        """How many failed, and of what; empty where none did."""
         if not self.failed:
             return ""
         causes = dict.fromkeys(run.cause or "reported no finite value" for run in self.failed)

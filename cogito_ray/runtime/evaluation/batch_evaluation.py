@@ -71,6 +71,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class Progress:
+    """How far an evaluation is, after each unit."""
+
     unit: str
     done: int
     total: int
@@ -79,6 +81,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Answers:
+    """What became of an evaluation."""
+
     known: dict[str, Evaluated]
     """By the key of each unit, in their order, as far as they could be had."""
     computed: int

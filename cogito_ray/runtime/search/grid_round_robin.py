@@ -5,6 +5,8 @@ from cogito_ray.sweeps.space.domains import Sample
 
 
 class GridRoundRobin:
+    """Time to find the next grows with the points passed over."""
+
     def __init__(self, points: list[Sample], *, single: bool):
         """`single`: each is one point, so that a trial there exhausts it."""
         self._grid, self._single = points, single

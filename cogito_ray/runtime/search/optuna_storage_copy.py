@@ -31,6 +31,8 @@ UNWRITABLE = (OSError, SQLAlchemyError, OptunaError)
 
 
 class StudyCopy:
+    """Written after the ledger; what cannot be written is warned of, and made up for at the next start."""
+
     def __init__(self, sweep: SweepSpec, folder: Path, trials: Sequence[FrozenTrial]):
         """`folder`: the sweep's. `trials`: all that its study holds by now. Raises ValueError where `search.storage`
         asks for what this machine lacks, or is taken."""
@@ -109,11 +111,13 @@ class Journal(BaseJournalBackend):
         self._first = 0
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """What this process wrote and Optuna has not read back yet."""
         self._unread = self._unread[log_number_from - self._first :]
         self._first = log_number_from
         return iter(list(self._unread))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Kept in memory until `publish`, then written at once."""
         lines = [json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs]
         self._unread += [json.loads(line) for line in lines]
         if self._file is None:
@@ -122,6 +126,7 @@ class Journal(BaseJournalBackend):
             os.write(self._file, b"".join(lines))
 
     def publish(self) -> None:
+        """Replace the file by what was written so far."""
         with atomic_write(self._path) as draft:
             draft.writelines(self._lines)
         self._file = open_to_append(self._path)

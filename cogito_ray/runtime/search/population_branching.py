@@ -16,6 +16,8 @@ DRAWS = 100
 
 
 class PopulationBranching:
+    """Keeps no state but whom it gave up: what is due follows from policy and trials."""
+
     def __init__(self, sweep: SweepSpec, policy: Policy, written: Callable[[str, int], bool]):
         """`written`: has the trial a checkpoint of this step?"""
         self._sweep, self._policy, self._written = sweep, policy, written

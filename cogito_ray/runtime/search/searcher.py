@@ -154,6 +154,7 @@ class Search:
         return found.config
 
     def started(self, config: Config) -> None:
+        """Tune has started a trial that was handed out."""
         self._apply(self._recorder.started(config))
 
     def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:

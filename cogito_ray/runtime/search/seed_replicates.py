@@ -49,6 +49,7 @@ class SeedReplicates:
 
     @property
     def exhausted(self) -> bool:
+        """Is nothing listed left, and nothing under way?"""
         return not self._left and not self._under_way
 
     def sources(self, record: Record) -> set[tuple[str, int]]:
@@ -60,6 +61,7 @@ class SeedReplicates:
         self._closed = cause
 
     def suggest(self) -> Config | str:
+        """The next one; FINISHED when all were handed out."""
         if self._closed is not None or not self._left:
             return FINISHED
         config = self._left.popleft()
@@ -67,6 +69,7 @@ class SeedReplicates:
         return config
 
     def started(self, config: Config) -> None:
+        """Tune has started one."""
         self._recorder.started(config)
 
     def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
@@ -75,6 +78,7 @@ class SeedReplicates:
         return Verdict(keep=True)
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
+        """One runs no longer: it is over, or was paused because the budget was spent."""
         event = self._recorder.ended(config, result, error=error, stopped="", paused=self._closed or "")
         if isinstance(event, TrialEnded):
             self._under_way.discard(config["trial"])

@@ -45,6 +45,8 @@ class Phase(Enum):
 
 @dataclass
 class SearchTrial:
+    """What a search knows of one trial."""
+
     proposal: TrialProposed
     study_trial: Trial
     """In the study."""
@@ -61,10 +63,12 @@ class SearchTrial:
 
     @property
     def name(self) -> str:
+        """Digest of its RunSpec."""
         return self.proposal.trial
 
     @property
     def sample(self) -> Sample:
+        """Its point of the space."""
         return self.proposal.sample
 
     @property

@@ -40,18 +40,22 @@ class BudgetCallback(Callback):
         )
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its time counts from now on."""
         self._settle(trial)  # one that is tried again, because its process died
         self._running[trial.trial_id] = time.time(), Reserved.by(trial.config["run"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its time is spent; its checkpoints may be pruned."""
         self._settle(trial)
         self._pruner.look()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The same."""
         self._settle(trial)
         self._pruner.look()
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Ends the sweep once something of the budget is spent."""
         if not self.exhausted and (exhausted := self._budget.exhausted(self.spent())):
             self.exhausted = exhausted
             self._end(exhausted)

@@ -21,6 +21,8 @@ from cogito_ray.training.checkpoints.checkpoint_store import bytes_of, folder_of
 
 
 class CheckpointPruner:
+    """Each look costs a listing of all checkpoints, and a ranking."""
+
     def __init__(
         self,
         ledger: Ledger,

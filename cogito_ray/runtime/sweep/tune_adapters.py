@@ -31,12 +31,14 @@ class Stage(Protocol):
     def suggest(self) -> Config | str | None:
         """The next trial, None if that cannot be told now, FINISHED if there is none."""
 
-    def started(self, config: Config) -> None: ...
+    def started(self, config: Config) -> None:
+        """Tune has started a trial that was handed out."""
 
     def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
         """May the trial go on?"""
 
-    def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None: ...
+    def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
+        """A trial runs no longer; `result` is the last that it reported."""
 
 
 class StageSearcher(Searcher):
@@ -47,6 +49,7 @@ class StageSearcher(Searcher):
         self._stage = stage
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray forgot FINISHED
+        """Under Tune's own id, which nothing depends on."""
         return self._stage.suggest()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -71,12 +74,14 @@ class StageScheduler(FIFOScheduler):
         self._stage, self._pause = stage, pause
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Goes on, unless the stage says that it is over."""
         verdict = self._stage.report(trial.config, result)
         if verdict.waits:
             self._pause(trial.config["trial"])
         return str(TrialScheduler.CONTINUE if verdict.keep or verdict.waits else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Before the searcher and the callbacks hear of it."""
         self._stage.ended(trial.config, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
@@ -90,7 +95,9 @@ class StageCallback(Callback):
         self._stage = stage
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Also of one that starts again because its process died."""
         self._stage.started(trial.config)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Once Tune has used up its retries."""
         self._stage.ended(trial.config, trial.last_result, error=True)

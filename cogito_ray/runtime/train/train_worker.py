@@ -46,6 +46,7 @@ class Job:
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of one folder a checkpoint."""
         return self.folder / CHECKPOINTS
 
     @property
@@ -57,6 +58,7 @@ class Job:
         return BranchPoint(folder_of(self.folder.parent / branch.run / CHECKPOINTS, branch.step), branch.run)
 
     def is_to_pause(self) -> bool:
+        """Is the run, or are all, to leave a checkpoint and end?"""
         return self.paused.exists() or (self.preempt is not None and self.preempt.exists())
 
 

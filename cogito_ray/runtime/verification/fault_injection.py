@@ -56,12 +56,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Drill:
+    """A run, and the driver that trains it."""
+
     run: RunSpec
     name: str
     storage: Path
 
     @cached_property
     def experiment(self) -> ExperimentFolder:
+        """Where it is trained."""
         return ExperimentFolder.of_run(self.run, self.name, self.storage)
 
     def driver(self, **environment: str) -> subprocess.Popen[bytes]:
@@ -86,6 +89,7 @@ class Drill:
         return None
 
     def trial(self) -> Trial | None:
+        """What is recorded of the run; None while nothing is."""
         record = self.record()
         return record.trials.get(self.run.digest()) if record else None
 
@@ -99,6 +103,7 @@ class Drill:
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of one folder a checkpoint."""
         return self.experiment.folder / CHECKPOINTS
 
     def weights(self) -> dict[str, Tensor]:

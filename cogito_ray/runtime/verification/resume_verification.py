@@ -49,6 +49,7 @@ class Compared:
 
     @property
     def holds(self) -> bool:
+        """Is it the same training?"""
         return self.same_rows and self.distance <= self.tolerance
 
 

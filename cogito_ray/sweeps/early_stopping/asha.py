@@ -109,6 +109,7 @@ class Pausing(Policy):
 
     @property
     def waiting(self) -> Mapping[str, Verdict]:
+        """Losers of a rung, and why they wait."""
         return self._waiting
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:

@@ -15,10 +15,13 @@ from cogito_ray.sweeps.goals.goal_spec import Aim
 
 
 class HyperbandSpec(AshaSpec):
+    """For one goal: halving from several first rungs side by side."""
+
     kind: Literal["hyperband"] = "hyperband"  # type: ignore[assignment]  # another kind of the same settings
     many_goals: ClassVar[bool] = False
 
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Brackets":  # type: ignore[override]  # several of what it was
+        """A fresh policy for trials of `steps` steps."""
         rungs = self.rungs(steps)
         brackets = [self.halving(rungs[first:], aim) for first in range(len(rungs) + 1)]
         sizes = [-(-len(brackets) * self.eta**halvings // (halvings + 1)) for halvings in range(len(brackets))][::-1]

@@ -18,6 +18,8 @@ from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
 
 
 class MedianSpec(Spec):
+    """For one goal: no rungs, but a comparison at every report. Each costs a pass over all reports of all trials."""
+
     kind: Literal["median"] = "median"
     many_goals: ClassVar[bool] = False
     first_step: PositiveInt

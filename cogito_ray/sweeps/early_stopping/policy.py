@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What a policy says of a trial that has reported."""
+
     keep: bool
     rung: int | None = None
     """The rung, in steps, at which this was decided; None where none was reached."""

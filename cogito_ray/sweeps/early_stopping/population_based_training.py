@@ -110,6 +110,7 @@ class Population(Policy):
 
     @property
     def copies(self) -> Sequence[Copy]:
+        """One per trial that was stopped where others may be copied."""
         return self._copies
 
     @property

@@ -20,9 +20,11 @@ class NoStoppingSpec(Spec):
     many_goals: ClassVar[bool] = True
 
     def rungs(self, steps: int) -> tuple[int, ...]:
+        """None."""
         return ()
 
     def faults(self, trials: PlannedTrials) -> list[str]:
+        """Nothing can be wrong with it."""
         return []
 
     def held(self, steps: int, *, trials: int, at_once: int) -> int:
@@ -30,11 +32,15 @@ class NoStoppingSpec(Spec):
         return 0
 
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> "NoStopping":
+        """A fresh policy."""
         return NoStopping()
 
 
 class NoStopping(Policy):
+    """Keeps everybody."""
+
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
+        """It goes on."""
         return Verdict(keep=True)
 
 

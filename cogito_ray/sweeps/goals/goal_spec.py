@@ -22,6 +22,8 @@ HOLDS: dict[str, Callable[[float, float], bool]] = {
 
 
 class GoalSpec(Spec):
+    """One metric to make small or large."""
+
     metric: str
     """One that every run reports, such as eval/reconstruction_nats."""
     mode: Literal["min", "max"]
@@ -50,6 +52,7 @@ class Bound:
 
     @classmethod
     def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
         found = re.fullmatch(rf"(<=|>=|<|>) *({NUMBER})", text.strip())
         if found is None or not math.isfinite(float(found[2])):
             raise ValueError(f"{brief(text)} is no comparison with a number; write for example '>= 0.45'")
@@ -92,9 +95,11 @@ class Aim:
 
     @classmethod
     def of(cls, goals: tuple[GoalSpec, ...], constraints: Mapping[str, str]) -> Self:
+        """Constraints as the YAML says them: a bound such as `>= 0.45` per metric."""
         return cls(goals, {metric: Bound.parse(text) for metric, text in constraints.items()})
 
     def merit(self, metrics: Mapping[str, float]) -> "Merit":
+        """Of what a trial measured at one step."""
         excess = sum(max(0.0, excess) for excess in self.excesses(metrics).values())
         return Merit(tuple(goal.cost(metrics) for goal in self.goals), excess)
 
@@ -123,8 +128,10 @@ class Merit:
 
     @cached_property
     def finite(self) -> bool:
+        """Was every goal measured, and is a number?"""
         return all(map(math.isfinite, self.costs))
 
     @cached_property
     def feasible(self) -> bool:
+        """Are all constraints kept, too?"""
         return self.finite and self.excess == 0

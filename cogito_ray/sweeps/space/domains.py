@@ -94,9 +94,11 @@ class Grid(_Domain):
         return self
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """All of them."""
         return self.grid
 
     def values(self) -> Sequence[Scalar] | None:
+        """In the order of the file."""
         return self.grid
 
 
@@ -106,9 +108,11 @@ class Preset(_Domain):
     preset: dict[str, JsonValue] = Field(min_length=1)
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """All names."""
         return tuple(self.preset)
 
     def values(self) -> Sequence[Scalar] | None:
+        """Names, in the order of the file."""
         return tuple(self.preset)
 
 
@@ -120,9 +124,11 @@ class Bundle(_Domain):
     )
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """All names."""
         return tuple(self.bundle)
 
     def values(self) -> Sequence[Scalar] | None:
+        """Names, in the order of the file."""
         return tuple(self.bundle)
 
 
@@ -138,10 +144,12 @@ class Uniform(_Domain):
         return self
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """The bounds; with a step, the first and the last value."""
         listed = self.values()
         return self.uniform if listed is None else (listed[0], listed[-1])
 
     def values(self) -> Sequence[Scalar] | None:
+        """None without a step."""
         return None if self.step is None else Steps(self.uniform, self.step)
 
 
@@ -159,9 +167,11 @@ class LogUniform(_Domain):
         return self
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """The bounds."""
         return self.loguniform
 
     def values(self) -> Sequence[Scalar] | None:
+        """None: they cannot be listed."""
         return None
 
 
@@ -179,10 +189,12 @@ class RandInt(_Domain):
         return self
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """The first and the last value."""
         every = self._range()
         return every[0], every[-1]
 
     def values(self) -> Sequence[Scalar] | None:
+        """In ascending order."""
         return self._range()
 
     def _range(self) -> range:
@@ -191,21 +203,27 @@ class RandInt(_Domain):
 
 
 class ChoiceOf(Spec):
+    """One of some fractions of a number elsewhere in the run."""
+
     of: str
     """Dotted path of the number the fraction is taken of."""
     choice: tuple[PositiveFloat, ...] = Field(min_length=1)
 
     def fractions(self) -> Choice:
+        """As a domain."""
         return Choice(choice=self.choice)
 
 
 class UniformOf(Spec):
+    """A fraction between two bounds of a number elsewhere in the run."""
+
     of: str
     """Dotted path of the number the fraction is taken of."""
     uniform: tuple[PositiveFloat, PositiveFloat]
     step: PositiveFloat | None = None
 
     def fractions(self) -> Uniform:
+        """As a domain."""
         return Uniform(uniform=self.uniform, step=self.step)
 
 
@@ -230,9 +248,11 @@ class Ratio(_Domain):
         return self
 
     def extremes(self) -> tuple[Scalar, ...]:
+        """Of the fractions."""
         return self.ratio.fractions().extremes()
 
     def values(self) -> Sequence[Scalar] | None:
+        """Of the fractions."""
         return self.ratio.fractions().values()
 
 

@@ -62,6 +62,8 @@ class Corner:
 
 @dataclass(frozen=True)
 class Range:
+    """From what all trials like the cheapest corner come to, to what all like the dearest do."""
+
     low: float
     high: float
 
@@ -71,6 +73,8 @@ class Range:
 
 @dataclass(frozen=True)
 class Forecast:
+    """Of a sweep from its first trial to its last, with nothing done so far."""
+
     sweep: SweepSpec
     cheapest: Corner
     dearest: Corner
@@ -81,6 +85,7 @@ class Forecast:
 
     @property
     def trial_s(self) -> Range:
+        """Seconds of one trial that runs to its last step."""
         return Range(self.cheapest.seconds, max(self.cheapest.seconds, self.dearest.seconds))
 
     @property
@@ -102,14 +107,17 @@ class Forecast:
 
     @property
     def cpu_hours(self) -> Range:
+        """CPUs reserved, times how long."""
         return self.trial_s * (self.whole_trials * self._reserved.cpus / HOUR_S)
 
     @property
     def gpu_hours(self) -> Range:
+        """GPUs reserved, times how long."""
         return self.trial_s * (self.whole_trials * self._reserved.gpus / HOUR_S)
 
     @property
     def grid_points(self) -> int:
+        """How many trials the whole grid would take."""
         return grid_points(self.sweep)
 
     @property

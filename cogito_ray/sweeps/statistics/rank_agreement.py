@@ -42,6 +42,7 @@ class Certificate:
 
     @property
     def verdict(self) -> str:
+        """In a sentence for the report."""
         if self.tau is None or self.low is None:
             return f"only {self.trials} trials were seen at both: too few to tell ({LEAST_TRIALS} are the least)"
         if self.low < 0:

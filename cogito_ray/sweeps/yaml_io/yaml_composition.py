@@ -31,6 +31,8 @@ class _CannotExtend(ValueError):
 
 @dataclass(frozen=True)
 class Composed:
+    """One tree of settings out of a file, what it extends, and arguments; and where each of them was written."""
+
     tree: Tree
     origins: dict[str, str]
     """Where each dotted place of the tree was written: `line 3`, `line 3 of base.yaml`, `argument seed=1`; empty where
@@ -208,4 +210,5 @@ def places(value: JsonValue, place: str = "") -> Iterator[str]:
 
 
 def dotted(keys: Keys) -> str:
+    """Keys as a path; those with dots in them are not told apart any more."""
     return ".".join(str(key) for key in keys)

@@ -56,6 +56,8 @@ class NotSettings(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
+    """What a text in YAML says, and on which line."""
+
     tree: Tree
     lines: dict[str, int]
     """Of each dotted place that stands in the text itself."""
