@@ -67,7 +67,8 @@ def test_an_export_that_holds_a_kind_of_a_plugin_imports_it_where_it_is_loaded(t
     plugins.load([str(tmp_path / "own_latents.py")])
     model = exported(tmp_path / "export", {"latents": {"kind": "own"}, "decoder": {"kind": "position"}})
     plugins.unload()
-    assert torch.equal(transformers.AutoModel.from_pretrained(tmp_path / "export")(IDS).last_hidden_state, concepts_of(model, IDS))
+    loaded = transformers.AutoModel.from_pretrained(tmp_path / "export")
+    assert torch.equal(loaded(IDS).last_hidden_state, concepts_of(model, IDS))
     plugins.unload()
 
 
