@@ -14,7 +14,10 @@ from pydantic import ValidationError
 from cogito_ray import plugins
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Task, register_task, tasks_of
 from cogito_ray.kinds import registered
+from cogito_ray.records.ledger import SweepOpened
 from cogito_ray.records.provenance import collect
+from cogito_ray.records.results.gate_results import stopping
+from cogito_ray.records.sweep_record import fold
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema
@@ -230,7 +233,11 @@ class PatientSpec(NoStoppingSpec):
 '''
     )
     (project / "sweep.yaml").write_text(SWEEP + "early_stopping: {kind: patient}\n")
-    assert load(project / "sweep.yaml").early_stopping.kind == "patient"
+    sweep = load(project / "sweep.yaml")
+    assert sweep.early_stopping.kind == "patient"
+    opened = SweepOpened(at=0, spec=sweep.model_dump(mode="json"), sweep="s", provenance=collect(host="h"))
+    plugins.unload()
+    assert stopping(fold([opened])).kind == "patient"   # as a report asks that knows the ledger alone
 
 
 def test_a_run_that_holds_no_plugins_says_nothing_of_them(project):

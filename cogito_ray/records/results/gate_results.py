@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
+from cogito_ray.plugins import load
 from cogito_ray.records.ledger import GateJudged, Status
 from cogito_ray.records.results.trial_ranking import further_runs, rank
 from cogito_ray.records.sweep_record import Record
@@ -14,7 +15,6 @@ from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
 
 _GATES: TypeAdapter[tuple[GateSpec, ...]] = TypeAdapter(tuple[GateSpec, ...])
-_STOPPING: TypeAdapter[StoppingSpec] = TypeAdapter(StoppingSpec)
 LOOKS = 3
 """Where nothing is stopped early, this many early looks are certified."""
 
@@ -29,8 +29,10 @@ class Look:
 
 
 def stopping(record: Record) -> StoppingSpec:
-    """How the sweep stopped trials early."""
-    return _STOPPING.validate_python(record.opened.spec.get("early_stopping", {"kind": "none"}))
+    """How the sweep stopped trials early. Imports its plugins, for it may be a kind of theirs."""
+    load(record.opened.spec.get("plugins"))
+    policy: TypeAdapter[StoppingSpec] = TypeAdapter(StoppingSpec)
+    return policy.validate_python(record.opened.spec.get("early_stopping", {"kind": "none"}))
 
 
 def judge(record: Record) -> list[GateJudged]:
