@@ -9,7 +9,7 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray import plugins
-from cogito_ray.runtime.experiment_folder import Home
+from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 from cogito_ray.sweeps.yaml_io.yaml_files import load
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
@@ -52,4 +52,4 @@ def test_a_regulariser_of_a_plugin_is_swept_opened_elsewhere_and_its_changes_are
     said = subprocess.check_output([sys.executable, "-c", OPEN, project / "spread" / "trials" / spread.id], text=True)
     assert said == "spread\n"
     (project / "my_losses.py").write_text((project / "my_losses.py").read_text() + "# another version\n")
-    assert "my_losses" in Home.of_sweep(load(project / "sweep.yaml"), project).other_code(record)
+    assert "my_losses" in ExperimentFolder.of_sweep(load(project / "sweep.yaml"), project).other_code(record)
