@@ -139,6 +139,7 @@ class Worded:
     rule: str
 
     def check(self, text: str) -> str:
+        """The text, if it fits. ValueError with the rule where it does not."""
         if not re.fullmatch(self.pattern, text):
             raise ValueError(f"{brief(text)} does not fit: {self.rule}")
         return text

@@ -131,6 +131,7 @@ class Result:
 
     @property
     def name(self) -> str:
+        """Of the experiment, as its file has it; the folder's where the ledger names none."""
         return str(self.record.opened.spec.get("name", self.path.name))
 
     @property

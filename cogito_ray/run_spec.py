@@ -33,6 +33,8 @@ MAPS_SHARDS = {"mapped": True, "streamed": False}
 
 
 class TrainingSpec(Spec):
+    """How long, how fast and by whom a model is trained, and what is kept of it."""
+
     steps: PositiveInt = 1000
     """Optimizer steps."""
     batch: PositiveInt = 64
@@ -65,6 +67,8 @@ class TrainingSpec(Spec):
     """What to do when a loss or gradient explodes, rises for good or is not finite."""
 
 class EvaluationSpec(Spec):
+    """What each report measures on held-out rows, and what checkpoints are asked besides."""
+
     rows: PositiveInt = 256
     """Held-out rows, the same for every trial, in equal shares from every source; what one lacks, others give."""
     reference: ObjectiveSpec | None = None

@@ -19,6 +19,7 @@ class SafeConsole(Console):
     """Shows control characters of names, files and ledgers instead of obeying them."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """As rich renders it, but with control characters that stand in a text made harmless."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=segment.text.translate(CONTROL))
 

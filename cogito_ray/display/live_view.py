@@ -26,6 +26,7 @@ class Stage:
     text: str = "starting ..."
 
     def tell(self, told: Progress) -> None:
+        """Preparation has come so far."""
         self.text = stage_of(told)
 
 

@@ -31,10 +31,13 @@ def rows(count: int = 16, length: int = 24) -> Tensor:
 
 
 def view_of(objective: ObjectiveSpec, ids: Tensor, seed: int = 0) -> View:
+    """The view of ids (B, N) that this seed draws, with the vocabulary of tiny runs."""
     return objective.corrupt(ids, VOCABULARY, torch.Generator().manual_seed(seed))
 
 
 class ObjectiveSuite:
+    """What every objective promises of its views: inherit it, and parametrize the class over `objective`."""
+
     def least_tokens(self, objective: ObjectiveSpec) -> int:
         """Ordinary tokens that a row must have so that something is asked of it."""
         return 1

@@ -21,6 +21,8 @@ def nearly_collapsed(directions: int = 8) -> Tensor:
 
 
 class RegulariserSuite:
+    """What every regulariser promises: inherit it, and parametrize the class over `regulariser`."""
+
     def collapsed(self, regulariser: RegulariserSpec) -> Tensor:
         """Concepts whose collapse it can tell."""
         return nearly_collapsed()

@@ -21,6 +21,8 @@ def metrics(value: float) -> dict[str, float]:
 
 
 class StoppingSuite:
+    """What every early-stopping policy promises: inherit it, and parametrize the class over `stopping`."""
+
     first = 10
     """Step at which trials are first compared."""
     steps = 90
