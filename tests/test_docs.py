@@ -14,6 +14,7 @@ from settings import Reference
 from cogito_ray import plugins
 from cogito_ray.base_spec import Spec
 from cogito_ray.cli import app
+from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, compose
@@ -26,7 +27,10 @@ REPLACED = {"space"}
 """Parts of a sweep that a page shows whole."""
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
-MADE = {"run.md", "sweep.md", "command-line.md", "security.md", "contributing.md", "cogito_ray.md", "architecture.svg"}
+MADE = {
+    *("run.md", "sweep.md", "fine-tune.md", "command-line.md", "cogito_ray.md"),
+    *("security.md", "contributing.md", "architecture.svg"),
+}
 """Pages that are made when the site is built, which checks links to them."""
 MODULE = re.compile(r'^```python title="(\w+\.py)"\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 """Files of Python that pages show whole, beside the YAML that names them."""
@@ -88,7 +92,7 @@ def test_commands_on_pages_are_those_of_the_command_line():
             assert set(re.findall(r"(?<!\S)--[a-z-]+", rest.split("#")[0])) <= options[name], page
 
 
-@pytest.mark.parametrize("root", [RunSpec, SweepSpec])
+@pytest.mark.parametrize("root", [RunSpec, SweepSpec, FineTuneSpec])
 def test_the_reference_has_every_key_of_every_setting(root: type[Spec]):
     schema = root.model_json_schema()
     page, explained = Reference(schema).markdown(), Reference(schema).explained

@@ -10,10 +10,15 @@ from mkdocs.structure.files import File, Files
 from settings import Reference
 
 import cogito_ray
+from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 ROOT = Path(__file__).parents[2]
+FINE_TUNE = """# Settings of fine-tuning
+
+A variant is a mapping of these keys, after `--fine-tune` of `cogito-ray evaluate`, or in `fine_tune` of `cr.evaluate`.
+"""
 FACE = ("api", "experiment_result")
 """Modules whose names `import cogito_ray` has."""
 RUN = """# Settings of a run
@@ -41,6 +46,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "architecture.svg": architecture(),
         "reference/run.md": RUN + Reference(RunSpec.model_json_schema()).markdown(),
         "reference/sweep.md": SWEEP + Reference(SweepSpec.model_json_schema()).markdown(),
+        "reference/fine-tune.md": FINE_TUNE + Reference(FineTuneSpec.model_json_schema()).markdown(),
         "reference/command-line.md": command_line(),
         "security.md": (ROOT / "SECURITY.md").read_text(),
         "contributing.md": contributing.replace("(SECURITY.md)", "(security.md)").replace("(docs/", "("),
