@@ -13,7 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cogito_ray.api import (
+    from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult
+    from cogito_ray.losses.total_loss import LossSpec
+    from cogito_ray.nn.model import ModelSpec
+    from cogito_ray.python_api import (
         analyse,
         check,
         evaluate,
@@ -29,9 +32,6 @@ if TYPE_CHECKING:
         sweep,
         train,
     )
-    from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult
-    from cogito_ray.losses.total_loss import LossSpec
-    from cogito_ray.nn.model import ModelSpec
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
     from cogito_ray.sweeps.budget_spec import BudgetSpec
     from cogito_ray.sweeps.goals.goal_spec import GoalSpec
@@ -87,13 +87,13 @@ _ELSEWHERE = {
     "SweepSpec": "cogito_ray.sweeps.sweep_spec",
     "PromoteSpec": "cogito_ray.sweeps.promotion_spec",
 }
-"""Modules of names that are not in `cogito_ray.api`."""
+"""Modules of names that are not in `cogito_ray.python_api`."""
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_ELSEWHERE.get(name, "cogito_ray.api")), name)
+    return getattr(import_module(_ELSEWHERE.get(name, "cogito_ray.python_api")), name)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     train,
     verify,
 )
-from cogito_ray.commands.app import UsageError, app
+from cogito_ray.commands.shared_options import UsageError, app
 from cogito_ray.display.console import err
 
 

@@ -219,7 +219,7 @@ class Result:
 
     def report(self) -> Report:
         """Write report.html anew from the ledger, and give it; a notebook shows it."""
-        from cogito_ray.records.pages.report import write
+        from cogito_ray.records.pages.report_page import write
 
         return Report(write(self.path))
 

@@ -18,7 +18,7 @@ from typing import Annotated
 from pydantic import AfterValidator, PydanticUserError
 
 from cogito_ray.base_spec import Spec, brief
-from cogito_ray.kinds import registered, withdraw
+from cogito_ray.spec_registry import registered, withdraw
 
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 FAILURES = (ImportError, SyntaxError, NameError, AttributeError, TypeError, LookupError, ArithmeticError, ValueError,

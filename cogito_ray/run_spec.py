@@ -7,7 +7,7 @@ from pydantic import Field, ModelWrapValidatorHandler, NonNegativeFloat, Positiv
 
 from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
-from cogito_ray.evaluation.online.word_probes import FEWEST_ROWS, WordProbesSpec
+from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.losses.total_loss import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec

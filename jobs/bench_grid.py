@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.runtime.verification.sweep_simulator import simulate
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.sweeps.yaml_io.yaml_loader import load
 
 HERE = Path(__file__).parent
 FILE = HERE / "bench_grid.yaml"

@@ -26,15 +26,15 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
 from cogito_ray.evaluation.inspection.length_extrapolation import PARTS, nats_by_position, summed_by_position
-from cogito_ray.evaluation.online.held_out_loss import MASK_SEED, HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import MASK_SEED, HeldOutLoss
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.position_encodings import interpolated
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.token_masking import MlmSpec
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.token_shards import Split
 
 TOKENS = 16_384

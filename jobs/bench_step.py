@@ -31,15 +31,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
-from cogito_ray.text.preparation import prepare_with, serially
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 
 CPU = torch.device("cpu")

@@ -23,17 +23,17 @@ import numpy as np
 import ray
 import torch
 
-from cogito_ray.evaluation.online.report_metrics import report_metrics
+from cogito_ray.evaluation.validation.validation_metrics import report_metrics
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.data.ray_data_preparation import prepare
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
-from cogito_ray.sweeps.yaml_io.yaml_files import load_run
-from cogito_ray.text.corpus import Corpus
+from cogito_ray.sweeps.yaml_io.yaml_loader import load_run
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.order.row_order import Indices
-from cogito_ray.text.preparation import prepared
+from cogito_ray.text.preparation_plan import prepared
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.sources.documents import RawDocument
 from cogito_ray.text.streamed_text import StreamedText, regrouped

@@ -30,13 +30,13 @@ import numpy as np
 import psutil
 import torch
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.order.row_order import RowPlan
-from cogito_ray.text.preparation import prepare_with, serially
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints
 from cogito_ray.training.training_loop import CorpusFacts, Report, ReportCallback, fit
 
@@ -184,7 +184,7 @@ def swept(trial: Callable[..., None], of: SweepSpec, folder: Path, *, reuse: boo
 
 
 def ours(of: SweepSpec, folder: Path) -> Outcomes:
-    from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+    from cogito_ray.runtime.tune.sweep_driver import run_sweep
 
     record = run_sweep(of, folder)
     return {name: (trial.step, trial.latest()[NATS]) for name, trial in record.trials.items()}

@@ -29,7 +29,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.data.ray_data_preparation import prepare
 from cogito_ray.runtime.train import train_worker
-from cogito_ray.sweeps.yaml_io.yaml_files import load_run
+from cogito_ray.sweeps.yaml_io.yaml_loader import load_run
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, Snapshot, State
 from cogito_ray.training.training_loop import Report

@@ -23,11 +23,11 @@ from ray.tune.search import Searcher
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster
 from cogito_ray.runtime.data.ray_data_preparation import prepare
-from cogito_ray.runtime.sweep.trainable import resources, trial
 from cogito_ray.runtime.train import train_worker
 from cogito_ray.runtime.train.torch_trainer import trainer
 from cogito_ray.runtime.trial_capacity import DRIVER_CPUS
-from cogito_ray.sweeps.yaml_io.yaml_files import load_run
+from cogito_ray.runtime.tune.trainable import resources, trial
+from cogito_ray.sweeps.yaml_io.yaml_loader import load_run
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 

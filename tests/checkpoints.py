@@ -9,7 +9,7 @@ from corpora import data_spec, two_sources
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.text.preparation import prepare_with, prepared, serially
+from cogito_ray.text.preparation_plan import prepare_with, prepared, serially
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 
 

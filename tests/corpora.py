@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
 
 STEMS = ("con", "to", "mo", "ra", "del", "in")
 WORDS = [stem + ending for stem in STEMS for ending in ("cept", "ken", "ment", "dius", "ta", "form")]

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "cogito_ray"
-MODEL = {"base_spec", "kinds", "plugins", "text.vocabulary", "nn", "objectives", "losses"}
+MODEL = {"base_spec", "spec_registry", "plugins", "text.vocabulary_info", "nn", "objectives", "losses"}
 OURS = {  # package or module -> what it may import of ours, besides itself; the longest name that fits counts
     "base_spec": set(),
-    "kinds": {"base_spec"},
-    "plugins": {"base_spec", "kinds"},
+    "spec_registry": {"base_spec"},
+    "plugins": {"base_spec", "spec_registry"},
     "atomic_files": set(),
     "analysis": set(),
     "text": {"base_spec", "atomic_files"},
-    "text.vocabulary": set(),
+    "text.vocabulary_info": set(),
     "text.data_digests": {"base_spec"},
-    "nn": {"base_spec", "kinds", "plugins", "text.vocabulary"},
-    "objectives": {"base_spec", "kinds", "text.vocabulary"},
+    "nn": {"base_spec", "spec_registry", "plugins", "text.vocabulary_info"},
+    "objectives": {"base_spec", "spec_registry", "text.vocabulary_info"},
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.export_folder": {"training.checkpoints.manifest"},
     "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks"},
-    "evaluation.online.word_probes": {"base_spec", "text.vocabulary", "analysis"},
+    "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
     | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest"},
     "training.optimizer": {"base_spec", "training.learning_rate_schedule"},
@@ -42,24 +42,24 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     },
     "training.checkpoints.initial_weights": {"base_spec", "nn", "training.checkpoints"},
     "run_spec": MODEL
-    | {"evaluation.labelled_evaluation_spec", "evaluation.online.word_probes", "text.data_spec"}
-    | {f"training.{part}" for part in ("optimizer", "learning_rate_schedule", "guards", "checkpoints")},
+    | {"evaluation.labelled_evaluation_spec", "evaluation.validation.word_probes", "text.data_spec"}
+    | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints"},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},
     "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
-    "sweeps": {"base_spec", "kinds", "plugins", "run_spec", "text.data_spec"},
+    "sweeps": {"base_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"},
     "records": {"base_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
-    "display": {"analysis", "records", "sweeps", "text.preparation"},
+    "display": {"analysis", "records", "sweeps", "text.preparation_plan"},
     "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records"},
-    "api": MODEL
+    "python_api": MODEL
     | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}
     | {"experiment_result"},
-    "commands": {"base_spec", "atomic_files", "run_spec", "text.corpus", "analysis", "evaluation.tasks", "sweeps"}
-    | {"records", "runtime.verification", "display", "experiment_result", "api"},
-    "testing": MODEL | {"run_spec", "analysis", "sweeps", "text.collocations"},
+    "commands": {"base_spec", "atomic_files", "run_spec", "text.prepared_corpus", "analysis", "evaluation.tasks", "sweeps"}
+    | {"records", "runtime.verification", "display", "experiment_result", "python_api"},
+    "testing": MODEL | {"run_spec", "analysis", "sweeps", "text.pmi_collocations"},
     "cli": {"sweeps", "atomic_files", "display", "commands"},
-    "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "api"},
+    "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "python_api"},
     "__main__": {"cli"},
 }  # fmt: skip
 ONLY = {  # library -> the only packages that may import it, anywhere
@@ -149,13 +149,13 @@ def test_imports_go_down_only():
         ("nn.model", "from cogito_ray.losses.total_loss import TotalLoss", "nn may not"),
         ("nn.model", "from cogito_ray import losses", "nn may not"),
         ("nn.blocks.perceiver_block", "def f():\n    import cogito_ray.objectives", "nn may not"),
-        ("text.vocabulary", "from cogito_ray.base_spec import Spec", "text.vocabulary may not"),
+        ("text.vocabulary_info", "from cogito_ray.base_spec import Spec", "text.vocabulary may not"),
         ("objectives.position_sampling", "from cogito_ray.text.shards.row_packing import pack", "objectives may not"),
         ("training.guards", "from cogito_ray.run_spec import RunSpec", "training.guards may not"),
         ("analysis.effective_rank", "from cogito_ray.base_spec import Spec", "analysis may not"),
         ("training.training_loop", "import ray.train", "belongs in ['runtime']"),
         ("sweeps.sweep_spec", "def f():\n    from ray import tune", "belongs in ['runtime']"),
-        ("runtime.sweep.sweep_driver", "from rich.table import Table", "belongs in ['commands', 'display']"),
+        ("runtime.tune.sweep_driver", "from rich.table import Table", "belongs in ['commands', 'display']"),
         ("cli", "import plotly.express", "belongs in ['records']"),
         ("analysis.effective_rank", "import numpy", "when it is imported, which analysis may not"),
         ("nn.token_stages.pretrained", "import transformers", "when it is imported, which nn may not"),
@@ -172,7 +172,7 @@ def test_a_planted_import_is_found(module: str, source: str, fault: str):
         ("nn.model", "from cogito_ray.nn.encoder import Encoder\nimport math, torch"),
         ("nn.token_stages.pretrained", "def f():\n    import transformers"),
         ("nn.interop.transformers_model", "import transformers"),
-        ("runtime.sweep.sweep_driver", "from ray import tune\nfrom cogito_ray.run_spec import RunSpec"),
+        ("runtime.tune.sweep_driver", "from ray import tune\nfrom cogito_ray.run_spec import RunSpec"),
         ("run_spec", "from cogito_ray.training.learning_rate_schedule import ScheduleSpec"),
         ("text.shards.row_packing", "import raymond"),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cogito_ray.api import opened
+from cogito_ray.python_api import opened
 from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from cogito_ray.kinds import name_of
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.spec_registry import name_of
 from cogito_ray.testing import BlockSuite, DecoderSuite, ModelSuite
 from cogito_ray.testing.tiny_runs import MODELS, fitting, kinds, run, run_with
 

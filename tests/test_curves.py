@@ -19,12 +19,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.kinds import name_of
-from cogito_ray.losses.loss_terms import ContrastSpec
+from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.losses.loss_weighting import WeightingSpec
-from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.losses.reconstruction_and_contrast import ContrastSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.spec_registry import name_of
 from cogito_ray.testing.tiny_runs import MODELS, VOCABULARY, build, fitting, kinds, run
 
 FILE = Path(__file__).parent / "golden" / "curves.json"

@@ -18,7 +18,7 @@ from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, compose
-from cogito_ray.sweeps.yaml_io.yaml_files import Document
+from cogito_ray.sweeps.yaml_io.yaml_loader import Document
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

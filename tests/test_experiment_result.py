@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from checkpoints import save, untrained
 
-from cogito_ray.api import export, load, report
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.experiment_result import Report, Result
+from cogito_ray.python_api import export, load, report
 from cogito_ray.records.ledger import (
     NAME,
     Ledger,

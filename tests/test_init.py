@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cogito_ray.cli import main
-from cogito_ray.sweeps.yaml_io.yaml_files import load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
 
 QUICKSTART = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
 

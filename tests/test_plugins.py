@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from cogito_ray import plugins
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Task, register_task, tasks_of
-from cogito_ray.kinds import registered
 from cogito_ray.records.ledger import SweepOpened
 from cogito_ray.records.provenance import collect
 from cogito_ray.records.results.gate_results import stopping
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.spec_registry import registered
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema
 from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
-from cogito_ray.sweeps.yaml_io.yaml_files import load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
 from cogito_ray.testing import RegulariserSuite
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "extend.md"
@@ -32,7 +32,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.kinds import register
+from cogito_ray.spec_registry import register
 
 
 @register("regulariser")
@@ -180,7 +180,7 @@ FAULTY = [
     ("from typing", "import nowhere\nfrom typing", "No module named 'nowhere' (line 1 of "),
     ("ClassVar, Literal\n", "ClassVar, Literal)\n", "SyntaxError: unmatched ')'"),
     ("@register", "odd\n@register", "NameError: name 'odd' is not defined (line 9 of "),
-    ('"spread"', '"mst"', "the kind 'mst' of a regulariser is taken by cogito_ray.losses.regularisers.MstSpec"),
+    ('"spread"', '"mst"', "the kind 'mst' of a regulariser is taken by cogito_ray.losses.diversity_regularisers.MstSpec"),
     (" kind:", " sort:", 'SpreadSpec has no kind; write as its first field: kind: Literal["a_name"] = "a_name"'),
     ("(Spec)", "", "register('regulariser'): SpreadSpec is no Spec; derive it from cogito_ray.base_spec.Spec"),
     ("lariser", "larizer", "register: there is no union 'regularizer'; did you mean regulariser?"),

@@ -9,16 +9,16 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from cogito_ray.commands.app import app
 from cogito_ray.commands.promote import promote
-from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.commands.shared_options import app
+from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.concept_latents import LatentsSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
-from cogito_ray.sweeps.yaml_io.yaml_files import load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"

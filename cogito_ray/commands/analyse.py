@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import AsJson, Checkpoint, app
+from cogito_ray.commands.shared_options import AsJson, Checkpoint, app
 from cogito_ray.display.console import out
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import AsJson, app
+from cogito_ray.commands.shared_options import AsJson, app
 from cogito_ray.display.console import err, out
 
 if TYPE_CHECKING:

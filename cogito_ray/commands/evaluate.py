@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import AsJson, app
+from cogito_ray.commands.shared_options import AsJson, app
 from cogito_ray.display.console import err, out
 from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
@@ -57,9 +57,9 @@ def evaluate(
         told = {"computed": scores.computed, "known": scores.known, "faults": scores.faults}
         print(json.dumps(told | {"results": [asdict(row) for row in scores.rows]}))
     else:
-        from cogito_ray.display import tables
+        from cogito_ray.display import result_tables
 
-        out.print(tables.scores(scores.rows))
+        out.print(result_tables.scores(scores.rows))
     for fault in scores.faults:
         err.print(fault)
     if scores.faults:

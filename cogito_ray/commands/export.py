@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import Checkpoint, app
+from cogito_ray.commands.shared_options import Checkpoint, app
 
 
 @app.command(epilog="Example: cogito-ray export runs/quickstart build/encoder")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cogito_ray.atomic_files import atomic_write_text
-from cogito_ray.commands.app import AsJson, app
+from cogito_ray.commands.shared_options import AsJson, app
 from cogito_ray.display.console import out
 
 RENAMED = {"gitignore": ".gitignore"}

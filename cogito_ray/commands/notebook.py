@@ -1,7 +1,7 @@
 """cogito-ray notebook: every sweep and run on one page."""
 
 import cogito_ray as cr
-from cogito_ray.commands.app import RUNS, Storage, app
+from cogito_ray.commands.shared_options import RUNS, Storage, app
 from cogito_ray.display.console import out
 
 

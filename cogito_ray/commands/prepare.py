@@ -4,11 +4,11 @@ import json
 from typing import TYPE_CHECKING
 
 import cogito_ray as cr
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
+from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
 if TYPE_CHECKING:
-    from cogito_ray.text.corpus import Corpus
+    from cogito_ray.text.prepared_corpus import Corpus
 
 
 @app.command(epilog="Example: cogito-ray prepare search_spaces/quickstart.yaml")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
+from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy."""
-    from cogito_ray.records.pages import report
+    from cogito_ray.records.pages import report_page
 
     due = cr.promotions(file, storage=storage, overrides=overrides or ())
     if not as_json:
@@ -36,7 +36,7 @@ def promote(
     result = cr.promote(file, storage=storage, overrides=overrides or ())
     _conclude(result.record, as_json=as_json)
     if not as_json:  # which is one object, for scripts
-        out.print(f"Report: {result.path / report.FILE}")
+        out.print(f"Report: {result.path / report_page.FILE}")
     if not all(told.complete for told in result.record.promoted.values()):
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import app, told_as
+from cogito_ray.commands.shared_options import app, told_as
 from cogito_ray.display.console import out
 
 

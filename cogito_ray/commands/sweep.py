@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
+from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
 
@@ -37,7 +37,7 @@ def sweep(
 
 def _forecast(file: Path, overrides: Sequence[str], storage: Path, *, as_json: bool) -> None:
     """What the sweep would cost, from two short measured runs."""
-    from cogito_ray.display import tables
+    from cogito_ray.display import result_tables
 
     found = cr.forecast(file, storage=storage, overrides=overrides)
     if as_json:
@@ -45,4 +45,4 @@ def _forecast(file: Path, overrides: Sequence[str], storage: Path, *, as_json: b
         return
     there = next(folder for folder in (storage.absolute(), *storage.absolute().parents) if folder.exists())
     done = datetime.fromtimestamp(time.time() + found.wall_s.high)
-    out.print(tables.forecast(found, free_bytes=shutil.disk_usage(there).free, done=done))
+    out.print(result_tables.forecast(found, free_bytes=shutil.disk_usage(there).free, done=done))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app, told_as
+from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app, told_as
 
 
 @app.command(epilog="Example: cogito-ray train jobs/debug.yaml --workers 2")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from cogito_ray.commands.app import RUNS, AsJson, File, Overrides, Storage, app
+from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def verify(
     resume kills the driver and gives its command again; chaos kills workers; order compares 1 and 2 workers, mapped and
     streamed.
     """
-    from cogito_ray.api import opened_run
+    from cogito_ray.python_api import opened_run
     from cogito_ray.runtime.verification import resume_verification as checks
 
     table = {What.RESUME: checks.resume, What.ORDER: checks.order, What.CHAOS: checks.chaos}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 from rich.live import Live
 
-from cogito_ray.display import tables
+from cogito_ray.display import result_tables
 from cogito_ray.display.console import as_html, out
 from cogito_ray.records.ledger import LedgerFault, Status
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, SharedRecord
-from cogito_ray.text.preparation import Progress
+from cogito_ray.text.preparation_plan import Progress
 
 REDRAWN_EVERY_S = 1.0
 
@@ -109,12 +109,12 @@ def _tell_ends(record: SharedRecord, stage: Stage, over: threading.Event, told: 
 
 def _table(record: SharedRecord, stage: Stage) -> RenderableType:
     with suppress(OSError, LedgerFault), record.now() as known:
-        return tables.live(known, stage.text)
-    return tables.live(Record(), stage.text)
+        return result_tables.live(known, stage.text)
+    return result_tables.live(Record(), stage.text)
 
 
 def _ends(record: SharedRecord) -> dict[str, str]:
     with suppress(OSError, LedgerFault), record.now() as known:
         rows = rank(known).rows if known.openings else ()
-        return {row.trial: tables.ended(row) for row in rows if row.status is not Status.UNFINISHED}
+        return {row.trial: result_tables.ended(row) for row in rows if row.status is not Status.UNFINISHED}
     return {}

@@ -17,12 +17,12 @@ from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import DataDigests, NotPrepared
-from cogito_ray.text.preparation import changes_since
+from cogito_ray.text.preparation_plan import changes_since
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.tokenizer import FILE as TOKENIZER
 from cogito_ray.text.tokenizer import TextTokenizer, tokenizer_folder
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.checkpoints.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
 
 GIVE = "give a run's folder or a checkpoint, step-..."

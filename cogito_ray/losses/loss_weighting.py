@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.kinds import OpenUnion
+from cogito_ray.spec_registry import OpenUnion
 
 
 class FixedSpec(Spec):

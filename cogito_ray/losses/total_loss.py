@@ -8,14 +8,14 @@ from pydantic import model_validator
 from torch import Generator, Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.losses.gradient_cap import Branches, branch_gradients
-from cogito_ray.losses.loss_terms import ContrastSpec, comparable, contrast, reconstruction
 from cogito_ray.losses.loss_weighting import FixedSpec, WeightingSpec
-from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.losses.reconstruction_and_contrast import ContrastSpec, comparable, contrast, reconstruction
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class LossSpec(Spec):

@@ -17,9 +17,9 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.kinds import OpenUnion
-from cogito_ray.nn.blocks.base import LookupInit
+from cogito_ray.nn.blocks.block_interface import LookupInit
 from cogito_ray.nn.position_encodings import Positions, sinusoidal_code
+from cogito_ray.spec_registry import OpenUnion
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.blocks import BlockSpec
-from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
+from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossSpec
 from cogito_ray.nn.concept_latents import Latents
 from cogito_ray.nn.position_encodings import Rotary
 from cogito_ray.nn.token_embedding import Embedding
 from cogito_ray.nn.token_stages import TokenStageSpec
-from cogito_ray.nn.token_stages.base import Tokens, TokenStage
 from cogito_ray.nn.token_stages.projection import RawSpec
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens, TokenStage
 
 
 class EncoderSpec(Spec):

@@ -6,15 +6,15 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.blocks.base import Sizes
+from cogito_ray.nn.blocks.block_interface import Sizes
 from cogito_ray.nn.concept_latents import AnchoredLatentsSpec, LatentsSpec, Segments
 from cogito_ray.nn.decoders import DecoderSpec
-from cogito_ray.nn.decoders.base import Decoder, DecoderContext
+from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
 from cogito_ray.nn.encoder import Encoder, EncoderSpec
 from cogito_ray.nn.position_encodings import segment_centres
 from cogito_ray.nn.token_embedding import Embedding, EmbeddingSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec, VocabularyHead
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class ModelSpec(Spec):

@@ -7,12 +7,12 @@ Every Spec says, as class variables, which optional fields of a `View` its `corr
 
 from typing import Annotated
 
-from cogito_ray.kinds import OpenUnion
 from cogito_ray.objectives.masked_diffusion import DiffusionSpec
 from cogito_ray.objectives.prefix_prediction import PrefixSpec
 from cogito_ray.objectives.span_masking import PmiSpec, SpanSpec
 from cogito_ray.objectives.token_deletion import TsdaeSpec
 from cogito_ray.objectives.token_masking import MlmSpec
+from cogito_ray.spec_registry import OpenUnion
 
 ObjectiveSpec = Annotated[
     MlmSpec | SpanSpec | PmiSpec | TsdaeSpec | DiffusionSpec | PrefixSpec, OpenUnion("objective")

@@ -14,7 +14,7 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.position_sampling import counts_for, sample_targets, slots_for, text_mask, uniform
 from cogito_ray.objectives.token_masking import Rate, TargetRate, visible_mask
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 

@@ -6,7 +6,7 @@ Samples are drawn on the generator's device and moved, so one seed gives one vie
 import torch
 from torch import Generator, Tensor
 
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 def uniform(shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:

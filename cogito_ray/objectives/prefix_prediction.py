@@ -12,7 +12,7 @@ from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.masked_diffusion import Smoothing, noise_levels
 from cogito_ray.objectives.position_sampling import counts_for, sample_targets, slots_for, text_mask, uniform
 from cogito_ray.objectives.token_masking import Rate, TargetRate
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class PrefixSpec(Spec):

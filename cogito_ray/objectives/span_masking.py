@@ -14,7 +14,7 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.position_sampling import counts_for, slots_for, text_mask, top_positions, uniform
 from cogito_ray.objectives.token_masking import Rate, masked_view
-from cogito_ray.text.vocabulary import Collocations, Vocabulary
+from cogito_ray.text.vocabulary_info import Collocations, Vocabulary
 
 
 class SpanSpec(Spec):

@@ -19,7 +19,7 @@ from cogito_ray.objectives.position_sampling import (
     uniform,
 )
 from cogito_ray.objectives.token_masking import Rate, TargetRate
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class TsdaeSpec(Spec):

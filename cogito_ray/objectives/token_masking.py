@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.position_sampling import counts_for, sample_positions, slots_for, text_mask, uniform
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 TargetRate = Annotated[float, Field(gt=0, le=1)]

@@ -14,7 +14,7 @@ import torch
 from pydantic import JsonValue, ValidationError
 
 from cogito_ray.base_spec import Spec, digest
-from cogito_ray.evaluation.protocols.zero_shot import read_stsb
+from cogito_ray.evaluation.protocols.zero_shot_similarity import read_stsb
 from cogito_ray.records.file_locks import Busy, hold
 from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened
 from cogito_ray.records.provenance import Provenance, collect
@@ -25,10 +25,10 @@ from cogito_ray.sweeps.space.dotted_paths import Tree, get
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData, DataDigests
 from cogito_ray.text.data_spec import DataSpec, corpus_key
-from cogito_ray.text.preparation import Listener
+from cogito_ray.text.preparation_plan import Listener
+from cogito_ray.text.prepared_corpus import Corpus
 
 ANEW = "give this one another name, or delete that folder"
 """The way out where something cannot be taken up again."""

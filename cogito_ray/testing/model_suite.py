@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cogito_ray.kinds import name_of
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.spec_registry import name_of
 from cogito_ray.testing.tiny_runs import (
     LENGTH,
     VOCABULARY,

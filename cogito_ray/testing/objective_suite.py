@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Size, Tensor
 
-from cogito_ray.kinds import name_of
-from cogito_ray.losses.loss_terms import ContrastSpec
+from cogito_ray.losses.reconstruction_and_contrast import ContrastSpec
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.spec_registry import name_of
 from cogito_ray.testing.tiny_runs import kinds, needs_of, run, untrained
-from cogito_ray.text.collocations import find_collocations
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.pmi_collocations import find_collocations
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 SPECIAL = (0, 1, 2, 3)
 PLAIN = Vocabulary(size=64, pad_id=0, mask_id=1, separator_id=2, special_ids=SPECIAL)

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from cogito_ray.analysis.effective_rank import effective_ranks
-from cogito_ray.kinds import name_of
+from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.losses.loss_weighting import WeightingSpec
-from cogito_ray.losses.regularisers import RegulariserSpec
+from cogito_ray.spec_registry import name_of
 from cogito_ray.testing.tiny_runs import VOCABULARY, build, kinds, rows, run, untrained
 
 

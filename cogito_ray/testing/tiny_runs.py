@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.kinds import annotation_of, members, name_of
 from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.plugins import loaded
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.text.collocations import find_collocations
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.spec_registry import annotation_of, members, name_of
+from cogito_ray.text.pmi_collocations import find_collocations
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 LENGTH = 16
 ROWS = np.random.default_rng(0).integers(4, 64, (40, LENGTH))

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.order.row_order import Indices, positions_of, share_of_batch
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.row_packing import Ids
 
 PLANNED = 2**14

@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from cogito_ray.atomic_files import atomic_write_text
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.order.block_shuffle import Window, WindowPlan
 from cogito_ray.text.order.row_order import BLOCK
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.row_packing import Ids
 from cogito_ray.text.shards.shard_builder import BuildSettings, train_rows
 from cogito_ray.text.shards.token_shards import PARTS, RowsDigest

@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from cogito_ray.atomic_files import atomic_write_text, write_json
 from cogito_ray.base_spec import Spec
 from cogito_ray.text.data_digests import MADE_AGAIN, NotPrepared
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 FILE, CONFIG, FACTS = "tokenizer.json", "tokenizer_config.json", "vocabulary.json"
 PAD, MASK, SEPARATOR = "[PAD]", "[MASK]", "[SEP]"

@@ -23,7 +23,7 @@ from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.run_spec import RunSpec, TrainingSpec
 from cogito_ray.text.data_digests import DataDigests
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, ChosenCheckpoint, Snapshot, State
 from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec, origin
 from cogito_ray.training.checkpoints.manifest import BadCheckpoint, retry_within

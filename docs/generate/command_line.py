@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 import cogito_ray.cli  # noqa: F401  (adds the commands to app)
-from cogito_ray.commands.app import app
+from cogito_ray.commands.shared_options import app
 
 
 def command_line() -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cogito_ray.api import names_of
 from cogito_ray.cli import main
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.python_api import names_of
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State

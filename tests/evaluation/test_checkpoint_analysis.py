@@ -15,7 +15,7 @@ from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.inspection.checkpoint_analysis import analyse
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.nn.model import ConceptModel, ModelSpec
-from cogito_ray.text.corpus import Source
+from cogito_ray.text.prepared_corpus import Source
 
 STEPS, BATCH = 80, 32
 

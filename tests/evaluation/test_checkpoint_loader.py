@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
 from cogito_ray.text.data_digests import NotPrepared
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
 from cogito_ray.training.checkpoints.manifest import seal
 
 

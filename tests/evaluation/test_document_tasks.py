@@ -14,8 +14,8 @@ from pyarrow import parquet
 from cogito_ray.cli import main
 from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
-from cogito_ray.evaluation.protocols.document_encoder import encode_token_windows, encode_whole, encode_windows
-from cogito_ray.evaluation.protocols.document_protocols import (
+from cogito_ray.evaluation.document_encoder import encode_token_windows, encode_whole, encode_windows
+from cogito_ray.evaluation.protocols.retrieval_and_choice import (
     RetrievalSpec,
     _accuracy,
     _chosen,

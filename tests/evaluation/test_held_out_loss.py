@@ -3,8 +3,8 @@
 import torch
 from checkpoints import untrained
 
-from cogito_ray.evaluation.online.report_metrics import report_metrics
-from cogito_ray.text.preparation import prepared
+from cogito_ray.evaluation.validation.validation_metrics import report_metrics
+from cogito_ray.text.preparation_plan import prepared
 
 NATS, LINE = "eval/reconstruction_nats", "eval/unigram_nats"
 

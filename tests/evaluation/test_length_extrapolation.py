@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from cogito_ray.evaluation.inspection.length_extrapolation import nats_by_position
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives.token_deletion import TsdaeSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(32, 0, 1, 2, (0, 1, 2))
 LENGTH = 16

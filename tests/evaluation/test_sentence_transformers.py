@@ -10,7 +10,7 @@ import torch
 from cogito_ray.cli import main
 from cogito_ray.evaluation.bootstrap_metrics import value_of
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
-from cogito_ray.evaluation.protocols.zero_shot import similarities
+from cogito_ray.evaluation.protocols.zero_shot_similarity import similarities
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples
 
 FIRST = ["concept token", "a radius, and [SEP] a delta", "Moment!", "inform " * 30, "delta radius", "token"]

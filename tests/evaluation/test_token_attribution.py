@@ -11,7 +11,7 @@ from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.inspection.layer_probes import layer_probes, shortened
 from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.evaluation.inspection.token_attribution import KINDS, TokenAttribution, token_attribution
-from cogito_ray.evaluation.online.word_probes import WordProbes
+from cogito_ray.evaluation.validation.word_probes import WordProbes
 from cogito_ray.nn.model import ModelSpec
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.evaluation.online.word_probes import WordProbes, content_auc, halves_exchanged, order_accuracy
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.evaluation.validation.word_probes import WordProbes, content_auc, halves_exchanged, order_accuracy
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 PAD, SEPARATOR, WORDS, LENGTH = 0, 2, 40, 24
 VOCABULARY = Vocabulary(size=3 + WORDS, pad_id=PAD, mask_id=1, separator_id=SEPARATOR, special_ids=(0, 1, 2))

@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 import torch
 
+from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.losses.loss_weighting import KendallGalSpec, LearnableSpec, WeightingSpec
-from cogito_ray.losses.regularisers import RegulariserSpec
 
 FLOORS = {"reconstruction": 0.0, "contrast": 0.0} | {
     kind.model_fields["kind"].default: kind.floor for kind in get_args(get_args(RegulariserSpec)[0])

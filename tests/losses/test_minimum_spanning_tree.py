@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy.sparse import csgraph
 
+from cogito_ray.losses.diversity_regularisers import MstSpec
 from cogito_ray.losses.minimum_spanning_tree import minimum_spanning_tree
-from cogito_ray.losses.regularisers import MstSpec
 
 
 def spanning_edges(distances: torch.Tensor) -> torch.Tensor:

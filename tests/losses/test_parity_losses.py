@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from cogito_ray.analysis.concept_geometry import geometry
-from cogito_ray.losses.loss_weighting import FixedSpec, KendallGalSpec, LearnableSpec
-from cogito_ray.losses.regularisers import (
+from cogito_ray.losses.diversity_regularisers import (
     CombinedSpec,
     CovarianceSpec,
     NearestNeighbourSpec,
@@ -21,6 +20,7 @@ from cogito_ray.losses.regularisers import (
     VarianceSpec,
     VicregSpec,
 )
+from cogito_ray.losses.loss_weighting import FixedSpec, KendallGalSpec, LearnableSpec
 
 FOLDER = Path(os.environ.get("COGITO_PARITY_DIR", Path(__file__).parents[1] / "golden" / "parity"))
 LEARNED = {"reconstruction": 0.4, "vicreg": -0.3, "mst": 0.9}

@@ -9,15 +9,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cogito_ray.losses.loss_terms import CorruptionsSpec, DropoutSpec, HalvesSpec
+from cogito_ray.losses.diversity_regularisers import MstSpec, OrthogonalitySpec, RegulariserSpec, VicregSpec
 from cogito_ray.losses.loss_weighting import CappedSpec, FixedSpec, KendallGalSpec, LearnableSpec, WeightingSpec
-from cogito_ray.losses.regularisers import MstSpec, OrthogonalitySpec, RegulariserSpec, VicregSpec
+from cogito_ray.losses.reconstruction_and_contrast import CorruptionsSpec, DropoutSpec, HalvesSpec
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.token_deletion import TsdaeSpec
 from cogito_ray.objectives.token_masking import MlmSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 VOCABULARY = Vocabulary(size=40, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
 SMALL = {"width": 16, "heads": 2, "concepts": 5, "encoder": {"depth": 2}}

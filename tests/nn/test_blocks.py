@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cogito_ray.nn.blocks.base import BlockContext, Sizes
 from cogito_ray.nn.blocks.bixt_block import BixtSpec
+from cogito_ray.nn.blocks.block_interface import BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossBlock, CrossSpec
 from cogito_ray.nn.blocks.slot_attention import SlotAttention, SlotSpec
 

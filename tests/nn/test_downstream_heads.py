@@ -15,7 +15,7 @@ from cogito_ray.nn.downstream_heads import (
     ViaDecoderPoolSpec,
 )
 from cogito_ray.nn.model import ConceptModel, ModelSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 POOLS = [MeanPoolSpec(), AttentionPoolSpec(), QueryPoolSpec(), QueryPoolSpec(queries=3), ViaDecoderPoolSpec()]
 every_pool = pytest.mark.parametrize("spec", POOLS, ids=repr)

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 
 from cogito_ray.nn.generation import GenerationSpec, generate, infill
 from cogito_ray.nn.model import ConceptModel, ModelSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(12, 0, 1, 2, (0, 1, 2))
 MASKED = torch.tensor([[5, 1, 1, 7, 1, 3], [4, 1, 9, 0, 0, 0]])

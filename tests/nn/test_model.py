@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from cogito_ray.nn.model import ModelSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(32, 0, 1, 2, (0, 1, 2))
 REFUSALS = [

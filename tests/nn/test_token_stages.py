@@ -7,9 +7,9 @@ import torch
 import transformers
 from torch import Tensor
 
-from cogito_ray.nn.token_stages.base import Tokens
 from cogito_ray.nn.token_stages.funnel import pooled
 from cogito_ray.nn.token_stages.pretrained import Pretrained, PretrainedSpec
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens
 
 IDS = torch.randint(4, 64, (2, 6), generator=torch.Generator().manual_seed(0))
 PLACES = torch.arange(6).expand_as(IDS)

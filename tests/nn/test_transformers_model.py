@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cogito_ray import plugins
 from cogito_ray.nn.model import ConceptModel, ModelSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(8, 0, 1, 2, (0, 1, 2))
 IDS = torch.tensor([[3, 4, 5, 6], [7, 1, 0, 0]])
@@ -52,7 +52,7 @@ def concepts_of(model: ConceptModel, ids: Tensor) -> Tensor:
 OWN_LATENTS = """\
 from typing import Literal
 
-from cogito_ray.kinds import register
+from cogito_ray.spec_registry import register
 from cogito_ray.nn.concept_latents import PlainLatentsSpec
 
 

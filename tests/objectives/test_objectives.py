@@ -11,7 +11,7 @@ from cogito_ray.objectives.prefix_prediction import PrefixSpec
 from cogito_ray.objectives.span_masking import PmiSpec, SpanSpec, matches
 from cogito_ray.objectives.token_deletion import TsdaeSpec
 from cogito_ray.objectives.token_masking import MlmSpec
-from cogito_ray.text.vocabulary import Collocations, Vocabulary
+from cogito_ray.text.vocabulary_info import Collocations, Vocabulary
 
 VOCABULARY = Vocabulary(size=1000, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
 

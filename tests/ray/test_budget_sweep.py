@@ -8,7 +8,7 @@ from corpora import prepared_run
 from cogito_ray.records.ledger import NAME, TrialEnded, TrialPaused, TrialStarted, events
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.runtime.cluster import left_behind
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]

@@ -5,7 +5,7 @@ from corpora import prepared_run, texts
 
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.records.ledger import NAME
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import ChangedData
 

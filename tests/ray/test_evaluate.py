@@ -16,7 +16,7 @@ from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel, ne
 from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
 from cogito_ray.records.ledger import Evaluated, Ledger, Noted, events
-from cogito_ray.runtime.evaluation import batch_evaluation as at_scale
+from cogito_ray.runtime.evaluation import checkpoint_evaluation as at_scale
 from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.training.checkpoints.manifest import MANIFEST, seal
 

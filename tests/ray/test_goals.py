@@ -4,9 +4,9 @@ import pytest
 from optuna.trial import TrialState
 from test_sweep import study_of, sweep_spec
 
-from cogito_ray.records.pages.report import write
+from cogito_ray.records.pages.report_page import write
 from cogito_ray.records.results.trial_ranking import rank
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"

@@ -4,7 +4,7 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, Reported, TrialEnded, TrialPaused, events
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]

@@ -10,8 +10,8 @@ from corpora import prepared_run
 
 from cogito_ray import plugins
 from cogito_ray.runtime.experiment_folder import ExperimentFolder
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
-from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
+from cogito_ray.sweeps.yaml_io.yaml_loader import load
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]

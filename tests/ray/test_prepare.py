@@ -7,8 +7,8 @@ import pytest
 from corpora import data_spec, two_sources
 
 from cogito_ray.runtime.data.ray_data_preparation import in_parallel, prepare
-from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.preparation import Progress, prepare_with, serially
+from cogito_ray.text.preparation_plan import Progress, prepare_with, serially
+from cogito_ray.text.prepared_corpus import Corpus
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_cluster")]
 

@@ -8,7 +8,7 @@ from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing
 from cogito_ray.runtime.train.promotion_driver import planned, promote
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_spec import corpus_key
-from cogito_ray.text.preparation import prepared
+from cogito_ray.text.preparation_plan import prepared
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS = "eval/reconstruction_nats"

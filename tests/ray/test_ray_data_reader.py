@@ -7,7 +7,7 @@ from corpora import data_spec, two_sources
 
 from cogito_ray.runtime.data.ray_data_reader import StreamReader
 from cogito_ray.text.memory_mapped_reader import MappedReader
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_cluster")]
 

@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.runtime.cluster import left_behind
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]

@@ -12,8 +12,8 @@ from corpora import prepared_run
 from cogito_ray.records.ledger import NAME
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.train.pretraining_driver import pretrain
-from cogito_ray.text.corpus import index_of
-from cogito_ray.text.preparation import prepared
+from cogito_ray.text.preparation_plan import prepared
+from cogito_ray.text.prepared_corpus import index_of
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("ray_cluster"), pytest.mark.chaos]
 

@@ -19,8 +19,8 @@ from cogito_ray.records.ledger import NAME, TrialEnded, TrialStarted, events
 from cogito_ray.records.sweep_record import read
 from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.experiment_folder import OtherSettings
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 from cogito_ray.runtime.trial_capacity import NoRoom
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump

@@ -1,6 +1,6 @@
 import pytest
 
-from cogito_ray.display import tables
+from cogito_ray.display import result_tables
 from cogito_ray.display.console import out
 from cogito_ray.records.ledger import Evaluated, TaskScore
 from cogito_ray.records.results.evaluation_scores import scored
@@ -82,7 +82,7 @@ def test_settings_that_agree_are_not_told():
 
 
 def test_the_terminal_shows_variants_and_how_much_was_cut(capsys):
-    out.print(tables.scores(scored([evaluated(epochs=1), evaluated(epochs=2)])))
+    out.print(result_tables.scores(scored([evaluated(epochs=1), evaluated(epochs=2)])))
     said = capsys.readouterr().out
     assert "epochs: 1" in said
     assert "epochs: 2" in said

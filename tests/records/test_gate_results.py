@@ -15,7 +15,7 @@ from cogito_ray.records.ledger import (
     TrialStarted,
     events,
 )
-from cogito_ray.records.pages.report import write
+from cogito_ray.records.pages.report_page import write
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.gate_results import judge, looks
 from cogito_ray.records.sweep_record import fold, read

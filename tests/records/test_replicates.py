@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from cogito_ray.api import write_pages
+from cogito_ray.python_api import write_pages
 from cogito_ray.records.ledger import NAME, Ledger, Reported, SweepClosed, SweepOpened, TrialEnded, TrialStarted
-from cogito_ray.records.pages.report import headline, render, write
+from cogito_ray.records.pages.report_page import headline, render, write
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.trial_ranking import rank

@@ -8,8 +8,8 @@ from ray.tune.experiment import Trial
 from cogito_ray.records.ledger import NAME, Ledger, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import SharedRecord, read
-from cogito_ray.runtime.sweep.budget_callback import BudgetCallback
-from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner
+from cogito_ray.runtime.tune.budget_callback import BudgetCallback
+from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 
 SPEC = {"goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}], "space": {}}

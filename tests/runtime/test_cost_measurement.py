@@ -6,11 +6,11 @@ import pytest
 from corpora import tiny_run
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.sweep.cost_measurement import SAMPLE_CHARACTERS, forecast, measure
 from cogito_ray.runtime.train.train_worker import Job
+from cogito_ray.runtime.tune.cost_measurement import SAMPLE_CHARACTERS, forecast, measure
 from cogito_ray.sweeps.statistics.cost_forecast import micro
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
 
 
 def test_what_is_measured_is_what_the_run_took_and_left(tmp_path):

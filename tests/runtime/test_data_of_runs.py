@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 from corpora import prepared_run, texts
 
-from cogito_ray.evaluation.online.word_probes import WordProbesSpec
+from cogito_ray.evaluation.validation.word_probes import WordProbesSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import EvaluationSpec, RunSpec
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, refuse_few_rows
-from cogito_ray.runtime.sweep.checkpoint_pruning import refuse_small_quota
-from cogito_ray.runtime.train.initial_weights_check import refuse_misfits
+from cogito_ray.runtime.train.initial_weights_validation import refuse_misfits
 from cogito_ray.runtime.train.train_worker import Job, Place, train
+from cogito_ray.runtime.tune.disk_quota_enforcement import refuse_small_quota
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import judged_by
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData
 from cogito_ray.text.data_spec import corpus_key
-from cogito_ray.text.preparation import prepare_with, prepared, serially
+from cogito_ray.text.preparation_plan import prepare_with, prepared, serially
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, State
 
 

@@ -12,9 +12,9 @@ from cogito_ray.records.ledger import NAME, Ledger, LedgerFault, Reported, Sweep
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, OtherSettings, closing, refuse_missing_text
-from cogito_ray.runtime.sweep.sweep_driver import run_sweep
 from cogito_ray.runtime.train.pretraining_driver import pretrain
 from cogito_ray.runtime.train.promotion_driver import promote
+from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import ELASTIC, SweepSpec
 
 GOALS = [{"metric": "eval/reconstruction_nats", "mode": "min"}]

@@ -7,7 +7,7 @@ import pytest
 
 from cogito_ray.runtime.verification.sweep_simulator import simulate
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.sweeps.yaml_io.yaml_loader import load
 
 ROOT = Path(__file__).parents[2]
 NATS = "eval/reconstruction_nats"

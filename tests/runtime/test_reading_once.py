@@ -6,16 +6,16 @@ import pytest
 from corpora import unread_run
 from search_driver import opening
 
-from cogito_ray.display import tables
+from cogito_ray.display import result_tables
 from cogito_ray.records.ledger import NAME, Ledger, SweepOpened
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import SharedRecord
 from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.sweep.checkpoint_pruning import CheckpointPruner
 from cogito_ray.runtime.trial_outcome import progress
 from cogito_ray.runtime.trial_recorder import TrialRecorder
+from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
@@ -75,7 +75,7 @@ def test_a_sweep_reads_its_ledger_once_though_table_pruning_and_ranking_look_at_
             ledger.append(event)
             pruner.look()
             with experiment.record.now() as known:
-                tables.live(known, "")
+                result_tables.live(known, "")
                 assert rank(known) is rank(known)
 
         append(experiment.opening(opening(spec(trials)).data))

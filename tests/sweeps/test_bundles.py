@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from optuna.distributions import CategoricalDistribution
 from pydantic import ValidationError
 
-from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
+from cogito_ray.sweeps.early_stopping.pbt_perturbation import explored, movable
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema

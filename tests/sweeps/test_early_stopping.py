@@ -5,7 +5,7 @@ import math
 import pytest
 from pydantic import TypeAdapter
 
-from cogito_ray.kinds import name_of
+from cogito_ray.spec_registry import name_of
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.testing import StoppingSuite

@@ -3,7 +3,7 @@
 import pytest
 
 from cogito_ray.sweeps.space.validation_messages import SweepFault
-from cogito_ray.sweeps.yaml_io.yaml_files import Document, load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_loader import Document, load, load_run
 
 RUN = """\
 data: {sources: {docs: {kind: python-docs, part: library}}, length: 32}

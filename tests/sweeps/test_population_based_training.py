@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cogito_ray.sweeps.early_stopping.perturbation import explored, movable
+from cogito_ray.sweeps.early_stopping.pbt_perturbation import explored, movable
 from cogito_ray.sweeps.early_stopping.population_based_training import PopulationSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
 from cogito_ray.sweeps.space.dotted_paths import put

@@ -17,7 +17,7 @@ from cogito_ray.sweeps.space.space_points import FEW
 from cogito_ray.sweeps.space.valid_points import tried_in_all
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.sweeps.yaml_io.yaml_loader import load
 from cogito_ray.text.data_spec import corpus_key
 
 BASE = {

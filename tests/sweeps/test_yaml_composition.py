@@ -4,7 +4,7 @@ import pytest
 
 from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_composition import compose
-from cogito_ray.sweeps.yaml_io.yaml_files import Document, load
+from cogito_ray.sweeps.yaml_io.yaml_loader import Document, load
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 RUN = """\

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from cogito_ray.sweeps.space.validation_messages import SweepFault
-from cogito_ray.sweeps.yaml_io.yaml_files import load, load_run
+from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff, dump
 
 SWEEP = """\

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from corpora import data_spec, two_sources
 
-from cogito_ray.text.corpus import Corpus
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.prepared_corpus import Corpus
 
 
 @pytest.fixture

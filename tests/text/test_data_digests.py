@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from corpora import data_spec, texts, two_sources
 
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import ChangedData, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.preparation import changes_since, prepare_with, prepared, serially
+from cogito_ray.text.preparation_plan import changes_since, prepare_with, prepared, serially
+from cogito_ray.text.prepared_corpus import Corpus
 
 
 @pytest.fixture

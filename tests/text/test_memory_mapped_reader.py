@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.memory_mapped_reader import MappedReader
+from cogito_ray.text.prepared_corpus import Corpus
 
 
 @pytest.mark.parametrize(("planned", "gathered"), [(1, 1), (20, 100), (2**14, 2**18)])

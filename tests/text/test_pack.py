@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cogito_ray.text.shards.row_packing import PACKERS, Concatenate, OneDocument
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 VOCABULARY = Vocabulary(size=100, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2))
 U2 = np.dtype("<u2")

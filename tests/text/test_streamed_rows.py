@@ -10,12 +10,12 @@ from corpora import data_spec, texts, tiny_run, two_sources
 from pydantic import ValidationError
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.memory_mapped_reader import MappedReader
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.shard_builder import BuildSettings
 from cogito_ray.text.sources.documents import Part
-from cogito_ray.text.sources.filesystem import File
+from cogito_ray.text.sources.filesystem_access import File
 from cogito_ray.text.sources.text_files import JsonLinesPiece, ParquetPiece, TextPiece, UnreadablePiece
 from cogito_ray.text.streamed_text import ChangedText, StreamedText, _read_parts_file, regrouped, write_parts_file
 
@@ -121,7 +121,7 @@ def test_train_tokens_are_counted_in_parts_spread_over_the_source(
     sources: dict[str, dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = prepared(sources, tmp_path / "s")
-    monkeypatch.setattr("cogito_ray.text.preparation.COUNTED_PARTS", 4)
+    monkeypatch.setattr("cogito_ray.text.preparation_plan.COUNTED_PARTS", 4)
     text = prepared(sources, tmp_path / "t", keep="text")
     assert [len(source.shards.manifest.counts) for source in text.sources] == [5, 4]       # of 19 and 8 parts
     for before, after in zip(kept.sources, text.sources, strict=True):

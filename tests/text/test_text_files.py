@@ -12,7 +12,7 @@ import pytest
 from corpora import texts
 
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected
-from cogito_ray.text.sources.filesystem import list_files
+from cogito_ray.text.sources.filesystem_access import list_files
 from cogito_ray.text.sources.text_files import FORMATS, FilesSpec
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cogito_ray.text.corpus import Corpus
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.token_shards import (
     DamagedShards,
     TokenShards,

@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.checkpoints.manifest import sha256

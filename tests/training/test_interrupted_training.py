@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.objectives.token_masking import MlmSpec
 from cogito_ray.testing.tiny_runs import LENGTH, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State

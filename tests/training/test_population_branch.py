@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import BranchSpec
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import STATE, BadCheckpoint, BranchPoint, Checkpoints, folder_of

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints
 from cogito_ray.training.training_loop import CorpusFacts, Request, RunPreempted, fit

@@ -5,12 +5,12 @@ import torch
 from checkpoints import untrained
 from pydantic import ValidationError
 
-from cogito_ray.evaluation.online.report_metrics import report_metrics
+from cogito_ray.evaluation.validation.validation_metrics import report_metrics
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.testing.tiny_runs import merged
 from cogito_ray.testing.tiny_runs import run as tiny
 from cogito_ray.text.memory_mapped_reader import MappedReader
-from cogito_ray.text.preparation import prepared
+from cogito_ray.text.preparation_plan import prepared
 from cogito_ray.training.training_loop import CorpusFacts, fit
 
 UNTRAINED = {"training": {"steps": 1, "batch": 4}}

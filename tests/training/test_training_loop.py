@@ -2,7 +2,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from cogito_ray.evaluation.online.held_out_loss import HeldOutLoss
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec

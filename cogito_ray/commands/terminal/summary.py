@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import typer
 
-from cogito_ray.display import tables
+from cogito_ray.display import result_tables
 from cogito_ray.display.console import out
 from cogito_ray.experiment_result import Interrupted, Result
-from cogito_ray.records.pages import report, winner_file
+from cogito_ray.records.pages import report_page, winner_file
 
 
 def conclude(work: Callable[[], Result], *, as_json: bool) -> None:
@@ -25,7 +25,7 @@ def conclude(work: Callable[[], Result], *, as_json: bool) -> None:
 
 def summarise(result: Result, *, as_json: bool) -> None:
     """The ranked result, where the report lies, what to type next."""
-    record, ranking, page = result.record, result.ranking, result.path / report.FILE
+    record, ranking, page = result.record, result.ranking, result.path / report_page.FILE
     if as_json:
         state, winner = record.closing.cause if record.closing else "failed", ranking.winner
         rows = [asdict(row) for row in ranking.rows]
@@ -33,8 +33,8 @@ def summarise(result: Result, *, as_json: bool) -> None:
         best = {"best": [row.number for row in ranking.best], "standing": ranking.standing}
         print(json.dumps(told | best | {"trials": rows}))
         return
-    out.print(tables.final(record))
-    for why, count in report.untried(record).items():
+    out.print(result_tables.final(record))
+    for why, count in report_page.untried(record).items():
         out.print(f"Not tried: {count} x {why}", markup=False)
     out.print(f"Report: {page}\nNext:   {_advice(result)}")
 

@@ -10,9 +10,9 @@ from cogito_ray.analysis.analysis_result import LayerProbes
 from cogito_ray.analysis.effective_rank import effective_ranks
 from cogito_ray.analysis.ridge_regression import explained
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
-from cogito_ray.evaluation.online.word_probes import WordProbes, content_auc, order_accuracy
+from cogito_ray.evaluation.validation.word_probes import WordProbes, content_auc, order_accuracy
 from cogito_ray.nn.model import ConceptModel
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 CUT_SEED = 20_240_301
 """Seeds where texts are cut for the question of their length; the same for every model."""

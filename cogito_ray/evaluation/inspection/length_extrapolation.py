@@ -5,11 +5,11 @@ import copy
 import torch
 from torch import Tensor
 
-from cogito_ray.evaluation.online.held_out_loss import MASK_SEED
+from cogito_ray.evaluation.validation.held_out_loss import MASK_SEED
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 PARTS = 4
 

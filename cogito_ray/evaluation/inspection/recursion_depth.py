@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from cogito_ray.analysis.analysis_result import DepthMetrics
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
-from cogito_ray.evaluation.online.report_metrics import report_metrics
+from cogito_ray.evaluation.validation.validation_metrics import report_metrics
 
 
 def metrics_by_depth(trained: TrainedModel, times: Sequence[int]) -> Iterator[DepthMetrics]:

@@ -12,7 +12,7 @@ from cogito_ray.analysis import attention_statistics
 from cogito_ray.analysis.analysis_result import AttentionExample, AttentionMap, ConceptAttention
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
 from cogito_ray.nn.model import ConceptModel
-from cogito_ray.nn.token_stages.base import Tokens
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens
 from cogito_ray.text.tokenizer import TextTokenizer
 
 KINDS = ("special", "punctuation", "number", "within a word", "common word", "rare word")

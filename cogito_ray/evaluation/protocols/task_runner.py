@@ -12,7 +12,7 @@ from cogito_ray.base_spec import did_you_mean, digest, nearest
 from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
-from cogito_ray.evaluation.protocols.zero_shot import ZeroShotSpec
+from cogito_ray.evaluation.protocols.zero_shot_similarity import ZeroShotSpec
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Task, check, content_id, read
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, GatedFeedForward
-from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
+from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 
 
 class CrossSpec(Spec):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import GatedFeedForward, init_as_lookup
-from cogito_ray.nn.blocks.base import Block, BlockContext, Sizes
+from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 from cogito_ray.nn.position_encodings import Rotary
 
 

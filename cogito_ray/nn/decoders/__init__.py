@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from cogito_ray.kinds import OpenUnion
 from cogito_ray.nn.decoders.diffusion_decoder import DiffusionDecoderSpec
 from cogito_ray.nn.decoders.perceiver_decoder import PerceiverDecoderSpec, PositionDecoderSpec
 from cogito_ray.nn.decoders.weighted_sum import WeightedSumDecoderSpec
+from cogito_ray.spec_registry import OpenUnion
 
 DecoderSpec = Annotated[
     PositionDecoderSpec | PerceiverDecoderSpec | WeightedSumDecoderSpec | DiffusionDecoderSpec,

@@ -6,7 +6,7 @@ Tables are the encoder's (which then owns their parameters) or the decoder's own
 from torch import Tensor, nn
 
 from cogito_ray.nn.attention import init_identity
-from cogito_ray.nn.decoders.base import DecoderContext
+from cogito_ray.nn.decoders.decoder_interface import DecoderContext
 from cogito_ray.nn.position_encodings import Positions, PositionsSpec, Rotary
 from cogito_ray.nn.token_embedding import Embedding
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.blocks.base import LookupInit
-from cogito_ray.nn.decoders.base import Decoder, DecoderContext
+from cogito_ray.nn.blocks.block_interface import LookupInit
+from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
 from cogito_ray.nn.position_encodings import interpolated, segment_centres
 
 

@@ -21,7 +21,7 @@ from cogito_ray.nn.decoders.weighted_sum import WeightedSumDecoderSpec
 from cogito_ray.nn.downstream_heads import AttentionPoolSpec, Classifier, PairClassifier, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.nn.token_stages.projection import ProjectedSpec
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 Config = dict[str, Any]
 

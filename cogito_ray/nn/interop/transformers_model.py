@@ -28,7 +28,7 @@ from transformers.utils import logging
 from cogito_ray.nn.downstream_heads import AttentionPoolSpec, EncoderInput
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.plugins import load, used_by
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class ConceptConfig(PreTrainedConfig):

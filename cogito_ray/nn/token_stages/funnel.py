@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, GatedFeedForward
-from cogito_ray.nn.token_stages.base import Tokens, TokenStage
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens, TokenStage
 
 
 class FunnelSpec(Spec):

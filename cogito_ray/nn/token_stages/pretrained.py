@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.token_stages.base import Tokens, TokenStage
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens, TokenStage
 
 
 class PretrainedSpec(Spec):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import init_identity
-from cogito_ray.nn.token_stages.base import Tokens, TokenStage
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens, TokenStage
 
 
 class RawSpec(Spec):

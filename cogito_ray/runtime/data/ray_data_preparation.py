@@ -14,10 +14,10 @@ from typing import TypeVar
 import ray
 import ray.data
 
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.preparation import Listener, prepare_with
+from cogito_ray.text.preparation_plan import Listener, prepare_with
+from cogito_ray.text.prepared_corpus import Corpus
 
 Result = TypeVar("Result")
 

@@ -29,14 +29,14 @@ from cogito_ray.records.ledger import (
     TrialStarted,
     WarmStarted,
 )
-from cogito_ray.records.results.checkpoint_priority import step_passed
+from cogito_ray.records.results.disk_quota_priority import step_passed
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.search.grid_round_robin import GridRoundRobin
 from cogito_ray.runtime.search.optuna_study import Study
-from cogito_ray.runtime.search.population_branching import PopulationBranching
-from cogito_ray.runtime.search.trial_state import Phase, SearchTrial
-from cogito_ray.runtime.search.warm_start import earlier_trials, frozen
+from cogito_ray.runtime.search.pbt_branching import PopulationBranching
+from cogito_ray.runtime.search.search_warm_start import earlier_trials, frozen
+from cogito_ray.runtime.search.trial_state_machine import Phase, SearchTrial
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.space.domains import Sample

@@ -14,8 +14,9 @@ from cogito_ray.records.ledger import COMPLETE, INTERRUPTED, Ledger, Reported, S
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency
-from cogito_ray.runtime.evaluation.batch_evaluation import Panel
-from cogito_ray.runtime.evaluation.concurrent_evaluation import ConcurrentEvaluation, evaluate_rest, panel_of
+from cogito_ray.runtime.control_files import stalls
+from cogito_ray.runtime.evaluation.checkpoint_evaluation import Panel
+from cogito_ray.runtime.evaluation.evaluation_during_training import ConcurrentEvaluation, evaluate_rest, panel_of
 from cogito_ray.runtime.experiment_folder import (
     Corpora,
     ExperimentFolder,
@@ -24,14 +25,13 @@ from cogito_ray.runtime.experiment_folder import (
     refuse_missing_text,
 )
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
-from cogito_ray.runtime.run_files import stalls
-from cogito_ray.runtime.train.initial_weights_check import refuse_damaged_weights, refuse_misfits
+from cogito_ray.runtime.train.initial_weights_validation import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.train.torch_trainer import trainer
 from cogito_ray.runtime.train.train_worker import Job
 from cogito_ray.runtime.trial_outcome import metrics_of
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
-from cogito_ray.text.preparation import Listener
+from cogito_ray.text.preparation_plan import Listener
 
 
 def pretrain(

@@ -13,7 +13,7 @@ from cogito_ray.runtime.train.pretraining_driver import pretrain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import ChangedData, DataDigests
 from cogito_ray.text.data_spec import corpus_key
-from cogito_ray.text.preparation import Listener
+from cogito_ray.text.preparation_plan import Listener
 
 
 def planned(sweep: SweepSpec, storage: Path) -> list[Promotion]:

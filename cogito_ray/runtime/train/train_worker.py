@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from cogito_ray.atomic_files import open_to_append
-from cogito_ray.evaluation.online.report_metrics import report_metrics
+from cogito_ray.evaluation.validation.validation_metrics import report_metrics
 from cogito_ray.records.ledger import CHECKPOINTS
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.control_files import PAUSED, STALLED, stalls
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
-from cogito_ray.runtime.run_files import PAUSED, STALLED, stalls
-from cogito_ray.text.collocations import with_collocations
-from cogito_ray.text.corpus import Corpus
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
+from cogito_ray.text.pmi_collocations import with_collocations
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.streamed_text import StreamedText
 from cogito_ray.training.checkpoints.checkpoint_store import BranchPoint, Checkpoints, folder_of
 from cogito_ray.training.hang_watchdog import Watchdog, WorkerProgress

@@ -61,7 +61,7 @@ class PopulationSpec(Spec):
             )
 
     def _trial_faults(self, trials: PlannedTrials) -> Iterator[str]:
-        from cogito_ray.sweeps.early_stopping.perturbation import movable  # with Optuna, which few ask for
+        from cogito_ray.sweeps.early_stopping.pbt_perturbation import movable  # with Optuna, which few ask for
 
         if not movable(trials.space):
             yield (

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.kinds import OpenUnion
+from cogito_ray.spec_registry import OpenUnion
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, ParetoAshaSpec
 from cogito_ray.sweeps.early_stopping.hyperband import HyperbandSpec
 from cogito_ray.sweeps.early_stopping.median_rule import MedianSpec

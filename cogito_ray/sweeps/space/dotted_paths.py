@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 from cogito_ray.base_spec import brief, nearest
-from cogito_ray.kinds import annotation_of, members
+from cogito_ray.spec_registry import annotation_of, members
 
 Tree = dict[str, JsonValue]
 Keys: TypeAlias = tuple[str | int, ...]

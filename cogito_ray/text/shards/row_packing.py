@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 Ids = np.ndarray[tuple[int, ...], np.dtype[np.unsignedinteger]]
 

@@ -27,7 +27,7 @@ from cogito_ray.text.shards.token_shards import (
 )
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction
 from cogito_ray.text.tokenizer import TextTokenizer
-from cogito_ray.text.vocabulary import Vocabulary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 BATCH = 2**20
 """Characters tokenised at a time."""

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.text.sources.documents import LARGEST_PART, Part
-from cogito_ray.text.sources.filesystem import File, fingerprints_of, list_files, relative
+from cogito_ray.text.sources.filesystem_access import File, fingerprints_of, list_files, relative
 from cogito_ray.text.sources.text_files import columns_of, parts_of_files
 
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -23,7 +23,7 @@ from pydantic import PositiveFloat
 from cogito_ray.atomic_files import atomic_write
 from cogito_ray.base_spec import Spec, digest
 from cogito_ray.text.sources.documents import LARGEST_PART, Part, parts_of
-from cogito_ray.text.sources.filesystem import list_files
+from cogito_ray.text.sources.filesystem_access import list_files
 from cogito_ray.text.sources.text_files import parquet_pieces
 
 FORMAT = 2

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat
 
 from cogito_ray.base_spec import PLAIN, Spec
 from cogito_ray.text.sources.documents import LARGEST_PART, Part, Piece, RawDocument, Rejected, parts_of, target_size
-from cogito_ray.text.sources.filesystem import File, fingerprints_of, list_files
+from cogito_ray.text.sources.filesystem_access import File, fingerprints_of, list_files
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 EXPANSION = 4

@@ -15,7 +15,7 @@ from ordeal import AGAIN, BY_ITSELF, Fault, Ordeal, bare_result, step_for
 
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.verification.fault_injection import Drill, Result
-from cogito_ray.text.preparation import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, serially
 
 TABLE = Path("build") / "chaos.md"
 HEAD = "| fault | tries | outcome | seconds lost |\n|---|---|---|---|\n"

@@ -16,7 +16,7 @@ import psutil
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.train.train_worker import Job, Place, train
 from cogito_ray.runtime.verification.fault_injection import Drill, NoSuchStep, Result
-from cogito_ray.text.preparation import prepared
+from cogito_ray.text.preparation_plan import prepared
 
 Driver = subprocess.Popen[bytes]
 Strike = Callable[[Driver, Drill], None]

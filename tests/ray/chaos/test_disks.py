@@ -9,7 +9,7 @@ from ordeal import BY_ITSELF
 
 from cogito_ray.runtime.train.train_worker import Job, Place, train
 from cogito_ray.runtime.verification.fault_injection import Drill, Result
-from cogito_ray.text.preparation import prepared
+from cogito_ray.text.preparation_plan import prepared
 
 pytestmark = [pytest.mark.quick, pytest.mark.timeout(300)]
 

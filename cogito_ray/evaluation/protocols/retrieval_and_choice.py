@@ -1,0 +1,249 @@
+"""Protocols of document tasks: what frozen vectors predict, beside tf-idf and chance.
+
+retrieval: the cosine of a text's vector with each document's; choice: which option's vector is nearest its document's;
+choice-probe: a linear map tells the right option, learned on other documents. Intervals resample documents.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cogito_ray.base_spec import Spec, digest
+from cogito_ray.evaluation import bootstrap_metrics
+from cogito_ray.evaluation.document_encoder import (
+    encode_token_windows,
+    encode_whole,
+    encode_windows,
+    truncated,
+)
+from cogito_ray.evaluation.labelled_evaluation_spec import known_task
+from cogito_ray.evaluation.protocols.linear_probe import bag_of_words, predict
+from cogito_ray.evaluation.protocols.task_runner import ProtocolSpec, Question, Result, questions
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
+from cogito_ray.evaluation.tasks.document_tasks import (
+    DOCUMENT_TASKS,
+    DocumentQuestion,
+    DocumentTask,
+    MultipleChoice,
+    RetrievalQueries,
+    choices_of_options,
+    choices_of_verdicts,
+    queries_of_answers,
+    queries_of_questions,
+)
+from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
+from cogito_ray.nn.model import ModelSpec
+
+FOLDS = 5
+Floats = NDArray[np.floating]
+Predictions = Iterator[tuple[str, dict[str, Floats]]]
+"""(vectors, metric -> a value for each question)."""
+
+
+class RetrievalSpec(Spec):
+    """Documents are ranked by the cosine of their vectors with that of a text; nothing is trained."""
+
+    kind: Literal["retrieval"] = "retrieval"
+    seeded: ClassVar[bool] = False
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
+        return []
+
+    def predictions(self, encoder: SentenceEncoder, questions: RetrievalQueries) -> Predictions:
+        """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
+        documents read at once."""
+        texts, documents = (encode_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
+        yield "mean", _ranked(_cosines(texts, documents), questions)
+        centred = (vectors - vectors.mean(axis=0) for vectors in (texts, documents))
+        yield "mean_centred", _ranked(_cosines(*centred), questions)
+        yield "whole", _ranked(_cosines(texts, encode_whole(encoder, questions.documents)), questions)
+        tokens = (encode_token_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
+        yield "token_means", _ranked(_cosines(*tokens), questions)
+        yield "tf_idf", _ranked(_tf_idf(questions.texts, questions.documents), questions)
+        count = len(questions.documents)
+        chance = {"recall_at_1": 1 / count, "mrr": sum(1 / rank for rank in range(1, count + 1)) / count}
+        yield "chance", {metric: np.full(len(questions.right), value) for metric, value in chance.items()}
+
+
+class ChoiceSpec(Spec):
+    """The option whose vector is nearest to that of the document is chosen; nothing is trained."""
+
+    kind: Literal["choice"] = "choice"
+    seeded: ClassVar[bool] = False
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
+        return []
+
+    def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
+        """mean: nearest to the document's mean vector, best_window: nearest to any of its windows."""
+        options, read = encode_windows(encoder, _flat(questions)).mean(), encode_windows(encoder, questions.documents)
+        yield "mean", _chosen(_cosines(options, read.mean()), questions)
+        by_document = (read.vectors[read.document == number] for number in range(read.documents))
+        nearest = np.stack([_cosines(options, vectors).max(axis=1) for vectors in by_document])
+        yield "best_window", _chosen(nearest.T, questions)
+        tokens = (encode_token_windows(encoder, each).mean() for each in (_flat(questions), questions.documents))
+        yield "token_means", _chosen(_cosines(*tokens), questions)
+        yield "tf_idf", _chosen(_tf_idf(_flat(questions), questions.documents), questions)
+        yield "chance", _chance(questions)
+
+
+class ChoiceProbeSpec(Spec):
+    """A linear map says which option is right, fitted to the questions about other documents (5 folds)."""
+
+    kind: Literal["choice-probe"] = "choice-probe"
+    seeded: ClassVar[bool] = False
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: there is no reason."""
+        return []
+
+    def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
+        """Maps of [o; d; |o - d|; o * d] for option o and document d."""
+        flat = _flat(questions)
+        yield "mean", _probed(lambda texts: encode_windows(encoder, texts).mean(), questions)
+        yield "token_means", _probed(lambda texts: encode_token_windows(encoder, texts).mean(), questions)
+        yield "bag_of_words", _probed(bag_of_words([*flat, *questions.documents]), questions)
+        yield "chance", _chance(questions)
+
+
+Prepared = RetrievalQueries | MultipleChoice
+DocumentProtocol = RetrievalSpec | ChoiceSpec | ChoiceProbeSpec
+PROTOCOLS_OF: dict[Callable[[Sequence[DocumentQuestion]], Prepared], tuple[DocumentProtocol, ...]] = {
+    queries_of_answers: (RetrievalSpec(),),
+    queries_of_questions: (RetrievalSpec(),),
+    choices_of_options: (ChoiceSpec(), ChoiceProbeSpec()),
+    choices_of_verdicts: (ChoiceSpec(), ChoiceProbeSpec()),
+}
+
+
+@dataclass(frozen=True)
+class DocumentTaskQuestion:
+    """One task about long texts put in one way; to be asked like a `task_runner.Question`."""
+
+    task: DocumentTask
+    protocol: DocumentProtocol
+    seed: int = 0
+
+    def pinned(self, data: Path | None) -> Self:
+        """Itself: its data are files."""
+        return self
+
+    def key(self, data: Path | None) -> str:
+        """Digest of the question and of its data. FileNotFoundError names a file that is missing."""
+        settings = {"task": self.task.name, "protocol": self.protocol.model_dump(mode="json"), "seed": self.seed}
+        return digest(settings | {"data": self.task.digest(data)})
+
+    def faults(self, data: Path | None) -> list[str]:
+        """Why the data cannot be asked."""
+        try:
+            self.task.read(data)
+        except (FileNotFoundError, ValueError) as fault:
+            return [str(fault)]
+        return []
+
+    def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
+        """Every answer under every metric."""
+        questions = self.task.read(data)
+        groups = np.array(questions.right if isinstance(questions, RetrievalQueries) else questions.about)
+        cut = int(truncated(encoder, questions.documents)[groups].sum())
+        return [
+            Result(
+                task=self.task.name,
+                protocol=self.protocol.kind,
+                vectors=vectors,
+                metric=metric,
+                score=bootstrap_metrics.cluster_bootstrap(values, groups),
+                examples=len(values),
+                truncated=cut,
+            )
+            for vectors, values_of in self._predictions(encoder, questions)
+            for metric, values in values_of.items()
+        ]
+
+    def _predictions(self, encoder: SentenceEncoder, questions: Prepared) -> Predictions:
+        predictions: Callable[[SentenceEncoder, Any], Predictions] = self.protocol.predictions
+        return predictions(encoder, questions)
+
+
+AnyQuestion = Question | DocumentTaskQuestion
+
+
+def document_questions(tasks: Iterable[DocumentTask]) -> list[DocumentTaskQuestion]:
+    """Each task in every way that suits what it puts."""
+    return [DocumentTaskQuestion(task, protocol) for task in tasks for protocol in PROTOCOLS_OF[task.question_format]]
+
+
+def questions_of(names: Sequence[str], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[AnyQuestion]:
+    """Every task of these names in every way that suits it; tasks of whole documents have ways of their own."""
+    long = [DOCUMENT_TASKS[name] for name in map(known_task, names) if name in DOCUMENT_TASKS]
+    others = tasks_of([name for name in names if name not in DOCUMENT_TASKS])
+    return [*questions(others, protocols, seeds), *document_questions(long)]
+
+
+def _cosines(one: Floats, two: Floats) -> Floats:
+    """(n, D) and (m, D) -> (n, m); 0 where a vector is 0."""
+    unit = [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30) for vectors in (one, two)]
+    return np.asarray(unit[0] @ unit[1].T, dtype=np.float64)
+
+
+def _tf_idf(texts: Sequence[str], documents: Sequence[str]) -> Floats:
+    """(texts, documents) cosines of words weighed by their rarity among the documents."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True).fit(documents)
+    return np.asarray((words.transform(texts) @ words.transform(documents).T).toarray())
+
+
+def _ranked(similar: Floats, questions: RetrievalQueries) -> dict[str, Floats]:
+    """From similarities (Q, documents), per question: is the right document first, and its inverse rank. Documents
+    that are equally near share their mean rank."""
+    own = similar[np.arange(len(questions.right)), questions.right][:, None]
+    ranks = 1 + (similar > own).sum(axis=1) + ((similar == own).sum(axis=1) - 1) / 2
+    return {"recall_at_1": (ranks == 1).astype(np.float64), "mrr": 1 / ranks}
+
+
+def _chosen(similar: Floats, questions: MultipleChoice) -> dict[str, Floats]:
+    """From similarities (Q * options, documents): is the right option the nearest to its document?"""
+    count = len(questions.options[0])
+    own = similar[np.arange(len(similar)), np.repeat(questions.about, count)].reshape(-1, count)
+    return _accuracy(own, questions)
+
+
+def _accuracy(values: Floats, questions: MultipleChoice) -> dict[str, Floats]:
+    """From values (Q, options). Options that are equally good share the point."""
+    best = values == values.max(axis=1, keepdims=True)
+    right = best[np.arange(len(best)), questions.right]
+    return {"accuracy": right / best.sum(axis=1)}
+
+
+def _probed(vectorize: Callable[[Sequence[str]], Floats], questions: MultipleChoice) -> dict[str, Floats]:
+    count = len(questions.options[0])
+    about = np.repeat(questions.about, count)                                   # (Q * options,)
+    options, documents = vectorize(_flat(questions)), vectorize(questions.documents)[about]
+    pairs = np.concatenate([options, documents, np.abs(options - documents), options * documents], axis=1)
+    if len(questions.documents) < 2:
+        raise ValueError(
+            "choice-probe learns from other documents than the one it is asked about, but the file holds only one; "
+            "put more there, or read the answers of choice"
+        )
+    right = (np.tile(np.arange(count), len(questions.right)) == np.repeat(questions.right, count)).astype(np.float64)
+    predicted = np.zeros(len(pairs))
+    for fold in range(FOLDS):
+        out = about % FOLDS == fold
+        if out.any():
+            predicted[out] = predict(pairs[~out], right[~out], pairs[out], graded=True)
+    return _accuracy(predicted.reshape(-1, count), questions)
+
+
+def _chance(questions: MultipleChoice) -> dict[str, Floats]:
+    return {"accuracy": np.full(len(questions.right), 1 / len(questions.options[0]))}
+
+
+def _flat(questions: MultipleChoice) -> list[str]:
+    return [option for options in questions.options for option in options]

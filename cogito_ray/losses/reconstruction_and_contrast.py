@@ -1,0 +1,103 @@
+"""The tasks of a run: reconstruction of the targets, and contrast between two views of the same text."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
+from torch import Generator, Tensor
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.nn.model import ConceptModel
+from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.objectives.position_sampling import uniform
+from cogito_ray.spec_registry import OpenUnion
+from cogito_ray.text.vocabulary_info import Vocabulary
+
+
+def reconstruction(model: ConceptModel, concepts: Tensor, view: View, divisor: Tensor) -> Tensor:
+    """Weighted sum of the cross-entropies of targets over `divisor`, a scalar: with the sum of all weights, their mean
+    in nats per target. concepts (B, C, D) -> scalar; 0 when nothing is asked.
+    """
+    assert model.decoder is not None
+    assert model.head is not None
+    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)     # (B, M, D)
+    return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing, divisor=divisor)
+
+
+def comparable(one: View, two: View) -> Tensor:
+    """(B,) bool: rows that contrast compares. False where one of the views asks for nothing, because it is empty."""
+    return (one.weights.sum(dim=1) > 0) & (two.weights.sum(dim=1) > 0)
+
+
+def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float, divisor: Tensor) -> Tensor:
+    """InfoNCE (arXiv:1807.03748), both ways, between the mean concepts of two views of the same texts.
+
+    one, two (B, C, D); kept (B,) as of `comparable` -> their sum over `divisor`, a scalar: with the number of texts
+    kept, the mean in nats per text. Negatives are the other texts of the same forward pass, so the loss of a text
+    depends on how a batch is cut: of `micro_batch` rows, at most log(micro_batch) can be learned.
+    """
+    a, b = (F.normalize(view.mean(dim=1), dim=-1) for view in (one, two))                   # (B, D)
+    scores = a @ b.T / temperature                                                          # (B, B)
+    scores = scores.masked_fill(~(kept[:, None] & kept), -1e9)      # not -inf: a row of nothing else would be NaN
+    own = torch.arange(len(a), device=a.device)                     # row i's positive is row i of the other view
+    nats = F.cross_entropy(scores, own, reduction="none") + F.cross_entropy(scores.T, own, reduction="none")
+    return (nats * kept).sum() / (2 * divisor).clamp_min(1e-8)
+
+
+class HalvesSpec(Spec):
+    """The first and the second half of a row are views of one text: right where rows hold one document each."""
+
+    kind: Literal["halves"] = "halves"
+    temperature: PositiveFloat = 0.05
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View]:
+        """ids (B, N) -> two views of N // 2 tokens."""
+        half = ids.shape[1] // 2
+        first, second = ids[:, :half], ids[:, half : 2 * half]
+        return objective.corrupt(first, vocabulary, generator), objective.corrupt(second, vocabulary, generator)
+
+
+class CorruptionsSpec(Spec):
+    """Two corruptions of the same text are its views (deletion as augmentation: DeCLUTR, SimCSE section 2)."""
+
+    kind: Literal["corruptions"] = "corruptions"
+    temperature: PositiveFloat = 0.05
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View]:
+        """ids (B, N) -> two corruptions of each row, drawn one after the other."""
+        return objective.corrupt(ids, vocabulary, generator), objective.corrupt(ids, vocabulary, generator)
+
+
+class DropoutSpec(Spec):
+    """One corruption seen twice, each time with other tokens dropped (SimCSE, arXiv:2104.08821).
+
+    Whole visible tokens are dropped (the token cut-off of arXiv:2105.11741) instead of activations, so that models need
+    no dropout, which rebuilding would suffer from.
+    """
+
+    kind: Literal["dropout"] = "dropout"
+    temperature: PositiveFloat = 0.05
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Chance of each visible token to be hidden from the encoder; a row always keeps one."""
+
+    def views(
+        self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
+    ) -> tuple[View, View]:
+        """ids (B, N) -> one corruption of each row, with tokens dropped twice."""
+        view = objective.corrupt(ids, vocabulary, generator)
+        return self._drop_tokens(view, generator), self._drop_tokens(view, generator)
+
+    def _drop_tokens(self, view: View, generator: Generator) -> View:
+        chance = uniform(tuple(view.visible.shape), generator, view.visible.device).masked_fill(~view.visible, -1.0)
+        kept_anyway = chance == chance.amax(dim=1, keepdim=True)
+        return replace(view, visible=view.visible & ((chance >= self.rate) | kept_anyway))
+
+
+ContrastSpec = Annotated[HalvesSpec | CorruptionsSpec | DropoutSpec, OpenUnion("contrast")]

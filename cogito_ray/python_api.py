@@ -1,0 +1,521 @@
+"""What `import cogito_ray as cr` gives: to run sweeps, and to use what they found. The command line is written on this.
+
+Settings are the path of a YAML file, a mapping of the same content, a SweepSpec or a RunSpec. What is wrong with them
+is told all at once, in a ValueError, before anything starts. Importing this imports neither torch nor Ray: functions
+import what they need, and Ray last, so that faults of settings are told within a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from cogito_ray.atomic_files import explain_os_error
+from cogito_ray.display.console import err, out
+from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult, load
+from cogito_ray.records.ledger import NAME, SweepClosed, SweepOpened, events
+from cogito_ray.records.results.trial_ranking import figures
+from cogito_ray.records.sweep_record import Record, fold
+
+if TYPE_CHECKING:
+    from cogito_ray.records.results.promotion_results import Promotion
+    from cogito_ray.run_spec import RunSpec
+    from cogito_ray.runtime.experiment_folder import ExperimentFolder
+    from cogito_ray.sweeps.statistics.cost_forecast import Forecast
+    from cogito_ray.sweeps.sweep_spec import SweepSpec
+    from cogito_ray.text.prepared_corpus import Corpus
+
+__all__ = [
+    "analyse",
+    "check",
+    "evaluate",
+    "export",
+    "forecast",
+    "load",
+    "notebook",
+    "prepare",
+    "promote",
+    "promotions",
+    "publish",
+    "report",
+    "sweep",
+    "train",
+]
+RUNS = "runs"
+"""Folder of everything that is written, where none is given."""
+POLL_S = 10.0
+"""Between two looks at a sweep that is published while it runs."""
+Settings: TypeAlias = "str | Path | Mapping[str, object] | SweepSpec | RunSpec"
+Overrides: TypeAlias = Mapping[str, object] | Sequence[str]
+"""Values by dotted path, or `path=value` each."""
+Checkpoints: TypeAlias = str | Path | Result | TrialResult
+"""Folder of a checkpoint, a run, a trial or a sweep, or one of the latter as it was loaded. Of a sweep, its winner."""
+
+
+def check(settings: Settings, *, overrides: Overrides = ()) -> Checked:
+    """Validate a sweep or run, and start nothing. Every point of a search space is tried, of a large one corners and
+    others.
+
+        cr.check("search_spaces/quickstart.yaml").spec
+
+    ValueError with all faults at once, each with its place, its line and a way out.
+    """
+    from cogito_ray.run_spec import RunSpec
+    from cogito_ray.sweeps.space.valid_points import tried_in_all
+
+    with opened(settings, overrides) as spec:
+        named = settings if isinstance(settings, str | Path) else "these settings"
+        if isinstance(spec, RunSpec):
+            return Checked(spec, f"{named}: a sound run ({', '.join(spec.terms())})")
+        count, notes = tried_in_all(spec.search_space)
+        trials, axes = spec.budget.trials, len(spec.space)
+        return Checked(spec, f"{named}: a sound sweep of {trials} trials over {axes} axes ({count})", tuple(notes))
+
+
+def prepare(
+    settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = (), verbose: bool = True
+) -> list[Corpus]:
+    """Tokenise and pack every corpus that a sweep or run names, once; what stands from before is verified and kept.
+
+    `sweep` and `train` do this by themselves. ValueError where text is missing.
+    """
+    from cogito_ray.display.live_view import stage_of
+    from cogito_ray.run_spec import RunSpec
+
+    with opened(settings, overrides) as spec:
+        from cogito_ray.runtime.cluster import cluster
+        from cogito_ray.runtime.data.ray_data_preparation import prepare as prepare_data
+        from cogito_ray.runtime.experiment_folder import refuse_missing_text
+
+        named = [spec.data] if isinstance(spec, RunSpec) else spec.search_space.corpora()
+        refuse_missing_text(named, [])  # before Ray starts
+        with cluster():
+            return [
+                prepare_data(data, Path(storage), lambda told: _say(stage_of(told), verbose=verbose)) for data in named
+            ]
+
+
+def forecast(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> Forecast:
+    """What a sweep would cost: hours, end, disk (bytes) and memory (bytes), from two short runs that are measured in
+    processes of their own. Nothing is written below `storage`.
+
+        cr.forecast("search_spaces/quickstart.yaml").wall_s
+
+    In a script, call it below `if __name__ == "__main__":`, for those processes import the script.
+    """
+    with opened_sweep(settings, overrides, storage) as spec:
+        from cogito_ray.runtime.tune.cost_measurement import forecast as measure
+
+        return measure(spec, Path(storage))
+
+
+def sweep(
+    settings: Settings,
+    *,
+    storage: str | Path = RUNS,
+    name: str | None = None,
+    overrides: Overrides = (),
+    verbose: bool = True,
+) -> Result:
+    """Run a sweep in `<storage>/<name>/`, or what is left of it: the same call resumes after any interruption.
+
+        result = cr.sweep("search_spaces/quickstart.yaml", overrides={"budget.trials": 6})
+        result.best.params
+
+    `name`: instead of the one that the settings say. `verbose`: show the trials while they run. Writes report.html, and
+    winner.yaml where there is a winner. ValueError for faulty settings, and where the folder holds another sweep;
+    OSError where it cannot be written to; Interrupted (a KeyboardInterrupt) where Ctrl-C ended it in order.
+    """
+    with opened_sweep(settings, _with(overrides, {"name": name} if name else {}), storage) as spec:
+        from cogito_ray.runtime.experiment_folder import ExperimentFolder
+
+        experiment = ExperimentFolder.of_sweep(spec, Path(storage))
+        known = experiment.recorded()
+        before = known.closing if known else None
+        finished = known if known and experiment.is_finished(known) else None
+        record = finished or _swept(spec, experiment, known, verbose=verbose)
+    return _concluded(record, Path(storage) / spec.name, before, verbose=verbose)
+
+
+def _swept(spec: SweepSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
+    from cogito_ray.display.live_view import watching
+    from cogito_ray.runtime.tune.sweep_driver import run_sweep
+    from cogito_ray.sweeps.space.valid_points import tried_in_all
+
+    for note in tried_in_all(spec.search_space)[1] if verbose else []:
+        _say(f"note: {note}")
+    _tell_other_code(experiment, known)
+    with watching(experiment.record, quiet=not verbose) as stage:
+        return run_sweep(spec, experiment.folder.parent, stage.tell, experiment=experiment)
+
+
+def train(
+    settings: Settings,
+    *,
+    storage: str | Path = RUNS,
+    name: str | None = None,
+    overrides: Overrides = (),
+    workers: int | None = None,
+    verbose: bool = True,
+) -> Result:
+    """Train one run in `<storage>/<name>/`, or what is left of it, from its newest checkpoint.
+
+        cr.train("jobs/debug.yaml", overrides={"training.steps": 60}).metrics["loss/total"]
+
+    `name`: the file's if not given, and the digest of settings that are no file. `workers`: processes that share each
+    batch. A run that failed says why in `trials[0].error`. Errors as for `sweep`.
+    """
+    with opened_run(settings, overrides) as spec:
+        from cogito_ray.runtime.experiment_folder import ExperimentFolder
+
+        run = spec if workers is None else _shared_by(spec, workers)
+        called = _folder_name(name or (Path(settings).stem if isinstance(settings, str | Path) else run.digest()))
+        experiment = ExperimentFolder.of_run(run, called, Path(storage))
+        known = experiment.recorded()
+        before = known.closing if known else None
+        finished = known if known and known.is_complete else None
+        record = finished or _trained(run, experiment, known, verbose=verbose)
+    for note in (note for trial in record.trials.values() for note in trial.notes):
+        _say(note, verbose=verbose)
+    return _concluded(record, Path(storage) / called, before, verbose=verbose)
+
+
+def _trained(run: RunSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
+    from cogito_ray.display.live_view import watching
+    from cogito_ray.runtime.train.pretraining_driver import pretrain
+
+    _tell_other_code(experiment, known)
+    with watching(experiment.record, quiet=not verbose) as stage:
+        return pretrain(run, experiment.folder.name, experiment.folder.parent, stage.tell, experiment=experiment)
+
+
+def promotions(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> list[Promotion]:
+    """The full runs that a sweep's `promote` derives from its best trials, with how they differ; nothing is started.
+
+    ValueError where the settings ask for none, or the sweep has not ended.
+    """
+    with opened_sweep(settings, overrides, storage) as spec:
+        from cogito_ray.runtime.train.promotion_driver import planned
+
+        return planned(spec, Path(storage))
+
+
+def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> Result:
+    """Train those full runs, or what is left of them, and certify how far the sweep foretold their order.
+
+        [full.metrics for full in cr.promote("search_spaces/dimension_inversion.yaml").promoted]
+
+    Gives the sweep's result. Errors as for `promotions`.
+    """
+    with opened_sweep(settings, overrides, storage) as spec:
+        from cogito_ray.runtime.train.promotion_driver import promote as train_full
+
+        record = train_full(spec, Path(storage))
+    result = Result(Path(storage) / spec.name, record)
+    result.report()
+    return result
+
+
+def evaluate(
+    checkpoints: Checkpoints | Iterable[Checkpoints],
+    *,
+    tasks: str | Sequence[str] | None = None,
+    protocols: str | Sequence[str] = ("zero-shot", "probe"),
+    fine_tune: Sequence[Mapping[str, object]] = (),
+    seeds: int = 1,
+    limit: int | None = None,
+    data: str | Path | None = None,
+    plugins: Sequence[str] = (),
+    verbose: bool = True,
+) -> Scores:
+    """Ask trained encoders labelled tasks, beside baselines. Answers are kept in their ledgers, and not asked again.
+
+        cr.evaluate("runs/debug", tasks=["stsb"], data="data").to_dataframe()
+
+    Of a sweep, its `front` is asked: mostly the winner; of any other folder every run below it, at its newest
+    checkpoint.
+    `protocols`: of zero-shot, probe, fine-tune. `fine_tune`: settings of the latter, one mapping a variant; `seeds`: of
+    fine-tuning; `limit`: training examples at most. `data`: folder of Parquet files such as glue/stsb/train.parquet;
+    None: from the hub. `plugins`: modules or files that register tasks. ValueError for names that are none, missing
+    data, or no sound checkpoint.
+    """
+    from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
+    from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
+    from cogito_ray.evaluation.protocols.task_runner import protocols_of
+    from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
+    from cogito_ray.plugins import load as load_plugins
+    from cogito_ray.records.results.evaluation_scores import scored
+    from cogito_ray.runtime.evaluation.checkpoint_evaluation import evaluate as ask
+
+    load_plugins([*plugins])
+    names = _listed(protocols)
+    known = protocols_of(names, _protocol_settings(names, limit, fine_tune))
+    questions = questions_of(_listed(DEFAULT if tasks is None else tasks), known, seeds)
+    given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
+    folders = [folder for one in given for folder in _folders(one, verbose=verbose)]
+    found, torn = whole(folder for one in folders for folder in newest_of_each(one.absolute()))
+    if not found:
+        raise ValueError("\n".join(torn))
+    answers = ask(
+        found,
+        questions,
+        Path(data).absolute() if data else None,
+        lambda told: _say(f"{told.done} of {told.total}: {told.unit}", verbose=verbose),
+    )
+    rows, faults = tuple(scored(answers.known.values())), (*torn, *answers.faults)
+    if not answers.computed and not faults:
+        _say(f"nothing to do: all {len(answers.known)} answers are in the ledgers", verbose=verbose)
+    return Scores(rows, answers.computed, len(answers.known) - answers.computed, faults)
+
+
+def analyse(
+    checkpoint: Checkpoints,
+    other: Checkpoints | None = None,
+    *,
+    texts: int = 256,
+    iterations: Sequence[int] = (),
+    out: str | Path | None = None,
+    verbose: bool = True,
+) -> AnalysisReport:
+    """Look at a checkpoint's concepts: geometry against targets, what linear probes read from them, what they read.
+
+        cr.analyse("runs/debug").analyses[0].conclusion
+
+    Of a sweep, its winner. `other`: a second one, shown beside it. `texts`: held-out rows to look at, at most.
+    `iterations`: how often to apply a tied encoder's block besides. `out`: folder of analysis.html and analysis.json;
+    None: the checkpoint's. ValueError where there is no winner, or the text has changed; FileNotFoundError where there
+    is no checkpoint.
+    """
+    from cogito_ray.evaluation.checkpoint_loader import TrainedModel, newest
+    from cogito_ray.evaluation.inspection.checkpoint_analysis import analyse as look_at
+    from cogito_ray.records.pages.analysis_page import write
+
+    given = [one for one in (checkpoint, other) if one is not None]
+    folders = [newest(_folder(one, verbose=verbose).absolute()) for one in given]
+    opened = [TrainedModel.open(folder) for folder in folders]
+    analyses = [
+        look_at(trained, name=name, texts=texts, times=iterations)
+        for trained, name in zip(opened, names_of(folders), strict=True)
+    ]
+    page, data = write(analyses, Path(out) if out else folders[0])
+    return AnalysisReport(Report(page), data, tuple(analyses))
+
+
+def export(checkpoint: Checkpoints, folder: str | Path, *, verbose: bool = True) -> Path:
+    """Write a checkpoint as a folder that AutoModel and SentenceTransformer load.
+
+        cr.export(cr.load("runs/quickstart"), "build/encoder")
+
+    Of a sweep, its winner. ValueError where the folder is neither new, nor empty, nor an earlier export.
+    """
+    from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+    from cogito_ray.evaluation.export_folder import refuse_foreign
+
+    folder = Path(folder)
+    refuse_foreign(folder)
+    trained = TrainedModel.open(_folder(checkpoint, verbose=verbose))
+    trained.export(folder)
+    _say(f"{folder}: run {trained.run.digest()} at step {trained.step}", verbose=verbose)
+    return folder
+
+
+def report(folder: str | Path) -> Report:
+    """Write report.html from the ledger in the folder of a sweep or run, also while it works. A notebook shows it."""
+    from cogito_ray.records.pages.report_page import write
+
+    return Report(write(folder))
+
+
+def notebook(storage: str | Path = RUNS) -> Path:
+    """Write notebook.md: what every sweep and run of a storage asked, what came out, which numbers may be compared."""
+    from cogito_ray.records.pages.lab_notebook_page import write
+
+    if not Path(storage).is_dir():
+        raise FileNotFoundError(f"{storage}: no such folder; the storage is the one that sweeps were run in")
+    return write(storage)
+
+
+def publish(folder: str | Path, *, project: str = "cogito-ray", follow: bool = False) -> Result:
+    """Send a record to Weights & Biases, also while it grows; what was sent is not sent again. Needs wandb.
+
+    `follow`: go on until the sweep is complete. ValueError for what is no project's name, or without wandb.
+    """
+    from cogito_ray.records import wandb_tracker
+
+    publisher = wandb_tracker.Publisher(Path(folder), project)
+    record = publisher.publish()
+    while follow and not record.is_complete:
+        time.sleep(POLL_S)
+        record = publisher.publish()
+    return Result(Path(folder), record)
+
+
+@contextmanager
+def opened(
+    settings: Settings, overrides: Overrides = (), storage: str | Path | None = None
+) -> Iterator[SweepSpec | RunSpec]:
+    """What settings say. What turns out to be missing of it, now or in the block, is told with its line in the file.
+
+    `storage`: where it may have begun.
+    """
+    from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
+    from cogito_ray.sweeps.yaml_io.yaml_loader import Document
+
+    document = Document.of(settings, overrides)
+    try:
+        spec = document.either()
+        refuse_missing_inputs(spec, Path(storage) if storage else None)
+        yield spec
+    except MissingInputs as fault:
+        raise document.refused(fault.faults) from None
+
+
+@contextmanager
+def opened_sweep(settings: Settings, overrides: Overrides, storage: str | Path) -> Iterator[SweepSpec]:
+    """The same; ValueError for a single run."""
+    from cogito_ray.run_spec import RunSpec
+
+    with opened(settings, overrides, storage) as spec:
+        if isinstance(spec, RunSpec):
+            raise ValueError(_of_the_other_sort(settings, "a single run", "train it", "train"))
+        yield spec
+
+
+@contextmanager
+def opened_run(settings: Settings, overrides: Overrides) -> Iterator[RunSpec]:
+    """The same; ValueError for a sweep."""
+    from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+    with opened(settings, overrides) as spec:
+        if isinstance(spec, SweepSpec):
+            raise ValueError(_of_the_other_sort(settings, "a sweep", "run it", "sweep"))
+        yield spec
+
+
+def _of_the_other_sort(settings: Settings, sort: str, way: str, command: str) -> str:
+    if isinstance(settings, str | Path):
+        return f"{settings} describes {sort}; {way}: cogito-ray {command} {settings}"
+    return f"these settings describe {sort}; {way}: cogito_ray.{command}(...)"
+
+
+def write_pages(record: Record, folder: Path) -> None:
+    """What lies in a folder when a sweep or run ends: report.html, winner.yaml; and in the storage, notebook.md."""
+    from cogito_ray.records.pages import lab_notebook_page, report_page, winner_file
+
+    if not report_page.is_up_to_date(folder):
+        report_page.write(folder)
+    try:
+        lab_notebook_page.write(folder.parent)
+    except OSError as fault:  # all users of a storage share this page: what was done here is none the worse
+        err.print(f"the notebook was not written: {explain_os_error(fault)}")
+    winner_file.write(record, folder)
+
+
+def _concluded(record: Record, folder: Path, before: SweepClosed | None, *, verbose: bool) -> Result:
+    """`before`: how it had been left. Raises Interrupted."""
+    write_pages(record, folder)
+    if before is not None and before == record.closing:
+        _say(f"{folder} is complete: nothing was left to do.", verbose=verbose)
+    result = Result(folder, record)
+    if record.is_interrupted:
+        raise Interrupted(result)
+    return result
+
+
+def _say(text: str, *, verbose: bool = True) -> None:
+    if verbose:
+        out.print(text)
+
+
+def _tell_other_code(experiment: ExperimentFolder, known: Record | None) -> None:
+    if known is not None and (said := experiment.other_code(known)):
+        err.print(said)
+
+
+def _with(overrides: Overrides, more: Mapping[str, object]) -> Overrides:
+    """`more` overrides in the form that these have."""
+    if isinstance(overrides, Mapping):
+        return {**overrides, **more}
+    return [*overrides, *(f"{path}={value}" for path, value in more.items())]
+
+
+def _shared_by(run: RunSpec, workers: int) -> RunSpec:
+    """ValueError where so many cannot share its batches."""
+    from pydantic import ValidationError
+
+    from cogito_ray.run_spec import RunSpec
+    from cogito_ray.sweeps.space.validation_messages import explain
+
+    try:
+        return RunSpec.model_validate(run.model_dump() | {"workers": workers})
+    except ValidationError as fault:
+        raise ValueError("\n".join(explain(fault))) from None
+
+
+def _folder_name(name: str) -> str:
+    from cogito_ray.sweeps.experiment_names import folder_name
+
+    try:
+        return folder_name(name)
+    except ValueError as fault:
+        raise ValueError(f"name: {fault}") from None
+
+
+def _listed(names: str | Iterable[str]) -> list[str]:
+    """Names, or one text of names separated by commas; each once."""
+    given = names.split(",") if isinstance(names, str) else names
+    return list(dict.fromkeys(name.strip() for name in given))
+
+
+def _protocol_settings(
+    names: list[str], limit: int | None, fine_tune: Sequence[Mapping[str, object]]
+) -> dict[str, list[dict[str, object]]]:
+    """Of each protocol, one entry a variant."""
+    given = {"fine-tune": [dict(variant) for variant in fine_tune]} if fine_tune else {}
+    if limit is not None:
+        trained = [name for name in ("probe", "fine-tune") if name in names]
+        given |= {name: [{"rows": limit} | each for each in given.get(name, [{}])] for name in trained}
+    return given
+
+
+def _folders(given: Checkpoints, *, verbose: bool) -> list[Path]:
+    """Where the checkpoints lie; of a sweep those of its best trials, which are told. ValueError where it has none."""
+    found = _sweep_of(given)
+    if found is None:
+        return [given.path if isinstance(given, Result | TrialResult) else Path(given)]
+    for trial in found.front or (found.best,):
+        value = ", ".join(f"{metric} {figures(value)}" for metric, value in trial.values.items())
+        _say(f"{found.path}: trial {trial.number} ({trial.name}), {found.ranking.standing}: {value}", verbose=verbose)
+    return [trial.path for trial in found.front]
+
+
+def _folder(given: Checkpoints, *, verbose: bool) -> Path:
+    """The same, of a sweep that has one winner. ValueError where it has not."""
+    if (found := _sweep_of(given)) is not None:
+        given = found.best
+        _folders(found, verbose=verbose)
+    return given.path if isinstance(given, Result | TrialResult) else Path(given)
+
+
+def _sweep_of(given: Checkpoints) -> Result | None:
+    """The sweep that is meant, if it is one."""
+    if isinstance(given, TrialResult):
+        return None
+    if not isinstance(given, Result):
+        folder = Path(given)
+        told = events(folder / NAME) if (folder / NAME).is_file() else []
+        if not any(isinstance(event, SweepOpened) for event in told):
+            return None
+        given = Result(folder, fold(told, str(folder / NAME)))
+    return given if given.is_sweep else None
+
+
+def names_of(folders: list[Path]) -> list[str]:
+    """What tells checkpoints .../<run or trial>/checkpoints/<step> apart, as short as that can be."""
+    runs, steps = [folder.parents[1].name for folder in folders], [folder.name for folder in folders]
+    if len(set(runs)) == len(runs):
+        return runs
+    return steps if len(set(steps)) == len(steps) else [str(folder) for folder in folders]

@@ -1,0 +1,96 @@
+"""Keeps a sweep's checkpoints within `budget.disk`: looks whenever a trial has ended, and says what it deleted."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from itertools import groupby
+from math import ceil
+from pathlib import Path
+
+from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.records.ledger import CHECKPOINTS, CheckpointsPruned, Ledger
+from cogito_ray.records.results.disk_quota_priority import retention_priorities
+from cogito_ray.records.sweep_record import Record, SharedRecord
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.experiment_folder import Corpora
+from cogito_ray.sweeps.disk_quota import Stored, least, pruned
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.text.data_spec import corpus_key
+from cogito_ray.text.prepared_corpus import Corpus
+from cogito_ray.training.checkpoints.checkpoint_store import bytes_of, folder_of, remove
+
+
+class CheckpointPruner:
+    """Each look costs a listing of all checkpoints, and a ranking."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        record: SharedRecord,
+        trials: Path,
+        quota: float | None,
+        sources: Callable[[Record], Collection[tuple[str, int]]] = lambda record: (),
+    ):
+        """`record`: what the ledger tells. `trials`: of one folder a trial. `quota`: bytes; None = no limit. `sources`:
+        see `quota.pruned`."""
+        self._ledger, self._record = ledger, record
+        self._trials, self._quota, self._sources = trials, quota, sources
+        self.bytes = 0
+        """Of all checkpoints when it looked last, after pruning."""
+
+    def look(self) -> None:
+        """Delete what is over the quota and not needed."""
+        if self._quota is None:
+            return
+        stored = self._stored()
+        with self._record.now() as record:
+            known, named = retention_priorities(record), self._branches(record, {one.trial for one in stored})
+        stored = [one for one in stored if one.trial in known]
+        deleted = pruned(stored, known, self._quota, sources=named)
+        self.bytes = sum(one.size for one in stored) - sum(one.size for one in deleted)
+        for trial, group in groupby(deleted, key=lambda one: one.trial):
+            ones = list(group)
+            steps, size = tuple(one.step for one in ones), sum(one.size for one in ones)
+            self._ledger.append(CheckpointsPruned(at=time.time(), trial=trial, steps=steps, bytes=size))
+            for one in ones:
+                folder = folder_of(self._trials / one.trial / CHECKPOINTS, one.step)
+                with suppress(OSError):  # its run may be faster
+                    remove(folder)
+
+    def _branches(self, record: Record, own: Collection[str]) -> set[tuple[str, int]]:
+        """Checkpoints (trial, step) from which copies go on, made or not, while they have none of their `own`."""
+        copies = (trial for trial in record.trials.values() if trial.end is None and trial.id not in own)
+        return {trial.branch for trial in copies if trial.branch}.union(self._sources(record))
+
+    def _stored(self) -> list[Stored]:
+        found = []
+        for folder in sorted(self._trials.glob(f"*/{CHECKPOINTS}/step-*")):
+            size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+            found.append(Stored(folder.parents[1].name, int(folder.name.removeprefix("step-")), size))
+        return found
+
+
+def refuse_small_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:
+    """ValueError where `budget.disk` cannot hold what so many trials at once need. `corpora`: what they read.
+
+    `runs`: the corners of the sweep.
+    """
+    if (quota := sweep.budget.disk_bytes) is None:
+        return
+    runs = list(runs)
+    unlike = {(run.model.digest(), run.data.digest()): run for run in runs}
+    largest = max(_checkpoint_bytes(run, corpora[corpus_key(run.data)]) for run in unlike.values())
+    trials, steps = sweep.budget.trials, max(run.training.steps for run in runs)
+    held = sweep.early_stopping.held(steps, trials=trials, at_once=at_once)
+    needed = least(largest, at_once=at_once, trials=trials, held=held)
+    if needed > quota:
+        others = f", and {held} for trials that wait or are to be copied," if held else ""
+        raise ValueError(
+            f"budget.disk: {sweep.budget.disk} is too little: a checkpoint takes up to {largest:,} bytes, and one of "
+            f"each of {at_once} trials at once and of the best one{others} {needed:,}; write {ceil(needed / 1e6)}MB or "
+            f"more, or lower {'budget.trials' if held else 'concurrency'}"
+        )
+
+
+def _checkpoint_bytes(run: RunSpec, corpus: Corpus) -> int:
+    return bytes_of(TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss))

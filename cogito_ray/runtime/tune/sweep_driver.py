@@ -1,0 +1,177 @@
+"""A sweep from its spec to its ledger: prepare the text, search, stop early, record. Runs again where it was left."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ray import tune
+from ray.tune import TuneConfig, Tuner
+
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Ledger
+from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.results.gate_results import judge
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
+from cogito_ray.runtime.control_files import PAUSED, PREEMPT
+from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
+from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
+from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
+from cogito_ray.runtime.search.searcher import Search
+from cogito_ray.runtime.search.seed_replicates import SeedReplicates, further_runs
+from cogito_ray.runtime.train.initial_weights_validation import refuse_damaged_weights, refuse_misfits
+from cogito_ray.runtime.trial_recorder import TrialRecorder
+from cogito_ray.runtime.tune.budget_callback import BudgetCallback
+from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota
+from cogito_ray.runtime.tune.trainable import resources, trial
+from cogito_ray.runtime.tune.tune_adapters import Stage, StageCallback, StageScheduler, StageSearcher
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.sweep_validation import judged_by
+from cogito_ray.text.data_digests import DataDigests
+from cogito_ray.text.preparation_plan import Listener
+from cogito_ray.training.checkpoints.checkpoint_store import folder_of
+
+TUNE = "tune"
+"""Folder of Tune's own files, which nobody needs once the sweep is complete."""
+RETRIES = 2
+"""Times a trial whose process died is taken up again, from its newest checkpoint."""
+
+
+def run_sweep(
+    sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None, *, experiment: ExperimentFolder | None = None
+) -> Record:
+    """Run what is left of the sweep. Its ledger, in `<storage>/<name>/`, tells at any time what has happened.
+
+    The listener hears how far the preparation of the text is. `experiment`: the sweep's, where it was read already.
+    """
+    experiment = experiment or ExperimentFolder.of_sweep(sweep, storage)
+    before = experiment.recorded()
+    if before is not None and experiment.is_finished(before):
+        return before
+    refuse_missing_inputs(sweep, experiment.folder.parent)
+    runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
+    refuse_missing_text(sweep.search_space.corpora(), runs)
+    if before is None:
+        refuse_damaged_weights(runs)
+    with experiment.driving():
+        record = _driven(sweep, experiment, listener)
+    shutil.rmtree(experiment.folder / TUNE, ignore_errors=True)
+    return record
+
+
+def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) -> Record:
+    """As its only driver. What was done so far is read again: another driver may just have ended."""
+    storage, before = experiment.folder.parent, experiment.recorded()
+    if before is not None and experiment.is_finished(before):
+        return before
+    runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
+    with Ledger(experiment.ledger) as ledger:
+        if before is not None and (exhausted := sweep.budget.exhausted(spent(before))):
+            ledger.append(experiment.opening(before.data))
+            ledger.append(closing(_cause(before, exhausted, over=False)))
+            return experiment.now
+        with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
+            at_once = concurrency(runs, requested=sweep.concurrency)
+            corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
+            refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
+            if before is None or not before.trials:
+                refuse_misfits(runs, corpora)
+            refuse_small_quota(sweep, runs, corpora, at_once=at_once)
+            data = {key: corpus.digests for key, corpus in corpora.items()}
+            ledger.append(experiment.opening(data))
+            cause = _Stages(sweep, experiment, ledger, at_once, data).run()
+            for verdict in judge(experiment.now):
+                ledger.append(verdict)
+            ledger.append(closing(cause))
+            if held := left_behind():
+                raise RuntimeError(
+                    f"{experiment.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which "
+                    "Ray frees when this process ends; give the same command again for table and report"
+                )
+    return experiment.now
+
+
+@dataclass(frozen=True)
+class _Stages:
+    """The search, and after it further runs of its finalists; both watched, and both written down."""
+
+    sweep: SweepSpec
+    experiment: ExperimentFolder
+    ledger: Ledger
+    at_once: int
+    """Trials at a time."""
+    data: Mapping[str, DataDigests]
+    """What trials read, by `corpus_key`."""
+
+    def run(self) -> str:
+        """Do what is left of both; say why that is over."""
+        record = self.experiment.now
+        search = Search(self.sweep, self._recorder(record), list(record.events), written=self._has_written)
+        search.follow(StudyCopy(self.sweep, self.experiment.folder, search.trials).update)
+        cause = self._tune(record, search)
+        if cause == COMPLETE and self.sweep.seeds:
+            record = self.experiment.now
+            cause = self._tune(record, SeedReplicates(further_runs(self.sweep, record), self._recorder(record)))
+        return (search.shortfall or cause) if cause == COMPLETE else cause
+
+    def _recorder(self, record: Record) -> TrialRecorder:
+        return TrialRecorder(self.ledger.append, self.experiment.folder / TRIALS, record)
+
+    def _has_written(self, trial: str, step: int) -> bool:
+        return folder_of(self.experiment.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
+
+    def _pause(self, trial: str) -> None:
+        request = self.experiment.folder / TRIALS / trial / PAUSED
+        request.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
+        request.touch()
+
+    def _tune(self, record: Record, stage: Stage) -> str:
+        preempt = self.experiment.folder / TRIALS / PREEMPT
+        preempt.unlink(missing_ok=True)
+        budget, shared = self.sweep.budget, self.experiment.record
+        pruner = CheckpointPruner(self.ledger, shared, preempt.parent, budget.disk_bytes, stage.sources)
+        watch = BudgetCallback(budget, record, preempt, stage.close, pruner)
+        config = TuneConfig(
+            search_alg=StageSearcher(stage),
+            scheduler=StageScheduler(stage, self._pause),
+            num_samples=-1,  # until the stage says that it is over
+            max_concurrent_trials=self.at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
+        )
+        if not stage.exhausted:
+            callbacks = [StageCallback(stage), watch]  # the ledger first: pruning reads it
+            _tuner(self.experiment, self.data, config, callbacks).fit()
+        return _cause(self.experiment.now, watch.exhausted, over=stage.exhausted)
+
+
+def _tuner(
+    experiment: ExperimentFolder, data: Mapping[str, DataDigests], config: TuneConfig, callbacks: list[tune.Callback]
+) -> Tuner:
+    """Tune, told by us what to try, what to stop and whom to tell."""
+    body = partial(trial, storage=experiment.folder.parent, data=dict(data), trials=experiment.folder / TRIALS)
+    return Tuner(
+        tune.with_resources(body, resources),
+        tune_config=config,
+        run_config=tune.RunConfig(
+            name=f"{time.time():.3f}",
+            storage_path=str(experiment.folder / TUNE),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=callbacks,
+            verbose=0,
+        ),
+    )
+
+
+def _cause(record: Record, exhausted: str, *, over: bool) -> str:
+    """Why Tune has returned: nothing is left to do, the budget is exhausted, or somebody interrupted it."""
+    trials = [*record.trials.values(), *record.replicates.values()]
+    unfinished = sum(trial.end is None for trial in trials)
+    if over and not unfinished:
+        return COMPLETE
+    if exhausted:
+        more = "write a larger budget into the file, under the same name"
+        return f"{exhausted}, with {unfinished} trials under way: {more}"
+    return f"{INTERRUPTED} with {unfinished} trials under way"
