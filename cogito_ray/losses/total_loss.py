@@ -121,7 +121,7 @@ class TotalLoss(nn.Module):
         regularisers: list[str] = [regulariser.kind for regulariser in spec.regularisers]
         self.terms = self.tasks + regularisers
         self.weighting = spec.weighting.build(self.tasks, regularisers)
-        self.every_layer = any(regulariser.layers == "every" for regulariser in spec.regularisers)
+        self.on_every_layer = {regulariser.kind for regulariser in spec.regularisers if regulariser.layers == "every"}
         self._share_accumulator: Tensor | None = None
 
     def divisors(self, view: View, other: View | None = None) -> Tensor:
@@ -173,7 +173,7 @@ class TotalLoss(nn.Module):
 
     def _encode(self, view: View) -> list[Tensor]:
         seen = (view.visible_ids, view.visible_positions, view.visible)
-        return self.model.encoder.every_layer(*seen) if self.every_layer else [self.model.encoder(*seen)]
+        return self.model.encoder.every_layer(*seen) if self.on_every_layer else [self.model.encoder(*seen)]
 
     def _contrast(self, concepts: Tensor, view: View, other: View | None, texts: Tensor) -> Tensor:
         if other is None or self.spec.contrast is None:
@@ -200,8 +200,7 @@ class TotalLoss(nn.Module):
         }
 
     def _layers_of(self, term: str, depth: int) -> range:
-        every = any(r.kind == term and r.layers == "every" for r in self.spec.regularisers)
-        return range(depth) if every else range(depth - 1, depth)
+        return range(depth) if term in self.on_every_layer else range(depth - 1, depth)
 
 
 def _joined(one: View, two: View) -> View:

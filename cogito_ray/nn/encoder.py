@@ -1,7 +1,7 @@
 """Tokens in, concepts out: an embedding, a token stage, a stack of blocks, a final norm."""
 
 from collections.abc import Iterator
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from pydantic import PositiveInt
@@ -68,16 +68,16 @@ class Encoder(nn.Module):
         self.depth = depth
 
     def forward(
-        self, ids: Tensor, positions: Tensor, visible: Tensor, layers: Literal["last", "every"] = "last"
+        self, ids: Tensor, positions: Tensor, visible: Tensor, all_layers: bool = False
     ) -> Tensor | list[Tensor]:
-        """ids, positions, visible (B, K) -> concepts (B, C, D); with layers "every", what `every_layer` says."""
+        """ids, positions, visible (B, K) -> concepts (B, C, D); with `all_layers`, what `every_layer` says."""
         *earlier, concepts = self._steps(ids, positions, visible)
         concepts = self.norm(concepts)
-        return [*earlier, concepts] if layers == "every" else concepts
+        return [*earlier, concepts] if all_layers else concepts
 
     def every_layer(self, ids: Tensor, positions: Tensor, visible: Tensor) -> list[Tensor]:
         """-> (B, C, D) after each applied block; the last one is normed, equal to `forward`'s."""
-        layers: list[Tensor] = self(ids, positions, visible, "every")   # the module is called: it may be compiled
+        layers: list[Tensor] = self(ids, positions, visible, True)   # the module is called: it may be compiled
         return layers
 
     @torch.no_grad()

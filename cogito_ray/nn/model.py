@@ -82,7 +82,7 @@ class ModelSpec(Spec):
 
 class ConceptModel(nn.Module):
     """Encoder, decoder and vocabulary head. It has no forward pass of its own: losses, evaluation and heads call the
-    parts that they need (`losses.total.TotalLoss` is the module that training calls)."""
+    parts that they need (`losses.total_loss.TotalLoss` is the module that training calls)."""
 
     decoder: Decoder | None
     head: VocabularyHead | None
