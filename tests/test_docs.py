@@ -27,6 +27,8 @@ REPLACED = {"space"}
 """Parts of a sweep that a page shows whole."""
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
+NAMED = re.compile(r'(?<![\w/."-])((?:cogito_ray|search_spaces|jobs|cluster|tests|docs)/[\w./-]*\w(?:\.\w+|/))')
+"""Files and folders of the repository."""
 MADE = {
     *("run.md", "sweep.md", "fine-tune.md", "command-line.md", "cogito_ray.md"),
     *("security.md", "contributing.md", "architecture.svg"),
@@ -67,11 +69,28 @@ def test_settings_on_a_page_are_those_of_a_sweep_or_run(content: str, tmp_path: 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_files_that_a_page_names_are_there(page: Path):
     text = page.read_text()
-    named = re.findall(r'(?<![\w/."-])((?:search_spaces|jobs|cluster|tests|docs)/[\w./-]*\w\.\w+)', text)
+    named = NAMED.findall(text)
     linked = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [name for name in linked if name and Path(name).name not in MADE and not (page.parent / name).exists()]
     assert missing == []
+
+
+def test_names_of_the_package_on_pages_are_there():
+    named = {name for page in PAGES for name in re.findall(r"\bcogito_ray((?:\.(?!md)\w+)+)", page.read_text())}
+    for name in named:
+        module, *inner = resolved(name.strip(".").split("."))
+        assert all(re.search(rf"\b{part}\b", module) for part in inner), name
+
+
+def resolved(parts: list[str]) -> list[str]:
+    """Source of the longest module of these parts, and the parts that are left."""
+    for end in range(len(parts), -1, -1):
+        path = ROOT.joinpath("cogito_ray", *parts[:end])
+        for file in (path / "__init__.py", path.with_suffix(".py")):
+            if file.exists():
+                return [file.read_text(), *parts[end:]]
+    raise AssertionError("the package itself is there")
 
 
 def test_metrics_on_pages_are_known_to_the_package():
