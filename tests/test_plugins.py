@@ -180,7 +180,7 @@ FAULTY = [
     ("from typing", "import nowhere\nfrom typing", "No module named 'nowhere' (line 1 of "),
     ("ClassVar, Literal\n", "ClassVar, Literal)\n", "SyntaxError: unmatched ')'"),
     ("@register", "odd\n@register", "NameError: name 'odd' is not defined (line 9 of "),
-    ('"spread"', '"mst"', "the kind 'mst' of a regulariser is taken by cogito_ray.losses.diversity_regularisers.MstSpec"),
+    ('"spread"', '"mst"', "the kind 'mst' of a regulariser is taken by cogito_ray.losses.diversity_regularisers.Mst"),
     (" kind:", " sort:", 'SpreadSpec has no kind; write as its first field: kind: Literal["a_name"] = "a_name"'),
     ("(Spec)", "", "register('regulariser'): SpreadSpec is no Spec; derive it from cogito_ray.base_spec.Spec"),
     ("lariser", "larizer", "register: there is no union 'regularizer'; did you mean regulariser?"),

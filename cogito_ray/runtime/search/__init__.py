@@ -1,1 +1,1 @@
-"""What a sweep tries next: Optuna's study, warm starts, populations and seeds. Only runtime.sweep imports it."""
+"""What a sweep tries next: Optuna's study, warm starts, populations and seeds. Only runtime.tune imports it."""
