@@ -101,7 +101,7 @@ def test_the_answer_of_a_task_in_the_cluster_is_that_of_the_checkpoint(storage, 
     [question] = questions(tasks_of(["sick-relatedness"]), protocols_of(["zero-shot"]))
     for folder in newest_of_each(storage / "sweep"):
         trained = TrainedModel.open(folder)
-        for result in question.ask(trained.reader, storage / "labelled"):
+        for result in question.ask(trained.sentence_encoder, storage / "labelled"):
             assert told[trained.run.digest(), result.vectors, result.metric] == pytest.approx(
                 result.score.value, abs=1e-6                                # threads sum in orders of their own
             )
