@@ -19,8 +19,6 @@ FINE_TUNE = """# Settings of fine-tuning
 
 A variant is a mapping of these keys, after `--fine-tune` of `cogito-ray evaluate`, or in `fine_tune` of `cr.evaluate`.
 """
-FACE = ("api", "experiment_result")
-"""Modules whose names `import cogito_ray` has."""
 RUN = """# Settings of a run
 
 A run's file holds these keys; a sweep's holds them under `run`, and `space` names them by dotted path. `N` stands for a
@@ -52,7 +50,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "contributing.md": contributing.replace("(SECURITY.md)", "(security.md)").replace("(docs/", "("),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
     }
-    pages["reference/python/cogito_ray.md"] = "# `import cogito_ray as cr`\n\n" + "\n".join(map(_face, FACE))
+    members = [f"::: {module}\n    options:\n      members: {names}\n" for module, names in _face().items()]
+    pages["reference/python/cogito_ray.md"] = "\n".join(["# `import cogito_ray as cr`\n", *members])
     for name in _packages():
         pages[f"reference/python/{name}.md"] = f"# `cogito_ray.{name}`\n\n::: cogito_ray.{name}\n"
     for path, content in pages.items():
@@ -60,13 +59,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def _face(module: str) -> str:
-    """Those of its names that `import cogito_ray` has."""
-    names = [name for name in cogito_ray.__all__ if getattr(cogito_ray, name).__module__ == f"cogito_ray.{module}"]
-    return f"::: cogito_ray.{module}\n    options:\n      members: [{', '.join(names)}]\n"
+def _face() -> dict[str, list[str]]:
+    """What `import cogito_ray` has, by the modules that define it; Specs are on the pages of their packages."""
+    found: dict[str, list[str]] = {}
+    for name in cogito_ray.__all__:
+        if not name.endswith("Spec"):
+            found.setdefault(getattr(cogito_ray, name).__module__, []).append(name)
+    return found
 
 
 def _packages() -> list[str]:
     """Packages and modules besides them, each a page of its own."""
-    elsewhere = {*FACE, "__main__", "cli"}
+    elsewhere = {"__main__", "cli", *(module.rpartition(".")[2] for module in _face())}
     return [module.name for module in pkgutil.iter_modules(cogito_ray.__path__) if module.name not in elsewhere]
