@@ -26,7 +26,7 @@ from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota
 from cogito_ray.runtime.tune.trainable import resources, trial
-from cogito_ray.runtime.tune.tune_adapters import Stage, StageCallback, StageScheduler, StageSearcher
+from cogito_ray.runtime.tune.tune_adapters import SilentReporter, Stage, StageCallback, StageScheduler, StageSearcher
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import judged_by
 from cogito_ray.text.data_digests import DataDigests
@@ -160,6 +160,7 @@ def _tuner(
             storage_path=str(experiment.folder / TUNE),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=callbacks,
+            progress_reporter=SilentReporter(),
             verbose=0,
         ),
     )

@@ -5,7 +5,7 @@ callbacks. So the scheduler is who tells the stage of a sweep, whatever else is 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ray.tune import Callback
+from ray.tune import Callback, ProgressReporter
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -39,6 +39,18 @@ class Stage(Protocol):
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
         """A trial runs no longer; `result` is the last that it reported."""
+
+
+class SilentReporter(ProgressReporter):
+    """The record is what is shown. In a notebook, Tune's own reporter clears the cell, with nothing to put into it."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Is not called."""
+        raise AssertionError("it never should")
 
 
 class StageSearcher(Searcher):
