@@ -1,11 +1,13 @@
 """A kind from a file outside of the package is swept: workers, a reader elsewhere and the record know of it."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
 from corpora import prepared_run
 
 from cogito_ray import plugins
@@ -21,6 +23,19 @@ import sys
 from pathlib import Path
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel, newest
 print(TrainedModel.open(newest(Path(sys.argv[1]))).run.loss.regularisers[0].kind)
+"""
+
+SEND = """\
+import sys
+from pathlib import Path
+import ray
+from cogito_ray import plugins
+from cogito_ray.runtime.cluster import cluster
+from cogito_ray.sweeps.yaml_io.yaml_files import load
+run = load(Path(sys.argv[1]) / "sweep.yaml").trial({"loss.regularisers": "spread"})
+with cluster():
+    Path(run.plugins[0]).unlink()               # as on a machine that shares no folder with the driver's
+    print(ray.get(ray.remote(lambda run: run.loss.regularisers[0].kind).remote(run)))
 """
 
 
@@ -53,3 +68,9 @@ def test_a_regulariser_of_a_plugin_is_swept_opened_elsewhere_and_its_changes_are
     assert said == "spread\n"
     (project / "my_losses.py").write_text((project / "my_losses.py").read_text() + "# another version\n")
     assert "my_losses" in ExperimentFolder.of_sweep(load(project / "sweep.yaml"), project).other_code(record)
+
+
+def test_a_file_that_a_machine_does_not_have_is_sent_to_it(project):
+    environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    said = subprocess.check_output([sys.executable, "-c", SEND, project], text=True, env=environment)
+    assert said.splitlines()[-1] == "spread"
