@@ -417,13 +417,15 @@ class LedgerReader:
             return str(error.errors(include_url=False)[0]["msg"])
 
     def _refuse(self, event: Event, number: int, doubtful: tuple[int, str] | None) -> None:
-        if isinstance(event, SweepOpened) and event.format > FORMAT:
-            raise _newer(self.path, number)
-        if isinstance(event, SweepOpened) and event.format < FORMAT:
-            raise LedgerFault(
-                f"{self.path}: line {number} was written by an earlier version of cogito-ray, whose ledgers (format "
-                f"{event.format}) this one does not read; use that version, or start anew under another name"
-            )
+        if isinstance(event, SweepOpened):
+            written = event.format if "format" in event.model_fields_set else 1    # version 0.1 did not say
+            if written > FORMAT:
+                raise _newer(self.path, number)
+            if written < FORMAT:
+                raise LedgerFault(
+                    f"{self.path}: line {number} was written by an earlier version of cogito-ray, whose ledgers "
+                    f"(format {written}) this one does not read; use that version, or start anew under another name"
+                )
         if doubtful and not isinstance(event, TruncatedLine):
             raise LedgerFault(
                 f"{self.path}: line {doubtful[0]} is damaged ({doubtful[1]}); restore the file or move it away"

@@ -1,6 +1,7 @@
 """The ledger: nothing that was appended is lost, a truncated line is passed over, damage is not."""
 
 import errno
+import json
 import math
 import os
 import signal
@@ -226,7 +227,9 @@ def test_a_reader_that_follows_tells_of_damage_however_often_it_is_asked(tmp_pat
         follower.read()
 
 
-def test_what_an_earlier_version_wrote_is_refused_with_a_way_out(tmp_path):
-    (tmp_path / "ledger.jsonl").write_text(OPENED.model_copy(update={"format": FORMAT - 1}).model_dump_json() + "\n")
+@pytest.mark.parametrize("written", [{"format": FORMAT - 1}, {}], ids=["said", "of 0.1"])
+def test_what_an_earlier_version_wrote_is_refused_with_a_way_out(tmp_path, written):
+    tree = OPENED.model_dump(mode="json", exclude={"format"}) | written
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(tree) + "\n")
     with pytest.raises(LedgerFault, match=r"line 1 was written by an earlier version .* under another name"):
         events(tmp_path / "ledger.jsonl")

@@ -7,7 +7,7 @@ from corpora import unread_run
 from optuna.trial import TrialState
 from search_driver import READ, Driven, opening
 
-from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialProposed, TrialStarted
+from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialStarted
 from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
 from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.trial_outcome import death, paused, progress
@@ -206,17 +206,6 @@ def test_a_trial_under_way_is_left_to_hand_out_after_a_kill_though_the_budget_of
     first = Driven(sweep(budget={"trials": 1}))
     first.suggest("a")
     assert not Driven(sweep(budget={"trials": 1}), first.log).exhausted
-
-
-def test_a_ledger_of_version_0_1_that_tells_of_no_proposals_is_taken_up():
-    spec = sweep()
-    first = Driven(spec)
-    run(first, "a")
-    lost = first.suggest("b")
-    old = [event for event in first.log if not isinstance(event, TrialProposed)]
-    second = Driven(spec, old)
-    assert second.suggest("c") == lost
-    assert [trial.state for trial in told(second)] == [TrialState.COMPLETE, TrialState.RUNNING]
 
 
 def started(config, **more):

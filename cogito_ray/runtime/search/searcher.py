@@ -231,9 +231,6 @@ class Search:
         self._changed(self._study.shown(drawn))
 
     def _start(self, event: TrialStarted) -> None:
-        if event.trial not in self._trials:  # a ledger of version 0.1 tells of no proposals
-            started = event.model_dump(include={"at", "trial", "number", "sample", "spec"})
-            self._propose(TrialProposed.model_validate(started))
         trial = self._trials[event.trial]
         if trial.phase is Phase.WAITING:
             self._policy.resumed(trial.name)
