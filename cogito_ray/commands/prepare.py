@@ -32,6 +32,8 @@ def _counts(corpus: "Corpus") -> dict[str, dict[str, int]]:
             "train rows": made.rows("train"),
             "held-out rows": made.rows("held_out"),
             "tokens": sum(made.tokens.values()),
+            "places of padding": sum(made.padding.values()),
+            "cut documents": sum(made.cut_documents.values()),
             "bad documents": made.bad_documents,
         }
         for name, made in manifests.items()

@@ -48,9 +48,10 @@ class DataSpec(Spec):
     """Tokens per row (N)."""
     held_out: float = Field(default=0.01, gt=0, lt=1)
     """Share of documents, chosen by a hash of their text, that training never sees."""
-    packing: Literal["concatenate", "document"] = "concatenate"
+    packing: Literal["concatenate", "document", "best_fit"] = "concatenate"
     """concatenate: documents are joined by the separator and cut every N tokens; document: a row never mixes documents
-    (its end is padding)."""
+    (its end is padding); best_fit: whole documents share rows so that little is padding (best-fit decreasing), and only
+    those longer than a row are cut."""
     bad_documents: float = Field(default=0.01, ge=0, le=1)
     """Share of empty or unreadable documents (or files) tolerated in a source."""
     keep: Literal["tokens", "text"] = "tokens"

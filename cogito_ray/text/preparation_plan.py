@@ -34,7 +34,7 @@ from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.streamed_text import parts_lie_at, write_parts_file
 from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer, tokenizer_folder
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the same documents would give other rows, or shards are described otherwise."""
 COUNTED_PARTS = 64
 """Parts, spread over a source, in which train tokens are counted where rows are not kept."""
@@ -291,6 +291,8 @@ def _finish(
     manifest = Manifest(
         documents={side: sum(record.documents[side] for record in records) for side in SPLITS},
         tokens={side: sum(record.tokens[side] for record in records) for side in SPLITS},
+        padding={side: sum(record.padding[side] for record in records) for side in SPLITS},
+        cut_documents={side: sum(record.cut_documents[side] for record in records) for side in SPLITS},
         shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
         bad_documents=sum(record.bad_documents for record in records),
         bad_files=sum(record.bad_files for record in records),

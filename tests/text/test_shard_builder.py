@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from corpora import texts, two_sources
 
+from cogito_ray.text.shards.row_packing import PACKERS
 from cogito_ray.text.shards.shard_builder import BuildSettings, build_part, sample_documents
-from cogito_ray.text.shards.token_shards import map_shard
+from cogito_ray.text.shards.token_shards import SPLITS, map_shard
 from cogito_ray.text.sources.documents import Part, fraction
 from cogito_ray.text.sources.text_files import FilesSpec
-from cogito_ray.text.tokenizer import BpeSpec
+from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer
 
 
 @pytest.fixture
@@ -50,3 +51,17 @@ def test_the_sample_is_about_as_long_as_asked_and_spread_over_the_part(part: Par
     chosen = list(sample_documents([part], characters=asked, held_out=0.01))
     assert asked / 2 < sum(map(len, chosen)) < asked + 1000  # 100 documents expected: half as many is six deviations
     assert any("number 1-" in text for text in chosen)
+
+
+@pytest.mark.parametrize("packing", PACKERS)
+def test_tokens_separators_and_padding_fill_the_rows(part: Part, tmp_path: Path, packing: str) -> None:
+    BpeSpec(vocabulary=320).train(texts(50, seed=0)).save(tmp_path / "tokenizer")
+    settings = BuildSettings(tmp_path / "made", tmp_path / "tokenizer", length=64, held_out=0.1, packing=packing)
+    record, _ = build_part(part, 0, settings)
+    vocabulary = TextTokenizer.load(tmp_path / "tokenizer").vocabulary
+    for side in SPLITS:
+        rows = [map_shard(settings.folder / shard.file, 64, np.dtype("<u2")) for shard in record.shards[side]]
+        ids = np.concatenate(rows)
+        assert record.padding[side] == (ids == vocabulary.pad_id).sum()
+        assert ids.size == record.tokens[side] + record.padding[side] + (ids == vocabulary.separator_id).sum()
+    assert 0 < record.cut_documents["train"] < record.documents["train"]

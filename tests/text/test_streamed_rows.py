@@ -43,7 +43,7 @@ def read(raw: StreamedText, start: int, stop: int) -> np.ndarray:
     return np.concatenate(list(raw.rows(start, stop, (call() for call in raw.calls(start, stop)))))
 
 
-@pytest.mark.parametrize("packing", ["concatenate", "document"])
+@pytest.mark.parametrize("packing", ["concatenate", "document", "best_fit"])
 @pytest.mark.parametrize(("start", "stop"), [(0, 3000), (1717, 2300)])
 def test_text_and_shards_give_the_same_rows(
     sources: dict[str, dict[str, object]], tmp_path: Path, packing: str, start: int, stop: int

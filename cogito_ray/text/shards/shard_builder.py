@@ -187,7 +187,7 @@ class _SplitWriter:
         self.sink, self.tokenizer, self.digest = sink, tokenizer, RowsDigest()
         self.packer = PACKERS[settings.packing](settings.length, tokenizer.vocabulary, tokenizer.dtype)
         self.texts: list[str] = []
-        self.characters = self.documents = self.tokens = 0
+        self.characters = self.documents = self.tokens = self.padding = 0
 
     def add(self, text: str) -> None:
         self.texts.append(text)
@@ -208,6 +208,7 @@ class _SplitWriter:
         self._pass_on(self.packer.add(encoded))
 
     def _pass_on(self, rows: Ids) -> None:
+        self.padding += int((rows == self.tokenizer.vocabulary.pad_id).sum())
         self.digest.add(rows)
         self.sink.add(rows)
 
@@ -232,6 +233,8 @@ def _build(part: Part, number: int, settings: BuildSettings, tokenizer: TextToke
     return ShardSummary(
         documents={"train": train.documents, "held_out": held_out.documents},
         tokens={"train": train.tokens, "held_out": held_out.tokens},
+        padding={"train": train.padding, "held_out": held_out.padding},
+        cut_documents={"train": train.packer.cut_documents, "held_out": held_out.packer.cut_documents},
         shards={"train": kept.shards, "held_out": aside.shards},
         bad_documents=bad.documents,
         bad_files=bad.files,

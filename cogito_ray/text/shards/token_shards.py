@@ -58,6 +58,10 @@ class ShardSummary(_Stored):
     documents: dict[Split, int]
     tokens: dict[Split, int]
     """Real tokens: separators and padding not counted."""
+    padding: dict[Split, int]
+    """Places in rows that hold nothing."""
+    cut_documents: dict[Split, int]
+    """Documents that do not stand whole in one row."""
     shards: dict[Split, tuple[Shard, ...]]
     bad_documents: int
     bad_files: int
