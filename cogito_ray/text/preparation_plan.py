@@ -240,6 +240,8 @@ class _Preparation:
 
     def _build(self, name: str, settings: BuildSettings, identity: dict[str, object]) -> Manifest:
         parts = self._parts(name)
+        if said := self.data.sources[name].left_out():
+            self.progress(Progress(f"{name}: files left out: {said}", 0, len(parts)))
         if not parts:
             raise ValueError(f"data.sources.{name}: holds no documents")
         if not settings.keeps_rows:
@@ -296,6 +298,7 @@ def _finish(
         shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
         bad_documents=sum(record.bad_documents for record in records),
         bad_files=sum(record.bad_files for record in records),
+        without_text=sum(record.without_text for record in records),
         files=sum(record.files for record in records),
         examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
         part_rows=tuple(rows for record in records for rows in record.part_rows),
@@ -324,6 +327,10 @@ def _refuse_bad(name: str, manifest: Manifest, tolerated: float) -> None:
 
 def _refuse_empty(name: str, manifest: Manifest, held_out: float) -> None:
     documents = sum(manifest.documents.values())
+    if manifest.without_text and not documents:
+        raise ValueError(
+            f"data.sources.{name}.column: none of {manifest.without_text} records has text in this field; name another"
+        )
     if not manifest.rows("train") or not manifest.rows("held_out"):
         raise ValueError(
             f"data.held_out: {held_out} puts {manifest.documents['held_out']} of the {documents} documents of source "

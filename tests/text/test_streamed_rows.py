@@ -14,9 +14,10 @@ from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation_plan import prepare_with, serially
 from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.shard_builder import BuildSettings
+from cogito_ray.text.sources.columnar_files import ArrowPiece, CsvPiece, ParquetPiece, UnreadablePiece
 from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.sources.filesystem_access import File
-from cogito_ray.text.sources.text_files import JsonLinesPiece, ParquetPiece, TextPiece, UnreadablePiece
+from cogito_ray.text.sources.line_files import JsonLinesPiece, TextPiece
 from cogito_ray.text.streamed_text import ChangedText, StreamedText, _read_parts_file, regrouped, write_parts_file
 
 
@@ -108,6 +109,8 @@ def test_how_text_is_cut_is_kept_as_json_that_gives_every_kind_of_piece_again(tm
     pieces = (
         ParquetPiece(file, "text", (0, 1), first_row=7, size=9, rows=(2, 5)),
         JsonLinesPiece(file, "text", 0, None, size=9),
+        ArrowPiece(file, "text", size=9, batches=(2, 5)),
+        CsvPiece(file, "text", size=9),
         TextPiece(file, size=5),
         UnreadablePiece(file, "no Parquet"),
     )

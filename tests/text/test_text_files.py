@@ -12,8 +12,9 @@ import pytest
 from corpora import texts
 
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected
+from cogito_ray.text.sources.file_formats import RECORDS
 from cogito_ray.text.sources.filesystem_access import list_files
-from cogito_ray.text.sources.text_files import FORMATS, FilesSpec
+from cogito_ray.text.sources.text_files import FilesSpec
 
 
 def read(parts: list[Part]) -> list[str | Rejected]:
@@ -41,7 +42,7 @@ def test_formats_are_told_by_their_endings(tmp_path: Path) -> None:
         stream.write(json_lines(["five and a half"]))
     (tmp_path / "deeper").mkdir()
     (tmp_path / "deeper" / "d.txt").write_text("six\nstill six")
-    (tmp_path / "e.csv").write_text("no document")
+    (tmp_path / "e.pdf").write_text("no document")
     (tmp_path / ".hidden.txt").write_text("no document")
     expected = ["one", "two", "three", "four", "five", "five and a half", "six\nstill six"]
     assert documents(FilesSpec(path=str(tmp_path))) == expected
@@ -56,15 +57,15 @@ def test_pieces_of_any_size_hold_every_document_once(tmp_path: Path, ending: str
     if ending == ".parquet":
         write_parquet(file, pa.array(values), groups=7)
     [listed] = list_files(str(file))
-    assert read([Part((piece,)) for piece in FORMATS[ending](listed, "text", target)]) == values
+    assert read([Part((piece,)) for piece in RECORDS[ending](listed, "text", target)]) == values
 
 
 def test_a_large_row_group_is_cut_at_rows_which_keep_their_places(tmp_path: Path) -> None:
     values = [f"text {number}" for number in range(5000)]
     write_parquet(tmp_path / "a.parquet", pa.array(values), groups=4000)
     [listed] = list_files(str(tmp_path / "a.parquet"))
-    size = sum(piece.size for piece in FORMATS[".parquet"](listed, "text", 0))
-    pieces = FORMATS[".parquet"](listed, "text", size // 10)
+    size = sum(piece.size for piece in RECORDS[".parquet"](listed, "text", 0))
+    pieces = RECORDS[".parquet"](listed, "text", size // 10)
     found = [list(piece.read()) for piece in pieces]
     assert [(each.place.rsplit("row ", 1)[1], each.value) for few in found for each in few] == [
         (str(number), value) for number, value in enumerate(values)

@@ -111,11 +111,14 @@ class RejectedDocuments:
     """Counts what could not be used, and keeps the first examples."""
 
     def __init__(self) -> None:
-        self.documents = self.files = 0
+        self.documents = self.files = self.missing = 0
         self.examples: list[BadDocument] = []
 
     def add(self, bad: Rejected) -> None:
         """One more."""
+        if bad.is_missing:
+            self.missing += 1
+            return
         self.documents += 1
         self.files += bad.whole_file
         if len(self.examples) < EXAMPLES:
@@ -238,6 +241,7 @@ def _build(part: Part, number: int, settings: BuildSettings, tokenizer: TextToke
         shards={"train": kept.shards, "held_out": aside.shards},
         bad_documents=bad.documents,
         bad_files=bad.files,
+        without_text=bad.missing,
         files=len(part.pieces),
         examples=tuple(bad.examples),
         part_rows=() if settings.keeps_rows else (counter.rows,),

@@ -65,6 +65,8 @@ class ShardSummary(_Stored):
     shards: dict[Split, tuple[Shard, ...]]
     bad_documents: int
     bad_files: int
+    without_text: int = 0
+    """Records that lack the field that holds text: no fault unless all do."""
     files: int
     """Pieces of files, when a file was read in several."""
     examples: tuple[BadDocument, ...]

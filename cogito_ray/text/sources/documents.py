@@ -11,6 +11,8 @@ SOON_READ = 3 * 2**19
 PARTS = 64
 """Parts a source is cut into when its size allows: enough to keep a cluster busy, few enough to name each."""
 
+BOM = "\ufeff"
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -20,25 +22,35 @@ class Rejected:
     """File, and the row or byte in it."""
     reason: str
     whole_file: bool = False
+    is_missing: bool = False
+    """Whether the record has no such field, or nothing in it: it is left out, and no fault."""
 
 
 class RawDocument(NamedTuple):
-    """What stands where a document's text should be."""
+    """What stands where a document's text should be: text, or a list of it, whose lines are joined."""
 
     place: str
     value: object
 
     def text(self) -> str | Rejected:
         """The text, if it is one that can be tokenised."""
-        text = self.value
+        if self.value is None:
+            return Rejected(self.place, "not text but NoneType", is_missing=True)
+        lines = [line for line in _listed(self.value) if isinstance(line, str | bytes)]
+        if len(lines) != len(_listed(self.value)):
+            return Rejected(self.place, f"not text but {type(self.value).__name__}")
         try:
-            text = text.decode() if isinstance(text, bytes) else text
-            if not isinstance(text, str):
-                return Rejected(self.place, f"not text but {type(text).__name__}")
+            text = "\n".join(line.decode() if isinstance(line, bytes) else line for line in lines).removeprefix(BOM)
             text.encode()
         except UnicodeError as error:
             return Rejected(self.place, f"not UTF-8: {error}")
+        if 4 * text.count("\0") > len(text):
+            return Rejected(self.place, "not UTF-8: every other character is NUL, as in UTF-16")
         return text if text and not text.isspace() else Rejected(self.place, "empty")
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 class Piece(Protocol):

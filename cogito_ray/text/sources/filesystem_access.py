@@ -1,21 +1,32 @@
 """One way to list and open files, whether local or behind any URL that pyarrow or fsspec understands."""
 
+import lzma
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
 from pathlib import PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import fsspec
 import pyarrow as pa
 import pyarrow.fs
 from fsspec.implementations.arrow import ArrowFSWrapper
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 GLOB = frozenset("*?[")
 CHANGES = ("mtime", "LastModified", "last_modified", "updated", "ETag", "etag", "sha256")
 """Names under which file systems say when, or to what, a file last changed."""
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd", ".lz4": "lz4"}
+EXPANSION = 4
+"""Bytes of text per byte of a compressed file, roughly."""
+HEAD = 64
+"""Bytes by which the encoding of a file is told."""
+UNREADABLE = (OSError, EOFError, lzma.LZMAError, pa.ArrowException)
+"""What reading a file raises where it is torn, or not what its name says."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +40,60 @@ class File:
     size: int
     changed: str
 
-    def open(self, compression: str | None = None) -> IO[bytes]:
-        """To be read, decompressed. OSError where that fails."""
+    def open(self) -> IO[bytes]:
+        """To be read, decompressed if its name says that it is compressed. UNREADABLE where that fails."""
         system, _ = _resolve(self.root)
         stored = system.open(self.path, "rb")
-        return cast(IO[bytes], BufferedReader(pa.CompressedInputStream(stored, compression)) if compression else stored)
+        if self.compression == "xz":  # which pyarrow does not know
+            return lzma.open(stored)
+        if self.compression:
+            return cast(IO[bytes], BufferedReader(pa.CompressedInputStream(stored, self.compression)))
+        return cast(IO[bytes], stored)
+
+    def open_text(self) -> IO[bytes]:
+        """Likewise; OSError, too, where the text is in UTF-16."""
+        stream = self.open()
+        if isinstance(stream, BufferedReader):  # what is decompressed cannot be sought in
+            head = stream.peek(HEAD)[:HEAD]
+        else:
+            head = stream.read(HEAD)
+            stream.seek(0)
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * head.count(0) > len(head):
+            raise OSError("UTF-16, not UTF-8; convert it, as with iconv -f UTF-16 -t UTF-8")
+        return stream
 
     @property
-    def suffixes(self) -> list[str]:
-        """The last two, in lower case: .jsonl and .gz of a.jsonl.gz."""
-        return [suffix.lower() for suffix in PurePosixPath(self.path).suffixes[-2:]]
+    def expanded_size(self) -> int:
+        """Bytes when it is decompressed, estimated."""
+        return self.size * (EXPANSION if self.compression else 1)
+
+    @property
+    def compression(self) -> str | None:
+        """By its last ending."""
+        return COMPRESSIONS.get(PurePosixPath(self.path).suffix.lower())
+
+    @property
+    def ending(self) -> str:
+        """The one that says the format, in lower case: .jsonl of a.jsonl and of a.jsonl.gz; empty where there is
+        none."""
+        suffixes = [suffix.lower() for suffix in PurePosixPath(self.path).suffixes[-2:]]
+        return next((suffix for suffix in reversed(suffixes) if suffix not in COMPRESSIONS), "")
 
 
 def list_files(root: str) -> list[File]:
-    """The files `root` stands for (a file, a folder, a glob), by name; hidden ones left out. OSError if unreachable."""
-    system, path = _resolve(root)
-    if GLOB & set(path):
-        found = system.glob(path, detail=True)
-    elif system.isdir(path):
-        found = system.find(path, detail=True)
-    else:
-        found = {path: system.info(path)}
+    """The files `root` stands for (a file, a folder, a glob), by name; hidden ones left out. OSError if unreachable.
+
+    Symbolic links are followed, as in a cache of the Hugging Face hub. What exists is meant literally: brackets in the
+    name of a folder are no glob.
+    """
+    system, _ = _resolve(root)
+    base, pattern = _base(root)
+    found = _below(system, base, pattern) if pattern or system.isdir(base) else {base: system.info(base)}
+    matches = re.compile(glob_translate(pattern)).fullmatch if pattern else lambda _: True
     return [
         File(root, name, int(info["size"] or 0), str([info[key] for key in CHANGES if key in info]))
         for name, info in sorted(found.items())
-        if info["type"] == "file" and not _is_hidden(name, path)
+        if info["type"] == "file" and matches(_relative(name, base)) and not _is_hidden(_relative(name, base))
     ]
 
 
@@ -64,22 +104,51 @@ def fingerprints_of(files: Sequence[File]) -> dict[str, dict[str, object]]:
 
 def relative(file: File) -> str:
     """The file's name below what the user gave: the same wherever that folder lies."""
-    return _below(file.path, _resolve(file.root)[1])
+    return _relative(file.path, _base(file.root)[0])
 
 
-def _below(name: str, root: str) -> str:
-    fixed = re.split(r"[*?\[]", root)[0]
-    folder = fixed if fixed == root else fixed.rpartition("/")[0]
-    return name.removeprefix(folder).lstrip("/") or PurePosixPath(name).name
+def _below(system: fsspec.AbstractFileSystem, base: str, pattern: str) -> dict[str, dict[str, Any]]:
+    """Every file below a folder with what is known of it, as deep as a pattern may reach."""
+    if isinstance(system, LocalFileSystem):
+        return {name: system.info(name) for name in _walk(base)}
+    depth = pattern.count("/") + 1 if pattern and "**" not in pattern else None
+    return dict(system.find(base, maxdepth=depth, detail=True))
 
 
-def _is_hidden(name: str, root: str) -> bool:
-    return any(part.startswith((".", "_")) for part in PurePosixPath(_below(name, root)).parts)
+def _walk(base: str) -> Iterator[str]:
+    """Files below a local folder, links followed; a folder that several links lead to is read once."""
+    seen = {os.path.realpath(base)}
+    for folder, folders, files in os.walk(base, followlinks=True):
+        to_read = {}
+        for name in sorted(folders, reverse=True):
+            to_read[os.path.realpath(os.path.join(folder, name))] = name        # of links to one folder the first
+        folders[:] = sorted(name for real, name in to_read.items() if real not in seen and not _is_hidden(name))
+        seen.update(to_read)
+        yield from (path for name in files if os.path.isfile(path := os.path.join(folder, name)))
+
+
+def _relative(name: str, base: str) -> str:
+    return name.removeprefix(base).lstrip("/") or PurePosixPath(name).name
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith((".", "_")) for part in PurePosixPath(path).parts)
+
+
+@lru_cache
+def _base(root: str) -> tuple[str, str]:
+    """What `root` names literally, and the glob below it, which may be empty."""
+    system, path = _resolve(root)
+    base, pattern = path, ""
+    while GLOB & set(base) and not system.exists(base):
+        base, _, last = base.rpartition("/")
+        pattern = f"{last}/{pattern}" if pattern else last
+    return base, pattern
 
 
 @lru_cache
 def _resolve(root: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    if "://" in root and "::" not in root:
+    if "://" in root and "::" not in root and not root.startswith("file:"):
         try:
             system, path = pa.fs.FileSystem.from_uri(root)
         except pa.ArrowInvalid:  # a scheme that only fsspec knows

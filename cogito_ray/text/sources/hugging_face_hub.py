@@ -1,4 +1,4 @@
-"""The Parquet files of a dataset of the Hugging Face hub, by name, or of a local folder in the hub's layout.
+"""The files of a dataset of the Hugging Face hub, by name, or of a local folder in the hub's layout.
 
 Which files belong to a config and a split is what the dataset's README.md declares, else what folders and file names
 say (https://huggingface.co/docs/hub/datasets-data-files-configuration).
@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.text.sources.documents import LARGEST_PART, Part
+from cogito_ray.text.sources.file_formats import RECORDS, is_data, lacking, parts_of_files
 from cogito_ray.text.sources.filesystem_access import File, fingerprints_of, list_files, relative
-from cogito_ray.text.sources.text_files import columns_of, parts_of_files
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
@@ -34,11 +34,12 @@ class NoSuchData(ValueError):
 
 
 class HubSpec(Spec):
-    """A data set of the Hugging Face hub, or a local folder laid out like one, read as Parquet files of one commit."""
+    """A data set of the Hugging Face hub, or a local folder laid out like one, read as files of one commit: Parquet, or
+    the other formats of `files` where the dataset's card names them or there is no Parquet."""
 
     kind: Literal["hub"] = "hub"
     name: str = Field(min_length=1)
-    """`owner/name` on the hub, or a local folder."""
+    """`owner/name` on the hub, or a local folder: a copy, or `datasets--owner--name` of the hub's cache."""
     config: str | None = None
     """One of those the dataset declares, or a folder of it; unset: its default."""
     split: str = "train"
@@ -52,14 +53,11 @@ class HubSpec(Spec):
     def faults(self) -> list[str]:
         """What is wrong with the name, config, split or column, found without reading documents."""
         try:
-            columns = columns_of(self.files[0])
+            return lacking(self.files, self.column)
         except NoSuchData as error:
             return [str(error)]
         except (OSError, ValueError, pa.ArrowException) as error:
             return [f"name: {self.name!r} cannot be listed ({error}); give a dataset's name or a local folder"]
-        if columns is None or self.column in columns:
-            return []
-        return [f"column: {self.column!r} is not among {sorted(columns)}"]
 
     def fingerprint(self) -> dict[str, object]:
         """The commit on the hub, or what the local folder holds."""
@@ -67,6 +65,10 @@ class HubSpec(Spec):
         if self._is_local:
             return chosen | {"files": fingerprints_of(self.files)}
         return chosen | {"name": self.name, "commit": self.commit}
+
+    def left_out(self) -> str:
+        """Nothing: which files are another split's or no documents, the dataset says."""
+        return ""
 
     def is_gathered(self, scratch: Path) -> bool:
         """Tasks read the files where they are: nothing is stored twice."""
@@ -98,14 +100,15 @@ class HubSpec(Spec):
 
     @cached_property
     def files(self) -> list[File]:
-        """The Parquet files of the config and split, by name. NoSuchData, OSError."""
-        root = str(Path(self.name).absolute()) if self._is_local else f"hf://datasets/{self.name}@{self.commit}"
+        """The files of the config and split, by name. NoSuchData, OSError."""
+        root = str(self._local_folder) if self._is_local else f"hf://datasets/{self.name}@{self.commit}"
         every = {relative(file): file for file in list_files(root)}
-        parquet = [path for path in every if path.endswith(".parquet")]
-        if not parquet:
+        data = [path for path, file in every.items() if is_data(file)]
+        records = [path for path in data if every[path].ending in RECORDS]
+        if not records:
             raise NoSuchData(
-                f"name: {self.name!r} holds no Parquet files at this revision; the hub keeps a converted copy of most "
-                f"datasets at revision: {CONVERTED}"
+                f"name: {self.name!r} holds no {', '.join(RECORDS)} at this revision; the hub keeps a converted copy "
+                f"of most datasets at revision: {CONVERTED}"
             )
         try:
             declared = _declared(every["README.md"]) if "README.md" in every else {}
@@ -115,12 +118,21 @@ class HubSpec(Spec):
                 f"name: the README.md of {self.name!r} does not say in YAML which files there are ({said}); mend it "
                 f"there, or use the hub's converted copy, revision: {CONVERTED}"
             ) from fault
-        by_split = _by_readme(declared, self.config, parquet) if declared else _by_path(self.config, parquet)
+        parquet = [path for path in records if path.endswith(".parquet")]
+        by_split = _by_readme(declared, self.config, data) if declared else _by_path(self.config, parquet or records)
         return [every[path] for path in _one_of(by_split, self.split, "split", self.name)]
 
     @property
     def _is_local(self) -> bool:
         return Path(self.name).is_dir()
+
+    @property
+    def _local_folder(self) -> Path:
+        """In a cache of the hub, the snapshot that the revision names there."""
+        folder, revision = Path(self.name).absolute(), self.revision or "main"
+        named = folder / "refs" / revision
+        commit = named.read_text().strip() if named.is_file() else revision
+        return folder / "snapshots" / commit if (folder / "snapshots").is_dir() else folder
 
 
 class _Named(BaseModel):
@@ -152,13 +164,13 @@ def _declared(readme: File) -> dict[str, _Config]:
     return {config.config_name: config for config in card.configs if config.data_files is not None}
 
 
-def _by_readme(declared: dict[str, _Config], config: str | None, parquet: list[str]) -> dict[str, list[str]]:
+def _by_readme(declared: dict[str, _Config], config: str | None, files: list[str]) -> dict[str, list[str]]:
     defaults = [name for name, one in declared.items() if one.default or name == "default"]
     chosen = _one_of(declared, config or next(iter(defaults), _only(declared)), "config", "the dataset")
     by_split: dict[str, list[str]] = {}
     for split, pattern in _patterns(chosen):
         matches = re.compile(glob_translate(pattern.removeprefix("./"))).fullmatch
-        by_split.setdefault(split, []).extend(path for path in parquet if matches(path))
+        by_split.setdefault(split, []).extend(path for path in files if matches(path))
     return {split: paths for split, paths in by_split.items() if paths}
 
 
@@ -170,10 +182,10 @@ def _patterns(config: _Config) -> Iterator[tuple[str, str]]:
         yield from ((one.split, path) for path in ([one.path] if isinstance(one.path, str) else one.path))
 
 
-def _by_path(config: str | None, parquet: list[str]) -> dict[str, list[str]]:
+def _by_path(config: str | None, files: list[str]) -> dict[str, list[str]]:
     """Files by the split that their path names; where none does, all are for training."""
     folders: dict[str, list[str]] = {}
-    for path in parquet:
+    for path in files:
         folders.setdefault(_config_of(path), []).append(path)
     by_split: dict[str, list[str]] = {}
     for path in _one_of(folders, config or _only(folders), "config", "the dataset"):

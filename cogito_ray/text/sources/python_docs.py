@@ -22,9 +22,9 @@ from pydantic import PositiveFloat
 
 from cogito_ray.atomic_files import atomic_write
 from cogito_ray.base_spec import Spec, digest
+from cogito_ray.text.sources.columnar_files import parquet_pieces
 from cogito_ray.text.sources.documents import LARGEST_PART, Part, parts_of
 from cogito_ray.text.sources.filesystem_access import list_files
-from cogito_ray.text.sources.text_files import parquet_pieces
 
 FORMAT = 2
 """Raised when the cleaning changes: gathered text is kept under this number."""
@@ -57,6 +57,10 @@ class PythonDocsSpec(Spec):
     def fingerprint(self) -> dict[str, object]:
         """Changes with the versions of what is read."""
         return {"format": FORMAT, "part": self.part, "python": platform.python_version(), **VERSIONS[self.part]()}
+
+    def left_out(self) -> str:
+        """Nothing."""
+        return ""
 
     def is_gathered(self, scratch: Path) -> bool:
         """Were the documents of these versions written before?"""

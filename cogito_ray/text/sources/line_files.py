@@ -1,0 +1,148 @@
+"""Documents in JSON Lines and plain text files."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Literal
+
+from cogito_ray.text.sources.documents import Piece, RawDocument, Rejected
+from cogito_ray.text.sources.filesystem_access import UNREADABLE, File
+
+SampleBy = Literal["document", "paragraph", "line"]
+"""What is a document of a plain text file, in the words of `datasets`."""
+NESTING = "not JSON Lines but one JSON value over several lines; write a record a line"
+
+
+@dataclass(frozen=True)
+class JsonLinesPiece:
+    """The lines that start in bytes [start, stop); stop None = all of a compressed file."""
+
+    file: File
+    column: str
+    start: int
+    stop: int | None
+    size: int
+    kind: Literal["json-lines"] = "json-lines"
+
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """A document a line."""
+        try:
+            with self.file.open() if self.start else self.file.open_text() as stream:
+                for place, line in lines_from(stream, self.start, self.stop):
+                    if place == 0 and line.strip(b"\xef\xbb\xbf \r\n") in (b"[", b"{"):
+                        yield Rejected(self.file.path, NESTING, whole_file=True)
+                        return
+                    if line.strip():
+                        yield _json_value(line, self.column, f"{self.file.path}:byte {place}")
+        except UNREADABLE as error:
+            yield Rejected(self.file.path, f"unreadable: {error}", whole_file=True)
+
+
+@dataclass(frozen=True)
+class TextPiece:
+    """A text file whole, or those of its paragraphs or lines that start in bytes [start, stop)."""
+
+    file: File
+    size: int
+    sample_by: SampleBy = "document"
+    start: int = 0
+    stop: int | None = None
+    kind: Literal["text"] = "text"
+
+    def read(self) -> Iterator[RawDocument | Rejected]:
+        """Its documents, in order."""
+        try:
+            with self.file.open() if self.start else self.file.open_text() as stream:
+                if self.sample_by == "document":
+                    yield RawDocument(self.file.path, stream.read())
+                elif self.sample_by == "line":
+                    found = ((at, line.rstrip(b"\r\n")) for at, line in lines_from(stream, self.start, self.stop))
+                    yield from (RawDocument(f"{self.file.path}:byte {at}", line) for at, line in found if line.strip())
+                else:
+                    yield from self._paragraphs(stream)
+        except UNREADABLE as error:
+            yield Rejected(self.file.path, f"unreadable: {error}", whole_file=True)
+
+    def _paragraphs(self, stream: IO[bytes]) -> Iterator[RawDocument]:
+        """Runs of lines that are not blank; each is of the piece in which the blank line before it starts."""
+        begun, first, paragraph = self.start == 0, 0, b""
+        for place, line in lines_from(stream, self.start, None):
+            if line.strip():
+                first = first if paragraph else place
+                paragraph += line if begun else b""
+                continue
+            if paragraph:
+                yield RawDocument(f"{self.file.path}:byte {first}", paragraph.rstrip())
+            if self.stop is not None and place >= self.stop:
+                return
+            begun, paragraph = True, b""
+        if paragraph:
+            yield RawDocument(f"{self.file.path}:byte {first}", paragraph.rstrip())
+
+
+def lines_from(stream: IO[bytes], start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:
+    """The lines that begin in bytes [start, stop), each with its place. Lines end in line feeds alone: U+2028 and its
+    like may stand within JSON."""
+    place = 0
+    if start:
+        stream.seek(start - 1)
+        place = start - 1 + len(stream.readline())
+    while (stop is None or place < stop) and (line := stream.readline()):
+        yield place, line
+        place += len(line)
+
+
+def json_pieces(file: File, column: str, target: int) -> list[Piece]:
+    """Stretches of about `target` bytes; a compressed file whole."""
+    if file.compression:
+        return [JsonLinesPiece(file, column, 0, None, file.expanded_size)]
+    return [JsonLinesPiece(file, column, start, stop, stop - start) for start, stop in _stretches(file.size, target)]
+
+
+def text_pieces(file: File, sample_by: SampleBy, target: int) -> list[Piece]:
+    """Stretches of about `target` bytes; a compressed file, or one that is a document, whole."""
+    if file.compression or sample_by == "document":
+        return [TextPiece(file, file.expanded_size, sample_by)]
+    return [TextPiece(file, stop - start, sample_by, start, stop) for start, stop in _stretches(file.size, target)]
+
+
+def json_fields(file: File, records: int = 100) -> set[str]:
+    """Fields of the first records; ValueError where they are not JSON, UNREADABLE."""
+    with file.open_text() as stream:
+        lines = iter(partial(stream.readline), b"")
+        values = [json.loads(line) for line, _ in zip(lines, range(records), strict=False) if line.strip()]
+    return {name for value in values if isinstance(value, dict) for name in _names(value)}
+
+
+def _names(record: Mapping[str, object], above: str = "") -> Iterator[str]:
+    for name, value in record.items():
+        yield above + name
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{above}{name}.")
+
+
+def _stretches(size: int, target: int) -> Iterator[tuple[int, int]]:
+    stops = [*range(target, size, target), size]
+    return zip([0, *stops[:-1]], stops, strict=True)
+
+
+def _json_value(line: bytes, column: str, place: str) -> RawDocument | Rejected:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        return Rejected(place, f"not JSON: {error}")
+    missing = Rejected(place, f"no field {column!r}", is_missing=isinstance(value, dict))
+    found = value_at(value, column) if isinstance(value, dict) else None
+    return missing if found is None else RawDocument(place, *found)
+
+
+def value_at(record: Mapping[str, object], column: str) -> tuple[object] | None:
+    """What stands in a field, which is that of an inner record where its name is dotted; None without it."""
+    if column in record:
+        return (record[column],)
+    for place in (place for place, sign in enumerate(column) if sign == "."):
+        inner = record.get(column[:place])
+        if isinstance(inner, Mapping) and (found := value_at(inner, column[place + 1 :])):
+            return found
+    return None
