@@ -208,13 +208,16 @@ def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overri
 
         [full.metrics for full in cr.promote("search_spaces/dimension_inversion.yaml").promoted]
 
-    Gives the sweep's result. Errors as for `promotions`.
+    Gives the sweep's result. Errors as for `promotions`; Interrupted where Ctrl-C ended one of them.
     """
     with opened_sweep(settings, overrides, storage) as spec:
         from cogito_ray.runtime.train.promotion_driver import promote as train_full
 
-        record = train_full(spec, Path(storage))
-    result = Result(Path(storage) / spec.name, record)
+        folder = Path(storage) / spec.name
+        try:
+            result = Result(folder, train_full(spec, Path(storage)))
+        except KeyboardInterrupt as interrupted:
+            raise Interrupted(load(folder)) from interrupted
     result.report()
     return result
 

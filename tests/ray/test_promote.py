@@ -2,7 +2,9 @@
 
 import pytest
 from corpora import prepared_run
+from test_python_api import interrupting
 
+import cogito_ray as cr
 from cogito_ray.records.ledger import NAME, PROMOTED, Ledger, Promoted, Reported, TrialEnded, TrialStarted, events
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing
 from cogito_ray.runtime.train.promotion_driver import planned, promote
@@ -29,6 +31,28 @@ def write_ended(spec, storage):
             ledger.append(Reported(trial=name, step=steps, seconds=1, metrics={NATS: 5.0 + number}))
             ledger.append(TrialEnded(at=1, trial=name, status="completed", step=steps))
         ledger.append(closing())
+
+
+def test_a_promotion_that_is_interrupted_begins_no_further_run_and_the_same_call_ends_them(tmp_path):
+    tree = {
+        "name": "tiny",
+        "run": prepared_run(tmp_path),
+        "space": {"objective.rate": {"choice": [0.3, 0.6]}},
+        "search": {"sampler": "grid"},
+        "goals": [{"metric": NATS, "mode": "min"}],
+        "promote": {"top": 2, "with": {"training.steps": 400, "training.report_every": 20}},
+        "budget": {"trials": 2},
+    }
+    spec = SweepSpec.model_validate(tree)
+    write_ended(spec, tmp_path)
+    first, second = (one.run.digest() for one in planned(spec, tmp_path))
+    ledger = tmp_path / "tiny" / PROMOTED / first / NAME
+    with pytest.raises(cr.Interrupted) as ended, interrupting(ledger):
+        cr.promote(tree, storage=tmp_path)
+    assert [told.complete for told in ended.value.result.record.promoted.values()] == [False]
+    assert not (tmp_path / "tiny" / PROMOTED / second).exists()
+    result = cr.promote(tree, storage=tmp_path)
+    assert {told.run: told.complete for told in result.record.promoted.values()} == {first: True, second: True}
 
 
 def test_the_winner_is_trained_at_full_size_once_and_the_sweep_says_so(tmp_path):

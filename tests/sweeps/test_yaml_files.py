@@ -5,7 +5,8 @@ import yaml
 
 from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
-from cogito_ray.sweeps.yaml_io.yaml_writer import diff, dump
+from cogito_ray.sweeps.yaml_io.yaml_parser import value_of
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff, dump, inline
 
 SWEEP = """\
 name: tiny
@@ -107,6 +108,12 @@ def test_a_run_written_by_dump_reads_back_equal(write):
 def test_words_of_yaml_1_1_stay_words_and_references_work(write):
     text = SWEEP.replace("name: tiny", "name: tiny\nquestion: on").replace("model: {", "model: &base {")
     assert load(write(text)).question == "on"
+
+
+@pytest.mark.parametrize("text", ["1e3", "12345e678901", "-.5", "08", "true", "~", "null", "", "0x1f", "1_000", "yes"])
+def test_text_that_looks_like_something_else_is_read_back_as_text(text):
+    assert value_of(dump({"name": text})) == {"name": text}
+    assert value_of(inline({"name": [text]})) == {"name": [text]}
 
 
 def test_dump_is_plain_yaml():

@@ -31,14 +31,19 @@ def _planned(sweep: SweepSpec, experiment: ExperimentFolder) -> list[Promotion]:
 
 
 def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
-    """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became."""
+    """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became.
+
+    KeyboardInterrupt where one is interrupted: those after it are not begun.
+    """
     experiment = ExperimentFolder.of_sweep(sweep, storage)
     _planned(sweep, experiment)    # refused before its folder is touched
     with experiment.driving():
         for due in _planned(sweep, experiment):
             known = experiment.now.promoted.get(due.run.digest())
             if known is None or not known.complete:
-                _train(due, experiment, listener)
+                own = _train(due, experiment, listener)
+                if own.is_interrupted:
+                    raise KeyboardInterrupt(f"{own.trials[due.run.digest()].step} steps of {due.run.digest()}")
         for goal, found in certificates(experiment.now).items():
             with Ledger(experiment.ledger) as ledger:
                 ledger.append(PromotionCertified.of(goal, found))
@@ -57,8 +62,9 @@ def _read(due: Promotion, experiment: ExperimentFolder) -> DataDigests | None:
     return trial.data
 
 
-def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> None:
-    """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it."""
+def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> Record:
+    """In a folder of its own, from its newest checkpoint if it was interrupted; then the sweep's ledger hears of it.
+    Its own record."""
     digest = due.run.digest()
     storage, name = experiment.folder.parent, f"{experiment.folder.name}/{PROMOTED}/{digest}"
     own = pretrain(due.run, name, storage, listener, data=_read(due, experiment))
@@ -76,3 +82,4 @@ def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> 
                 metrics=trial.latest(),
             )
         )
+    return own

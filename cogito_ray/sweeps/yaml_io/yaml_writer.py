@@ -5,6 +5,8 @@ import math
 import yaml
 from pydantic import JsonValue
 
+from cogito_ray.sweeps.yaml_io.yaml_parser import SCALARS
+
 
 def dump(tree: JsonValue) -> str:
     """`tree` as YAML in its own order, innermost lists and mappings on one line."""
@@ -36,7 +38,15 @@ def diff(old: JsonValue, new: JsonValue, place: str = "") -> list[str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """No anchors: a sub-tree used twice is written twice."""
+    """No anchors: a sub-tree used twice is written twice. Text that YAML 1.2 takes for a number is quoted, 1e3 for one,
+    which the library, whose YAML is 1.1, leaves as it is."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+    def quoted(self, text: str) -> yaml.ScalarNode:
+        looks_otherwise = any(pattern.fullmatch(text) for pattern, _ in SCALARS.values())
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="'" if looks_otherwise else None)
+
+
+_Dumper.add_representer(str, _Dumper.quoted)
