@@ -14,7 +14,7 @@ import pytest
 
 from cogito_ray.atomic_files import WAYS_OUT
 from cogito_ray.cli import main
-from cogito_ray.commands.terminal.summary import summarise
+from cogito_ray.commands.final_summary import summarise
 from cogito_ray.display.console import err
 from cogito_ray.display.live_view import watching
 from cogito_ray.python_api import load, write_pages

@@ -26,7 +26,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Run a sweep, or what is left of it: the same command resumes after any interruption."""
-    from cogito_ray.commands.terminal.summary import conclude
+    from cogito_ray.commands.final_summary import conclude
 
     changed = overrides or ()
     if dry_run:

@@ -18,7 +18,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one run under Ray Train, or what is left of it, from its newest checkpoint."""
-    from cogito_ray.commands.terminal.summary import conclude
+    from cogito_ray.commands.final_summary import conclude
     from cogito_ray.sweeps.experiment_names import folder_name
 
     with told_as("--name"):

@@ -8,7 +8,7 @@ from typing import Any
 from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.control_files import stalls
-from cogito_ray.runtime.trial_outcome import Paused, metrics_of, outcome
+from cogito_ray.runtime.trial_report_messages import Paused, metrics_of, outcome
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 Config = dict[str, Any]

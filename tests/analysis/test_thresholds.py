@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cogito_ray.analysis.concept_summary import concept_metrics
+from cogito_ray.analysis.metrics_by_name import concept_metrics
 from cogito_ray.analysis.thresholds import THRESHOLDS, Conclusion, Question, Threshold, assess, conclude
 from cogito_ray.analysis.thresholds import Rating as V
 

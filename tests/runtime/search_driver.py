@@ -6,8 +6,8 @@ from cogito_ray.records.ledger import FORMAT, SweepOpened
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_outcome import progress
 from cogito_ray.runtime.trial_recorder import TrialRecorder
+from cogito_ray.runtime.trial_report_messages import progress
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 

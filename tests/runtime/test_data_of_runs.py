@@ -9,7 +9,7 @@ from cogito_ray.evaluation.validation.word_probes import WordProbesSpec
 from cogito_ray.records.ledger import Ledger, TrialStarted
 from cogito_ray.run_spec import EvaluationSpec, RunSpec
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, refuse_few_rows
-from cogito_ray.runtime.train.initial_weights_validation import refuse_misfits
+from cogito_ray.runtime.train.initial_weights_fit_check import refuse_misfits
 from cogito_ray.runtime.train.train_worker import Job, Place, train
 from cogito_ray.runtime.tune.disk_quota_enforcement import refuse_small_quota
 from cogito_ray.sweeps.sweep_spec import SweepSpec

@@ -13,7 +13,7 @@ from search_driver import Driven
 from test_searcher import ONE, RANK, TWO, measured, run, sweep
 
 from cogito_ray.runtime.search.optuna_storage_copy import JOURNAL, StudyCopy
-from cogito_ray.runtime.trial_outcome import progress
+from cogito_ray.runtime.trial_report_messages import progress
 
 
 def copied(folder, spec, log=()):

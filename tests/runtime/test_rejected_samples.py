@@ -6,7 +6,7 @@ from search_driver import Driven
 
 from cogito_ray.records.ledger import GridPointExhausted, SampleRejected
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.trial_outcome import progress
+from cogito_ray.runtime.trial_report_messages import progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"

@@ -9,8 +9,8 @@ from search_driver import opening
 
 from cogito_ray.records.ledger import Reported, TrialEnded, TrialPaused, TrialProposed, TrialStarted
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_outcome import paused, progress
 from cogito_ray.runtime.trial_recorder import TrialRecorder
+from cogito_ray.runtime.trial_report_messages import paused, progress
 from cogito_ray.runtime.tune.tune_adapters import StageCallback, StageScheduler, StageSearcher
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 

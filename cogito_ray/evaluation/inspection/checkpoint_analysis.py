@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from cogito_ray.analysis import concept_summary as measures
+from cogito_ray.analysis import metrics_by_name as measures
 from cogito_ray.analysis.analysis_result import Analysis, Plots
 from cogito_ray.analysis.thresholds import assess, conclude
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel

@@ -9,7 +9,7 @@ from ray.train.torch import TorchTrainer
 
 from cogito_ray.run_spec import ElasticSpec, RunSpec
 from cogito_ray.runtime.train import train_worker
-from cogito_ray.runtime.trial_outcome import death, paused, progress
+from cogito_ray.runtime.trial_report_messages import death, paused, progress
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.training_loop import Report, RunPreempted
 

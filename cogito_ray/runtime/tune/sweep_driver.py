@@ -21,7 +21,7 @@ from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.search.seed_replicates import SeedReplicates, further_runs
-from cogito_ray.runtime.train.initial_weights_validation import refuse_damaged_weights, refuse_misfits
+from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota

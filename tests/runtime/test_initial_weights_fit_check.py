@@ -5,7 +5,7 @@ from checkpoints import save, untrained
 
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.preflight_checks import MissingInputs
-from cogito_ray.runtime.train.initial_weights_validation import refuse_damaged_weights, refuse_misfits
+from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation_plan import prepare_with, serially
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cogito_ray.analysis.concept_summary import (
+from cogito_ray.analysis.metrics_by_name import (
     concept_metrics,
     cosine_histogram,
     mean_cosines,

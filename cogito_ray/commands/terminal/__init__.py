@@ -1,1 +1,0 @@
-"""What a command says at its end. Only commands import it."""
