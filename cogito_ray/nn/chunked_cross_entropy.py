@@ -132,6 +132,6 @@ def _autocast(x: Tensor) -> Tensor:
 
 def _rows(hidden: Tensor, weight: Tensor) -> int:
     """Rows of a chunk: on a CPU few, whose logits stay in its cache."""
-    if hidden.device.type == "cpu":
+    if hidden.is_cpu:
         return _CPU_ROWS
     return max(1, min(len(hidden), _ACCELERATOR_LOGITS // len(weight)))

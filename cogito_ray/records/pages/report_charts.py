@@ -73,13 +73,14 @@ def front(ranking: Ranking) -> go.Figure | None:
     for name, rows in groups.items():
         rows.sort(key=lambda row: row.values[across.metric] or 0.0)
         _, colour, _ = _style(rows[0], ranking)
+        is_front = name == "front"
         figure.add_scatter(
             x=[row.values[across.metric] for row in rows],
             y=[row.values[up.metric] for row in rows],
-            mode="lines+markers" if name == "front" and len(ranking.goals) == 2 else "markers",
+            mode="lines+markers" if is_front and len(ranking.goals) == 2 else "markers",
             name=name,
             line={"color": colour, "width": 1.5, "shape": "hv" if across.minimised else "vh"},
-            marker={"size": 11 if name == "front" else 7, "color": colour, "symbol": SYMBOLS.get(name, "circle")},
+            marker={"size": 11 if is_front else 7, "color": colour, "symbol": SYMBOLS.get(name, "circle")},
             text=[_hover(row) for row in rows],
             hovertemplate="%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>",
         )

@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cogito_ray.atomic_files import atomic_write, open_to_append
@@ -89,7 +89,7 @@ class StudyCopy:
                 theirs.set_user_attr(key, value)
             for name, excess in trial.constraints.items():
                 theirs.set_constraint(name, excess)
-            self._study.tell(theirs, trial.values if trial.state.name == "COMPLETE" else None, trial.state)
+            self._study.tell(theirs, trial.values if trial.state is TrialState.COMPLETE else None, trial.state)
 
     def _give_up(self, fault: Exception) -> None:
         self._is_broken = True

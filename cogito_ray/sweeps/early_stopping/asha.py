@@ -52,9 +52,14 @@ class AshaSpec(Spec):
             f"so that some are never compared; make it less than {shortest}, or use kind: none"
         ]
 
+    @property
+    def pauses(self) -> bool:
+        """May who falls behind at a rung go on later?"""
+        return self.mode == "pause"
+
     def held(self, steps: int, *, trials: int, at_once: int) -> int:
         """One of each trial that waits: all may that do not run."""
-        return max(0, trials - at_once - 1) if self.mode == "pause" else 0
+        return max(0, trials - at_once - 1) if self.pauses else 0
 
     def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Halving | Pausing":
         """A fresh policy for trials of `steps` steps."""
@@ -62,9 +67,7 @@ class AshaSpec(Spec):
 
     def halving(self, rungs: tuple[int, ...], aim: Aim) -> "Halving | Pausing":
         """One that compares at these rungs."""
-        if self.mode == "stop":
-            return Halving(rungs, self.eta, aim)
-        return Pausing(rungs, self.eta, aim)
+        return (Pausing if self.pauses else Halving)(rungs, self.eta, aim)
 
 
 class ParetoAshaSpec(AshaSpec):
