@@ -1,1 +1,1 @@
-"""The command line, a module a command; app.py holds what they share."""
+"""The command line, a module a command; shared_options holds what several take."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class What(StrEnum):
-    """The checks; each is a function of runtime.verify."""
+    """The checks; each is a function of runtime.verification.resume_verification."""
 
     RESUME = "resume"
     ORDER = "order"
