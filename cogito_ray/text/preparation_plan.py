@@ -17,12 +17,11 @@ from cogito_ray.base_spec import digest
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.prepared_corpus import Corpus, DataIndex, shard_folder
-from cogito_ray.text.shards.shard_builder import EXAMPLES, BuildSettings, build_part, sample_documents
+from cogito_ray.text.shards.shard_builder import BuildSettings, build, build_tasks, sample_documents
 from cogito_ray.text.shards.token_shards import (
     COUNTS,
     MANIFEST,
     PARTS,
-    SPLITS,
     Counts,
     DamagedShards,
     Manifest,
@@ -247,7 +246,7 @@ class _Preparation:
         if not settings.keeps_rows:
             write_parts_file(settings, parts)
             settings = replace(settings, counted_every=max(1, len(parts) // COUNTED_PARTS))
-        work = [partial(build_part, part, number, settings) for number, part in enumerate(parts)]
+        work = [partial(build, task, settings) for task in build_tasks(parts)]
         built: dict[int, ShardSummary] = {}
         counts: Counts = np.zeros((2, 1), np.int64)
         tokens = 0
@@ -291,19 +290,7 @@ def _finish(
     with atomic_write(counts_file) as stream:
         np.save(stream, counts)
     manifest = Manifest(
-        documents={side: sum(record.documents[side] for record in records) for side in SPLITS},
-        tokens={side: sum(record.tokens[side] for record in records) for side in SPLITS},
-        padding={side: sum(record.padding[side] for record in records) for side in SPLITS},
-        cut_documents={side: sum(record.cut_documents[side] for record in records) for side in SPLITS},
-        shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
-        bad_documents=sum(record.bad_documents for record in records),
-        bad_files=sum(record.bad_files for record in records),
-        without_text=sum(record.without_text for record in records),
-        files=sum(record.files for record in records),
-        examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
-        part_rows=tuple(rows for record in records for rows in record.part_rows),
-        part_digests={side: tuple(name for record in records for name in record.part_digests[side]) for side in SPLITS},
-        counts=tuple(file for record in records for file in record.counts),
+        **dict(ShardSummary.joined(records)),
         identity=identity,
         length=settings.length,
         dtype=TextTokenizer.load(settings.tokenizer).dtype.str,

@@ -7,8 +7,8 @@ import pytest
 from corpora import texts, two_sources
 
 from cogito_ray.text.shards.row_packing import PACKERS
-from cogito_ray.text.shards.shard_builder import BuildSettings, build_part, sample_documents
-from cogito_ray.text.shards.token_shards import SPLITS, map_shard
+from cogito_ray.text.shards.shard_builder import BuildSettings, BuildTask, build, build_tasks, sample_documents
+from cogito_ray.text.shards.token_shards import SPLITS, ShardSummary, map_shard
 from cogito_ray.text.sources.documents import Part, fraction
 from cogito_ray.text.sources.text_files import FilesSpec
 from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer
@@ -32,7 +32,7 @@ def test_a_large_part_is_cut_into_shards_with_the_same_rows(
         settings = BuildSettings(
             tmp_path / folder, tmp_path / "tokenizer", length=16, held_out=0.1, packing="concatenate"
         )
-        record, counts = build_part(part, 0, settings)
+        record, counts = build(BuildTask(0, 0, (part,)), settings)
         files = [settings.folder / shard.file for shard in record.shards["train"]]
         rows.append(np.concatenate([map_shard(file, 16, np.dtype("<u2")) for file in files]))
         assert (len(files) > 2) == (folder == "many")
@@ -57,7 +57,7 @@ def test_the_sample_is_about_as_long_as_asked_and_spread_over_the_part(part: Par
 def test_tokens_separators_and_padding_fill_the_rows(part: Part, tmp_path: Path, packing: str) -> None:
     BpeSpec(vocabulary=320).train(texts(50, seed=0)).save(tmp_path / "tokenizer")
     settings = BuildSettings(tmp_path / "made", tmp_path / "tokenizer", length=64, held_out=0.1, packing=packing)
-    record, _ = build_part(part, 0, settings)
+    record, _ = build(BuildTask(0, 0, (part,)), settings)
     vocabulary = TextTokenizer.load(tmp_path / "tokenizer").vocabulary
     for side in SPLITS:
         rows = [map_shard(settings.folder / shard.file, 64, np.dtype("<u2")) for shard in record.shards[side]]
@@ -65,3 +65,32 @@ def test_tokens_separators_and_padding_fill_the_rows(part: Part, tmp_path: Path,
         assert record.padding[side] == (ids == vocabulary.pad_id).sum()
         assert ids.size == record.tokens[side] + record.padding[side] + (ids == vocabulary.separator_id).sum()
     assert 0 < record.cut_documents["train"] < record.documents["train"]
+
+
+def test_small_parts_are_built_together_into_few_files_with_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_sources(tmp_path)
+    [part] = FilesSpec(path=str(tmp_path / "first")).parts(tmp_path)
+    parts = [Part((piece,)) for piece in part.pieces] * 20
+    BpeSpec(vocabulary=320).train(texts(50, seed=0)).save(tmp_path / "tokenizer")
+    built = {}
+    for name, smallest in (("few", parts[0].size * 9), ("each", 1)):
+        monkeypatch.setattr("cogito_ray.text.sources.documents.SMALLEST_PART", smallest)
+        monkeypatch.setattr("cogito_ray.text.sources.documents.PARTS", 10**6)
+        settings = BuildSettings(
+            tmp_path / name, tmp_path / "tokenizer", 16, 0.1, "concatenate", keeps_rows=False, counted_every=3
+        )
+        results = [build(task, settings) for task in build_tasks(parts)]
+        built[name] = ShardSummary.joined([record for record, _ in results]), sum(counts for _, counts in results)
+    few, each = built["few"][0], built["each"][0]
+    assert (len(few.shards["held_out"]), len(each.shards["held_out"])) == (-(-len(parts) // 9), len(parts))
+    assert len(list((tmp_path / "few").iterdir())) <= 3 * len(few.shards["held_out"])
+    names = ("part_rows", "part_digests", "documents", "tokens", "padding", "files")
+    assert [getattr(few, name) for name in names] == [getattr(each, name) for name in names]
+    np.testing.assert_array_equal(built["few"][1], built["each"][1])
+    rows = [
+        np.concatenate([map_shard(tmp_path / name / s.file, 16, np.dtype("<u2")) for s in one.shards["held_out"]])
+        for name, (one, _) in built.items()
+    ]
+    np.testing.assert_array_equal(*rows)

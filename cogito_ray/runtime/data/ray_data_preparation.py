@@ -9,10 +9,11 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
 import ray.data
+from ray import cloudpickle
 
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
@@ -37,14 +38,13 @@ def in_parallel(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Res
     if not work:
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it tells of every execution, and of being told not to
-    shared = ray.put(list(work))
 
-    def call(row: dict[str, int]) -> dict[str, object]:
+    def run(row: dict[str, Any]) -> dict[str, object]:
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the task has one CPU; threads of its own would fight for it
-        return {"number": row["number"], "outcome": pickle.dumps(_outcome(ray.get(shared)[row["number"]]))}
+        return {"number": row["number"], "outcome": pickle.dumps(_outcome(pickle.loads(row["call"])))}
 
-    items = ray.data.from_items([{"number": number} for number in range(len(work))], override_num_blocks=len(work))
-    tasks = items.map(call, num_cpus=1)
+    calls = [{"number": number, "call": cloudpickle.dumps(call)} for number, call in enumerate(work)]
+    tasks = ray.data.from_items(calls, override_num_blocks=len(work)).map(run, num_cpus=1)
     tasks.context.enable_progress_bars = False
     for row in tasks.iter_rows():
         result, error = pickle.loads(row["outcome"])

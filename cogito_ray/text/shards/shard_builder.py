@@ -13,6 +13,7 @@ from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.shards.token_shards import (
+    EXAMPLES,
     SHARD_BYTES,
     SPLITS,
     BadDocument,
@@ -25,14 +26,12 @@ from cogito_ray.text.shards.token_shards import (
     map_shard,
     write_shard,
 )
-from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction
+from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction, target_size
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 BATCH = 2**20
 """Characters tokenised at a time."""
-EXAMPLES = 100
-"""Bad documents named in a manifest."""
 CHUNK = 2**20  # tokens counted at a time
 FAIR_CHOICE = 4
 """Characters looked at for each character sampled."""
@@ -54,14 +53,37 @@ class BuildSettings:
     """Where rows are not kept, train tokens of every so-manyth part are counted: enough to estimate frequencies by."""
 
 
-def build_part(part: Part, number: int, settings: BuildSettings) -> tuple[ShardSummary, Counts]:
-    """Writes the part's shards and a record of them, unless they stand; returns the record and counts (2, V)."""
+@dataclass(frozen=True)
+class BuildTask:
+    """Neighbouring parts of a source that are built together, so that files are few however small parts are."""
+
+    number: int
+    first: int
+    """The number of the first part."""
+    parts: tuple[Part, ...]
+
+
+def build_tasks(parts: Sequence[Part]) -> list[BuildTask]:
+    """Parts joined until they hold as much text as a part of which tokens are kept."""
+    target = target_size(sum(part.size for part in parts))
+    tasks: list[BuildTask] = []
+    first = size = 0
+    for number, part in enumerate(parts, start=1):
+        size += part.size
+        if size >= target or number == len(parts):
+            tasks.append(BuildTask(len(tasks), first, tuple(parts[first:number])))
+            first, size = number, 0
+    return tasks
+
+
+def build(task: BuildTask, settings: BuildSettings) -> tuple[ShardSummary, Counts]:
+    """Writes the task's shards and a record of them, unless they stand; returns the record and counts (2, V)."""
     tokenizer = _loaded(settings.tokenizer)
-    record = _existing(number, settings)
+    record = _existing(task.number, settings)
     if record is None:
         settings.folder.mkdir(parents=True, exist_ok=True)
-        record = _build(part, number, settings, tokenizer)
-        write_json(_record_file(number, settings), record.model_dump(mode="json"))
+        record = _build(task, settings, tokenizer)
+        write_json(_record_file(task.number, settings), record.model_dump(mode="json"))
     train, held_out = (_count(record.shards[side], settings, tokenizer) for side in SPLITS)
     for file in record.counts:
         train = train + np.load(settings.folder / file.file)
@@ -69,7 +91,7 @@ def build_part(part: Part, number: int, settings: BuildSettings) -> tuple[ShardS
 
 
 def train_rows(part: Part, settings: BuildSettings) -> Ids:
-    """(R, N) what `build_part` would write to the train shards, in that order."""
+    """(R, N) what `build` would write of the part to the train shards, in that order."""
     kept = _Kept()
     train = _SplitWriter(kept, settings, _loaded(settings.tokenizer))
     for text in readable_documents(part, RejectedDocuments()):
@@ -92,10 +114,8 @@ def readable_documents(part: Part, bad: "RejectedDocuments") -> Iterator[str]:
 def sample_documents(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterator[str]:
     """About `characters` of the train documents, chosen by hash, from as few parts as give a fair choice."""
     shuffled = sorted(enumerate(parts), key=lambda numbered: fraction(str(numbered[0]).encode(), SAMPLED))
-    chosen: list[Part] = []
-    for _, part in shuffled:
-        if sum(each.size for each in chosen) < FAIR_CHOICE * characters:
-            chosen.append(part)
+    sizes = np.cumsum([part.size for _, part in shuffled])
+    chosen = [part for _, part in shuffled][: int(np.searchsorted(sizes, FAIR_CHOICE * characters)) + 1]
     share = characters / max(sum(part.size for part in chosen), 1)
     for part in chosen:
         for text in readable_documents(part, RejectedDocuments()):
@@ -130,8 +150,6 @@ class _Sink(Protocol):
 
     def add(self, rows: Ids) -> None: ...
 
-    def close(self) -> None: ...
-
 
 class _Kept:
     def __init__(self) -> None:
@@ -140,26 +158,25 @@ class _Kept:
     def add(self, rows: Ids) -> None:
         self.rows.append(rows)
 
-    def close(self) -> None:
-        """Nothing waits."""
-
 
 class _Counter:
+    """Counts rows, and the tokens of those parts that are sampled."""
+
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.rows, self.vocabulary = 0, vocabulary
+        self.rows, self.sampled_rows, self.vocabulary = 0, 0, vocabulary
+        self.is_sampling = True
         self.tokens = np.zeros(vocabulary.size, np.int64)
 
     def add(self, rows: Ids) -> None:
         self.rows += len(rows)
-        self.tokens += count_tokens(rows, self.vocabulary)
-
-    def close(self) -> None:
-        """Nothing waits."""
+        if self.is_sampling:
+            self.sampled_rows += len(rows)
+            self.tokens += count_tokens(rows, self.vocabulary)
 
     def save(self, file: Path) -> Shard:
         with atomic_write(file) as stream:
             np.save(stream, self.tokens)
-        return Shard(file=file.name, rows=self.rows, size=file.stat().st_size, sha256=file_sha256(file))
+        return Shard(file=file.name, rows=self.sampled_rows, size=file.stat().st_size, sha256=file_sha256(file))
 
 
 class _Shards:
@@ -168,19 +185,20 @@ class _Shards:
     def __init__(self, stem: Path):
         self.stem = stem
         self.waiting: list[Ids] = []
+        self.size = 0
         self.shards: tuple[Shard, ...] = ()
 
     def add(self, rows: Ids) -> None:
         self.waiting.append(rows)
-        if sum(rows.nbytes for rows in self.waiting) >= SHARD_BYTES:
+        self.size += rows.nbytes
+        if self.size >= SHARD_BYTES:
             self.close()
 
     def close(self) -> None:
-        rows = np.concatenate(self.waiting)
-        self.waiting = [rows[:0]]
-        if len(rows):
+        if self.size:
             file = self.stem.with_name(f"{self.stem.name}-{len(self.shards):03d}.parquet")
-            self.shards = (*self.shards, write_shard(file, rows))
+            self.shards = (*self.shards, write_shard(file, np.concatenate(self.waiting)))
+        self.waiting, self.size = [], 0
 
 
 class _SplitWriter:
@@ -201,7 +219,6 @@ class _SplitWriter:
     def close(self) -> None:
         self._tokenise()
         self._pass_on(self.packer.close())
-        self.sink.close()
 
     def _tokenise(self) -> None:
         encoded = self.tokenizer.encode(self.texts)
@@ -222,31 +239,47 @@ def _loaded(folder: Path) -> TextTokenizer:
     return TextTokenizer.load(folder)
 
 
-def _build(part: Part, number: int, settings: BuildSettings, tokenizer: TextTokenizer) -> ShardSummary:
-    kept, aside = (_Shards(settings.folder / f"{side}-{number:05d}") for side in SPLITS)
+def _build(task: BuildTask, settings: BuildSettings, tokenizer: TextTokenizer) -> ShardSummary:
+    kept, aside = (_Shards(settings.folder / f"{side}-{task.number:05d}") for side in SPLITS)
     counter = _Counter(tokenizer.vocabulary)
-    train = _SplitWriter(kept if settings.keeps_rows else counter, settings, tokenizer)
-    held_out = _SplitWriter(aside, settings, tokenizer)
+    records = []
+    for number, part in enumerate(task.parts, start=task.first):
+        counter.is_sampling = number % settings.counted_every == 0
+        before = counter.rows
+        record = _build_part(part, kept if settings.keeps_rows else counter, aside, settings)
+        records.append(record.model_copy(update={} if settings.keeps_rows else {"part_rows": (counter.rows - before,)}))
+    kept.close()
+    aside.close()
+    is_sampled = not settings.keeps_rows and any(
+        (task.first + place) % settings.counted_every == 0 for place in range(len(task.parts))
+    )
+    files = {
+        "shards": {"train": kept.shards, "held_out": aside.shards},
+        "counts": (counter.save(settings.folder / f"counts-{task.number:05d}.npy"),) if is_sampled else (),
+    }
+    return ShardSummary.joined(records).model_copy(update=files)
+
+
+def _build_part(part: Part, kept: _Sink, aside: _Sink, settings: BuildSettings) -> ShardSummary:
+    tokenizer = _loaded(settings.tokenizer)
+    train, held_out = (_SplitWriter(sink, settings, tokenizer) for sink in (kept, aside))
     bad = RejectedDocuments()
     for text in readable_documents(part, bad):
         (held_out if fraction(text.encode()) < settings.held_out else train).add(text)
     train.close()
     held_out.close()
-    is_sampled = not settings.keeps_rows and number % settings.counted_every == 0
     return ShardSummary(
         documents={"train": train.documents, "held_out": held_out.documents},
         tokens={"train": train.tokens, "held_out": held_out.tokens},
         padding={"train": train.padding, "held_out": held_out.padding},
         cut_documents={"train": train.packer.cut_documents, "held_out": held_out.packer.cut_documents},
-        shards={"train": kept.shards, "held_out": aside.shards},
+        shards={"train": (), "held_out": ()},
         bad_documents=bad.documents,
         bad_files=bad.files,
         without_text=bad.missing,
         files=len(part.pieces),
         examples=tuple(bad.examples),
-        part_rows=() if settings.keeps_rows else (counter.rows,),
         part_digests={"train": (train.digest.hex(),), "held_out": (held_out.digest.hex(),)},
-        counts=(counter.save(settings.folder / f"counts-{number:05d}.npy"),) if is_sampled else (),
     )
 
 

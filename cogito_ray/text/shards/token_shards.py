@@ -24,6 +24,8 @@ from cogito_ray.text.shards.row_packing import Ids
 
 SHARD_BYTES = 48 * 2**20
 MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.json"
+EXAMPLES = 100
+"""Bad documents named in a manifest."""
 ONE_PAGE = 2**31 - 1
 LONGEST_PAGE_HEADER = 64  # bytes; one page's header takes about 27
 Counts = np.ndarray[tuple[int, int], np.dtype[np.int64]]
@@ -77,6 +79,29 @@ class ShardSummary(_Stored):
     """Of each part's rows (see `RowsDigest`), kept or not."""
     counts: tuple[Shard, ...] = ()
     """Files of how often each token occurs in train rows of some parts, where rows were not kept."""
+
+    @classmethod
+    def joined(cls, records: Sequence["ShardSummary"]) -> Self:
+        """What these came to together, in this order."""
+
+        def total(field: str) -> dict[Split, int]:
+            return {side: sum(getattr(record, field)[side] for record in records) for side in SPLITS}
+
+        return cls(
+            documents=total("documents"),
+            tokens=total("tokens"),
+            padding=total("padding"),
+            cut_documents=total("cut_documents"),
+            shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
+            bad_documents=sum(record.bad_documents for record in records),
+            bad_files=sum(record.bad_files for record in records),
+            without_text=sum(record.without_text for record in records),
+            files=sum(record.files for record in records),
+            examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
+            part_rows=tuple(rows for record in records for rows in record.part_rows),
+            part_digests={side: tuple(each for one in records for each in one.part_digests[side]) for side in SPLITS},
+            counts=tuple(file for record in records for file in record.counts),
+        )
 
     def rows(self, side: Split) -> int:
         """Of this split, kept in shards or counted."""

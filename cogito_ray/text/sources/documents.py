@@ -88,11 +88,13 @@ def parts_of(pieces: Sequence[Piece], largest: int = LARGEST_PART) -> list[Part]
     target = target_size(sum(piece.size for piece in pieces), largest)
     parts: list[Part] = []
     gathered: list[Piece] = []
+    size = 0
     for piece in pieces:
         gathered.append(piece)
-        if sum(each.size for each in gathered) >= target:
+        size += piece.size
+        if size >= target:
             parts.append(Part(tuple(gathered)))
-            gathered = []
+            gathered, size = [], 0
     return [*parts, Part(tuple(gathered))] if gathered else parts
 
 
