@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cogito_ray.base_spec import Spec, Worded
 from cogito_ray.text.sources import SourceSpec
@@ -57,6 +57,14 @@ class DataSpec(Spec):
     keep: Literal["tokens", "text"] = "tokens"
     """tokens: train rows are tokenised once and written to shards. text: they are counted, and tokenised again by Ray
     Data whenever they are read, a few million tokens shuffled at a time: for corpora too large to keep twice."""
+
+    @field_validator("sources")
+    @classmethod
+    def _one_measure(cls, sources: dict[SourceName, SourceSpec]) -> dict[SourceName, SourceSpec]:
+        by_size = [name for name, source in sources.items() if source.weight == "size"]
+        if by_size and len(by_size) < len(sources):
+            raise ValueError(f"weight: size is said of {', '.join(by_size)} alone; say it of all sources, or of none")
+        return sources
 
     @property
     def keeping(self) -> Keeping:

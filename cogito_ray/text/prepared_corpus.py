@@ -87,8 +87,10 @@ class Corpus:
     @classmethod
     def of(cls, data: DataSpec, storage: Path, digests: DataDigests, shards: Mapping[str, str]) -> Self:
         """The same, from these folders of each source's shards."""
+        opened = {name: _shards(storage, shards[name], digests.sources[name]) for name in data.sources}
+        sizes = {name: shards_of.manifest.rows("train") for name, shards_of in opened.items()}
         sources = tuple(
-            Source(name, source.weight, _shards(storage, shards[name], digests.sources[name]))
+            Source(name, sizes[name] if source.weight == "size" else source.weight, opened[name])
             for name, source in data.sources.items()
         )
         folder = tokenizer_folder(storage, digests.tokenizer)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpora import data_spec, texts, two_sources
+from pydantic import ValidationError
 
 from cogito_ray.text.data_digests import DataDigests, NotPrepared
 from cogito_ray.text.data_spec import DataSpec
@@ -65,6 +66,16 @@ def test_mixing_weights_and_tolerance_rebuild_nothing(sources: Sources, tmp_path
     assert [source.weight for source in Corpus.open(changed, tmp_path / "s", digests).sources] == [3.0, 5.0]
     assert prepare_with(serially, changed, tmp_path / "s").digests == digests
     assert shard_times(tmp_path / "s") == before
+
+
+def test_sources_may_be_mixed_in_proportion_to_their_size(sources: Sources, tmp_path: Path) -> None:
+    for source in sources.values():
+        source["weight"] = "size"
+    corpus = prepare_with(serially, data_spec(sources), tmp_path / "s")
+    assert [s.weight for s in corpus.sources] == [s.shards.manifest.rows("train") for s in corpus.sources]
+    sources["second"]["weight"] = 2
+    with pytest.raises(ValidationError, match="weight: size is said of first alone; say it of all sources"):
+        data_spec(sources)
 
 
 def test_a_changed_source_is_built_anew(sources: Sources, tmp_path: Path) -> None:

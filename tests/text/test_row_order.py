@@ -85,3 +85,18 @@ def test_workers_share_each_batch_in_order() -> None:
 def test_a_batch_that_workers_cannot_share_is_refused() -> None:
     with pytest.raises(ValueError, match="10 rows cannot be split evenly over 3 workers"):
         share_of_batch(0, batch=10, rank=0, world=3)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 0.0006), (1000.0, 1.0), (1.0, 1.5e-5), (1.0, 0.003, 4e-4), (3.0, 1.0, 0.5)])
+def test_small_weights_are_kept_within_half_a_percent(weights: tuple[float, ...]) -> None:
+    plan = RowPlan((10,) * len(weights), weights, seed=0)
+    sources, _ = plan.take(0, plan.block)
+    shares = np.bincount(sources) / plan.block
+    np.testing.assert_allclose(shares, np.array(weights) / sum(weights), rtol=0.005)
+    for source, draw in ((0, 5), (1, 2 * int(plan.quotas[1]))):
+        place = plan.position(source, draw)
+        assert [int(found[0]) for found in plan.draws(np.array([place]))] == [source, draw]
+
+
+def test_weights_that_a_thousand_rows_keep_are_kept_in_each_thousand() -> None:
+    assert [RowPlan((10, 10), weights, seed=0).block for weights in ((1.0, 1.0), (3.0, 1.0), (7.0, 0.3))] == [BLOCK] * 3

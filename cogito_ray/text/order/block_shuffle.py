@@ -70,8 +70,8 @@ class WindowPlan:
             epoch += 1
 
     def reads(self, start: int, stop: int) -> Iterator[tuple[int, Window]]:
-        """The windows that positions [start, stop) draw from, each with the block of positions before which it must be
-        there, in that order."""
+        """The windows that positions [start, stop) draw from, each with the thousand of positions before which it must
+        be there, in that order."""
         streams = (self._reads_of(source, start, stop) for source in range(len(self.part_rows)))
         return merge(*streams, key=lambda read: (read[0], read[1].source))
 
@@ -79,7 +79,7 @@ class WindowPlan:
         first, last = (_drawn(self.mixture, source, position) for position in (start, stop))
         if first < last:
             for window in self.windows(source, first, last):
-                yield max(window.first // int(self.mixture.quotas[source]), start // BLOCK), window
+                yield max(self.mixture.position(source, window.first), start) // BLOCK, window
 
     @cached_property
     def starts(self) -> list[Indices]:
@@ -113,6 +113,6 @@ def _numbers(plan: WindowPlan, window: Window) -> Indices:
 
 def _drawn(mixture: RowPlan, source: int, position: int) -> int:
     """How often the source is drawn at positions [0, position)."""
-    block = position // BLOCK
-    sources, _ = mixture.draws(np.arange(block * BLOCK, position))
+    block = position // mixture.block
+    sources, _ = mixture.draws(np.arange(block * mixture.block, position))
     return block * int(mixture.quotas[source]) + int((sources == source).sum())

@@ -3,7 +3,8 @@
 This project's own answer to shuffling: no sampler has a state, and no order is stored. Position p of a run, counted
 over all its workers, has a row that anybody can compute, so a resumed run needs the number of its step alone, 1, 2 or 4
 workers read the same rows, and who reads them (a memory map, Ray Data) does not matter. Sources are mixed in blocks of
-1000 positions, in each of which every source has its exact share, in an order shuffled by (seed, block). Within a
+1000 positions (of as many thousands as small weights need), in each of which every source has its share, in an order
+shuffled by (seed, block). Within a
 source, an epoch is a permutation that is computed, not stored: a Feistel network, which is a bijection of the numbers
 below a power of four whatever its round function is, walked again until it lands inside the source (cycle walking,
 doi:10.1007/3-540-45760-7_9). So any position costs the same.
@@ -16,7 +17,10 @@ from itertools import pairwise
 import numpy as np
 
 BLOCK = 1000
-"""Positions in which every source gets its exact share."""
+"""Positions in which every source gets its share, unless rounding would change it by more than TOLERANCE."""
+LARGEST_BLOCK = 100 * BLOCK
+TOLERANCE = 0.005
+"""Of a source's share, relative."""
 ROUNDS = 8
 """Of the Feistel network; four make a pseudo-random permutation of a good round function (doi:10.1137/0217022)."""
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -26,7 +30,7 @@ Bits = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
 @dataclass(frozen=True)
 class RowPlan:
-    """The order of the train rows of some sources under one seed. ValueError where a weight is less than 1 in 1000."""
+    """The order of the train rows of some sources under one seed. ValueError for a weight below 1 in 100,000."""
 
     rows: tuple[int, ...]
     """Train rows of each source."""
@@ -38,17 +42,41 @@ class RowPlan:
         if starved:
             raise ValueError(
                 f"data.sources: weights {list(self.weights)} leave source number {starved[0]} less than one row in "
-                f"{BLOCK}; raise its weight or remove it"
+                f"{self.block}; raise its weight or remove it"
             )
 
     @cached_property
+    def block(self) -> int:
+        """Positions in which shares are kept: the fewest, in steps of 1000, that keep each within TOLERANCE."""
+        best = BLOCK
+        for block in range(BLOCK, LARGEST_BLOCK + 1, BLOCK):
+            if self._error(block) <= TOLERANCE:
+                return block
+            best = min(best, block, key=self._error)
+        return best
+
+    @cached_property
     def quotas(self) -> Indices:
-        """Rows of each source per block: shares rounded so that they sum to the block (largest remainder method)."""
-        exact = np.array(self.weights) / sum(self.weights) * BLOCK
+        """Rows of each source per block."""
+        return self._rounded(self.block)
+
+    def _rounded(self, block: int) -> Indices:
+        """Shares rounded so that they sum to the block (largest remainder method)."""
+        exact = np.array(self.weights) / sum(self.weights) * block
         quotas = np.floor(exact).astype(np.int64)
         neediest = np.argsort(quotas - exact, kind="stable")
-        quotas[neediest[: BLOCK - quotas.sum()]] += 1
+        quotas[neediest[: block - quotas.sum()]] += 1
         return quotas
+
+    def _error(self, block: int) -> float:
+        shares = np.array(self.weights) / sum(self.weights)
+        return float(np.abs(self._rounded(block) / block / shares - 1).max())
+
+    def position(self, source: int, draw: int) -> int:
+        """Where a source is drawn for the so-manyth time, counted from 0."""
+        block, before = divmod(draw, int(self.quotas[source]))
+        sources, _ = _block(self, block)
+        return block * self.block + int(np.flatnonzero(sources == source)[before])
 
     def take(self, start: int, count: int) -> tuple[Indices, Indices]:
         """For positions [start, start + count): the source of each, and the number of its train row there."""
@@ -64,9 +92,9 @@ class RowPlan:
         """For ascending positions (P,): the source of each, and how often it was drawn before."""
         if not len(positions):
             return positions, positions
-        first, last = int(positions[0]) // BLOCK, int(positions[-1]) // BLOCK
+        first, last = int(positions[0]) // self.block, int(positions[-1]) // self.block
         blocks = [_block(self, block) for block in range(first, last + 1)]
-        inside = positions - first * BLOCK
+        inside = positions - first * self.block
         sources, drawn = (np.concatenate(parts)[inside] for parts in zip(*blocks, strict=True))
         return sources, drawn
 
@@ -87,7 +115,7 @@ def _block(plan: RowPlan, block: int) -> tuple[Indices, Indices]:
     """The source at each of a block's positions, and how often it was drawn before."""
     in_order = np.repeat(np.arange(len(plan.rows)), plan.quotas)
     sources = np.random.default_rng([plan.seed, block]).permutation(in_order)
-    draws = np.empty(BLOCK, np.int64)
+    draws = np.empty(plan.block, np.int64)
     for source, quota in enumerate(plan.quotas):
         draws[sources == source] = np.arange(quota) + block * quota
     return sources, draws

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+from pydantic import PositiveFloat
 
 SMALLEST_PART, LARGEST_PART = 4 * 2**20, 128 * 2**20  # bytes of text
 SOON_READ = 3 * 2**19
@@ -11,6 +13,8 @@ SOON_READ = 3 * 2**19
 PARTS = 64
 """Parts a source is cut into when its size allows: enough to keep a cluster busy, few enough to name each."""
 
+Weight = PositiveFloat | Literal["size"]
+"""Share of the rows drawn from a source, relative to the others; size: as many as it has, for all sources or none."""
 BOM = "\ufeff"
 
 

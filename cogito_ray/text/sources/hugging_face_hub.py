@@ -13,10 +13,10 @@ from typing import Literal, TypeVar
 import pyarrow as pa
 import yaml
 from fsspec.utils import glob_translate
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.text.sources.documents import LARGEST_PART, Part
+from cogito_ray.text.sources.documents import LARGEST_PART, Part, Weight
 from cogito_ray.text.sources.file_formats import RECORDS, is_data, lacking, parts_of_files
 from cogito_ray.text.sources.filesystem_access import File, fingerprints_of, list_files, relative
 
@@ -47,8 +47,8 @@ class HubSpec(Spec):
     """Field that holds a document's text."""
     revision: str | None = None
     """Branch, tag or commit; unset: the main branch as it is when prepared."""
-    weight: PositiveFloat = 1.0
-    """Share of the rows drawn from this source, relative to the other sources."""
+    weight: Weight = 1.0
+    """Share of the rows drawn from this source, relative to the other sources; size: in proportion to its rows."""
 
     def faults(self) -> list[str]:
         """What is wrong with the name, config, split or column, found without reading documents."""

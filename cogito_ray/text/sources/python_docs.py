@@ -18,12 +18,11 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import PositiveFloat
 
 from cogito_ray.atomic_files import atomic_write
 from cogito_ray.base_spec import Spec, digest
 from cogito_ray.text.sources.columnar_files import parquet_pieces
-from cogito_ray.text.sources.documents import LARGEST_PART, Part, parts_of
+from cogito_ray.text.sources.documents import LARGEST_PART, Part, Weight, parts_of
 from cogito_ray.text.sources.filesystem_access import list_files
 
 FORMAT = 2
@@ -47,8 +46,8 @@ class PythonDocsSpec(Spec):
     part: Literal["library", "packages"]
     """library: pydoc's topics and the standard library's docstrings; packages: docstrings and descriptions of the
     packages that this project needs."""
-    weight: PositiveFloat = 1.0
-    """Share of the rows drawn from this source, relative to the other sources."""
+    weight: Weight = 1.0
+    """Share of the rows drawn from this source, relative to the other sources; size: in proportion to its rows."""
 
     def faults(self) -> list[str]:
         """Nothing can be missing."""

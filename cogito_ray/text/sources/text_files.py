@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
 from cogito_ray.base_spec import PLAIN, Spec
-from cogito_ray.text.sources.documents import LARGEST_PART, Part
+from cogito_ray.text.sources.documents import LARGEST_PART, Part, Weight
 from cogito_ray.text.sources.file_formats import (
     RECORDS,
     TEXTS,
@@ -32,8 +32,8 @@ class FilesSpec(Spec):
     """Field that holds a document's text; `a.b` for field b within a. A list of texts is joined by line breaks."""
     sample_by: SampleBy = "document"
     """What is one document of a .txt, .text or .md file: all of it, a paragraph (up to a blank line), or a line."""
-    weight: PositiveFloat = 1.0
-    """Share of the rows drawn from this source, relative to the other sources."""
+    weight: Weight = 1.0
+    """Share of the rows drawn from this source, relative to the other sources; size: in proportion to its rows."""
 
     def faults(self) -> list[str]:
         """What is wrong with the path or the column, each as `field: fault`, found without reading the documents."""
