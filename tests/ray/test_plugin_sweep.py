@@ -31,7 +31,7 @@ from pathlib import Path
 import ray
 from cogito_ray import plugins
 from cogito_ray.runtime.cluster import cluster
-from cogito_ray.sweeps.yaml_io.yaml_files import load
+from cogito_ray.sweeps.yaml_io.yaml_loader import load
 run = load(Path(sys.argv[1]) / "sweep.yaml").trial({"loss.regularisers": "spread"})
 with cluster():
     Path(run.plugins[0]).unlink()               # as on a machine that shares no folder with the driver's
