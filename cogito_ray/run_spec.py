@@ -1,9 +1,11 @@
 """A run: the whole of what one trial needs, validated before anything is spent on it."""
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
@@ -12,8 +14,11 @@ from cogito_ray.losses.total_loss import LossSpec
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
 from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.plugins import Reference, load, undeclared
 from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
@@ -176,6 +181,13 @@ class RunSpec(Spec):
         """Forward passes of each of so many workers per optimizer step."""
         return self.training.batch // (self.micro_batch * workers)
 
+    def views(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> tuple[View, View | None]:
+        """ids (B, N) clean -> what `TotalLoss.forward` reads in training."""
+        view, other = self.loss.views(self.objective, ids, vocabulary, generator)
+        if self.model.reads_documents:
+            view = replace(view, starts=document_starts(ids, vocabulary))
+        return view, other
+
     def terms(self) -> list[str]:
         """Names of this run's loss terms, in order."""
         named = [("reconstruction", self.model.decoder), ("contrast", self.loss.contrast)]
@@ -204,6 +216,7 @@ class RunSpec(Spec):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
         faults = [*self._training_faults(), *self._decoder_faults(), *self._batch_faults(), *self._data_faults()]
+        faults += self._document_faults()
         faults += [*self._shard_faults(), *self._gpu_faults(), *undeclared(self, self.plugins)]
         if faults:
             raise ValueError("\n".join(faults))
@@ -256,6 +269,29 @@ class RunSpec(Spec):
             for place, corruption in corruptions.items()
             if (missing := decoder.needs - corruption.provides)
         ]
+
+    def _document_faults(self) -> list[str]:
+        if not self.model.reads_documents:
+            return []
+        corruptions = {"objective": self.objective}
+        corruptions |= {"evaluation.reference": self.reference} if self.evaluation.reference else {}
+        faults = [
+            f"model.attention 'document': {place} '{corruption.kind}' does not treat the documents of a row "
+            "alike; use another kind"
+            for place, corruption in corruptions.items()
+            if not corruption.respects_documents
+        ]
+        if self.loss.contrast is not None:
+            faults.append(
+                f"model.attention 'document': loss.contrast '{self.loss.contrast.kind}' compares whole rows, not "
+                "the documents in them; leave it out"
+            )
+        if self.data.packing == "document":
+            faults.append(
+                "model.attention 'document': under data.packing 'document' each row holds one document already; leave "
+                "it out"
+            )
+        return faults
 
     def _data_faults(self) -> list[str]:
         if self.data.keeping.rows:

@@ -39,6 +39,12 @@ class TestBlocks(BlockSuite):
         return run(model={"encoder": {"block": {"kind": name_of(block)}, "depth": 2, "tied": tied}})
 
 
+class TestBixtOfSharedScores(ModelSuite):
+    @pytest.fixture
+    def tiny(self) -> RunSpec:
+        return run(model={"encoder": {"block": {"kind": "bixt", "shared": True}}})
+
+
 @pytest.mark.parametrize("decoder", kinds(DecoderSpec), ids=name_of)
 class TestDecoders(DecoderSuite):
     @pytest.fixture
@@ -79,6 +85,26 @@ REFUSALS = [
     (
         {"model": {"concepts": 17}, "loss": {"regularisers": [{"kind": "orthogonality"}]}},
         "'orthogonality' cannot be met by 17 concepts of width 16; use at most 16 concepts or 'soft_orthogonality'",
+    ),
+    (
+        {"model": {"attention": "document", "latents": {"kind": "plain"}, "decoder": {"kind": "weighted"}}},
+        r"'document': latents 'plain' cannot tell the documents of a row apart.*\n.*decoder 'weighted' cannot tell",
+    ),
+    (
+        {"model": {"attention": "document"}, "objective": {"kind": "prefix"}},
+        r"model\.attention 'document': objective 'prefix' does not treat the documents of a row alike",
+    ),
+    (
+        {"model": {"attention": "document"}, "evaluation": {"reference": {"kind": "prefix"}}},
+        r"model\.attention 'document': evaluation\.reference 'prefix' does not treat",
+    ),
+    (
+        {"model": {"attention": "document"}, "loss": {"contrast": {"kind": "halves"}}},
+        r"model\.attention 'document': loss\.contrast 'halves' compares whole rows",
+    ),
+    (
+        {"model": {"attention": "document"}, "data": {"packing": "document"}},
+        r"under data\.packing 'document' each row holds one document already",
     ),
     ({"model": {"width": 15}}, "width 15 is not divisible by 2 heads"),
     ({"model": {"widht": 16}}, "Extra inputs are not permitted"),

@@ -23,7 +23,7 @@ def reconstruction(model: ConceptModel, concepts: Tensor, view: View, divisor: T
     """
     assert model.decoder is not None
     assert model.head is not None
-    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)     # (B, M, D)
+    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise, view.starts)   # (B, M, D)
     return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing, divisor=divisor)
 
 

@@ -172,7 +172,7 @@ class TotalLoss(nn.Module):
         return {f"loss/{term}_gradient_share": share for term, share in zip(self.terms, shares, strict=True)}
 
     def _encode(self, view: View) -> list[Tensor]:
-        seen = (view.visible_ids, view.visible_positions, view.visible)
+        seen = (view.visible_ids, view.visible_positions, view.visible, view.starts)
         return self.model.encoder.every_layer(*seen) if self.on_every_layer else [self.model.encoder(*seen)]
 
     def _contrast(self, concepts: Tensor, view: View, other: View | None, texts: Tensor) -> Tensor:

@@ -31,9 +31,12 @@ class Attention(nn.Module):
         rotary: Rotary | None = None,
         source_rotary: Rotary | None = None,
     ) -> Tensor:
-        """x (B, Q, D) reads source (B, S, T), where visible (B, S) is True -> (B, Q, D)."""
+        """x (B, Q, D) reads source (B, S, T), where visible, (B, S) or (B, Q, S), is True -> (B, Q, D).
+
+        What sees nothing reads 0.
+        """
         query, key, value = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
-        mask = None if visible is None else visible[:, None, None, :]          # (B, 1, 1, S)
+        mask = None if visible is None else for_every_head(visible)            # (B, 1, 1 or Q, S)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(read.transpose(1, 2).flatten(2))
 
@@ -67,6 +70,27 @@ class Attention(nn.Module):
     def init_as_lookup(self, gain: float) -> None:
         """See the function of this name."""
         init_as_lookup(self.query, self.key_value, self.out, gain=gain)
+
+
+def for_every_head(visible: Tensor) -> Tensor:
+    """visible (B, S), the same for all that read, or (B, Q, S) -> (B, 1, 1 or Q, S)."""
+    return visible[:, None, None] if visible.dim() == 2 else visible[:, None]
+
+
+def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Softmax of scores over `dim` where mask is True; 0 elsewhere, also where it is nowhere True."""
+    return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=dim) * mask
+
+
+def places_of(starts: Tensor, centres: Tensor) -> Tensor:
+    """starts (B, N) of the document at each place of a row, centres (C,) in tokens -> (B, C) starts of the documents in
+    which these stand."""
+    return starts[:, (centres + 0.5).long()]
+
+
+def same(one: Tensor, other: Tensor) -> Tensor:
+    """one (B, Q), other (B, S): starts of documents -> (B, Q, S) whether they are those of the same one."""
+    return one[:, :, None] == other[:, None]
 
 
 def heads_of(x: Tensor, heads: int) -> Tensor:

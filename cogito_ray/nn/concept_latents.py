@@ -67,6 +67,7 @@ class _RandomLatentsSpec(Spec):
     """Latents that start at random: they say nothing of where concepts look, so attentions keep their own start."""
 
     rotates_concepts: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = False
     std: PositiveFloat = 0.02
 
     def init_attention(self, attention: LookupInit) -> None:
@@ -124,6 +125,7 @@ class AnchoredLatentsSpec(Spec):
 
     kind: Literal["anchored"] = "anchored"
     rotates_concepts: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = True
     noise: NonNegativeFloat = 0.02
     """Standard deviation added to each coordinate of the code (whose own is 0.7)."""
     gain: PositiveFloat = 4.0

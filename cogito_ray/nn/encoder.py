@@ -1,6 +1,7 @@
 """Tokens in, concepts out: an embedding, a token stage, a stack of blocks, a final norm."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -8,6 +9,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.nn.attention import places_of, same
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossSpec
@@ -68,36 +70,57 @@ class Encoder(nn.Module):
         self.depth = depth
 
     def forward(
-        self, ids: Tensor, positions: Tensor, visible: Tensor, all_layers: bool = False
+        self,
+        ids: Tensor,
+        positions: Tensor,
+        visible: Tensor,
+        starts: Tensor | None = None,
+        all_layers: bool = False,
     ) -> Tensor | list[Tensor]:
-        """ids, positions, visible (B, K) -> concepts (B, C, D); with `all_layers`, what `every_layer` says."""
-        *earlier, concepts = self._steps(ids, positions, visible)
+        """ids, positions, visible (B, K) -> concepts (B, C, D); with `all_layers`, what `every_layer` says.
+
+        starts (B, N), where the document at each place of a row begins: what stands in one document then reads nothing
+        else. None = rows are read whole.
+        """
+        *earlier, concepts = self._steps(ids, positions, visible, starts)
         concepts = self.norm(concepts)
         return [*earlier, concepts] if all_layers else concepts
 
-    def every_layer(self, ids: Tensor, positions: Tensor, visible: Tensor) -> list[Tensor]:
+    def every_layer(
+        self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None = None
+    ) -> list[Tensor]:
         """-> (B, C, D) after each applied block; the last one is normed, equal to `forward`'s."""
-        layers: list[Tensor] = self(ids, positions, visible, True)   # the module is called: it may be compiled
+        layers: list[Tensor] = self(ids, positions, visible, starts, True)   # the module is called: it may be compiled
         return layers
 
     @torch.no_grad()
     def attention_weights(self, ids: Tensor, positions: Tensor, visible: Tensor) -> tuple[Tokens, list[Tensor]]:
         """ids, positions, visible (B, K) -> the tokens that concepts read, and how much of each token each concept
         reads in each applied block: (B, H, C, K'), 1 in all over tokens. K' < K where a token stage pools."""
-        read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
-        tokens, concepts, context, weights = read.vectors, self.latents(len(ids)), self._context(read), []
+        read, concepts, context = self._before_blocks(ids, positions, visible, None)
+        tokens, weights = read.vectors, []
         for block in self._applied():
             weights.append(block.attention_weights(concepts, tokens, context))
             concepts, tokens = block(concepts, tokens, context)
         return read, weights
 
-    def _steps(self, ids: Tensor, positions: Tensor, visible: Tensor) -> Iterator[Tensor]:
-        read = self.stage(ids, Tokens(self.embedding(ids, positions), positions, visible))
-        tokens, concepts = read.vectors, self.latents(len(ids))            # (B, K, T), (B, C, D)
-        context = self._context(read)
+    def _steps(self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None) -> Iterator[Tensor]:
+        read, concepts, context = self._before_blocks(ids, positions, visible, starts)
+        tokens = read.vectors                                              # (B, K, T)
         for block in self._applied():
             concepts, tokens = block(concepts, tokens, context)
             yield concepts
+
+    def _before_blocks(
+        self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None
+    ) -> tuple[Tokens, Tensor, BlockContext]:
+        of_tokens = None if starts is None else starts.gather(1, positions)                # (B, K)
+        places = positions if of_tokens is None else positions - of_tokens
+        read = self.stage(ids, Tokens(self.embedding(ids, places), places, visible, of_tokens))
+        concepts, context = self.latents(len(ids)), self._context(read)    # (B, C, D)
+        if starts is not None:
+            concepts, context = self._within_documents(concepts, context, read, starts)
+        return read, concepts, context
 
     def _applied(self) -> list[Block]:
         return [cast(Block, self.blocks[step % len(self.blocks)]) for step in range(self.depth)]
@@ -109,4 +132,25 @@ class Encoder(nn.Module):
             token_rotary=positions.rotary(read.positions),
             concept_rotary=None if latents.centres is None else positions.rotary_at(latents.centres),
             latent_rotary=None if latents.indices is None else Rotary(latents.indices),
+        )
+
+    def _within_documents(
+        self, concepts: Tensor, context: BlockContext, read: Tokens, starts: Tensor
+    ) -> tuple[Tensor, BlockContext]:
+        """A concept stands in the document that holds the middle of its segment; its code says how far from the
+        document's beginning, and what it has learned beside its code moves along."""
+        centres, positions = self.latents.centres, self.embedding.positions
+        assert centres is not None
+        assert read.starts is not None
+        of_concepts = places_of(starts, centres)                           # (B, C)
+        places, width = centres - of_concepts, concepts.shape[-1]          # (B, C) in tokens of the document
+        codes = positions.code(places.flatten(), width).view_as(concepts)  # (B, C, D)
+        moved = concepts + torch.where(of_concepts[..., None] > 0, codes - positions.code(centres, width), 0.0)
+        own = same(of_concepts, read.starts)                               # (B, C, K)
+        return moved, replace(
+            context,
+            visible=own & read.visible[:, None],
+            concept_rotary=positions.rotary_at(places),
+            concepts_of_tokens=own.mT,
+            concepts_of_concepts=same(of_concepts, of_concepts),
         )

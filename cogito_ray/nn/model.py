@@ -1,6 +1,6 @@
 """The whole model: an encoder, an optional decoder with its vocabulary head."""
 
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
@@ -26,6 +26,11 @@ class ModelSpec(Spec):
     """Of tokens (T); None = as wide as concepts."""
     heads: PositiveInt = 4
     concepts: PositiveInt = 16
+    attention: Literal["row", "document"] = "row"
+    """What is read. row: all of a row. document: where documents share rows, a concept reads only the one in which the
+    middle of its segment stands, a decoded position only that one's concepts, and positions restart with each. A
+    document too short to hold the middle of a segment is rebuilt from nothing. Tasks and `analyse` take a row as one
+    text."""
     expansion: PositiveFloat = 2.0
     """Width inside feed-forward layers, over `width`."""
     embedding: EmbeddingSpec = EmbeddingSpec()
@@ -36,7 +41,7 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _widths_fit(self) -> Self:
-        if faults := [*self._head_faults(), *self._position_faults()]:
+        if faults := [*self._head_faults(), *self._position_faults(), *self._document_faults()]:
             raise ValueError("\n".join(faults))
         return self
 
@@ -66,6 +71,24 @@ class ModelSpec(Spec):
                 f"width {self.token_width}; give it positions of its own, or use sinusoidal ones"
             )
         return faults
+
+    @property
+    def reads_documents(self) -> bool:
+        """Whether the documents of a row are read one by one."""
+        return self.attention == "document"
+
+    def _document_faults(self) -> list[str]:
+        parts = {
+            "latents": self.latents,
+            "encoder.block": self.encoder.block,
+            "encoder.tokens": self.encoder.tokens,
+            "decoder": self.decoder,
+        }
+        return [
+            f"attention 'document': {place} '{part.kind}' cannot tell the documents of a row apart; use another kind"
+            for place, part in parts.items()
+            if self.reads_documents and part is not None and not part.respects_documents
+        ]
 
     def build(self, vocabulary: Vocabulary, length: int, log_unigram: Tensor | None = None) -> "ConceptModel":
         """A model with random weights (torch's global generator) for rows of `length` tokens.

@@ -1,8 +1,8 @@
 """Pretraining objectives, one file per kind, one name in `ObjectiveSpec` each: pure functions of clean rows and a
 generator, which say what is hidden from the encoder and what must be predicted.
 
-Every Spec says, as class variables, which optional fields of a `View` its `corrupt` `provides` to decoders, and what it
-`needs` to be counted in the corpus.
+Every Spec says, as class variables, which optional fields of a `View` its `corrupt` `provides` to decoders, what it
+`needs` to be counted in the corpus, and whether it `respects_documents`: treats all that share a row alike.
 """
 
 from typing import Annotated

@@ -31,6 +31,9 @@ class View:
     """(B, M) corrupted token at each target's place, for decoders that read tokens."""
     noise: Tensor | None = None
     """(B,) fraction of the row that is masked, in (0, 1]; diffusion only."""
+    starts: Tensor | None = None
+    """(B, N) where in the row the document at each place begins, for models that read documents one by one; None = rows
+    are read whole. Objectives leave it out (see `RunSpec.views`)."""
     label_smoothing: float = 0.0
     """Share of each target's probability spread over the whole vocabulary."""
 

@@ -25,6 +25,7 @@ class DiffusionSpec(Spec):
     kind: Literal["diffusion"] = "diffusion"
     provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
     needs: ClassVar[frozenset[str]] = frozenset()
+    respects_documents: ClassVar[bool] = True
     t_min: Rate = 0.1
     """Smallest share of a row that is masked; bounds the weights."""
     label_smoothing: Smoothing = 0.1

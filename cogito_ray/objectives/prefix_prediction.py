@@ -21,6 +21,7 @@ class PrefixSpec(Spec):
     kind: Literal["prefix"] = "prefix"
     provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
     needs: ClassVar[frozenset[str]] = frozenset()
+    respects_documents: ClassVar[bool] = False
     shortest: Rate = 0.3
     """Smallest share of a row that the encoder reads."""
     longest: Rate = 0.5

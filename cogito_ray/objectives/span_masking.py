@@ -23,6 +23,7 @@ class SpanSpec(Spec):
     kind: Literal["span"] = "span"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
     needs: ClassVar[frozenset[str]] = frozenset()
+    respects_documents: ClassVar[bool] = True
     rate: Rate = 0.3
     """Share of each row's text tokens to predict, exactly (rounded half up)."""
     shortest: PositiveInt = 3
@@ -69,6 +70,7 @@ class PmiSpec(Spec):
     kind: Literal["pmi"] = "pmi"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
     needs: ClassVar[frozenset[str]] = frozenset({"collocations"})
+    respects_documents: ClassVar[bool] = True
     rate: Rate = 0.15
     """Share of each row's text tokens to predict, exactly (rounded half up)."""
 

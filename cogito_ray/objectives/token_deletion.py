@@ -28,6 +28,7 @@ class TsdaeSpec(Spec):
     kind: Literal["tsdae"] = "tsdae"
     provides: ClassVar[frozenset[str]] = frozenset()
     needs: ClassVar[frozenset[str]] = frozenset()
+    respects_documents: ClassVar[bool] = True
     rate: Rate = 0.6
     """Share of each row's tokens that is deleted, exactly (the survivors are rounded half up)."""
     target_rate: TargetRate = 0.5

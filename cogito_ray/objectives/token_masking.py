@@ -22,6 +22,7 @@ class MlmSpec(Spec):
     kind: Literal["mlm"] = "mlm"
     provides: ClassVar[frozenset[str]] = frozenset({"ids"})
     needs: ClassVar[frozenset[str]] = frozenset()
+    respects_documents: ClassVar[bool] = True
     rate: Rate = 0.15
     """Share of each row's text tokens to predict, exactly (rounded half up)."""
     random_share: Share = 0.0

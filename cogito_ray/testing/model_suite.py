@@ -3,10 +3,13 @@
 The argument `tiny` is a run that has the part, such as `run_with(block=MyBlockSpec())`.
 """
 
+from dataclasses import replace
+
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cogito_ray.nn.attention import places_of
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
@@ -17,12 +20,16 @@ from cogito_ray.testing.tiny_runs import (
     LENGTH,
     VOCABULARY,
     build,
+    by_documents,
+    disturbed,
     encoded,
     kinds,
+    losses_of,
     needs_of,
     provided_by,
     rows,
     run,
+    two_documents,
     untrained,
 )
 
@@ -71,6 +78,38 @@ class ModelSuite:
         turned = encoder(ids.flip(1), positions.flip(1), visible.flip(1))
         torch.testing.assert_close(turned, encoder(ids, positions, visible), rtol=1e-4, atol=1e-5)
 
+    def test_documents_of_a_row_do_not_influence_each_other(self, tiny: RunSpec) -> None:
+        spec = by_documents(tiny)
+        if spec is None:
+            return
+        model = disturbed(build(spec)).model.eval()
+        view, _ = spec.views(two_documents(), VOCABULARY, torch.Generator().manual_seed(0))
+        starts, centres = view.starts, model.encoder.latents.centres
+        assert starts is not None
+        assert centres is not None
+        second = [starts.gather(1, view.visible_positions) > 0, places_of(starts, centres) > 0]
+        if model.decoder is not None:
+            second.append(starts.gather(1, view.target_positions) > 0)
+        for changed in (True, False):
+            other_tokens = (view.visible_ids + 7) % 60 + 4
+            swapped = torch.where(second[0] == changed, other_tokens, view.visible_ids)
+            before, after = (_results(model, each) for each in (view, replace(view, visible_ids=swapped)))
+            for one, other, belongs in zip(before, after, second[1:], strict=True):
+                assert torch.equal(one[belongs != changed], other[belongs != changed])
+                assert not torch.equal(one[belongs == changed], other[belongs == changed])
+
+    def test_one_document_a_row_is_read_as_a_whole_row_bit_for_bit(self, tiny: RunSpec) -> None:
+        spec = by_documents(tiny)
+        if spec is None:
+            return
+        whole, single = disturbed(build(tiny)), disturbed(build(spec))
+        one, other = losses_of(tiny, whole).total, losses_of(spec, single).total
+        assert torch.equal(one, other)
+        expected, found = (
+            torch.autograd.grad(loss, list(total.model.parameters())) for loss, total in ((one, whole), (other, single))
+        )
+        assert all(map(torch.equal, expected, found))
+
     def test_the_last_of_every_layer_is_what_the_encoder_returns(self, tiny: RunSpec) -> None:
         encoder = build(tiny).model.eval().encoder
         *_, last = encoder.every_layer(*_seen())
@@ -118,9 +157,15 @@ class DecoderSuite(ModelSuite):
 def _decoded(model: ConceptModel, view: View) -> Tensor:
     """What is told of each target, (B, T, D)."""
     assert model.decoder is not None
-    concepts = model.encoder(view.visible_ids, view.visible_positions, view.visible)
-    hidden: Tensor = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)
-    return hidden
+    return _results(model, view)[1]
+
+
+def _results(model: ConceptModel, view: View) -> list[Tensor]:
+    """Concepts (B, C, D), and with a decoder what is told of each target (B, M, D)."""
+    concepts = model.encoder(view.visible_ids, view.visible_positions, view.visible, view.starts)
+    if model.decoder is None:
+        return [concepts]
+    return [concepts, model.decoder(concepts, view.target_positions, view.query_ids, view.noise, view.starts)]
 
 
 def _replaced(ids: Tensor, places: Tensor, used: Tensor, tokens: Tensor) -> Tensor:

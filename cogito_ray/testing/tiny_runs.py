@@ -133,6 +133,16 @@ def run_with(**parts: Spec) -> RunSpec:
     return run(**tree)
 
 
+def by_documents(spec: RunSpec) -> RunSpec | None:
+    """The same run, whose model reads the documents of a row one by one; None where one of its kinds cannot."""
+    model = spec.model
+    parts = (model.latents, model.encoder.block, model.encoder.tokens, model.decoder, spec.objective)
+    if not all(part.respects_documents for part in parts if part is not None):
+        return None
+    tree = spec.model_dump(mode="json")
+    return RunSpec.model_validate(merged(tree, {"model": {"attention": "document"}}))
+
+
 def build(spec: RunSpec) -> TotalLoss:
     """The run's model and losses, from the same random numbers each time."""
     torch.manual_seed(0)
@@ -148,16 +158,31 @@ def rows() -> Tensor:
 
 def losses_of(spec: RunSpec, total: TotalLoss) -> Losses:
     """What a step on those rows comes to."""
-    losses: Losses = total(*spec.loss.views(spec.objective, rows(), VOCABULARY, torch.Generator().manual_seed(0)))
+    losses: Losses = total(*spec.views(rows(), VOCABULARY, torch.Generator().manual_seed(0)))
     return losses
+
+
+def two_documents() -> Tensor:
+    """Full rows of two documents each, which end at various places, and one that ends early."""
+    ids = torch.from_numpy(ROWS[8:14].copy())
+    for row, end in enumerate((4, 6, 7, 9, 10, 11)):
+        ids[row, end] = VOCABULARY.separator_id
+    ids[5, 14:] = VOCABULARY.pad_id
+    return ids
+
+
+def disturbed(total: TotalLoss) -> TotalLoss:
+    """With weights moved a little: gates that start at 0 hide what is behind."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in total.model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return total
 
 
 def untrained(spec: RunSpec) -> list[str]:
     """Names of parameters without a finite, non-zero gradient after one step's backward pass."""
-    total = build(spec)
-    for parameter in total.model.parameters():
-        with torch.no_grad():
-            parameter.add_(0.05 * torch.randn_like(parameter))      # gates that start at 0 hide what is behind
+    total = disturbed(build(spec))
     losses_of(spec, total).total.backward()
     return [
         path

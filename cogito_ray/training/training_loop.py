@@ -214,7 +214,7 @@ class _Trainer:
         self._own_rows += hash_rows(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
         generator = torch.Generator().manual_seed(self._seed(step, index))
         ids = ids.to(self.accelerator.device, non_blocking=True)
-        return self.run.loss.views(self.run.objective, ids, self.vocabulary, generator)
+        return self.run.views(ids, self.vocabulary, generator)
 
     def _divisors(self, passes: list[tuple[View, View | None]]) -> Tensor:
         """(tasks,) the mean over the passes of all workers: a target counts alike in whichever pass it stands."""

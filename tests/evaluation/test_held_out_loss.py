@@ -3,7 +3,10 @@
 import torch
 from checkpoints import untrained
 
+from cogito_ray.evaluation.frozen_concepts import encode
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
+from cogito_ray.testing import tiny_runs
 from cogito_ray.text.preparation_plan import prepared
 
 NATS, LINE = "eval/reconstruction_nats", "eval/unigram_nats"
@@ -29,3 +32,15 @@ def test_the_line_knows_nothing_of_how_often_held_out_rows_have_a_token(tmp_path
     in_sample = -(share * share.log()).sum()
     line = report_metrics(run, corpus, corpus.vocabulary)(run.model.build(corpus.vocabulary, run.data.length))[LINE]
     assert line > in_sample + 0.01
+
+
+def test_documents_that_share_a_row_are_measured_as_they_are_trained_and_single_ones_as_ever():
+    run, words = tiny_runs.run(model={"attention": "document"}), tiny_runs.VOCABULARY
+    model = tiny_runs.build(run).model
+    for texts, same in ((tiny_runs.rows(), True), (tiny_runs.two_documents(), False)):
+        whole, apart = (
+            HeldOutLoss(texts, run.reference, words, within_documents=within)(model) for within in (False, True)
+        )
+        assert (whole == apart) == same
+        concepts = (encode(model, texts, words.pad_id, separated_by) for separated_by in (None, words))
+        assert torch.equal(*concepts) == same

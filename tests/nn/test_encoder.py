@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cogito_ray.nn.blocks.block_interface import BlockContext
 from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(32, 0, 1, 2, (0, 1, 2))
@@ -108,3 +109,22 @@ def test_attention_weights_of_pooled_tokens_say_where_these_stand():
     tokens, weights = model.encoder.attention_weights(*seen())
     assert tokens.positions[0].tolist() == [0.5, 2.5, 4.5, 6.5]
     assert weights[-1].shape == (2, 2, 3, 4)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
+def test_a_document_is_read_alike_wherever_in_its_row_it_stands(positions: str):
+    model = build(
+        concepts=4,
+        latents={"kind": "anchored", "noise": 0},       # else every concept has a start of its own
+        embedding={"positions": {"kind": positions}},
+        encoder={"block": {"kind": "bixt"}},
+    )
+    first, second = torch.tensor([[5, 6, 7, 2]]), torch.tensor([[9, 8, 9, 2]])
+    rows = torch.cat([torch.cat([first, second], dim=1), torch.cat([second, first], dim=1)])        # (2, 8)
+    places = torch.arange(8).expand_as(rows)
+    starts = document_starts(rows, WORDS)
+    concepts = model.encoder(rows, places, rows > 0, starts)
+    assert model.decoder is not None
+    rebuilt = model.decoder(concepts, places, None, None, starts)
+    torch.testing.assert_close(concepts[0], concepts[1].roll(2, dims=0), rtol=1e-4, atol=1e-5)      # sums of floats
+    torch.testing.assert_close(rebuilt[0], rebuilt[1].roll(4, dims=0), rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.testing import ObjectiveSuite
 from cogito_ray.testing.objective_suite import PLAIN, rows
 from cogito_ray.testing.tiny_runs import kinds
@@ -26,3 +27,15 @@ def test_only_what_needs_collocations_asks_for_them():
     for kind in KINDS:
         if "collocations" not in kind.needs:
             kind.corrupt(rows(), PLAIN, torch.Generator())
+
+
+def test_a_document_starts_after_the_separator_before_it_and_keeps_what_follows_it() -> None:
+    starts_of = {
+        (9, 9, 2, 9, 2, 9, 9): [0, 0, 0, 3, 3, 5, 5],
+        (9, 9, 9, 9, 9, 0, 0): [0, 0, 0, 0, 0, 0, 0],
+        (9, 9, 2, 9, 9, 2, 0): [0, 0, 0, 3, 3, 3, 3],
+        (2, 9, 2, 2, 0, 0, 0): [0, 1, 1, 1, 1, 1, 1],
+        (9, 9, 9, 9, 9, 9, 2): [0, 0, 0, 0, 0, 0, 0],
+        (0, 0, 0, 0, 0, 0, 0): [0, 0, 0, 0, 0, 0, 0],
+    }
+    assert document_starts(torch.tensor(list(starts_of)), PLAIN).tolist() == list(starts_of.values())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from cogito_ray.analysis.effective_rank import effective_ranks, nuclear_rank
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 MASK_SEED = 20_240_229
@@ -20,10 +22,16 @@ ROWS_AT_ONCE = 64
 class HeldOutLoss:
     """Measures models on the same corrupted views of the same rows."""
 
-    def __init__(self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary):
-        """rows (R, N) int64: clean held-out token ids."""
+    def __init__(
+        self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary, *, within_documents: bool = False
+    ):
+        """rows (R, N) int64: clean held-out token ids. `within_documents`: the models read documents one by one."""
         generator = torch.Generator().manual_seed(MASK_SEED)
-        self.views = [reference.corrupt(part, vocabulary, generator) for part in rows.split(ROWS_AT_ONCE)]
+        parts = rows.split(ROWS_AT_ONCE)
+        self.views = [reference.corrupt(part, vocabulary, generator) for part in parts]
+        if within_documents:
+            starts = [document_starts(part, vocabulary) for part in parts]
+            self.views = [replace(view, starts=each) for view, each in zip(self.views, starts, strict=True)]
 
     @torch.no_grad()
     def __call__(self, model: ConceptModel) -> dict[str, float]:
@@ -39,7 +47,7 @@ class HeldOutLoss:
         concepts = list[Tensor]()
         nats, shuffled = torch.zeros(2, device=device), torch.zeros(2, device=device)
         for view in self._views_on(device):
-            seen = model.encoder(view.visible_ids, view.visible_positions, view.visible)  # (B, C, D)
+            seen = model.encoder(view.visible_ids, view.visible_positions, view.visible, view.starts)  # (B, C, D)
             if model.decoder is not None:
                 nats += _nats_and_weights(model, seen, view)
             if model.decoder is not None and not concepts:
@@ -72,6 +80,6 @@ def _nats_and_weights(model: ConceptModel, concepts: Tensor, view: View) -> Tens
     """(2,) weighted sum of the nats of a view's targets, rebuilt from concepts (B, C, D), and sum of the weights."""
     assert model.decoder is not None
     assert model.head is not None
-    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise)  # (B, M, D)
+    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise, view.starts)  # (B, M, D)
     nats = model.head(hidden, view.targets, 0.0) * view.weights
     return torch.stack([nats.sum(), view.weights.sum()])

@@ -2,11 +2,10 @@
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import Attention, heads_of
+from cogito_ray.nn.attention import Attention, for_every_head, heads_of, masked_softmax
 from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossBlock
 
@@ -17,6 +16,7 @@ class BixtSpec(Spec):
     kind: Literal["bixt"] = "bixt"
     tokens_attend: ClassVar[bool] = True
     concepts_attend: ClassVar[bool] = True
+    respects_documents: ClassVar[bool] = True
     shared: bool = False
     """True: one score matrix serves both directions, as in the paper. False: tokens read the concepts just updated."""
     token_norm: bool = True
@@ -43,6 +43,7 @@ class SequentialBixtBlock(CrossBlock):
         read = self.reverse_attention(
             self.reverse_norm(tokens),
             self.concepts_norm(concepts),
+            visible=context.concepts_of_tokens,
             rotary=context.token_rotary,
             source_rotary=context.concept_rotary,
         )
@@ -63,9 +64,14 @@ class SharedBixtBlock(CrossBlock):
             normed, self.tokens_norm(tokens), rotary=context.concept_rotary, source_rotary=context.token_rotary
         )
         scores = query @ key.mT * query.shape[-1] ** -0.5                  # (B, H, C, K)
-        masked = scores if visible is None else scores.masked_fill(~visible[:, None, None], -torch.inf)
-        read = masked.softmax(dim=-1) @ value                              # (B, H, C, D/H)
-        reverse = scores.mT.softmax(dim=-1) @ heads_of(self.reverse_value(normed), heads)      # (B, H, K, D/H)
+        weights = _softmax(scores, visible)
+        reverse_weights = _softmax(scores.mT, context.concepts_of_tokens)  # (B, H, K, C)
+        read = weights @ value                                             # (B, H, C, D/H)
+        reverse = reverse_weights @ heads_of(self.reverse_value(normed), heads)                # (B, H, K, D/H)
         concepts = concepts + self.cross_attention.out(read.transpose(1, 2).flatten(2))
         tokens = tokens + self.reverse_out(reverse.transpose(1, 2).flatten(2))
         return self.self_attend_and_mlp(concepts, context), tokens
+
+
+def _softmax(scores: Tensor, visible: Tensor | None) -> Tensor:
+    return scores.softmax(dim=-1) if visible is None else masked_softmax(scores, for_every_head(visible), dim=-1)

@@ -27,13 +27,17 @@ class BlockContext:
     """What all blocks of one forward pass share: which tokens are real, and how queries and keys are rotated."""
 
     visible: Tensor | None
-    """(B, K) False = padding; None = every token is visible."""
+    """(B, K) False = padding; None = every token is visible. (B, C, K) where each concept reads its own document."""
     token_rotary: Rotary | None = None
     """Rotations of the tokens."""
     concept_rotary: Rotary | None = None
     """Rotations of the concepts when they meet tokens, by the centres of their segments."""
     latent_rotary: Rotary | None = None
     """Rotations of the concepts among themselves, by their index."""
+    concepts_of_tokens: Tensor | None = None
+    """(B, K, C) concepts of each token's document, the only ones that it may read; None = all."""
+    concepts_of_concepts: Tensor | None = None
+    """(B, C, C) likewise of each concept."""
 
 
 class LookupInit(Protocol):
@@ -45,8 +49,8 @@ class LookupInit(Protocol):
 
 
 class Block(nn.Module, ABC):
-    """A block's Spec also says, as class variables, whether `tokens_attend` (to concepts) and `concepts_attend` (to
-    one another)."""
+    """A block's Spec also says, as class variables, whether `tokens_attend` (to concepts), `concepts_attend` (to one
+    another), and whether it `respects_documents`: under model.attention 'document', nothing reads across them."""
 
     @abstractmethod
     def attention_to_init(self) -> LookupInit:

@@ -15,6 +15,7 @@ class CrossSpec(Spec):
     kind: Literal["cross"] = "cross"
     tokens_attend: ClassVar[bool] = False
     concepts_attend: ClassVar[bool] = True
+    respects_documents: ClassVar[bool] = True
     token_norm: bool = True
     """Layer norm on tokens before keys and values."""
 
@@ -63,5 +64,7 @@ class CrossBlock(Block):
     def self_attend_and_mlp(self, concepts: Tensor, context: BlockContext) -> Tensor:
         """Concepts (B, C, D) after reading one another, then the MLP."""
         normed, rotary = self.self_norm(concepts), context.latent_rotary
-        concepts = concepts + self.self_attention(normed, normed, rotary=rotary, source_rotary=rotary)
+        concepts = concepts + self.self_attention(
+            normed, normed, visible=context.concepts_of_concepts, rotary=rotary, source_rotary=rotary
+        )
         return concepts + self.mlp(self.mlp_norm(concepts))

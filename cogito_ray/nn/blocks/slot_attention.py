@@ -2,11 +2,10 @@
 
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import GatedFeedForward, init_as_lookup
+from cogito_ray.nn.attention import GatedFeedForward, for_every_head, init_as_lookup, masked_softmax
 from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 from cogito_ray.nn.position_encodings import Rotary
 
@@ -17,6 +16,7 @@ class SlotSpec(Spec):
     kind: Literal["slot"] = "slot"
     tokens_attend: ClassVar[bool] = False
     concepts_attend: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = True
     token_norm: bool = True
     """Layer norm on tokens before keys and values."""
 
@@ -73,9 +73,11 @@ class SlotAttention(nn.Module):
         """Normalised twice: over concepts, so that they compete for each token, then over tokens, so that a concept
         reads a mean however little it won (1e-8: also where it won nothing)."""
         query = _rotated(self.query(concepts), context.concept_rotary)     # (B, C, D)
-        scores = query @ _rotated(key, context.token_rotary).mT            # (B, C, K)
-        weights = torch.softmax(scores * query.shape[-1] ** -0.5, dim=1)   # sums to 1 over concepts
-        weights = weights if context.visible is None else weights * context.visible[:, None]
+        scores = query @ _rotated(key, context.token_rotary).mT * query.shape[-1] ** -0.5      # (B, C, K)
+        rivals = context.concepts_of_tokens
+        weights = scores.softmax(dim=1) if rivals is None else masked_softmax(scores, rivals.mT, dim=1)
+        if context.visible is not None:
+            weights = weights * for_every_head(context.visible).squeeze(1)
         return weights / (weights.sum(dim=2, keepdim=True) + 1e-8)         # sums to 1 over tokens
 
     def init_as_lookup(self, gain: float) -> None:

@@ -31,12 +31,21 @@ class DecoderContext:
 class Decoder(nn.Module, ABC):
     """Concepts in, one hidden vector per asked position out; `VocabularyHead` makes token scores of them.
 
-    A decoder's Spec says, as class variables, which fields of a `View` it `needs`.
+    A decoder's Spec says, as class variables, which fields of a `View` it `needs`, and whether it `respects_documents`:
+    that a position reads the concepts of its own document alone.
     """
 
     @abstractmethod
-    def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
-        """concepts (B, C, D), positions (B, M), query_ids (B, M), noise (B,) -> hidden (B, M, D)."""
+    def forward(
+        self,
+        concepts: Tensor,
+        positions: Tensor,
+        query_ids: Tensor | None,
+        noise: Tensor | None,
+        starts: Tensor | None = None,
+    ) -> Tensor:
+        """concepts (B, C, D), positions (B, M), query_ids (B, M), noise (B,), starts (B, N), where the document at each
+        place of a row begins, None = rows are read whole -> hidden (B, M, D)."""
 
     @abstractmethod
     def attentions_to_init(self) -> list[LookupInit]:

@@ -3,12 +3,28 @@
 Tables are the encoder's (which then owns their parameters) or the decoder's own.
 """
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
-from cogito_ray.nn.attention import init_identity
+from cogito_ray.nn.attention import init_identity, places_of, same
 from cogito_ray.nn.decoders.decoder_interface import DecoderContext
 from cogito_ray.nn.position_encodings import Positions, PositionsSpec, Rotary
 from cogito_ray.nn.token_embedding import Embedding
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where queries and concepts stand, and who reads whom."""
+
+    positions: Tensor
+    """(B, M) of the queries in their rows, or in their documents."""
+    visible: Tensor | None
+    """(B, M, C) concepts of each query's document; None = every concept is read."""
+    rotary: Rotary | None
+    """Rotations of the queries; None for positions that only add."""
+    concept_rotary: Rotary | None
+    """Rotations of the concepts; None for positions that only add, or concepts that stand nowhere."""
 
 
 class Queries(nn.Module):
@@ -38,13 +54,17 @@ class Queries(nn.Module):
         assert query_ids is not None
         return codes + self.token_embedding(query_ids)
 
-    def rotary(self, positions: Tensor) -> Rotary | None:
-        """Rotations of the queries at positions (B, M); None for positions that only add."""
-        return self.positions.rotary(positions)
-
-    def rotary_at(self, centres: Tensor | None) -> Rotary | None:
-        """Rotations of the concepts by centres (C,); None for positions that only add, or without centres."""
-        return None if centres is None else self.positions.rotary_at(centres)
+    def places(self, positions: Tensor, centres: Tensor | None, starts: Tensor | None) -> Places:
+        """Of queries at positions (B, M) of rows and concepts at centres (C,), if anywhere; starts (B, N) of documents,
+        None = rows are read whole."""
+        visible = None
+        if starts is not None:
+            assert centres is not None
+            of_queries, of_concepts = starts.gather(1, positions), places_of(starts, centres)      # (B, M), (B, C)
+            visible = same(of_queries, of_concepts)
+            positions, centres = positions - of_queries, centres - of_concepts
+        rotary_at = None if centres is None else self.positions.rotary_at(centres)
+        return Places(positions, visible, self.positions.rotary(positions), rotary_at)
 
 
 class SharedTokenEmbedding(nn.Module):

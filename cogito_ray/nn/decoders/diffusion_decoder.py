@@ -15,8 +15,8 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, GatedFeedForward
 from cogito_ray.nn.blocks.block_interface import LookupInit
 from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
-from cogito_ray.nn.decoders.decoder_queries import OwnTokenEmbedding, Queries, SharedTokenEmbedding
-from cogito_ray.nn.position_encodings import PositionsSpec, Rotary
+from cogito_ray.nn.decoders.decoder_queries import OwnTokenEmbedding, Places, Queries, SharedTokenEmbedding
+from cogito_ray.nn.position_encodings import PositionsSpec
 
 
 class DiffusionDecoderSpec(Spec):
@@ -24,6 +24,7 @@ class DiffusionDecoderSpec(Spec):
 
     kind: Literal["diffusion"] = "diffusion"
     needs: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
+    respects_documents: ClassVar[bool] = True
     depth: PositiveInt = 2
     positions: PositionsSpec | None = None
     """The queries' own positions; None = those of the encoder's tokens."""
@@ -57,13 +58,20 @@ class DiffusionDecoder(Decoder):
         self.layers = nn.ModuleList(DiffusionLayer(context) for _ in range(depth))
         self.register_buffer("centres", context.centres)
 
-    def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        concepts: Tensor,
+        positions: Tensor,
+        query_ids: Tensor | None,
+        noise: Tensor | None,
+        starts: Tensor | None = None,
+    ) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M), noise (B,) -> hidden (B, M, D)."""
         assert noise is not None
-        hidden, level = self.queries(positions, query_ids), self.noise_embedding(noise)     # (B, M, D), (B, D)
-        rotary, concept_rotary = self.queries.rotary(positions), self.queries.rotary_at(self.centres)
+        places = self.queries.places(positions, self.centres, starts)
+        hidden, level = self.queries(places.positions, query_ids), self.noise_embedding(noise)     # (B, M, D), (B, D)
         for layer in self.layers:
-            hidden = layer(hidden, concepts, level, rotary=rotary, concept_rotary=concept_rotary)
+            hidden = layer(hidden, concepts, level, places)
         return hidden
 
     def attentions_to_init(self) -> list[LookupInit]:
@@ -84,15 +92,15 @@ class DiffusionLayer(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(
-        self, hidden: Tensor, concepts: Tensor, level: Tensor, *, rotary: Rotary | None, concept_rotary: Rotary | None
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, concepts: Tensor, level: Tensor, places: Places) -> Tensor:
         """hidden (B, M, D), concepts (B, C, D), level (B, D) -> hidden (B, M, D)."""
         read_scale, read_shift, read_gate, mlp_scale, mlp_shift, mlp_gate = (
             self.modulation(level)[:, None].chunk(6, dim=-1)                   # (B, 1, D) each
         )
         query = self.cross_norm(hidden) * (1 + read_scale) + read_shift
-        hidden = hidden + read_gate * self.cross_attention(query, concepts, rotary=rotary, source_rotary=concept_rotary)
+        hidden = hidden + read_gate * self.cross_attention(
+            query, concepts, visible=places.visible, rotary=places.rotary, source_rotary=places.concept_rotary
+        )
         return hidden + mlp_gate * self.mlp(self.mlp_norm(hidden) * (1 + mlp_scale) + mlp_shift)
 
 

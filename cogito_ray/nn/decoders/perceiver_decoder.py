@@ -12,8 +12,8 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, FeedForward
 from cogito_ray.nn.blocks.block_interface import LookupInit
 from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
-from cogito_ray.nn.decoders.decoder_queries import Queries, SharedTokenEmbedding
-from cogito_ray.nn.position_encodings import PositionsSpec, Rotary
+from cogito_ray.nn.decoders.decoder_queries import Places, Queries, SharedTokenEmbedding
+from cogito_ray.nn.position_encodings import PositionsSpec
 
 
 class PositionDecoderSpec(Spec):
@@ -21,6 +21,7 @@ class PositionDecoderSpec(Spec):
 
     kind: Literal["position"] = "position"
     needs: ClassVar[frozenset[str]] = frozenset()
+    respects_documents: ClassVar[bool] = True
     depth: PositiveInt = 1
     positions: PositionsSpec | None = None
     """The queries' own positions; None = those of the encoder's tokens."""
@@ -40,6 +41,7 @@ class PerceiverDecoderSpec(Spec):
 
     kind: Literal["perceiver"] = "perceiver"
     needs: ClassVar[frozenset[str]] = frozenset({"ids"})
+    respects_documents: ClassVar[bool] = True
     depth: PositiveInt = 1
     positions: PositionsSpec | None = None
     """The queries' own positions; None = those of the encoder's tokens."""
@@ -66,12 +68,19 @@ class PerceiverDecoder(Decoder):
         self.layers = nn.ModuleList(PerceiverLayer(context) for _ in range(depth))
         self.register_buffer("centres", context.centres)
 
-    def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        concepts: Tensor,
+        positions: Tensor,
+        query_ids: Tensor | None,
+        noise: Tensor | None,
+        starts: Tensor | None = None,
+    ) -> Tensor:
         """concepts (B, C, D), positions and query_ids (B, M) -> hidden (B, M, D). Does not read noise."""
-        hidden = self.queries(positions, query_ids)                        # (B, M, D)
-        rotary, concept_rotary = self.queries.rotary(positions), self.queries.rotary_at(self.centres)
+        places = self.queries.places(positions, self.centres, starts)
+        hidden = self.queries(places.positions, query_ids)                 # (B, M, D)
         for layer in self.layers:
-            hidden = layer(hidden, concepts, rotary, concept_rotary)
+            hidden = layer(hidden, concepts, places)
         return hidden
 
     def attentions_to_init(self) -> list[LookupInit]:
@@ -87,7 +96,12 @@ class PerceiverLayer(nn.Module):
         self.cross_attention = Attention(context.width, context.width, context.heads)
         self.mlp = FeedForward(context.width, context.hidden)
 
-    def forward(self, hidden: Tensor, concepts: Tensor, rotary: Rotary | None, concept_rotary: Rotary | None) -> Tensor:
-        query = self.cross_norm(hidden)
-        hidden = hidden + self.cross_attention(query, concepts, rotary=rotary, source_rotary=concept_rotary)
+    def forward(self, hidden: Tensor, concepts: Tensor, places: Places) -> Tensor:
+        hidden = hidden + self.cross_attention(
+            self.cross_norm(hidden),
+            concepts,
+            visible=places.visible,
+            rotary=places.rotary,
+            source_rotary=places.concept_rotary,
+        )
         return hidden + self.mlp(self.mlp_norm(hidden))

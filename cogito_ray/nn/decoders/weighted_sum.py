@@ -21,6 +21,7 @@ class WeightedSumDecoderSpec(Spec):
     kind: Literal["weighted"] = "weighted"
     needs: ClassVar[frozenset[str]] = frozenset()
     shares_positions: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = False
 
     def build(self, context: DecoderContext) -> "WeightedSumDecoder":
         """A decoder with random weights."""
@@ -35,7 +36,14 @@ class WeightedSumDecoder(Decoder):
         self.scores = nn.Parameter(torch.randn(length, concepts) * 0.02)
         self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, width)
 
-    def forward(self, concepts: Tensor, positions: Tensor, query_ids: Tensor | None, noise: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        concepts: Tensor,
+        positions: Tensor,
+        query_ids: Tensor | None,
+        noise: Tensor | None,
+        starts: Tensor | None = None,
+    ) -> Tensor:
         """concepts (B, C, D), positions (B, M) -> hidden (B, M, D). Reads neither ids nor noise."""
         weights = F.embedding(positions, self.scores).softmax(dim=-1)          # (B, M, C)
         return F.gelu(self.project(self.norm(weights @ concepts)))

@@ -1,5 +1,6 @@
 """Token self-attention that halves the sequence before concepts read it (Funnel-Transformer, arXiv:2006.03236)."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
@@ -7,7 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import Attention, GatedFeedForward
+from cogito_ray.nn.attention import Attention, GatedFeedForward, same
 from cogito_ray.nn.token_stages.token_stage_interface import Tokens, TokenStage
 
 
@@ -16,6 +17,7 @@ class FunnelSpec(Spec):
 
     kind: Literal["funnel"] = "funnel"
     tokens_attend: ClassVar[bool] = True
+    respects_documents: ClassVar[bool] = True
     halvings: PositiveInt = 1
     expansion: PositiveFloat = 2.0
     """Width inside feed-forward layers, over the token width."""
@@ -53,18 +55,30 @@ class FunnelLayer(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         """K tokens -> ceil(K / 2)."""
-        half = pooled(tokens)
+        half, visible = pooled(tokens), tokens.visible
+        if half.starts is not None and tokens.starts is not None:
+            visible = visible[:, None] & same(half.starts, tokens.starts)                      # (B, K/2, K)
         vectors = half.vectors + self.attention(
-            self.attention_norm(half.vectors), self.attention_norm(tokens.vectors), visible=tokens.visible
+            self.attention_norm(half.vectors), self.attention_norm(tokens.vectors), visible=visible
         )
-        return Tokens(vectors + self.mlp(self.mlp_norm(vectors)), half.positions, half.visible)
+        return replace(half, vectors=vectors + self.mlp(self.mlp_norm(vectors)))
 
 
 def pooled(tokens: Tokens) -> Tokens:
-    """The mean of each pair of neighbours, of its visible members alone where one is padding."""
+    """The mean of each pair of neighbours, of its visible members alone where one is padding.
+
+    Of a pair from two documents the first stands alone: the second is read where the average reads all tokens.
+    """
     odd = tokens.visible.shape[1] % 2
     visible = F.pad(tokens.visible, (0, odd)).unflatten(1, (-1, 2))                    # (B, K/2, 2)
+    starts = None
+    if tokens.starts is not None:
+        begins = F.pad(tokens.starts, (0, odd)).unflatten(1, (-1, 2))                  # (B, K/2, 2)
+        starts = begins.gather(2, visible.long().argmax(dim=2, keepdim=True))          # (B, K/2, 1) of the first seen
+        visible = visible & (begins == starts)
+        starts = starts.squeeze(2)
     weights = visible / visible.sum(dim=2, keepdim=True).clamp_min(1)                  # 1/2 each, or 1 and 0
     vectors = F.pad(tokens.vectors, (0, 0, 0, odd)).unflatten(1, (-1, 2))              # (B, K/2, 2, T)
     positions = F.pad(tokens.positions, (0, odd)).unflatten(1, (-1, 2))                      # (B, K/2, 2)
-    return Tokens((weights[..., None] * vectors).sum(dim=2), (weights * positions).sum(dim=2), visible.any(dim=2))
+    means = (weights[..., None] * vectors).sum(dim=2), (weights * positions).sum(dim=2)
+    return Tokens(*means, visible.any(dim=2), starts)

@@ -5,6 +5,7 @@ keep working, and a random projection starts as a small disturbance. Causal mode
 (LLM2Vec, arXiv:2404.05961).
 """
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,6 +13,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.nn.attention import same
 from cogito_ray.nn.token_stages.token_stage_interface import Tokens, TokenStage
 
 
@@ -20,6 +22,7 @@ class PretrainedSpec(Spec):
 
     kind: Literal["pretrained"] = "pretrained"
     tokens_attend: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = True
     model: str
     """Name or folder of a Hugging Face causal or masked language model. The run's tokenizer must be this model's."""
     layers: PositiveInt | None = None
@@ -71,8 +74,9 @@ class Pretrained(TokenStage):
         seen = tokens.visible[:, None, None, :]                            # (B, 1, 1, K)
         if self.causal:
             seen = seen & (tokens.positions[:, None, :, None] >= tokens.positions[:, None, None, :])
+        if tokens.starts is not None:
+            seen = seen & same(tokens.starts, tokens.starts)[:, None]
         itself = torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
         mask = seen | itself                                               # (B, 1, K, K); padding sees itself
         hidden = self.backbone(input_ids=ids, position_ids=tokens.positions, attention_mask=mask).last_hidden_state
-        vectors = tokens.vectors + self.project(self.norm(hidden))         # (B, K, T)
-        return Tokens(vectors, tokens.positions, tokens.visible)
+        return replace(tokens, vectors=tokens.vectors + self.project(self.norm(hidden)))   # (B, K, T)

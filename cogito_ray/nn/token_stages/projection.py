@@ -1,5 +1,6 @@
 """Tokens as the embedding made them, or projected to the width of concepts."""
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ class RawSpec(Spec):
 
     kind: Literal["raw"] = "raw"
     tokens_attend: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = True
 
     def width_out(self, token_width: int, width: int) -> int:
         """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
@@ -36,6 +38,7 @@ class ProjectedSpec(Spec):
 
     kind: Literal["projected"] = "projected"
     tokens_attend: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = True
 
     def width_out(self, token_width: int, width: int) -> int:
         """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
@@ -54,4 +57,4 @@ class Projected(TokenStage):
         self.widen = init_identity(nn.Linear(token_width, width))
 
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
-        return Tokens(self.widen(tokens.vectors), tokens.positions, tokens.visible)
+        return replace(tokens, vectors=self.widen(tokens.vectors))

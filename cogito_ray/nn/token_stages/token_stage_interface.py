@@ -16,10 +16,13 @@ class Tokens:
     """(B, K) where each stands in its row; of pooled tokens it may fall between whole positions."""
     visible: Tensor
     """(B, K) bool, False = padding."""
+    starts: Tensor | None = None
+    """(B, K) where in the row the document of each begins, from which `positions` then count; None = the row is one."""
 
 
 class TokenStage(nn.Module, ABC):
-    """A module between embedding and blocks. Its Spec says, as a class variable, whether `tokens_attend`."""
+    """A module between embedding and blocks. Its Spec says, as class variables, whether `tokens_attend`, and
+    whether it `respects_documents`: tokens of one document (of equal `starts`) never meet those of another."""
 
     @abstractmethod
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:

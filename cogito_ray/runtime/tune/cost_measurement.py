@@ -96,7 +96,7 @@ def _flops(run: RunSpec, corpus: Corpus) -> float:
     total = TotalLoss(model, run.loss)
     ids = torch.from_numpy(corpus.held_out_rows(ROWS))
     with FlopCounterMode(display=False) as counted:
-        total(*run.loss.views(run.objective, ids, vocabulary, torch.Generator().manual_seed(0)))
+        total(*run.views(ids, vocabulary, torch.Generator().manual_seed(0)))
     return float(counted.get_total_flops()) / ROWS
 
 
