@@ -20,6 +20,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.yaml_io.json_schema import sweep_schema
 from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
+from cogito_ray.text.shards.row_packing import PACKERS
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -132,6 +133,13 @@ def test_start_length_and_objective_are_crossed_with_contrast_and_concepts_grow_
         (run.model.latents.kind, run.data.length, run.objective.kind, run.loss.contrast is not None) for run in drawn
     }
     assert crossed == set(product(["anchored", "plain"], [32, 64, 128], ["tsdae", "mlm"], [False, True]))
+
+
+def test_packing_holds_every_packing_with_every_reading_that_differs():
+    shared, own = {"concatenate", "best_fit"}, ("document", "row")
+    drawn = {(run.data.packing, run.model.attention) for run in runs("packing")}
+    assert drawn == {*product(shared, ["row", "document"]), own}
+    assert {packing for packing, _ in drawn} == set(PACKERS)
 
 
 def runs(name):
