@@ -294,9 +294,9 @@ class RunSpec(Spec):
         return faults
 
     def _data_faults(self) -> list[str]:
+        faults = self._contamination_faults()
         if self.data.keeping.rows:
-            return []
-        faults = []
+            return faults
         if MAPS_SHARDS[self.reader]:
             faults.append(f"reader '{self.reader}' maps shards, but data.keep 'text' leaves none: set reader: streamed")
         if "collocations" in self.objective.needs | self.reference.needs:
@@ -304,6 +304,20 @@ class RunSpec(Spec):
                 "objective counts collocations in kept rows, but data.keep 'text' leaves none: set data.keep: tokens"
             )
         return faults
+
+    def _contamination_faults(self) -> list[str]:
+        """Where text is cleaned of evaluation sets, it is cleaned of all that this run will be asked."""
+        looked_for = self.data.clean.decontaminate if self.data.clean else None
+        if looked_for is None:
+            return []
+        asked = {"evaluation.labelled.tasks": self.evaluation.labelled.tasks if self.evaluation.labelled else ()}
+        asked["evaluation.stsb"] = ("stsb",) if self.evaluation.stsb else ()
+        return [
+            f"{place} asks {task}, which data.clean.decontaminate.tasks does not name; add it there"
+            for place, tasks in asked.items()
+            for task in tasks
+            if task not in looked_for.tasks
+        ]
 
     def _gpu_faults(self) -> list[str]:
         """Ray shares one GPU among workers, or gives a worker whole ones."""

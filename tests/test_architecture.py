@@ -19,6 +19,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "atomic_files": set(),
     "analysis": set(),
     "text": {"base_spec", "atomic_files"},
+    "text.cleaning": {"base_spec", "atomic_files", "text", "evaluation.tasks", "evaluation.labelled_evaluation_spec"},
     "text.vocabulary_info": set(),
     "text.data_digests": {"base_spec"},
     "nn": {"base_spec", "spec_registry", "plugins", "text.vocabulary_info"},

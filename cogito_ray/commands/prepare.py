@@ -35,6 +35,8 @@ def _counts(corpus: "Corpus") -> dict[str, dict[str, int]]:
             "places of padding": sum(made.padding.values()),
             "cut documents": sum(made.cut_documents.values()),
             "bad documents": made.bad_documents,
+            **{f"left out for {reason.replace('_', ' ')}": documents for reason, documents in made.removed.items()},
+            **{f"with texts of {name}": documents for name, documents in made.overlaps.items()},
         }
         for name, made in manifests.items()
     }

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from cogito_ray.base_spec import Spec, Worded
+from cogito_ray.text.cleaning.clean_spec import CleanSpec
+from cogito_ray.text.cleaning.evaluation_overlap import faults_of_sets
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.sources.documents import LARGEST_PART, SOON_READ
 from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
@@ -54,6 +56,8 @@ class DataSpec(Spec):
     those longer than a row are cut."""
     bad_documents: float = Field(default=0.01, ge=0, le=1)
     """Share of empty or unreadable documents (or files) tolerated in a source."""
+    clean: CleanSpec | None = None
+    """Which documents are left out, such as duplicates and what evaluations ask; null = none."""
     keep: Literal["tokens", "text"] = "tokens"
     """tokens: train rows are tokenised once and written to shards. text: they are counted, and tokenised again by Ray
     Data whenever they are read, a few million tokens shuffled at a time: for corpora too large to keep twice."""
@@ -74,7 +78,10 @@ class DataSpec(Spec):
     def faults(self) -> list[str]:
         """What would stop `prepare`, found in moments: paths, columns and tokenizers that are not there."""
         of_sources = [f"data.sources.{name}.{fault}" for name, s in self.sources.items() for fault in s.faults()]
-        return of_sources + [f"data.tokenizer.{fault}" for fault in self.tokenizer.faults()]
+        of_tokenizer = [f"data.tokenizer.{fault}" for fault in self.tokenizer.faults()]
+        looked_for = self.clean.decontaminate if self.clean else None
+        of_sets = [f"data.clean.decontaminate: {fault}" for fault in (faults_of_sets(looked_for) if looked_for else [])]
+        return of_sources + of_tokenizer + of_sets
 
 
 def corpus_key(data: DataSpec) -> str:

@@ -14,9 +14,13 @@ import numpy as np
 
 from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.base_spec import digest
+from cogito_ray.text.cleaning.corpus_cleaning import FORMAT as CLEANING
+from cogito_ray.text.cleaning.corpus_cleaning import CleanedSource, CorpusCleaning
+from cogito_ray.text.cleaning.evaluation_overlap import evaluation_sets
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.prepared_corpus import Corpus, DataIndex, shard_folder
+from cogito_ray.text.shards.removed_documents import REMOVED, removed_places, write_removed
 from cogito_ray.text.shards.shard_builder import BuildSettings, build, build_tasks, sample_documents
 from cogito_ray.text.shards.token_shards import (
     COUNTS,
@@ -196,6 +200,7 @@ class _Preparation:
             data.held_out,
             data.packing,
             keeps_rows=data.keeping.rows,
+            cleaned=data.clean is not None,
         )
         manifest = self._existing(name, settings.folder)
         if manifest is None:
@@ -216,7 +221,36 @@ class _Preparation:
             "packing": self.data.packing,
             "held_out": self.data.held_out,
             **self.data.keeping.identity,
+            **self._cleaning_identity,
         }
+
+    @cached_property
+    def _cleaning_identity(self) -> dict[str, object]:
+        """What decides, besides a source's own text, what is left out of it: the other sources, and evaluation sets."""
+        spec = self.data.clean
+        if spec is None:
+            return {}
+        sets = evaluation_sets(spec.decontaminate) if spec.decontaminate else []
+        contents = [[each.name, each.content] for each in sets]
+        sources = list(self.fingerprints.items())       # of duplicates, the first in this order stays
+        return {"cleaned": digest([CLEANING, spec.settled(), contents, sources, self.data.keeping.identity])}
+
+    @cached_property
+    def cleaned(self) -> dict[str, CleanedSource]:
+        """What is left out of each source; found out unless that stands from before."""
+        assert self.data.clean is not None
+        sources = {name: self._parts(name) for name in self.data.sources}
+        cleaning = CorpusCleaning(self.data.clean, self._cleaning_folder, sources)
+        if (stands := cleaning.finished()) is not None:
+            return stands
+        for stage, work in cleaning.stages():
+            for done, _ in enumerate(self.run(work), start=1):
+                self.progress(Progress(stage, done, len(work)))
+        return cleaning.finish()
+
+    @property
+    def _cleaning_folder(self) -> Path:
+        return self.storage / "cleaning" / str(self._cleaning_identity["cleaned"])
 
     def _existing(self, name: str, folder: Path) -> Manifest | None:
         """The manifest, if every file is what it says."""
@@ -243,6 +277,7 @@ class _Preparation:
             self.progress(Progress(f"{name}: files left out: {said}", 0, len(parts)))
         if not parts:
             raise ValueError(f"data.sources.{name}: holds no documents")
+        cleaned = self._leave_out(name, settings.folder) if settings.cleaned else None
         if not settings.keeps_rows:
             write_parts_file(settings, parts)
             settings = replace(settings, counted_every=max(1, len(parts) // COUNTED_PARTS))
@@ -254,7 +289,13 @@ class _Preparation:
             built[number], counts = record, counts + counted  # (2, V)
             tokens += sum(record.tokens.values())
             self.progress(Progress(f"{name}: tokenising", len(built), len(work), tokens))
-        return _finish(settings, identity, [built[number] for number in sorted(built)], counts)
+        return _finish(settings, identity, [built[number] for number in sorted(built)], counts, cleaned)
+
+    def _leave_out(self, name: str, folder: Path) -> CleanedSource:
+        """Says in the folder of a source's shards which documents are left out."""
+        cleaned = self.cleaned[name]
+        write_removed(folder, removed_places(self._cleaning_folder / name))
+        return cleaned
 
 
 def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
@@ -263,6 +304,8 @@ def damaged_files(folder: Path, manifest: Manifest) -> list[str]:
     damaged = [shard.file for shard in manifest.every_shard if not verified.holds(shard)]
     if manifest.part_rows and not (folder / PARTS).exists():
         damaged.append(PARTS)
+    if "cleaned" in manifest.identity and not (folder / REMOVED).exists():
+        damaged.append(REMOVED)
     counts = folder / COUNTS
     return damaged if counts.exists() and file_sha256(counts) == manifest.counts_sha256 else [*damaged, COUNTS]
 
@@ -283,19 +326,25 @@ def _train(spec: BpeSpec, sources: Sequence[Sequence[Part]], held_out: float, st
 
 
 def _finish(
-    settings: BuildSettings, identity: dict[str, object], records: Sequence[ShardSummary], counts: Counts
+    settings: BuildSettings,
+    identity: dict[str, object],
+    records: Sequence[ShardSummary],
+    counts: Counts,
+    cleaned: CleanedSource | None,
 ) -> Manifest:
     """Writes the counts, then the manifest, then the note that all shards were seen whole."""
     counts_file = settings.folder / COUNTS
     with atomic_write(counts_file) as stream:
         np.save(stream, counts)
     manifest = Manifest(
-        **dict(ShardSummary.joined(records)),
+        **dict(ShardSummary.joined(records).model_copy(update={"removed": cleaned.removed if cleaned else {}})),
         identity=identity,
         length=settings.length,
         dtype=TextTokenizer.load(settings.tokenizer).dtype.str,
         versions={"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
         counts_sha256=file_sha256(counts_file),
+        overlaps=cleaned.overlaps if cleaned else {},
+        removed_examples=cleaned.examples if cleaned else (),
     )
     write_json(settings.folder / MANIFEST, manifest.model_dump(mode="json"))
     VerifiedFiles(settings.folder).save(manifest.every_shard)

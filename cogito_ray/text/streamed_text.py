@@ -40,7 +40,7 @@ class StreamedText:
         """What must be tokenised for positions [start, stop), in the order in which `rows` wants it."""
         for _, window in self.plan.reads(start, stop):
             settings, parts = self._sources[window.source]
-            yield from (partial(train_rows, parts[number], settings) for number in window.parts)
+            yield from (partial(train_rows, parts[number], number, settings) for number in window.parts)
 
     def rows(self, start: int, stop: int, tokenised: Iterator[Ids]) -> Iterator[Ids]:
         """Pieces (R, N) that together are the rows at positions [start, stop). `tokenised`: what `calls` gave.
@@ -119,6 +119,7 @@ class _PartsFile(BaseModel):
     length: int
     held_out: float
     packing: str
+    cleaned: bool = False
     parts: tuple[tuple[AnyPiece, ...], ...]
 
 
@@ -126,7 +127,13 @@ def write_parts_file(settings: BuildSettings, parts: Sequence[Part]) -> None:
     """For those who read the text again, on whatever machine."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     pieces = cast(tuple[tuple[AnyPiece, ...], ...], tuple(part.pieces for part in parts))
-    file = _PartsFile(length=settings.length, held_out=settings.held_out, packing=settings.packing, parts=pieces)
+    file = _PartsFile(
+        length=settings.length,
+        held_out=settings.held_out,
+        packing=settings.packing,
+        cleaned=settings.cleaned,
+        parts=pieces,
+    )
     atomic_write_text(settings.folder / PARTS, file.model_dump_json())
 
 
@@ -141,5 +148,7 @@ def parts_lie_at(folder: Path, places: set[str]) -> bool:
 
 def _read_parts_file(folder: Path, tokenizer: Path) -> tuple[BuildSettings, Sequence[Part]]:
     file = _PartsFile.model_validate_json((folder / PARTS).read_bytes())
-    settings = BuildSettings(folder, tokenizer, file.length, file.held_out, file.packing, keeps_rows=False)
+    settings = BuildSettings(
+        folder, tokenizer, file.length, file.held_out, file.packing, keeps_rows=False, cleaned=file.cleaned
+    )
     return settings, [Part(pieces) for pieces in file.parts]

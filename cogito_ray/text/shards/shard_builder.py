@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.text.order.row_order import Indices
+from cogito_ray.text.shards.removed_documents import removed_from
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
 from cogito_ray.text.shards.token_shards import (
     EXAMPLES,
@@ -51,6 +52,8 @@ class BuildSettings:
     """Whether train rows are written; else they are counted."""
     counted_every: int = 1
     """Where rows are not kept, train tokens of every so-manyth part are counted: enough to estimate frequencies by."""
+    cleaned: bool = False
+    """Whether a file in the folder says which documents are left out."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,11 @@ def build(task: BuildTask, settings: BuildSettings) -> tuple[ShardSummary, Count
     return record, np.stack([train, held_out])     # (2, V)
 
 
-def train_rows(part: Part, settings: BuildSettings) -> Ids:
+def train_rows(part: Part, number: int, settings: BuildSettings) -> Ids:
     """(R, N) what `build` would write of the part to the train shards, in that order."""
     kept = _Kept()
     train = _SplitWriter(kept, settings, _loaded(settings.tokenizer))
-    for text in readable_documents(part, RejectedDocuments()):
+    for text in _kept_documents(part, number, settings, RejectedDocuments()):
         if fraction(text.encode()) >= settings.held_out:
             train.add(text)
     train.close()
@@ -109,6 +112,14 @@ def readable_documents(part: Part, bad: "RejectedDocuments") -> Iterator[str]:
             bad.add(text)
         else:
             yield text
+
+
+def _kept_documents(
+    part: Part, number: int, settings: BuildSettings, bad: "RejectedDocuments"
+) -> Iterator[str]:
+    """The readable documents that cleaning left."""
+    removed = removed_from(settings.folder, number) if settings.cleaned else frozenset()
+    return (text for index, text in enumerate(readable_documents(part, bad)) if index not in removed)
 
 
 def sample_documents(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterator[str]:
@@ -246,7 +257,7 @@ def _build(task: BuildTask, settings: BuildSettings, tokenizer: TextTokenizer) -
     for number, part in enumerate(task.parts, start=task.first):
         counter.is_sampling = number % settings.counted_every == 0
         before = counter.rows
-        record = _build_part(part, kept if settings.keeps_rows else counter, aside, settings)
+        record = _build_part(part, number, kept if settings.keeps_rows else counter, aside, settings)
         records.append(record.model_copy(update={} if settings.keeps_rows else {"part_rows": (counter.rows - before,)}))
     kept.close()
     aside.close()
@@ -260,11 +271,11 @@ def _build(task: BuildTask, settings: BuildSettings, tokenizer: TextTokenizer) -
     return ShardSummary.joined(records).model_copy(update=files)
 
 
-def _build_part(part: Part, kept: _Sink, aside: _Sink, settings: BuildSettings) -> ShardSummary:
+def _build_part(part: Part, number: int, kept: _Sink, aside: _Sink, settings: BuildSettings) -> ShardSummary:
     tokenizer = _loaded(settings.tokenizer)
     train, held_out = (_SplitWriter(sink, settings, tokenizer) for sink in (kept, aside))
     bad = RejectedDocuments()
-    for text in readable_documents(part, bad):
+    for text in _kept_documents(part, number, settings, bad):
         (held_out if fraction(text.encode()) < settings.held_out else train).add(text)
     train.close()
     held_out.close()

@@ -80,6 +80,9 @@ class ShardSummary(_Stored):
     counts: tuple[Shard, ...] = ()
     """Files of how often each token occurs in train rows of some parts, where rows were not kept."""
 
+    removed: dict[str, int] = {}
+    """Of a whole source: documents that cleaning left out, by reason."""
+
     @classmethod
     def joined(cls, records: Sequence["ShardSummary"]) -> Self:
         """What these came to together, in this order."""
@@ -116,7 +119,7 @@ class ShardSummary(_Stored):
     @property
     def bad_share(self) -> float:
         """Share of documents, or of files where that is more, that could not be used."""
-        documents = sum(self.documents.values()) + self.bad_documents
+        documents = sum(self.documents.values()) + sum(self.removed.values()) + self.bad_documents
         return max(self.bad_documents / max(documents, 1), self.bad_files / max(self.files, 1))
 
 
@@ -130,6 +133,9 @@ class Manifest(ShardSummary):
     versions: dict[str, str]
     counts_sha256: str
     """Of unigram_counts.npy."""
+    overlaps: dict[str, int] = {}
+    """Documents left out that hold a text of each evaluation set; one may hold texts of several."""
+    removed_examples: tuple[BadDocument, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Self:
