@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args,
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from cogito_ray.base_spec import Spec, did_you_mean, nearest
 
 UnionName: TypeAlias = Literal[
-    "block", "contrast", "decoder", "early_stopping", "latents", "objective", "regulariser", "token_stage", "weighting"
+    "block", "contrast", "decoder", "early_stopping", "latents", "objective", "regulariser", "sampler", "token_stage",
+    "weighting",
 ]
 AnyKind = TypeVar("AnyKind", bound=type[Spec])
 _own: dict[str, tuple[type[Spec], ...]] = {}
@@ -27,13 +28,15 @@ _registered: dict[str, list[type[Spec]]] = {}
 class OpenUnion:
     """Marks a union that plugins may add to: `Annotated[A | B, OpenUnion("regulariser")]`."""
 
-    def __init__(self, name: UnionName):
-        self.name: str = name
+    def __init__(self, name: UnionName, *, by_name: bool = False):
+        """`by_name`: a member's kind alone stands for that member as it is by default."""
+        self.name, self.by_name = str(name), by_name
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         _own[self.name] = get_args(source)
         union = Union[(*get_args(source), *registered(self.name))]  # type: ignore[valid-type]
-        return handler.generate_schema(Annotated[union, Field(discriminator="kind")])
+        schema = handler.generate_schema(Annotated[union, Field(discriminator="kind")])
+        return _by_name(schema, list(map(name_of, get_args(union)))) if self.by_name else schema
 
 
 def register(name: UnionName) -> Callable[[AnyKind], AnyKind]:
@@ -91,6 +94,18 @@ def name_of(spec: type[Spec]) -> str:
     """The kind that a member is known by; empty if it has none."""
     field = spec.model_fields.get("kind")
     return str(field.default) if field is not None and get_origin(field.annotation) is Literal else ""
+
+
+def _by_name(schema: CoreSchema, known: list[str]) -> CoreSchema:
+    """What the schema takes, and the name of a kind."""
+
+    def as_mapping(given: object) -> object:
+        if isinstance(given, str) and given not in known:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, known))})
+        return {"kind": given} if isinstance(given, str) else given
+
+    either = core_schema.union_schema([core_schema.literal_schema(known), schema])
+    return core_schema.no_info_before_validator_function(as_mapping, schema, json_schema_input_schema=either)
 
 
 def _fault(spec: object, name: str) -> str:

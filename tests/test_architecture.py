@@ -58,7 +58,9 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"experiment_result"},
     "commands": {"base_spec", "atomic_files", "run_spec", "text.prepared_corpus", "analysis", "evaluation.tasks"}
     | {"sweeps", "records", "runtime.verification", "display", "experiment_result", "python_api"},
-    "testing": MODEL | {"run_spec", "analysis", "sweeps", "text.pmi_collocations"},
+    "testing": MODEL
+    | {"run_spec", "analysis", "sweeps", "text.pmi_collocations", "text.data_digests", "text.data_spec", "records"}
+    | {"runtime.search", "runtime.trial_report_messages", "runtime.trial_recorder"},
     "cli": {"sweeps", "atomic_files", "display", "commands"},
     "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "python_api"},
     "__main__": {"cli"},

@@ -42,6 +42,9 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
     ],
     "sampler: tpe": [
         ("sampler: bayes", "search.sampler: 'bayes' is not known here; write one"),
+        ("sampler: {kind: bayes}", "search.sampler.kind: there is no kind 'bayes'; write one"),
+        ("sampler: {kind: tpe, startup_trial: 9}", "search.sampler.startup_trial: there is no such setting here; did"),
+        ("sampler: {kind: tpe, startup_trials: 0}", "search.sampler.startup_trials: should be greater than 0;"),
         ("samplr: tpe", "search.samplr: there is no such setting here; did"),
         ("storage: mongodb://h/x", "search.storage: Optuna keeps no studies in 'mongodb';"),
         ("storage: postgresql://u:pw@h/x", "search.storage: holds a password or key, which would"),

@@ -23,7 +23,7 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema
 from cogito_ray.sweeps.yaml_io.yaml_composition import SweepFault
 from cogito_ray.sweeps.yaml_io.yaml_loader import load, load_run
-from cogito_ray.testing import RegulariserSuite
+from cogito_ray.testing import RegulariserSuite, SamplerSuite
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "extend.md"
 PLUGIN = '''\
@@ -250,16 +250,29 @@ def test_a_run_that_holds_no_plugins_says_nothing_of_them(project):
     assert Path(plugins.absolute("x.py")).is_absolute()
 
 
+def loaded_from_page(name, union, folder):
+    """The kind that a file of the documentation adds to a union."""
+    [code] = re.findall(rf'```python title="{name}"\n(.*?)```', PAGE.read_text(), re.DOTALL)
+    (folder / name).write_text(code)
+    plugins.load([str(folder / name)])
+    [kind] = registered(union)
+    return kind
+
+
 class TestTheRegulariserOnThePageAboutPlugins(RegulariserSuite):
     """A file outside of the package, as the documentation shows it, keeps what every regulariser promises."""
 
     @pytest.fixture
     def regulariser(self, tmp_path):
-        [code] = re.findall(r'```python title="my_losses.py"\n(.*?)```', PAGE.read_text(), re.DOTALL)
-        (tmp_path / "my_losses.py").write_text(code)
-        plugins.load([str(tmp_path / "my_losses.py")])
-        [kind] = registered("regulariser")
-        return kind()
+        return loaded_from_page("my_losses.py", "regulariser", tmp_path)()
+
+
+class TestTheSamplerOnThePageAboutPlugins(SamplerSuite):
+    """And this one what every sampler does."""
+
+    @pytest.fixture
+    def sampler(self, tmp_path):
+        return loaded_from_page("my_samplers.py", "sampler", tmp_path)()
 
 
 def test_a_task_of_a_plugin_may_be_asked_of_a_run_and_one_of_the_package_is_not_replaced(project):

@@ -2,11 +2,11 @@
 
 import os
 import re
-from typing import Literal
 
 from pydantic import Field, field_validator
 
 from cogito_ray.base_spec import FROM_ENVIRONMENT, Spec, brief, without_secrets
+from cogito_ray.sweeps.samplers import GridSpec, SamplerSpec, TpeSpec
 from cogito_ray.sweeps.space.domains import Sample
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
@@ -16,11 +16,8 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 class SearchSpec(Spec):
     """What proposes points of the space."""
 
-    sampler: Literal["tpe", "gp", "nsga2", "cmaes", "random", "grid"] = "tpe"
-    """tpe: tree-structured Parzen estimator (arXiv:2304.11127); gp: Gaussian process with log expected improvement
-    (arXiv:2310.20708), slow but good for few dear trials; nsga2: evolution by fronts (10.1109/4235.996017), for
-    hundreds of trials; cmaes: covariance matrix adaptation (arXiv:1604.00772), for one goal over numbers; random; grid:
-    every point of the space once."""
+    sampler: SamplerSpec = TpeSpec()
+    """What draws the points: `tpe`, or with settings `{kind: tpe, startup_trials: 20}`."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the sampler; a run's own is `run.seed`."""
     start_with: tuple[Sample, ...] = ()
@@ -35,7 +32,7 @@ class SearchSpec(Spec):
     @property
     def is_grid(self) -> bool:
         """Is every point of the space tried once, and nothing drawn?"""
-        return self.sampler == "grid"
+        return isinstance(self.sampler, GridSpec)
 
     @field_validator("storage")
     @classmethod

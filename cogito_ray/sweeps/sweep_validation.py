@@ -108,15 +108,14 @@ def _goal_faults(aim: Aim, early_stopping: StoppingSpec) -> Iterator[str]:
 
 
 def _sampler_faults(space: Space, aim: Aim, search: SearchSpec) -> Iterator[str]:
-    if search.sampler != "cmaes":
-        return
-    if len(aim.goals) > 1:
-        yield f"search.sampler: cmaes searches for one goal, got {len(aim.goals)}; use tpe, gp or nsga2"
-    if aim.constraints:
-        yield "search.sampler: cmaes knows no constraints; use tpe, gp or nsga2"
-    numbers = [path for path, domain in space.drawn().items() if not is_unordered(domain)]
-    if len(numbers) < 2:
-        yield f"search.sampler: cmaes needs two axes of numbers (no choice), got {len(numbers)}; use tpe or gp"
+    kind, able = search.sampler.kind, search.sampler.abilities
+    if len(aim.goals) > 1 and not able.many_goals:
+        yield f"search.sampler: {kind} searches for one goal, got {len(aim.goals)}; use tpe, gp or nsga2"
+    if aim.constraints and not able.constraints:
+        yield f"search.sampler: {kind} knows no constraints; use tpe, gp or nsga2"
+    numbers, least = sum(not is_unordered(domain) for domain in space.drawn().values()), able.least_numbers
+    if numbers < least:
+        yield f"search.sampler: {kind} needs at least {least} axes of numbers (no choice), got {numbers}; use tpe or gp"
 
 
 def _seed_faults(space: Space, seeds: int) -> Iterator[str]:
@@ -215,7 +214,7 @@ def _grid_faults(space: Space, search: SearchSpec, budget: BudgetSpec) -> Iterat
         if trials != crossed:
             yield f"budget.trials: the grid has {crossed} points, got {trials}; write {crossed}"
     elif not space.drawn():
-        yield f"search.sampler: {search.sampler} has nothing to draw, for every axis is a grid; write grid"
+        yield f"search.sampler: {search.sampler.kind} has nothing to draw, for every axis is a grid; write grid"
     elif trials % crossed:
         yield (
             f"budget.trials: the grids cross to {crossed} points, got {trials} trials; make it a multiple of {crossed}"

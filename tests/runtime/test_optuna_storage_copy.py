@@ -9,11 +9,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from pydantic import ValidationError
 from ray import cloudpickle
-from search_driver import Driven
 from test_searcher import ONE, RANK, TWO, measured, run, sweep
 
 from cogito_ray.runtime.search.optuna_storage_copy import JOURNAL, StudyCopy
 from cogito_ray.runtime.trial_report_messages import progress
+from cogito_ray.testing.search_driver import Driven
 
 
 def copied(folder, spec, log=()):

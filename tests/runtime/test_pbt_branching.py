@@ -5,7 +5,6 @@ import random
 import pytest
 from corpora import unread_run
 from optuna.trial import TrialState
-from search_driver import Driven
 
 from cogito_ray.records.pages.report_page import render, saved
 from cogito_ray.records.results.trial_ranking import rank
@@ -14,6 +13,7 @@ from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.trial_report_messages import death, progress
 from cogito_ray.runtime.verification.sweep_simulator import simulate
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.testing.search_driver import Driven
 
 NATS = "eval/reconstruction_nats"
 RATE = "training.optimizer.learning_rate"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from corpora import unread_run
-from search_driver import opening
 
 from cogito_ray.display import result_tables
 from cogito_ray.records.ledger import NAME, Ledger, SweepOpened
@@ -17,6 +16,7 @@ from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.trial_report_messages import progress
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.testing.search_driver import opening
 
 
 class Counted:

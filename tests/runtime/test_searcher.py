@@ -5,13 +5,13 @@ import math
 import pytest
 from corpora import unread_run
 from optuna.trial import TrialState
-from search_driver import READ, Driven, opening
 
 from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialStarted
 from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
 from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.trial_report_messages import death, paused, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.testing.search_driver import READ, Driven, opening
 from cogito_ray.text.data_digests import DataDigests
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
@@ -56,27 +56,6 @@ def run(search, name, *, step=STEPS, metrics=None):
 
 def told(search):
     return search.trials
-
-
-@pytest.mark.parametrize(
-    ("kind", "goals"),
-    [(kind, goals) for kind in ("tpe", "gp", "nsga2", "random") for goals in (ONE, TWO)] + [("cmaes", ONE)],
-)
-def test_every_sampler_proposes_distinct_runs_up_to_the_budget_and_the_same_ones_again(kind, goals):
-    spec = sweep(search={"sampler": kind, "seed": 3}, goals=goals, budget={"trials": 5})  # four are drawn at random
-    walks = []
-    for search in (Driven(spec), Driven(spec)):
-        configs = [run(search, f"t{n}") for n in range(7)]
-        assert [config is None for config in configs] == [False] * 5 + [True] * 2
-        assert search.exhausted
-        walks.append([config["sample"] for config in configs if config])
-    assert walks[0] == walks[1]
-    assert len({tuple(sample.values()) for sample in walks[0]}) == 5
-
-
-def test_another_seed_proposes_other_runs():
-    first, second = (Driven(sweep(search={"sampler": "tpe", "seed": seed})) for seed in (0, 1))
-    assert run(first, "t")["sample"] != run(second, "t")["sample"]
 
 
 def test_a_small_space_is_walked_to_its_end_by_a_sampler_that_likes_one_corner():
@@ -442,16 +421,6 @@ DEPENDENT = {
     "objective.rate": {"uniform": [0.3, 0.9], "when": {"model.latents": "anchored"}},
     "training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-2]},
 }
-
-
-@pytest.mark.parametrize("kind", ["tpe", "gp", "nsga2", "random"])
-def test_every_sampler_draws_a_conditional_axis_where_it_varies_and_nowhere_else(kind):
-    search = Driven(sweep(space=DEPENDENT, search={"sampler": kind}, budget={"trials": 12}))
-    configs = [run(search, f"t{n}") for n in range(12)]
-    anchored = [config["sample"]["model.latents"] == "anchored" for config in configs]
-    assert {True, False} == set(anchored)
-    assert ["objective.rate" in config["sample"] for config in configs] == anchored
-    assert [config["run"]["model"]["latents"]["kind"] == "anchored" for config in configs] == anchored
 
 
 def test_what_a_sweep_with_conditions_learned_serves_the_next(earlier):

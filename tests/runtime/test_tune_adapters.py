@@ -5,7 +5,6 @@ from corpora import unread_run
 from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
-from search_driver import opening
 
 from cogito_ray.records.ledger import Reported, TrialEnded, TrialPaused, TrialProposed, TrialStarted
 from cogito_ray.runtime.search.searcher import Search
@@ -13,6 +12,7 @@ from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.trial_report_messages import paused, progress
 from cogito_ray.runtime.tune.tune_adapters import StageCallback, StageScheduler, StageSearcher
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.testing.search_driver import opening
 
 NATS = "eval/reconstruction_nats"
 

@@ -181,6 +181,15 @@ def test_grid_axes_are_crossed_and_the_others_left_to_the_sampler():
     assert list(spec.search_space.distributions()) == ["objective.rate"]
 
 
+def test_a_sampler_is_written_as_its_kind_or_with_its_settings():
+    bare, whole, other = (
+        sweep(search={"sampler": written})
+        for written in ("nsga2", {"kind": "nsga2"}, {"kind": "nsga2", "population_size": 9})
+    )
+    assert (bare, bare.identity()) == (whole, whole.identity())
+    assert bare.identity() != other.identity()
+
+
 def test_under_the_grid_sampler_every_axis_is_crossed():
     space = {"model.concepts": {"choice": [4, 8]}, "seed": {"randint": [0, 2]}}
     spec = sweep(space=space, search={"sampler": "grid"})
@@ -252,7 +261,7 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
             "early_stopping.kind: asha compares by one goal, got 2; use pareto_asha",
         ),
         ({"goals": [NATS, RANK], "search": {"sampler": "cmaes"}}, "search.sampler: cmaes searches for one goal, got 2"),
-        ({"search": {"sampler": "cmaes"}}, "search.sampler: cmaes needs two axes of numbers (no choice), got 1"),
+        ({"search": {"sampler": "cmaes"}}, "search.sampler: cmaes needs at least 2 axes of numbers (no choice), got 1"),
         ({"constraints": {"eval/stsb": ">= 0.4"}}, "constraints.eval/stsb: no run reports eval/stsb"),
         ({"constraints": {"concepts/effective_rank": "near 3"}}, "constraints.concepts/effective_rank: 'near 3' is no"),
         ({"gates": [{"if": "concepts/rank < 3", "then": "no"}]}, "gates.0.if: no run reports concepts/rank"),
@@ -307,7 +316,7 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
                 "search": {"sampler": "cmaes"},
                 "space": {"model.concepts": {"choice": [4, 8]}, "objective.rate": {"uniform": [0.3, 0.9]}},
             },
-            "search.sampler: cmaes needs two axes of numbers (no choice), got 1",
+            "search.sampler: cmaes needs at least 2 axes of numbers (no choice), got 1",
         ),
         ({"seeds": 1}, "seeds: a single further run shows no spread; write 2 or more"),
         ({"seeds": 2, "space": {"seed": {"randint": [0, 9]}}}, "seeds: space.seed varies the seed already"),

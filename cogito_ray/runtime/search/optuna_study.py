@@ -33,8 +33,6 @@ STATES = {
 }
 ALIVE = "alive"
 """The constraint that a trial breaks by dying."""
-NOTING = {"nsga2", "cmaes"}
-"""Samplers that go by what they noted in the study at earlier draws (generations, the covariance matrix)."""
 SHARED = ":relative_params:"
 """In the name of what samplers note for samplers in other processes, while a trial runs."""
 
@@ -55,7 +53,7 @@ class Study:
         """Numbers of trials that have left at a rung, and may go on."""
         self._times: dict[int, tuple[float, float | None]] = {}
         """When the trial of this number was proposed, and when it ended."""
-        self._noting = sweep.search.sampler in NOTING
+        self._noting = sweep.search.sampler.abilities.takes_notes
         self._again = sampler(sweep, 0) if self._noting else self._study.sampler
 
     @property
@@ -212,23 +210,6 @@ def suggest(trial: Trial, path: str, drawn: BaseDistribution) -> None:
 
 def sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
     """A fresh one. The crossed axes come from the sweep's grid points, so under `grid` nothing is left to sample."""
-    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of group
-        return _sampler(sweep, seed)
-
-
-def _sampler(sweep: SweepSpec, seed: int) -> BaseSampler:
-    trials = sweep.budget.trials
-    startup, conditional = min(10, max(4, trials // 4)), any(domain.when for domain in sweep.space.values())
-    match sweep.search.sampler:
-        case "tpe":
-            return optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=conditional, constant_liar=True, n_startup_trials=startup
-            )
-        case "gp":
-            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, trials // 5)))
-        case "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        case "random" | "grid":
-            return RandomSampler(seed=seed)
+    conditional = any(domain.when for domain in sweep.space.values())
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):  # of TPE's group
+        return sweep.search.sampler.build(seed, trials=sweep.budget.trials, conditional=conditional)
