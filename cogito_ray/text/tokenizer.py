@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from cogito_ray.atomic_files import atomic_write_text, write_json
 from cogito_ray.base_spec import Spec
@@ -135,9 +135,14 @@ class PretrainedTokenizerSpec(Spec):
     kind: Literal["pretrained"] = "pretrained"
     name: str = Field(min_length=1)
     """A name on the Hugging Face hub, or a folder that holds tokenizer.json."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; null = the main branch as it is when prepared. A run goes on with the content
+    that it was started with, whatever the branch holds by then, or is refused."""
 
     def faults(self) -> list[str]:
         """What keeps it from being loaded."""
+        if self.revision is not None and Path(self.name).is_dir():
+            return [f"revision: {self.name!r} is a folder, which has none; leave revision out"]
         try:
             self.load()
         except (OSError, ValueError) as error:
@@ -146,10 +151,10 @@ class PretrainedTokenizerSpec(Spec):
 
     def load(self) -> TextTokenizer:
         """OSError or ValueError if there is no readable tokenizer.json."""
-        text = _fetched(self.name, FILE).read_text()
+        text = _fetched(self.name, FILE, self.revision).read_text()
         tokenizer = _parsed(text)
         try:
-            config = json.loads(_fetched(self.name, CONFIG).read_text())
+            config = json.loads(_fetched(self.name, CONFIG, self.revision).read_text())
         except OSError:  # tokenizer_config.json is optional
             config = {}
         if not isinstance(config, dict):
@@ -160,13 +165,20 @@ class PretrainedTokenizerSpec(Spec):
 
 
 class BpeSpec(Spec):
-    """Byte-level byte-pair encoding (arXiv:1508.07909), trained on a sample of the train documents."""
+    """Byte-level byte-pair encoding (arXiv:1508.07909), trained on a sample of the train documents, before cleaning.
+
+    One process trains: the sample bounds its time and memory.
+    """
 
     kind: Literal["bpe"] = "bpe"
     vocabulary: int = Field(default=8192, ge=300, le=2**20)
     """Entries, special tokens included."""
     sample: PositiveInt = 20_000_000
     """Characters of the corpus it is trained on, shared equally among the sources."""
+    lowercase: bool = False
+    """Whether capitals are read as small letters."""
+    special_tokens: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Further ones, for uses of your own: spelled out in a text they are ordinary text."""
 
     def faults(self) -> list[str]:
         """Nothing can be said before it is trained."""
@@ -175,11 +187,13 @@ class BpeSpec(Spec):
     def train(self, texts: Iterable[str]) -> TextTokenizer:
         """The same texts give the same tokenizer. ValueError when they are too few for the vocabulary."""
         tokenizer = Tokenizer(models.BPE())
+        if self.lowercase:
+            tokenizer.normalizer = normalizers.Lowercase()
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocabulary,
-            special_tokens=[PAD, MASK, SEPARATOR],
+            special_tokens=[PAD, MASK, SEPARATOR, *self.special_tokens],
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
@@ -195,13 +209,13 @@ class BpeSpec(Spec):
 TokenizerSpec = Annotated[PretrainedTokenizerSpec | BpeSpec, Field(discriminator="kind")]
 
 
-def _fetched(name: str, file: str) -> Path:
+def _fetched(name: str, file: str, revision: str | None) -> Path:
     """A file of a local folder, or of the hub. OSError if it is not there."""
     if Path(name).is_dir():
         return Path(name) / file
     from huggingface_hub import hf_hub_download  # costs half a second: only for names
 
-    return Path(hf_hub_download(name, file))
+    return Path(hf_hub_download(name, file, revision=revision))
 
 
 def _usual_roles(tokenizer: Tokenizer) -> dict[str, str]:

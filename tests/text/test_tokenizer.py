@@ -104,6 +104,26 @@ def test_ids_are_as_narrow_as_the_vocabulary_allows(tmp_path: Path, size: int, d
     assert pretrained(tmp_path, words).load().dtype.str == dtype
 
 
+def test_a_lowercase_tokenizer_reads_capitals_as_small_letters() -> None:
+    tokenizer = BpeSpec(vocabulary=320, lowercase=True).train(texts(50, seed=0))
+    one, two = tokenizer.encode(["CONCEPT Encoders", "concept encoders"])
+    assert one.tolist() == two.tolist()
+
+
+def test_special_tokens_of_ones_own_are_in_the_vocabulary_and_never_read_from_text() -> None:
+    tokenizer = BpeSpec(vocabulary=320, special_tokens=("[CLS]",)).train(texts(50, seed=0))
+    number = tokenizer.tokenizer.token_to_id("[CLS]")
+    assert number in tokenizer.vocabulary.special_ids
+    assert number not in tokenizer.encode(["before [CLS] after"])[0]
+    assert tokenizer.vocabulary.size == 320
+
+
+def test_a_folder_has_no_revision(tmp_path: Path) -> None:
+    spec = pretrained(tmp_path, ["unknown", "word"])
+    [fault] = spec.model_copy(update={"revision": "main"}).faults()
+    assert fault.startswith(f"revision: '{tmp_path}' is a folder, which has none")
+
+
 def test_a_folder_without_a_tokenizer_is_a_fault(tmp_path: Path) -> None:
     [fault] = PretrainedTokenizerSpec(name=str(tmp_path)).faults()
     assert fault.startswith(f"name: {str(tmp_path)!r} gives no tokenizer")
