@@ -37,7 +37,7 @@ from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.streamed_text import parts_lie_at, write_parts_file
 from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer, tokenizer_folder
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the same documents would give other rows, or shards are described otherwise."""
 COUNTED_PARTS = 64
 """Parts, spread over a source, in which train tokens are counted where rows are not kept."""

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import texts
 
+from cogito_ray.text.sources.columnar_files import MOST_CUTS, SequentialReader
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected
 from cogito_ray.text.sources.file_formats import RECORDS
 from cogito_ray.text.sources.filesystem_access import list_files
@@ -72,6 +73,25 @@ def test_a_large_row_group_is_cut_at_rows_which_keep_their_places(tmp_path: Path
     ]
     assert all(400 < len(few) < 600 for few in found)
     assert sum(piece.size for piece in pieces) == pytest.approx(size, rel=0.01)
+
+
+def test_a_row_group_that_many_parts_share_is_decoded_once_in_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [f"text {number}" for number in range(50_000)]
+    write_parquet(tmp_path / "a.parquet", pa.array(values), groups=40_000)
+    [listed] = list_files(str(tmp_path / "a.parquet"))
+    pieces = RECORDS[".parquet"](listed, "text", 100)
+    assert len(pieces) == 2 * MOST_CUTS
+    opened = []
+    monkeypatch.setattr(pq, "ParquetFile", lambda stream, opening=pq.ParquetFile: opened.append(1) or opening(stream))
+    reader = SequentialReader()
+    found = [[each.text() for each in reader.read(piece) if isinstance(each, RawDocument)] for piece in pieces]
+    assert len(opened) == 2                     # row groups
+    assert found == [read([Part((piece,))]) for piece in pieces]
+    assert [text for few in found for text in few] == values
+    alone = [each.text() for each in reader.read(pieces[40]) if isinstance(each, RawDocument)]
+    assert alone == found[40]
 
 
 @pytest.mark.parametrize("url", ["file://{}", "simplecache::file://{}", "{}/*.jsonl", "{}/a.jsonl"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from cogito_ray.text.shards.token_shards import (
     map_shard,
     write_shard,
 )
+from cogito_ray.text.sources.columnar_files import SequentialReader
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction, target_size
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary_info import Vocabulary
@@ -104,9 +106,11 @@ def train_rows(part: Part, number: int, settings: BuildSettings) -> Ids:
     return np.concatenate(kept.rows)
 
 
-def readable_documents(part: Part, bad: "RejectedDocuments") -> Iterator[str]:
-    """The part's documents that hold text; the others are tallied."""
-    for found in part.read():
+def readable_documents(
+    part: Part, bad: "RejectedDocuments", reader: SequentialReader | None = None
+) -> Iterator[str]:
+    """The part's documents that hold text; the others are tallied. `reader`: that of the parts before."""
+    for found in chain.from_iterable(map((reader or SequentialReader()).read, part.pieces)):
         text = found.text() if isinstance(found, RawDocument) else found
         if isinstance(text, Rejected):
             bad.add(text)
@@ -115,11 +119,15 @@ def readable_documents(part: Part, bad: "RejectedDocuments") -> Iterator[str]:
 
 
 def _kept_documents(
-    part: Part, number: int, settings: BuildSettings, bad: "RejectedDocuments"
+    part: Part,
+    number: int,
+    settings: BuildSettings,
+    bad: "RejectedDocuments",
+    reader: SequentialReader | None = None,
 ) -> Iterator[str]:
     """The readable documents that cleaning left."""
     removed = removed_from(settings.folder, number) if settings.cleaned else frozenset()
-    return (text for index, text in enumerate(readable_documents(part, bad)) if index not in removed)
+    return (text for index, text in enumerate(readable_documents(part, bad, reader)) if index not in removed)
 
 
 def sample_documents(parts: Sequence[Part], *, characters: int, held_out: float) -> Iterator[str]:
@@ -252,12 +260,12 @@ def _loaded(folder: Path) -> TextTokenizer:
 
 def _build(task: BuildTask, settings: BuildSettings, tokenizer: TextTokenizer) -> ShardSummary:
     kept, aside = (_Shards(settings.folder / f"{side}-{task.number:05d}") for side in SPLITS)
-    counter = _Counter(tokenizer.vocabulary)
+    counter, reader = _Counter(tokenizer.vocabulary), SequentialReader()
     records = []
     for number, part in enumerate(task.parts, start=task.first):
         counter.is_sampling = number % settings.counted_every == 0
         before = counter.rows
-        record = _build_part(part, number, kept if settings.keeps_rows else counter, aside, settings)
+        record = _build_part(part, number, reader, kept if settings.keeps_rows else counter, aside, settings)
         records.append(record.model_copy(update={} if settings.keeps_rows else {"part_rows": (counter.rows - before,)}))
     kept.close()
     aside.close()
@@ -271,11 +279,13 @@ def _build(task: BuildTask, settings: BuildSettings, tokenizer: TextTokenizer) -
     return ShardSummary.joined(records).model_copy(update=files)
 
 
-def _build_part(part: Part, number: int, kept: _Sink, aside: _Sink, settings: BuildSettings) -> ShardSummary:
+def _build_part(
+    part: Part, number: int, reader: SequentialReader, kept: _Sink, aside: _Sink, settings: BuildSettings
+) -> ShardSummary:
     tokenizer = _loaded(settings.tokenizer)
     train, held_out = (_SplitWriter(sink, settings, tokenizer) for sink in (kept, aside))
     bad = RejectedDocuments()
-    for text in _kept_documents(part, number, settings, bad):
+    for text in _kept_documents(part, number, settings, bad, reader):
         (held_out if fraction(text.encode()) < settings.held_out else train).add(text)
     train.close()
     held_out.close()

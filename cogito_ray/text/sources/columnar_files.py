@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import IO, Literal, TypeAlias
 
 import pyarrow as pa
@@ -17,6 +17,8 @@ from cogito_ray.text.sources.filesystem_access import UNREADABLE, File
 
 ROWS = 1024
 """Turned into text at a time."""
+MOST_CUTS = 32
+"""Pieces that a row group is cut into at most: who reads one alone decodes the rows before it, too."""
 CSV_BLOCK = 2**24
 """Bytes of a CSV file read at a time; no row may be longer."""
 IPC_FILE = b"ARROW1"
@@ -53,6 +55,27 @@ class ParquetPiece:
                         return
         except UNREADABLE as error:
             yield Rejected(f"{self.file.path}:row {row}", f"unreadable from here: {error}", whole_file=True)
+
+
+class SequentialReader:
+    """Reads pieces one after the other; a row group that several share is decoded once, not from its start for each."""
+
+    def __init__(self) -> None:
+        self.before: Piece | None = None
+        """The last piece, its rows aside, and where they ended."""
+        self.place = 0
+        self.rest: Iterator[RawDocument | Rejected] = iter(())
+
+    def read(self, piece: Piece) -> Iterator[RawDocument | Rejected]:
+        """What `piece.read` yields; what stands after an unreadable row is told once for all of them."""
+        if not isinstance(piece, ParquetPiece) or piece.rows is None:
+            yield from piece.read()
+            return
+        start, stop = piece.rows
+        if self.before != replace(piece, rows=(0, 0)) or self.place != start:
+            self.rest = replace(piece, rows=(start, sys.maxsize)).read()
+        self.before, self.place = replace(piece, rows=(0, 0)), stop
+        yield from islice(self.rest, stop - start)
 
 
 @dataclass(frozen=True)
@@ -157,7 +180,7 @@ def parquet_pieces(file: File, column: str, target: int) -> list[Piece]:
         row += parquet.metadata.row_group(group).num_rows
         if size >= target or group == parquet.num_row_groups - 1:
             whole = ParquetPiece(file, column, tuple(groups), first_row, size)
-            pieces += _cut(whole, row - first_row, into=size // target if target else 1)
+            pieces += _cut(whole, row - first_row, into=min(size // target, MOST_CUTS) if target else 1)
             groups, size, first_row = [], 0, row
     return pieces
 
