@@ -24,7 +24,7 @@ def prepare(file: File, overrides: Overrides = None, storage: Storage = RUNS, as
             out.print(f"corpus {number}, {name}: " + ", ".join(f"{value:,} {what}" for what, value in counts.items()))
 
 
-def _counts(corpus: "Corpus") -> dict[str, dict[str, int]]:
+def _counts(corpus: "Corpus") -> dict[str, dict[str, float]]:
     """Per source, what was made of it."""
     manifests = {source.name: source.shards.manifest for source in corpus.sources}
     return {
@@ -32,6 +32,7 @@ def _counts(corpus: "Corpus") -> dict[str, dict[str, int]]:
             "train rows": made.rows("train"),
             "held-out rows": made.rows("held_out"),
             "tokens": sum(made.tokens.values()),
+            "tokens per word": round(made.fertility, 2),
             "places of padding": sum(made.padding.values()),
             "cut documents": sum(made.cut_documents.values()),
             "bad documents": made.bad_documents,

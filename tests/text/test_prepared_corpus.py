@@ -51,6 +51,13 @@ def test_rows_hold_every_token_of_every_document(corpus: Corpus) -> None:
     assert sorted(tokenizer.tokenizer.decode(ids[:-1].tolist()) for ids in read) == expected
 
 
+def test_a_manifest_says_how_many_tokens_a_word_takes(corpus: Corpus) -> None:
+    manifest = corpus.sources[1].shards.manifest
+    words = sum(len(text.split()) for text in texts(100, seed=9))
+    assert sum(manifest.words.values()) == words
+    assert manifest.fertility == sum(manifest.tokens.values()) / words
+
+
 def test_a_second_preparation_reuses_everything(sources: Sources, tmp_path: Path) -> None:
     stages(data_spec(sources), tmp_path / "s")
     before = shard_times(tmp_path / "s")

@@ -227,7 +227,7 @@ class _SplitWriter:
         self.sink, self.tokenizer, self.digest = sink, tokenizer, RowsDigest()
         self.packer = PACKERS[settings.packing](settings.length, tokenizer.vocabulary, tokenizer.dtype)
         self.texts: list[str] = []
-        self.characters = self.documents = self.tokens = self.padding = 0
+        self.characters = self.documents = self.tokens = self.words = self.padding = 0
 
     def add(self, text: str) -> None:
         self.texts.append(text)
@@ -243,6 +243,7 @@ class _SplitWriter:
         encoded = self.tokenizer.encode(self.texts)
         self.documents += len(encoded)
         self.tokens += sum(map(len, encoded))
+        self.words += sum(len(text.split()) for text in self.texts)
         self.texts, self.characters = [], 0
         self._pass_on(self.packer.add(encoded))
 
@@ -292,6 +293,7 @@ def _build_part(
     return ShardSummary(
         documents={"train": train.documents, "held_out": held_out.documents},
         tokens={"train": train.tokens, "held_out": held_out.tokens},
+        words={"train": train.words, "held_out": held_out.words},
         padding={"train": train.padding, "held_out": held_out.padding},
         cut_documents={"train": train.packer.cut_documents, "held_out": held_out.packer.cut_documents},
         shards={"train": (), "held_out": ()},

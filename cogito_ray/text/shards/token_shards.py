@@ -60,6 +60,8 @@ class ShardSummary(_Stored):
     documents: dict[Split, int]
     tokens: dict[Split, int]
     """Real tokens: separators and padding not counted."""
+    words: dict[Split, int] = {"train": 0, "held_out": 0}
+    """What spaces separate; 0 where an earlier version did not count."""
     padding: dict[Split, int]
     """Places in rows that hold nothing."""
     cut_documents: dict[Split, int]
@@ -93,6 +95,7 @@ class ShardSummary(_Stored):
         return cls(
             documents=total("documents"),
             tokens=total("tokens"),
+            words=total("words"),
             padding=total("padding"),
             cut_documents=total("cut_documents"),
             shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
@@ -115,6 +118,11 @@ class ShardSummary(_Stored):
     def every_shard(self) -> list[Shard]:
         """All files that the manifest names but itself."""
         return [*(shard for side in SPLITS for shard in self.shards[side]), *self.counts]
+
+    @property
+    def fertility(self) -> float:
+        """Tokens per word, 0 where words were not counted."""
+        return sum(self.tokens.values()) / words if (words := sum(self.words.values())) else 0.0
 
     @property
     def bad_share(self) -> float:
