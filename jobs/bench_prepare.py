@@ -1,0 +1,132 @@
+"""What preparation costs beside tokenising: tokens per second of a core; memory and seconds against parts.
+
+    python jobs/bench_prepare.py [--path FOLDER] [--tokenizer FOLDER] [--length 512] [--parts 1000 10000 100000]
+
+FOLDER holds Parquet files with a column `text` (default: documentation that every installation has). "prepare" is this
+package in one process, "bare" a loop over pyarrow and tokenizers, "datasets" Hugging Face's map on the same files;
+each in seconds of CPU, so that what else runs on the machine tells little. Then as many parts of text as said are made,
+of a few words each, and counted: what is left of the time is the price of a part, and the memory is that of a driver.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from tokenizers import Tokenizer
+
+from cogito_ray.text.data_spec import DataSpec
+from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.sources import documents
+from cogito_ray.text.tokenizer import BpeSpec
+
+DOCUMENTS = 256  # tokenised at a time by the yardsticks
+FILES = 100  # that hold the made parts
+
+
+def spec(path: str, tokenizer: str, length: int, keep: str) -> DataSpec:
+    source = {"kind": "files", "path": path} if path else {"kind": "python-docs", "part": "packages"}
+    named = {"kind": "pretrained", "name": tokenizer} if tokenizer else {"kind": "bpe", "vocabulary": 8192}
+    return DataSpec.model_validate({"sources": {"text": source}, "tokenizer": named, "length": length, "keep": keep})
+
+
+def cpu_seconds() -> float:
+    return sum(os.times()[:2])
+
+
+def beside_the_yardsticks(path: str, tokenizer: str, length: int) -> None:
+    """Prints tokens a second of CPU of one process each; the tokenizer is trained, and text gathered, before."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    with tempfile.TemporaryDirectory() as folder:
+        data = spec(path, tokenizer, length, "tokens")
+        corpus = prepare_with(serially, data, Path(folder))
+        trained = str(corpus.tokenizer_folder / "tokenizer.json")
+        for shards in (Path(folder) / "tokens").iterdir():
+            shards.rename(shards.with_name("before"))
+        files = sorted(data.sources["text"].places(Path(folder) / "documents"))
+        started = cpu_seconds()
+        manifest = prepare_with(serially, data, Path(folder)).sources[0].shards.manifest
+        report("prepare", sum(manifest.tokens.values()), cpu_seconds() - started)
+        for name, way in (("bare", bare), ("datasets", mapped)):
+            started = cpu_seconds()
+            report(name, way(files, trained), cpu_seconds() - started)
+
+
+def report(name: str, tokens: int, seconds: float) -> None:
+    print(f"{name:10} {tokens:12,} tokens {seconds:7.1f} CPU s {tokens / seconds:10,.0f} tokens/s", flush=True)
+
+
+def bare(files: list[str], tokenizer: str) -> int:
+    encode = Tokenizer.from_file(tokenizer).encode_batch_fast
+    batches = (batch for file in files for batch in pq.ParquetFile(file).iter_batches(DOCUMENTS, columns=["text"]))
+    texts = (batch.column(0).to_pylist() for batch in batches)
+    return sum(len(each.ids) for few in texts for each in encode(few, add_special_tokens=False))
+
+
+def mapped(files: list[str], tokenizer: str) -> int:
+    from datasets import Dataset
+
+    encode = Tokenizer.from_file(tokenizer).encode_batch_fast
+
+    def tokenise(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        return {"ids": [each.ids for each in encode(batch["text"], add_special_tokens=False)]}
+
+    with tempfile.TemporaryDirectory() as cache:
+        rows = Dataset.from_parquet(files, cache_dir=cache, columns=["text"])
+        done = rows.map(tokenise, batched=True, batch_size=DOCUMENTS, remove_columns=["text"])
+        return sum(len(ids) for ids in done.with_format("numpy")["ids"])
+
+
+def against_parts(count: int) -> None:
+    """Prints what a driver takes to cut, count and record so many parts, each a few lines of a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        line = json.dumps({"text": "some words that stand for a document, " * 3}) + "\n"
+        (Path(folder) / "text").mkdir()
+        for number in range(FILES):
+            lines = (line.replace("some", f"{number}-{row}") for row in range(count // FILES))
+            (Path(folder) / "text" / f"{number:03d}.jsonl").write_text("".join(lines))
+        tokenizer = BpeSpec(vocabulary=300).train([__doc__ or line]).store(Path(folder) / "s")
+        named = str(Path(folder) / "s" / "tokenizers" / tokenizer)
+        documents.SMALLEST_PART, documents.PARTS = len(line), 10 * count  # a part a line, about
+        before, started, waited = memory(), cpu_seconds(), time.monotonic()
+        data = spec(str(Path(folder) / "text"), named, 64, "text")
+        manifest = prepare_with(serially, data, Path(folder) / "s").sources[0].shards.manifest
+        parts, used = len(manifest.part_rows), cpu_seconds() - started
+        print(
+            f"{parts:7,} parts {used:7.1f} CPU s {time.monotonic() - waited:7.1f} s "
+            f"{1e3 * used / parts:6.2f} CPU ms a part, {memory() - before:6.0f} MB more than {before:.0f} MB",
+            flush=True,
+        )
+
+
+def memory() -> float:
+    """MB, the most there were."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--path", default="")
+    parser.add_argument("--tokenizer", default="")
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--parts", type=int, nargs="*", default=[1000, 10_000])
+    parser.add_argument("--only", type=int, default=0, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.only:
+        against_parts(given.only)
+        return
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    beside_the_yardsticks(given.path, given.tokenizer, given.length)
+    for count in given.parts:  # in a process each: the most memory there was is a process's
+        subprocess.run([sys.executable, __file__, "--only", str(count)], check=True)
+    print(f"load {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
