@@ -12,7 +12,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Annotated
 
 from pydantic import AfterValidator, PydanticUserError
@@ -121,11 +123,18 @@ def _load_file(path: Path, name: str) -> None:
     if there is not None and _loaded.get(str(path), ("", _digest(path)))[1] == _digest(path):
         return
     _forget(name)
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))
     assert spec is not None
     assert spec.loader is not None
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
     _run(str(path), name, partial(spec.loader.exec_module, module))
+
+
+class _FromSource(SourceFileLoader):
+    """Takes no byte code for source: the two are matched by size and second, which an edit may leave as they are."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _run(reference: str, name: str, execute: Callable[[], object]) -> None:

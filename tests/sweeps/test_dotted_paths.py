@@ -16,7 +16,7 @@ from cogito_ray.sweeps.space.dotted_paths import default_at, every_path, get, ki
         ("loss.weighting.weights.variance", {float}),
         ("loss.regularisers", {tuple}),
         ("loss.regularisers.0.layers", {str}),
-        ("data.sources.anything.weight", {float}),
+        ("data.sources.anything.weight", {float, str}),
         ("model.decoder.depth", {int}),
     ],
 )

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from datasketch import MinHash
 
 from cogito_ray.atomic_files import atomic_write
 from cogito_ray.text.cleaning.clean_spec import NearDuplicatesSpec
@@ -30,6 +29,8 @@ def exact_key(text: str, words: Sequence[str]) -> Hashes:
 def near_keys(hashes: Hashes, spec: NearDuplicatesSpec, whole: Hashes) -> Hashes:
     """(bands,) of a document's words (W,). Fewer words than a run has are one run, `whole`."""
     runs = ngram_hashes(hashes, spec.ngram) if len(hashes) >= spec.ngram else whole
+    from datasketch import MinHash  # which imports scipy
+
     minima = MinHash(spec.bands * spec.rows, hashfunc=int, scheme=SCHEME, permutations=_permutations(spec))
     short = np.unique(runs) >> np.uint64(32)
     for start in range(0, len(short), AT_ONCE):
@@ -39,6 +40,8 @@ def near_keys(hashes: Hashes, spec: NearDuplicatesSpec, whole: Hashes) -> Hashes
 
 @lru_cache(maxsize=2)
 def _permutations(spec: NearDuplicatesSpec) -> np.ndarray:
+    from datasketch import MinHash
+
     permutations: np.ndarray = MinHash(spec.bands * spec.rows, scheme=SCHEME).permutations
     return permutations
 
