@@ -120,7 +120,8 @@ def _load_file(path: Path, name: str) -> None:
     there = sys.modules.get(name)
     if there is not None and Path(there.__file__ or "").absolute() != path:
         raise ValueError(f"{path}: another module called {name} is loaded already ({there.__file__}); rename the file")
-    if there is not None and _loaded.get(str(path), ("", _digest(path)))[1] == _digest(path):
+    known = _loaded.get(str(path))
+    if there is not None and (known is None or known[1] == _digest(path)):
         return
     _forget(name)
     spec = importlib.util.spec_from_file_location(name, path, loader=_FromSource(name, str(path)))

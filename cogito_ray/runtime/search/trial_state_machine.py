@@ -6,8 +6,8 @@
 | DUE     | TrialStarted           | RUNNING |                                                                      |
 | WAITING | TrialStarted           | RUNNING | the policy is told that it has resumed                               |
 | RUNNING | Reported               | RUNNING | the policy gives its verdict on the trial                            |
-| RUNNING | TrialPaused              | WAITING | if the policy lets it wait: it has lost at a rung                    |
-| RUNNING | TrialPaused              | DUE     | if not: the budget was spent                                         |
+| RUNNING | TrialPaused            | WAITING | if the policy lets it wait: it has lost at a rung                    |
+| RUNNING | TrialPaused            | DUE     | if not: the budget was spent                                         |
 | RUNNING | SweepOpened            | DUE     | a new driver: the last one was killed, or ended                      |
 | any     | TrialEnded             | OVER    | the study is told how it ended                                       |
 

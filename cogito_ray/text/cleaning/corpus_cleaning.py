@@ -22,7 +22,7 @@ from cogito_ray.text.cleaning.duplicate_keys import mark_repeated
 from cogito_ray.text.cleaning.evaluation_overlap import OverlapIndex, evaluation_sets
 from cogito_ray.text.shards.removed_documents import Places, spelt, write_removed
 from cogito_ray.text.shards.token_shards import EXAMPLES, BadDocument
-from cogito_ray.text.sources.documents import Part
+from cogito_ray.text.sources.documents import Part, neighbours
 
 FORMAT = 1
 """Raised when the same documents would be judged otherwise."""
@@ -91,10 +91,13 @@ class CorpusCleaning:
 
     @cached_property
     def _scans(self) -> dict[str, list[tuple[ScanFiles, list[tuple[int, Part]]]]]:
-        """Per source, runs of neighbouring parts, and where what is found in them goes."""
+        """Per source, runs of neighbouring parts, numbered, and where what is found in them goes."""
         number = count()
         return {
-            name: [(ScanFiles(self.folder, next(number)), run) for run in _runs(parts)]
+            name: [
+                (ScanFiles(self.folder, next(number)), list(enumerate(run, start=first)))
+                for first, run in neighbours(parts, SCANNED_BYTES)
+            ]
             for name, parts in self.sources.items()
         }
 
@@ -106,18 +109,6 @@ class CorpusCleaning:
         if look is not None and not (self.folder / INDEX).exists():
             texts = {each.name: each.texts() for each in evaluation_sets(look)}
             OverlapIndex.of(texts, ngram=look.ngram, shortest=look.shortest).save(self.folder / INDEX)
-
-
-def _runs(parts: Sequence[Part]) -> Iterator[list[tuple[int, Part]]]:
-    """Neighbouring parts, numbered, that hold about as much as one task scans."""
-    run: list[tuple[int, Part]] = []
-    for numbered in enumerate(parts):
-        run.append(numbered)
-        if sum(part.size for _, part in run) >= SCANNED_BYTES:
-            yield run
-            run = []
-    if run:
-        yield run
 
 
 class _Judged:

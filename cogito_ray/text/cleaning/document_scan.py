@@ -17,6 +17,7 @@ from cogito_ray.text.cleaning.word_hashes import Hashes, word_hashes, words_of
 from cogito_ray.text.shards.removed_documents import place_of, spelt
 from cogito_ray.text.shards.shard_builder import RejectedDocuments, readable_documents
 from cogito_ray.text.shards.token_shards import EXAMPLES, BadDocument
+from cogito_ray.text.sources.columnar_files import SequentialReader
 from cogito_ray.text.sources.documents import Part
 
 LENGTH, OVERLAP, EXACT, NEAR = "length", "evaluation_overlap", "exact_duplicate", "near_duplicate"
@@ -65,8 +66,9 @@ def scan(parts: Sequence[tuple[int, Part]], spec: CleanSpec, files: ScanFiles) -
     if files.summary.exists():
         return
     scanned = _Scan(spec, _index(files.folder / INDEX) if spec.decontaminate else None)
+    reader = SequentialReader()
     for number, part in parts:
-        for document, text in enumerate(readable_documents(part, RejectedDocuments())):
+        for document, text in enumerate(readable_documents(part, RejectedDocuments(), reader)):
             scanned.add(place_of(number, document), text)
     for file, array in ((files.keys, scanned.kept), (files.removed, np.array(scanned.places, np.uint64))):
         with atomic_write(file) as stream:

@@ -29,7 +29,7 @@ from cogito_ray.text.shards.token_shards import (
     write_shard,
 )
 from cogito_ray.text.sources.columnar_files import SequentialReader
-from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction, target_size
+from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction, neighbours, target_size
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -71,14 +71,7 @@ class BuildTask:
 def build_tasks(parts: Sequence[Part]) -> list[BuildTask]:
     """Parts joined until they hold as much text as a part of which tokens are kept."""
     target = target_size(sum(part.size for part in parts))
-    tasks: list[BuildTask] = []
-    first = size = 0
-    for number, part in enumerate(parts, start=1):
-        size += part.size
-        if size >= target or number == len(parts):
-            tasks.append(BuildTask(len(tasks), first, tuple(parts[first:number])))
-            first, size = number, 0
-    return tasks
+    return [BuildTask(number, first, tuple(run)) for number, (first, run) in enumerate(neighbours(parts, target))]
 
 
 def build(task: BuildTask, settings: BuildSettings) -> tuple[ShardSummary, Counts]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cogito_ray.text.sources.documents import Piece, RawDocument, Rejected
+from cogito_ray.text.sources.documents import Piece, RawDocument, Rejected, field_splits
 from cogito_ray.text.sources.filesystem_access import UNREADABLE, File
 
 ROWS = 1024
@@ -248,10 +248,10 @@ def column_path(schema: pa.Schema | pa.StructType, column: str) -> list[str] | N
     names = {field.name: field.type for field in schema}
     if column in names:
         return [column]
-    for place in (place for place, sign in enumerate(column) if sign == "."):
-        inner = names.get(column[:place])
-        if inner is not None and pa.types.is_struct(inner) and (rest := column_path(inner, column[place + 1 :])):
-            return [column[:place], *rest]
+    for field, inside in field_splits(column):
+        inner = names.get(field)
+        if inner is not None and pa.types.is_struct(inner) and (rest := column_path(inner, inside)):
+            return [field, *rest]
     return None
 
 

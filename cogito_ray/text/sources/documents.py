@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import PositiveFloat
 
@@ -57,13 +57,20 @@ def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
-class Piece(Protocol):
-    """A stretch of one file. Plain data, so that it can be sent to another machine."""
+class Sized(Protocol):
+    """What holds some text."""
 
     @property
     def size(self) -> int:
         """Bytes of text, estimated."""
         ...
+
+
+SizedT = TypeVar("SizedT", bound=Sized)
+
+
+class Piece(Sized, Protocol):
+    """A stretch of one file. Plain data, so that it can be sent to another machine."""
 
     def read(self) -> Iterator[RawDocument | Rejected]:
         """Its documents, in order; what cannot be read is told, not raised."""
@@ -90,16 +97,24 @@ class Part:
 def parts_of(pieces: Sequence[Piece], largest: int = LARGEST_PART) -> list[Part]:
     """Neighbouring pieces joined to parts of similar size."""
     target = target_size(sum(piece.size for piece in pieces), largest)
-    parts: list[Part] = []
-    gathered: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        gathered.append(piece)
-        size += piece.size
-        if size >= target:
-            parts.append(Part(tuple(gathered)))
-            gathered, size = [], 0
-    return [*parts, Part(tuple(gathered))] if gathered else parts
+    return [Part(tuple(run)) for _, run in neighbours(pieces, target)]
+
+
+def neighbours(things: Sequence[SizedT], size: int) -> Iterator[tuple[int, Sequence[SizedT]]]:
+    """Pieces or parts joined until they hold `size` bytes of text, each time with the number of the first of them."""
+    first = held = 0
+    for stop, thing in enumerate(things, start=1):
+        held += thing.size
+        if held >= size or stop == len(things):
+            yield first, things[first:stop]
+            first, held = stop, 0
+
+
+def field_splits(column: str) -> Iterator[tuple[str, str]]:
+    """A field and what is meant inside of it, for every way to read a dotted name: `a.b.c` -> (a, b.c), (a.b, c)."""
+    for place, sign in enumerate(column):
+        if sign == ".":
+            yield column[:place], column[place + 1 :]
 
 
 def target_size(total: int, largest: int = LARGEST_PART) -> int:

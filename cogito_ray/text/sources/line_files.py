@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Literal
 
-from cogito_ray.text.sources.documents import Piece, RawDocument, Rejected
+from cogito_ray.text.sources.documents import Piece, RawDocument, Rejected, field_splits
 from cogito_ray.text.sources.filesystem_access import UNREADABLE, File
 
 SampleBy = Literal["document", "paragraph", "line"]
@@ -141,8 +141,8 @@ def value_at(record: Mapping[str, object], column: str) -> tuple[object] | None:
     """What stands in a field, which is that of an inner record where its name is dotted; None without it."""
     if column in record:
         return (record[column],)
-    for place in (place for place, sign in enumerate(column) if sign == "."):
-        inner = record.get(column[:place])
-        if isinstance(inner, Mapping) and (found := value_at(inner, column[place + 1 :])):
+    for field, inside in field_splits(column):
+        inner = record.get(field)
+        if isinstance(inner, Mapping) and (found := value_at(inner, inside)):
             return found
     return None
