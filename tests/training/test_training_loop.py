@@ -8,7 +8,7 @@ from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Chec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
-from cogito_ray.training.training_loop import CorpusFacts, fit
+from cogito_ray.training.training_loop import CorpusFacts, fit, seed_device
 
 FACTS = CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size))
 
@@ -194,3 +194,17 @@ def test_progress_says_at_any_time_what_is_being_done():
         "evaluate": {(Stage.EVALUATION, 1)},
         "tell": {(Stage.REPORT, 1)},
     }
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_micro_batch_draws_what_it_would_after_torch_manual_seed(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+
+    def drawn():
+        return [torch.rand(3), torch.rand(3, device=device).cpu(), torch.rand(3)]
+
+    torch.manual_seed(2**63 - 1)
+    expected = drawn()
+    seed_device(torch.device(device), 2**63 - 1)
+    torch.testing.assert_close(drawn(), expected, rtol=0, atol=0)
