@@ -13,7 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult
+    from cogito_ray.experiment_result import (
+        AnalysisReport,
+        Checked,
+        Interrupted,
+        Report,
+        Result,
+        Scores,
+        TrialResult,
+        load,
+    )
     from cogito_ray.losses.total_loss import LossSpec
     from cogito_ray.nn.model import ModelSpec
     from cogito_ray.python_api import (
@@ -22,7 +31,6 @@ if TYPE_CHECKING:
         evaluate,
         export,
         forecast,
-        load,
         notebook,
         prepare,
         promote,
@@ -74,7 +82,7 @@ __all__ = [
     "sweep",
     "train",
 ]
-_RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult")
+_RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult", "load")
 _ELSEWHERE = {
     **dict.fromkeys(_RESULTS, "cogito_ray.experiment_result"),
     **dict.fromkeys(("EvaluationSpec", "RunSpec", "TrainingSpec"), "cogito_ray.run_spec"),

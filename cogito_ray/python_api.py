@@ -28,22 +28,6 @@ if TYPE_CHECKING:
     from cogito_ray.sweeps.sweep_spec import SweepSpec
     from cogito_ray.text.prepared_corpus import Corpus
 
-__all__ = [
-    "analyse",
-    "check",
-    "evaluate",
-    "export",
-    "forecast",
-    "load",
-    "notebook",
-    "prepare",
-    "promote",
-    "promotions",
-    "publish",
-    "report",
-    "sweep",
-    "train",
-]
 RUNS = "runs"
 """Folder of everything that is written, where none is given."""
 POLL_S = 10.0

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep_simulator import simulate
+
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.tune.sweep_driver import run_sweep
-from cogito_ray.runtime.verification.sweep_simulator import simulate
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_loader import load

@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from bench_step import Settings, encode_rate
+from length_extrapolation import PARTS, nats_by_position, summed_by_position
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
 
-from cogito_ray.evaluation.inspection.length_extrapolation import PARTS, nats_by_position, summed_by_position
 from cogito_ray.evaluation.validation.held_out_loss import MASK_SEED, HeldOutLoss
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec

@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from sweep_simulator import Ended, simulate
 
-from cogito_ray.runtime.verification.sweep_simulator import Ended, simulate
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.goals.pareto_fronts import hypervolume
 from cogito_ray.sweeps.space.domains import Sample

@@ -7,6 +7,7 @@ their suites at their own places.
 from typing import Any
 
 import pytest
+from model_choices import MODELS, fitting
 from pydantic import ValidationError
 
 from cogito_ray.nn.blocks import BlockSpec
@@ -14,7 +15,7 @@ from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.spec_registry import name_of
 from cogito_ray.testing import BlockSuite, DecoderSuite, ModelSuite
-from cogito_ray.testing.tiny_runs import MODELS, fitting, kinds, run, run_with
+from cogito_ray.testing.tiny_runs import kinds, run, run_with
 
 ORDERED = {"funnel", "pretrained"}
 """Token stages that pool neighbours or read tokens as a sequence."""

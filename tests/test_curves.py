@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_choices import MODELS, fitting
 from torch import Tensor
 
 from cogito_ray.losses.diversity_regularisers import RegulariserSpec
@@ -25,7 +26,7 @@ from cogito_ray.losses.reconstruction_and_contrast import ContrastSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.spec_registry import name_of
-from cogito_ray.testing.tiny_runs import MODELS, VOCABULARY, build, fitting, kinds, run
+from cogito_ray.testing.tiny_runs import VOCABULARY, build, kinds, run
 
 FILE = Path(__file__).parent / "golden" / "curves.json"
 STEPS, BATCHES, BATCH, LENGTH = 20, 4, 8, 16

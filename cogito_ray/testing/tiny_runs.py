@@ -1,8 +1,5 @@
 """Tiny whole runs of any kind, found through the unions: seconds for all of them, without a file or a network."""
 
-import tempfile
-from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +8,11 @@ from torch import Tensor
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.losses.total_loss import Losses, TotalLoss
-from cogito_ray.nn.decoders import DecoderSpec
-from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.plugins import loaded
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.spec_registry import annotation_of, members, name_of
+from cogito_ray.spec_registry import members
 from cogito_ray.text.pmi_collocations import find_collocations
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -25,32 +21,6 @@ ROWS = np.random.default_rng(0).integers(4, 64, (40, LENGTH))
 PLAIN = Vocabulary(size=64, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
 VOCABULARY = Vocabulary(64, 0, 1, 2, (0, 1, 2, 3), find_collocations(ROWS % 8 + 4, PLAIN, least_count=2))
 SMALL = {"width": 16, "heads": 2, "concepts": 6, "encoder": {"depth": 2}, "decoder": {"kind": "position"}}
-TINY = tempfile.TemporaryDirectory()
-
-
-@cache
-def tiny_language_model() -> str:
-    """Folder of a random LLaMA that knows the words of VOCABULARY."""
-    from transformers import LlamaConfig, LlamaModel  # seconds, which every process that imports this would pay
-
-    config = LlamaConfig(
-        vocab_size=64,
-        max_position_embeddings=LENGTH,
-        hidden_size=8,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaModel(config).save_pretrained(TINY.name)
-    return TINY.name
-
-
-SETTINGS: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
-    ("tokens", "pretrained"): lambda: {"model": tiny_language_model(), "frozen": False},
-}
-"""What a kind must be told where its defaults do not make a tiny run: (field, kind) -> makes its other settings."""
 PLACES: dict[str, tuple[str, ...]] = {
     "block": ("model", "encoder", "block"),
     "contrast": ("loss", "contrast"),
@@ -80,24 +50,6 @@ def provided_by(objective: type[Spec]) -> frozenset[str]:
     """What a kind of objective gives to decoders."""
     provides: frozenset[str] = objective.provides  # type: ignore[attr-defined]
     return provides
-
-
-def choices(spec: type[Spec], place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every (path, kind) that one may choose below a spec."""
-    for field, info in spec.model_fields.items():
-        known = kinds(annotation_of(info))
-        for kind in known:
-            yield (*place, field), name_of(kind)
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Spec) and not known:
-            yield from choices(info.annotation, (*place, field))
-
-
-def at(place: tuple[str, ...], kind: str) -> dict[str, Any]:
-    """{"a": {"b": {"kind": kind}}} for the path a.b."""
-    tree: dict[str, Any] = {"kind": kind} | SETTINGS.get((place[-1], kind), dict)()
-    for part in reversed(place):
-        tree = {part: tree}
-    return tree
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -195,15 +147,3 @@ def encoded(model: ConceptModel, ids: Tensor) -> Tensor:
     """All tokens visible -> concepts (B, C, D)."""
     concepts: Tensor = model.encoder(ids, torch.arange(ids.shape[1]).expand_as(ids), ids != VOCABULARY.pad_id)
     return concepts
-
-
-def fitting(place: tuple[str, ...], kind: str) -> RunSpec:
-    """A run with this choice and an objective that gives its decoder what it needs."""
-    model = merged(SMALL, at(place, kind))
-    decoder = next(spec for spec in kinds(DecoderSpec) if name_of(spec) == model["decoder"]["kind"])
-    objective = next(spec for spec in kinds(ObjectiveSpec) if needs_of(decoder) <= provided_by(spec))
-    return run(model=at(place, kind), objective={"kind": name_of(objective)})
-
-
-MODELS = sorted(set(choices(ModelSpec)))
-"""Every choice that there is in a model, as paths into it and kinds."""

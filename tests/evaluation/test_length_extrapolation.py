@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from length_extrapolation import nats_by_position
 
-from cogito_ray.evaluation.inspection.length_extrapolation import nats_by_position
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives.token_deletion import TsdaeSpec

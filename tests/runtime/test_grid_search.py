@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from sweep_simulator import simulate
 
-from cogito_ray.runtime.verification.sweep_simulator import simulate
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_loader import load
 

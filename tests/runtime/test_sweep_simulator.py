@@ -3,8 +3,8 @@
 from statistics import fmean
 
 from corpora import unread_run
+from sweep_simulator import simulate
 
-from cogito_ray.runtime.verification.sweep_simulator import simulate
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS = "eval/reconstruction_nats"
