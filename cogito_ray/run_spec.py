@@ -23,7 +23,7 @@ from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
 from cogito_ray.training.learning_rate_schedule import ScheduleSpec, StableDecaySpec
-from cogito_ray.training.optimizer import AdamWSpec
+from cogito_ray.training.optimizer import AdamWSpec, OptimizerSpec
 
 Label = Annotated[
     str,
@@ -49,7 +49,7 @@ class TrainingSpec(Spec):
     gradients are those of the whole batch, however it is cut, with three exceptions that see one pass only: the
     negatives of loss.contrast, statistics over texts (variance, covariance, vicreg, combined), and the cap of
     loss.weighting 'capped'. None = as many as a worker's share of the batch."""
-    optimizer: AdamWSpec = AdamWSpec()
+    optimizer: OptimizerSpec = AdamWSpec()
     schedule: ScheduleSpec = StableDecaySpec()
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How workers hold the model. ddp: a whole copy each; fsdp: a shard of every weight each (FSDP2), for

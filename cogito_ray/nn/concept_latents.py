@@ -9,6 +9,7 @@ is the unigram distribution, and the gradient makes them alike: training stands 
 (search_spaces/concept_positions.yaml compares the kinds). Nothing is fixed: all of it is an initialisation.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -35,6 +36,7 @@ class Segments:
 class Latents(nn.Module):
     """rows -> (rows, C, D): the same vectors for every row."""
 
+    parameter_roles: ClassVar[Mapping[str, str]] = {"vectors": "latents", "codes": "latents"}
     codes: Tensor | None
     centres: Tensor | None
     indices: Tensor | None

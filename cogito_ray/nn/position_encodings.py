@@ -6,6 +6,7 @@ interpolation (arXiv:2306.15595): the new length is squeezed into the range seen
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -183,6 +184,8 @@ class SinusoidalPositions(Positions):
 
 class LearnedPositions(Positions):
     """A learned table, started at the sinusoidal code."""
+
+    parameter_roles: ClassVar[Mapping[str, str]] = {"table": "embeddings"}
 
     def __init__(self, length: int, width: int):
         super().__init__()

@@ -1,5 +1,8 @@
 """From decoded vectors to words, tied to the token table or not."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +36,7 @@ class VocabularyHead(nn.Module):
     """Norm, projection to the width of the table, product with the table, bias; losses never hold all the logits (see
     `nn.cross_entropy`)."""
 
+    parameter_roles: ClassVar[Mapping[str, str]] = {"own.weight": "head"}
     token: nn.Embedding
     own: nn.Linear | None
 

@@ -143,18 +143,19 @@ class _Trainer:
         self.strategy = STRATEGIES[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
         self.step_metrics = StepMetrics(tokens_per_step=run.training.batch * run.data.length)
         self.guards = Guards(run.training.guards, _guarded(run))
-        self.rows, self._own_rows = NONE_READ, 0
+        self.rows, self._own_rows, self._rate_factor = NONE_READ, 0, 1.0
 
     def steps(self, state: State, feed: Feed) -> Iterator[int]:
         """Train on from `state`; stop after every step that is to be reported, and name it."""
         training = self.run.training
-        rate = training.optimizer.learning_rate * training.on_divergence.factor**state.rollbacks
+        slower = training.on_divergence.factor**state.rollbacks
         self.guards.remember(state.seen)
         self.rows, self._own_rows = state.rows, 0
         self.step_metrics.restart()
         batches = feed(state.step)
         for step in range(state.step + 1, training.steps + 1):
-            self._step(step, batches, rate * training.schedule.factor(step, training.steps))
+            self._rate_factor = slower * training.schedule.factor(step, training.steps)
+            self._step(step, batches)
             if step == training.steps or step % training.report_every == 0:
                 yield step
 
@@ -179,7 +180,7 @@ class _Trainer:
         self, step: int, whole: TotalLoss, evaluate: Evaluate, losses: dict[str, float]
     ) -> tuple[dict[str, float], Verdict | None]:
         metrics = self.step_metrics.read() | losses
-        metrics["optimizer/learning_rate"] = self.strategy.optimizer.param_groups[0]["lr"]
+        metrics["optimizer/learning_rate"] = self.run.training.optimizer.learning_rate * self._rate_factor
         metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in whole.parameters()]))
         if broken := not_finite(metrics):
             return metrics, broken                      # what is not finite cannot be evaluated
@@ -187,10 +188,10 @@ class _Trainer:
         metrics |= evaluate(whole.model)
         return metrics, self.guards.judge(step, metrics)
 
-    def _step(self, step: int, batches: Iterator[Tensor], rate: float) -> None:
+    def _step(self, step: int, batches: Iterator[Tensor]) -> None:
         """One optimizer step over this worker's micro-batches."""
         for group in self.strategy.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = group["initial_lr"] * self._rate_factor
         passes = [self._views(step, self._index(micro), batches) for micro in range(self.micro_batches)]
         self.progress.enter(Stage.STEP)
         divisors = self._divisors(passes)

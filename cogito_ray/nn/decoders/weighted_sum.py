@@ -3,6 +3,7 @@
 An attention whose scores are parameters is the random Synthesizer of arXiv:2005.00743.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -30,6 +31,8 @@ class WeightedSumDecoderSpec(Spec):
 
 class WeightedSumDecoder(Decoder):
     """Softmax over concepts of a row of the (N, C) table of scores, then norm, projection and GELU."""
+
+    parameter_roles: ClassVar[Mapping[str, str]] = {"scores": "scores"}
 
     def __init__(self, length: int, concepts: int, width: int):
         super().__init__()

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
-from cogito_ray.training.optimizer import AdamWSpec, own_settings
+from cogito_ray.training.optimizer import OptimizerSpec, own_settings
 
 
 class FsdpStrategy:
@@ -26,7 +26,7 @@ class FsdpStrategy:
 
     _GATHER = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
-    def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec):
+    def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: OptimizerSpec):
         self._accelerator, self._clip = accelerator, optimizer.clip
         total.to(accelerator.device)
         self._copy = copy.deepcopy(total) if accelerator.is_main_process else total

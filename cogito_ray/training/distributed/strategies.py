@@ -16,7 +16,7 @@ from torch import Tensor
 from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
-from cogito_ray.training.optimizer import AdamWSpec, own_settings
+from cogito_ray.training.optimizer import OptimizerSpec, own_settings
 
 if TYPE_CHECKING:
     from cogito_ray.training.distributed.fsdp import FsdpStrategy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class DdpStrategy:
     """A whole copy each; gradients are averaged (DistributedDataParallel, arXiv:2006.15704)."""
 
-    def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec):
+    def __init__(self, accelerator: Accelerator, total: TotalLoss, optimizer: OptimizerSpec):
         self._accelerator, self._total, self._clip = accelerator, total, optimizer.clip
         self._module, self.optimizer = accelerator.prepare(total, optimizer.build(total))
 
@@ -62,13 +62,13 @@ class DdpStrategy:
             snapshot.load(self._total, self.optimizer.optimizer)
 
 
-def _fsdp(accelerator: Accelerator, total: TotalLoss, optimizer: AdamWSpec) -> FsdpStrategy:
+def _fsdp(accelerator: Accelerator, total: TotalLoss, optimizer: OptimizerSpec) -> FsdpStrategy:
     from cogito_ray.training.distributed.fsdp import FsdpStrategy  # seconds, which most trials need not pay
 
     return FsdpStrategy(accelerator, total, optimizer)
 
 
-STRATEGIES: dict[str, Callable[[Accelerator, TotalLoss, AdamWSpec], DdpStrategy | FsdpStrategy]] = {
+STRATEGIES: dict[str, Callable[[Accelerator, TotalLoss, OptimizerSpec], DdpStrategy | FsdpStrategy]] = {
     "ddp": DdpStrategy,
     "fsdp": _fsdp,
 }
