@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from model_choices import MODELS, fitting
 from torch import nn
 
 from cogito_ray.nn.concept_latents import Latents
 from cogito_ray.nn.position_encodings import LearnedPositions
-from cogito_ray.testing.tiny_runs import MODELS, build, fitting, run
+from cogito_ray.testing.tiny_runs import build, run
 from cogito_ray.training.optimizer import AdamWSpec
 from cogito_ray.training.parameter_roles import Role, parameters_by_role
 
