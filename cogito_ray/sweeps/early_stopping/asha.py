@@ -18,17 +18,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from cogito_ray.base_spec import Spec
-from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict, measured
+from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, PolicySpec, Verdict, measured
 from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
 from cogito_ray.sweeps.goals.pareto_fronts import by_spread, place_by_spread
 
 
-class AshaSpec(Spec):
+class AshaSpec(PolicySpec):
     """For one goal."""
 
     kind: Literal["asha"] = "asha"
-    many_goals: ClassVar[bool] = False
     first_rung: PositiveInt
     """Steps after which a trial may be stopped for the first time."""
     eta: int = Field(3, ge=2)
@@ -38,12 +36,10 @@ class AshaSpec(Spec):
     they are over, and no checkpoint is kept for them, but whoever comes first at a rung passes, however bad."""
 
     def rungs(self, steps: int) -> tuple[int, ...]:
-        """Steps at which trials of `steps` steps are compared, ascending."""
         every = (self.first_rung * self.eta**k for k in count())
         return tuple(takewhile(lambda rung: rung < steps, every))
 
     def faults(self, trials: PlannedTrials) -> list[str]:
-        """What is wrong with this for such trials."""
         shortest = min(run.training.steps for run in trials.runs)
         if self.first_rung < shortest:
             return []
@@ -61,8 +57,7 @@ class AshaSpec(Spec):
         """One of each trial that waits: all may that do not run."""
         return max(0, trials - at_once - 1) if self.pauses else 0
 
-    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Halving | Pausing":
-        """A fresh policy for trials of `steps` steps."""
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Policy:
         return self.halving(self.rungs(steps), aim)
 
     def halving(self, rungs: tuple[int, ...], aim: Aim) -> "Halving | Pausing":
@@ -112,7 +107,6 @@ class Pausing(Policy):
 
     @property
     def waiting(self) -> Mapping[str, Verdict]:
-        """Losers of a rung, and why they wait."""
         return self._waiting
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
@@ -137,7 +131,6 @@ class Pausing(Policy):
         return None
 
     def resumed(self, trial: str) -> None:
-        """It waits no longer."""
         self._waiting.pop(trial, None)
 
     def _best(self, rung: int, *, idle: bool) -> list[str]:

@@ -7,7 +7,7 @@ bracket from its first report on, and is compared within it; what is not finite 
 """
 
 from collections.abc import Container, Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, Halving, Pausing
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict, measured
@@ -18,10 +18,8 @@ class HyperbandSpec(AshaSpec):
     """For one goal: halving from several first rungs side by side."""
 
     kind: Literal["hyperband"] = "hyperband"  # type: ignore[assignment]  # another kind of the same settings
-    many_goals: ClassVar[bool] = False
 
-    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Brackets":  # type: ignore[override]  # several of what it was
-        """A fresh policy for trials of `steps` steps."""
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Policy:
         rungs = self.rungs(steps)
         brackets = [self.halving(rungs[first:], aim) for first in range(len(rungs) + 1)]
         sizes = [-(-len(brackets) * self.eta**halvings // (halvings + 1)) for halvings in range(len(brackets))][::-1]
@@ -41,7 +39,6 @@ class Brackets(Policy):
 
     @property
     def waiting(self) -> Mapping[str, Verdict]:
-        """Of all brackets."""
         return {name: verdict for bracket in self._brackets for name, verdict in bracket.waiting.items()}
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
@@ -55,7 +52,6 @@ class Brackets(Policy):
         return next(filter(None, (bracket.promoted(among, idle=idle) for bracket in self._brackets)), None)
 
     def resumed(self, trial: str) -> None:
-        """It waits no longer in its bracket."""
         self._of[trial].resumed(trial)
 
     def _lost(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict | None:

@@ -8,31 +8,24 @@ the goal, or in how far the constraints are broken, for they need only hold at t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, median_low
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import PositiveInt
 
-from cogito_ray.base_spec import Spec
-from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict, measured
+from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, PolicySpec, Verdict, measured
 from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
 
 
-class MedianSpec(Spec):
+class MedianSpec(PolicySpec):
     """For one goal: no rungs, but a comparison at every report. Each costs a pass over all reports of all trials."""
 
     kind: Literal["median"] = "median"
-    many_goals: ClassVar[bool] = False
     first_step: PositiveInt
     """Steps after which a trial may be stopped for the first time."""
     least: PositiveInt = 4
     """Other trials that must have come as far before anyone is stopped."""
 
-    def rungs(self, steps: int) -> tuple[int, ...]:
-        """None: it decides at every report."""
-        return ()
-
     def faults(self, trials: PlannedTrials) -> list[str]:
-        """What is wrong with this for such trials."""
         shortest = min(run.training.steps for run in trials.runs)
         if self.first_step < shortest:
             return []
@@ -41,12 +34,7 @@ class MedianSpec(Spec):
             f"make it less than {shortest}, or use kind: none"
         ]
 
-    def held(self, steps: int, *, trials: int, at_once: int) -> int:
-        """What is stopped is over."""
-        return 0
-
-    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Median":
-        """A fresh policy."""
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Policy:
         return Median(self.first_step, self.least, aim)
 
 

@@ -5,11 +5,12 @@ A policy is pure: fed the same reports in the same order it decides the same, so
 
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.random import Generator
 
+from cogito_ray.base_spec import Spec
 from cogito_ray.sweeps.goals.goal_spec import Aim
 
 if TYPE_CHECKING:
@@ -94,6 +95,30 @@ class Policy(Protocol):
     def resumed(self, trial: str) -> None:
         """A trial that waited has started again."""
         return None
+
+
+class PolicySpec(Spec):
+    """Settings of a policy. One for a single goal, that compares at every report and keeps nothing for whom it stops,
+    needs to write `policy` alone, besides its kind."""
+
+    many_goals: ClassVar[bool] = False
+    """Does it compare by several goals, too?"""
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Steps, ascending, at which trials of `steps` steps are compared; none where the kind names none."""
+        return ()
+
+    def faults(self, trials: PlannedTrials) -> list[str]:
+        """What is wrong with this for such trials."""
+        return []
+
+    def held(self, steps: int, *, trials: int, at_once: int) -> int:
+        """Checkpoints that must stay at a time, besides those of the trials under way and of the best one."""
+        return 0
+
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Policy:
+        """A fresh policy for trials of `steps` steps."""
+        raise NotImplementedError
 
 
 def measured(aim: Aim, metrics: Mapping[str, float]) -> str:

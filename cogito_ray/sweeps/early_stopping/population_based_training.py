@@ -15,13 +15,12 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from cogito_ray.base_spec import Spec
-from cogito_ray.sweeps.early_stopping.policy import Copy, PlannedTrials, Policy, Verdict, measured
+from cogito_ray.sweeps.early_stopping.policy import Copy, PlannedTrials, Policy, PolicySpec, Verdict, measured
 from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
 from cogito_ray.sweeps.goals.pareto_fronts import by_spread
 
 
-class PopulationSpec(Spec):
+class PopulationSpec(PolicySpec):
     """`budget.trials` is the size of the population; the copies, each in place of a stopped trial, are not counted."""
 
     kind: Literal["population"] = "population"
@@ -33,12 +32,7 @@ class PopulationSpec(Spec):
     resample: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Probability with which a copy's setting is drawn anew, instead of near what it was."""
 
-    def rungs(self, steps: int) -> tuple[int, ...]:
-        """None: where one is stopped, a copy goes on, so that no steps are spared."""
-        return ()
-
     def faults(self, trials: PlannedTrials) -> list[str]:
-        """What is wrong with this for such trials."""
         return [*self._step_faults(trials), *self._trial_faults(trials)]
 
     def _step_faults(self, trials: PlannedTrials) -> Iterator[str]:
@@ -82,8 +76,7 @@ class PopulationSpec(Spec):
         comparisons = 1 if trials <= at_once else (steps - 1) // self.every
         return comparisons * math.ceil((trials + 1) * self.quantile)
 
-    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "Population":
-        """A fresh policy for trials of `steps` steps."""
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Policy:
         return Population(self, steps, aim, seed)
 
 

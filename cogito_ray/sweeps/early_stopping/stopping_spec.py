@@ -3,36 +3,22 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from cogito_ray.base_spec import Spec
 from cogito_ray.spec_registry import OpenUnion
 from cogito_ray.sweeps.early_stopping.asha import AshaSpec, ParetoAshaSpec
 from cogito_ray.sweeps.early_stopping.hyperband import HyperbandSpec
 from cogito_ray.sweeps.early_stopping.median_rule import MedianSpec
-from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, Verdict
+from cogito_ray.sweeps.early_stopping.policy import Policy, PolicySpec, Verdict
 from cogito_ray.sweeps.early_stopping.population_based_training import PopulationSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim
 
 
-class NoStoppingSpec(Spec):
+class NoStoppingSpec(PolicySpec):
     """Every trial runs to its last step."""
 
     kind: Literal["none"] = "none"
     many_goals: ClassVar[bool] = True
 
-    def rungs(self, steps: int) -> tuple[int, ...]:
-        """None."""
-        return ()
-
-    def faults(self, trials: PlannedTrials) -> list[str]:
-        """Nothing can be wrong with it."""
-        return []
-
-    def held(self, steps: int, *, trials: int, at_once: int) -> int:
-        """Checkpoints that must stay at a time, besides those of the trials under way and of the best one."""
-        return 0
-
-    def policy(self, steps: int, aim: Aim, seed: int = 0) -> "NoStopping":
-        """A fresh policy."""
+    def policy(self, steps: int, aim: Aim, seed: int = 0) -> Policy:
         return NoStopping()
 
 
@@ -40,7 +26,6 @@ class NoStopping(Policy):
     """Keeps everybody."""
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
-        """It goes on."""
         return Verdict(keep=True)
 
 

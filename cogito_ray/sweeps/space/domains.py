@@ -63,24 +63,33 @@ class _Domain(Spec):
         """The values that other axes may have where this one varies."""
         return {path: values if isinstance(values, tuple) else (values,) for path, values in self.when.items()}
 
+    def values(self) -> Sequence[Scalar] | None:
+        """Every value, in order; None if they cannot be listed. They may be too many to go through."""
+        return None
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        """Values to try before anything starts: all that are listed by name, the ends of a range."""
+        return tuple(self.values() or ())
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        self._refuse()
+        return self
+
+    def _refuse(self) -> None:
+        """ValueError for values that are none."""
+
 
 class Choice(_Domain):
     """One of these values."""
 
     choice: Values
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def values(self) -> Sequence[Scalar]:
+        return self.choice
+
+    def _refuse(self) -> None:
         _refuse_repeats(self.choice)
-        return self
-
-    def extremes(self) -> tuple[Scalar, ...]:
-        """Values to try before anything starts."""
-        return self.choice
-
-    def values(self) -> Sequence[Scalar] | None:
-        """Every value, in order; None if they cannot be listed. They may be too many to go through."""
-        return self.choice
 
 
 class Grid(_Domain):
@@ -88,18 +97,11 @@ class Grid(_Domain):
 
     grid: Values
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def values(self) -> Sequence[Scalar]:
+        return self.grid
+
+    def _refuse(self) -> None:
         _refuse_repeats(self.grid)
-        return self
-
-    def extremes(self) -> tuple[Scalar, ...]:
-        """All of them."""
-        return self.grid
-
-    def values(self) -> Sequence[Scalar] | None:
-        """In the order of the file."""
-        return self.grid
 
 
 class Preset(_Domain):
@@ -107,12 +109,7 @@ class Preset(_Domain):
 
     preset: dict[str, JsonValue] = Field(min_length=1)
 
-    def extremes(self) -> tuple[Scalar, ...]:
-        """All names."""
-        return tuple(self.preset)
-
-    def values(self) -> Sequence[Scalar] | None:
-        """Names, in the order of the file."""
+    def values(self) -> Sequence[Scalar]:
         return tuple(self.preset)
 
 
@@ -123,12 +120,7 @@ class Bundle(_Domain):
         min_length=1, examples=[{"small": {"model.width": 64, "model.heads": 2}}]
     )
 
-    def extremes(self) -> tuple[Scalar, ...]:
-        """All names."""
-        return tuple(self.bundle)
-
-    def values(self) -> Sequence[Scalar] | None:
-        """Names, in the order of the file."""
+    def values(self) -> Sequence[Scalar]:
         return tuple(self.bundle)
 
 
@@ -138,19 +130,15 @@ class Uniform(_Domain):
     uniform: tuple[float, float]
     step: PositiveFloat | None = None
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        _refuse_empty(self.uniform, self.step)
-        return self
+    def values(self) -> Sequence[Scalar] | None:
+        return None if self.step is None else Steps(self.uniform, self.step)
 
     def extremes(self) -> tuple[Scalar, ...]:
-        """The bounds; with a step, the first and the last value."""
         listed = self.values()
         return self.uniform if listed is None else (listed[0], listed[-1])
 
-    def values(self) -> Sequence[Scalar] | None:
-        """None without a step."""
-        return None if self.step is None else Steps(self.uniform, self.step)
+    def _refuse(self) -> None:
+        _refuse_empty(self.uniform, self.step)
 
 
 class LogUniform(_Domain):
@@ -158,21 +146,14 @@ class LogUniform(_Domain):
 
     loguniform: tuple[float, float]
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.loguniform
+
+    def _refuse(self) -> None:
         low, _ = self.loguniform
         if low <= 0:
             raise ValueError(f"loguniform needs positive bounds, got {low}; start it above 0, or use uniform")
         _refuse_empty(self.loguniform, None)
-        return self
-
-    def extremes(self) -> tuple[Scalar, ...]:
-        """The bounds."""
-        return self.loguniform
-
-    def values(self) -> Sequence[Scalar] | None:
-        """None: they cannot be listed."""
-        return None
 
 
 class RandInt(_Domain):
@@ -181,25 +162,18 @@ class RandInt(_Domain):
     randint: tuple[int, int]
     step: PositiveInt = 1
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
+    def values(self) -> Sequence[Scalar]:
+        low, high = self.randint
+        return range(low, high + 1, self.step)
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        every = self.values()
+        return every[0], every[-1]
+
+    def _refuse(self) -> None:
         if beyond := [bound for bound in self.randint if abs(bound) > EXACT]:
             raise ValueError(f"{beyond[0]} is beyond 2^53, where samplers do not count; keep bounds below")
         _refuse_empty(self.randint, self.step)
-        return self
-
-    def extremes(self) -> tuple[Scalar, ...]:
-        """The first and the last value."""
-        every = self._range()
-        return every[0], every[-1]
-
-    def values(self) -> Sequence[Scalar] | None:
-        """In ascending order."""
-        return self._range()
-
-    def _range(self) -> range:
-        low, high = self.randint
-        return range(low, high + 1, self.step)
 
 
 class ChoiceOf(Spec):
@@ -242,18 +216,14 @@ class Ratio(_Domain):
         ),
     ]
 
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        self.ratio.fractions()
-        return self
+    def values(self) -> Sequence[Scalar] | None:
+        return self.ratio.fractions().values()
 
     def extremes(self) -> tuple[Scalar, ...]:
-        """Of the fractions."""
         return self.ratio.fractions().extremes()
 
-    def values(self) -> Sequence[Scalar] | None:
-        """Of the fractions."""
-        return self.ratio.fractions().values()
+    def _refuse(self) -> None:
+        self.ratio.fractions()
 
 
 KEYS = ("choice", "uniform", "loguniform", "randint", "preset", "bundle", "ratio", "grid")
