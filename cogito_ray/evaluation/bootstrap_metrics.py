@@ -29,42 +29,13 @@ class Score:
     high: float
 
 
-def _accuracy(labels: Values, predictions: Values) -> float:
-    return float((labels == predictions).mean())
-
-
-def _f1(labels: Values, predictions: Values) -> float:
-    """Of class 1; 0 where it is neither present nor predicted."""
-    from sklearn.metrics import f1_score  # slow to import, and needed only where labels are
-
-    return float(f1_score(labels, predictions, zero_division=0.0))
-
-
-def _pearson(labels: Values, predictions: Values) -> float:
-    from scipy.stats import pearsonr
-
-    return float(pearsonr(labels, predictions).statistic) if _vary(labels, predictions) else 0.0
-
-
-def _spearman(labels: Values, predictions: Values) -> float:
-    """Of ranks, ties sharing their mean rank."""
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(labels, predictions).statistic) if _vary(labels, predictions) else 0.0
-
-
-def _matthews(labels: Values, predictions: Values) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(labels, predictions))
-
-
 def _accuracies(labels: Resampled, predictions: Resampled) -> Values:
     accuracies: Values = (labels == predictions).mean(axis=1)
     return accuracies
 
 
 def _f1s(labels: Resampled, predictions: Resampled) -> Values:
+    """Of class 1; 0 where it is neither present nor predicted."""
     both = ((labels == 1) & (predictions == 1)).sum(axis=1)
     either = (labels == 1).sum(axis=1) + (predictions == 1).sum(axis=1)
     f1s: Values = 2 * both / np.maximum(either, 1)
@@ -83,6 +54,7 @@ def _pearsons(labels: Resampled, predictions: Resampled) -> Values:
 
 
 def _spearmans(labels: Resampled, predictions: Resampled) -> Values:
+    """Of ranks, ties sharing their mean rank."""
     from scipy.stats import rankdata
 
     vary = np.ptp(predictions, axis=1) > ROUNDING * np.abs(predictions).max(axis=1)
@@ -90,32 +62,24 @@ def _spearmans(labels: Resampled, predictions: Resampled) -> Values:
     return np.where(vary, _pearsons(ranks[0], ranks[1]), 0.0)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One metric, computed twice: exactly, and fast for many resamples."""
-
-    value: Callable[[Values, Values], float]
-    """Of labels (n,) and predictions (n,), through scikit-learn or scipy."""
-    values: Callable[[Resampled, Resampled], Values]
-    """The same of each row of (R, n), at once: a library's call for each of hundreds of resamples takes seconds."""
-
-
-METRICS = {
-    "accuracy": Metric(_accuracy, _accuracies),
-    "f1": Metric(_f1, _f1s),
-    "pearson": Metric(_pearson, _pearsons),
-    "spearman": Metric(_spearman, _spearmans),
-    "matthews": Metric(_matthews, _pearsons),
+METRICS: dict[str, Callable[[Resampled, Resampled], Values]] = {
+    "accuracy": _accuracies,
+    "f1": _f1s,
+    "pearson": _pearsons,
+    "spearman": _spearmans,
+    "matthews": _pearsons,
 }
-OF_GRADES = {"pearson", "spearman"}
+"""Of each row of labels (R, n) and predictions (R, n): a library, called for each resample, takes seconds."""
+OF_GRADES, OF_TWO_CLASSES = {"pearson", "spearman"}, {"f1", "matthews"}
 
 
 def value_of(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]]) -> float:
     """The metric of predictions (n,) or (n, 1) under labels (n,).
 
-    ValueError where predictions are several columns, not finite, or labels do not vary where a metric needs them to.
+    ValueError where predictions are several columns, not finite, or labels do not vary where a metric needs them to, or
+    are of more than two classes where it is of two.
     """
-    return METRICS[metric].value(labels, _checked(metric, labels, predictions))
+    return float(METRICS[metric](labels[None], _checked(metric, labels, predictions)[None])[0])
 
 
 def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]], seed: int = 0) -> Score:
@@ -124,9 +88,9 @@ def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any
     draw, values = np.random.default_rng(seed), []
     for _ in range(RESAMPLES // AT_ONCE):
         chosen = draw.integers(0, len(labels), (AT_ONCE, len(labels)))
-        values.append(METRICS[metric].values(labels[chosen], flat[chosen]))
+        values.append(METRICS[metric](labels[chosen], flat[chosen]))
     low, high = np.quantile(np.concatenate(values), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Score(METRICS[metric].value(labels, flat), float(low), float(high))
+    return Score(value_of(metric, labels, flat), float(low), float(high))
 
 
 def cluster_bootstrap(values: Values, groups: Values, seed: int = 0) -> Score:
@@ -150,6 +114,8 @@ def _checked(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[
         raise ValueError(f"{metric}: {(~np.isfinite(predictions)).sum()} of {len(labels)} predictions are not finite")
     if metric in OF_GRADES and not _vary(labels, labels):
         raise ValueError(f"{metric}: all {len(labels)} labels are {labels[0]}: there is nothing to correlate with")
+    if metric in OF_TWO_CLASSES and not {*np.unique(labels)} <= {0, 1}:
+        raise ValueError(f"{metric}: is of classes 0 and 1, but labels are {np.unique(labels)}; score by accuracy")
     return predictions.reshape(len(labels))
 
 
