@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         report,
         sweep,
         train,
+        verify,
     )
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
     from cogito_ray.sweeps.budget_spec import BudgetSpec
@@ -81,6 +82,7 @@ __all__ = [
     "report",
     "sweep",
     "train",
+    "verify",
 ]
 _RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult", "load")
 _ELSEWHERE = {

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.display.console import err, out
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
     from cogito_ray.runtime.experiment_folder import ExperimentFolder
+    from cogito_ray.runtime.verification.resume_verification import Compared
     from cogito_ray.sweeps.statistics.cost_forecast import Forecast
     from cogito_ray.sweeps.sweep_spec import SweepSpec
     from cogito_ray.text.prepared_corpus import Corpus
@@ -142,20 +143,18 @@ def train(
     storage: str | Path = RUNS,
     name: str | None = None,
     overrides: Overrides = (),
-    workers: int | None = None,
     verbose: bool = True,
 ) -> Result:
     """Train one run in `<storage>/<name>/`, or what is left of it, from its newest checkpoint.
 
         cr.train("jobs/debug.yaml", overrides={"training.steps": 60}).metrics["loss/total"]
 
-    `name`: the file's if not given, and the digest of settings that are no file. `workers`: processes that share each
-    batch. A run that failed says why in `trials[0].error`. Errors as for `sweep`.
+    `name`: the file's if not given, and the digest of settings that are no file. A run that failed says why in
+    `trials[0].error`. Errors as for `sweep`.
     """
-    with opened_run(settings, overrides) as spec:
+    with opened_run(settings, overrides) as run:
         from cogito_ray.runtime.experiment_folder import ExperimentFolder
 
-        run = spec if workers is None else _shared_by(spec, workers)
         called = _folder_name(name or (Path(settings).stem if isinstance(settings, str | Path) else run.digest()))
         experiment = ExperimentFolder.of_run(run, called, Path(storage))
         known = experiment.recorded()
@@ -210,8 +209,7 @@ def evaluate(
     checkpoints: Checkpoints | Iterable[Checkpoints],
     *,
     tasks: str | Sequence[str] | None = None,
-    protocols: str | Sequence[str] = ("zero-shot", "probe"),
-    fine_tune: Sequence[Mapping[str, object]] = (),
+    protocols: str | Sequence[str | Mapping[str, object]] = ("zero-shot", "probe"),
     seeds: int = 1,
     limit: int | None = None,
     data: str | Path | None = None,
@@ -224,10 +222,10 @@ def evaluate(
 
     Of a sweep, its `front` is asked: mostly the winner; of any other folder every run below it, at its newest
     checkpoint.
-    `protocols`: of zero-shot, probe, fine-tune. `fine_tune`: settings of the latter, one mapping a variant; `seeds`: of
-    fine-tuning; `limit`: training examples at most. `data`: folder of Parquet files such as glue/stsb/train.parquet;
-    None: from the hub. `plugins`: modules or files that register tasks. ValueError for names that are none, missing
-    data, or no sound checkpoint.
+    `protocols`: of zero-shot, probe, fine-tune, by name or with settings, as {"kind": "fine-tune", "epochs": 3}.
+    `seeds`: of fine-tuning; `limit`: training examples at most. `data`: folder of Parquet files such as
+    glue/stsb/train.parquet; None: from the hub. `plugins`: modules or files that register tasks. ValueError for names
+    that are none, missing data, or no sound checkpoint.
     """
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
     from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
@@ -238,9 +236,8 @@ def evaluate(
     from cogito_ray.runtime.evaluation.checkpoint_evaluation import evaluate as ask
 
     load_plugins([*plugins])
-    names = _listed(protocols)
-    known = protocols_of(names, _protocol_settings(names, limit, fine_tune))
-    questions = questions_of(_listed(DEFAULT if tasks is None else tasks), known, seeds)
+    ways = protocols_of(_listed(protocols) if isinstance(protocols, str) else protocols, limit)
+    questions = questions_of(_listed(DEFAULT if tasks is None else tasks), ways, seeds)
     given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
     folders = [folder for one in given for folder in _folders(one, verbose=verbose)]
     found, torn = whole(folder for one in folders for folder in newest_of_each(one.absolute()))
@@ -307,6 +304,31 @@ def export(checkpoint: Checkpoints, folder: str | Path, *, verbose: bool = True)
     trained.export(folder)
     _say(f"{folder}: run {trained.run.digest()} at step {trained.step}", verbose=verbose)
     return folder
+
+
+def verify(
+    check: Literal["resume", "order", "chaos"],
+    settings: Settings,
+    *,
+    storage: str | Path = RUNS,
+    overrides: Overrides = (),
+    steps: int = 100,
+    times: int = 2,
+    seed: int = 0,
+) -> list[Compared]:
+    """Train a run, cut to `steps` steps, undisturbed and disturbed, and compare weights and rows.
+
+        all(each.holds for each in cr.verify("resume", "jobs/debug.yaml"))
+
+    resume: the driver is killed so many `times`, at steps drawn by `seed`, and its command given again; chaos: workers
+    are killed; order: one worker and two, mapped and streamed, read the same rows. ValueError where the run has too few
+    steps for that.
+    """
+    with opened_run(settings, overrides) as run:
+        from cogito_ray.runtime.verification import resume_verification
+
+        found = resume_verification.verify(check, run, Path(storage), steps=steps, times=times, seed=seed)
+        return list(found)
 
 
 def report(folder: str | Path) -> Report:
@@ -429,19 +451,6 @@ def _with(overrides: Overrides, more: Mapping[str, object]) -> Overrides:
     return [*overrides, *(f"{path}={value}" for path, value in more.items())]
 
 
-def _shared_by(run: RunSpec, workers: int) -> RunSpec:
-    """ValueError where so many cannot share its batches."""
-    from pydantic import ValidationError
-
-    from cogito_ray.run_spec import RunSpec
-    from cogito_ray.sweeps.space.validation_messages import explain
-
-    try:
-        return RunSpec.model_validate(run.model_dump() | {"workers": workers})
-    except ValidationError as fault:
-        raise ValueError("\n".join(explain(fault))) from None
-
-
 def _folder_name(name: str) -> str:
     from cogito_ray.sweeps.experiment_names import folder_name
 
@@ -455,17 +464,6 @@ def _listed(names: str | Iterable[str]) -> list[str]:
     """Names, or one text of names separated by commas; each once."""
     given = names.split(",") if isinstance(names, str) else names
     return list(dict.fromkeys(name.strip() for name in given))
-
-
-def _protocol_settings(
-    names: list[str], limit: int | None, fine_tune: Sequence[Mapping[str, object]]
-) -> dict[str, list[dict[str, object]]]:
-    """Of each protocol, one entry a variant."""
-    given = {"fine-tune": [dict(variant) for variant in fine_tune]} if fine_tune else {}
-    if limit is not None:
-        trained = [name for name in ("probe", "fine-tune") if name in names]
-        given |= {name: [{"rows": limit} | each for each in given.get(name, [{}])] for name in trained}
-    return given
 
 
 def _folders(given: Checkpoints, *, verbose: bool) -> list[Path]:

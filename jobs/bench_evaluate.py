@@ -33,9 +33,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 def protocols(trained: TrainedModel, tasks: list[Task], data: Path, limit: int) -> None:
     """One line a task and protocol, then one a protocol."""
-    settings = {name: [{"rows": limit}] for name in ("probe", "fine-tune")}
     spent: dict[str, list[float]] = defaultdict(list)
-    for question in questions(tasks, protocols_of(PROTOCOLS, settings)):
+    for question in questions(tasks, protocols_of(PROTOCOLS, limit)):
         took = seconds(lambda asked=question: asked.ask(trained.sentence_encoder, data))  # type: ignore[misc]
         spent[question.protocol.kind].append(took)
         print(f"{question.task.name:18} {question.protocol.kind:10} {took:7.1f} s")

@@ -44,7 +44,7 @@ def test_importing_it_imports_nothing_else():
 
 def test_every_function_is_documented_and_typed():
     functions = [function for name in cr.__all__ if inspect.isfunction(function := getattr(cr, name))]
-    assert len(functions) == 14
+    assert len(functions) == 15
     for function in functions:
         typed = inspect.signature(function)
         assert function.__doc__, function
@@ -152,7 +152,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path, call):
 
 def test_workers_that_cannot_share_a_batch_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"training\.batch 32 cannot be shared by 40 workers"):
-        cr.train(DEBUG, storage=tmp_path, workers=40)
+        cr.train(DEBUG, storage=tmp_path, overrides={"workers": 40})
 
 
 def test_a_storage_without_sweeps_and_a_project_that_is_none_are_told(tmp_path):

@@ -128,9 +128,9 @@ def test_a_file_of_the_other_sort_is_refused_with_the_right_command(cogito_ray, 
 
 
 def test_more_workers_than_rows_are_refused_with_a_way_out(cogito_ray, tmp_path):
-    status, _, complaints = cogito_ray("train", DEBUG, "--workers", 40, "--storage", tmp_path)
+    status, _, complaints = cogito_ray("train", DEBUG, "workers=40", "--storage", tmp_path)
     assert status == 2
-    assert complaints.startswith("training.batch 32 cannot be shared by 40 workers")
+    assert "training.batch 32 cannot be shared by 40 workers" in complaints
     assert "set training.micro_batch" in complaints
 
 
@@ -300,7 +300,7 @@ def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty,
     for arguments, fault in [
         (["sweep", faulty], "goals.0.mode: 'lowest' is not known here; write one of min, max (line 34)"),
         (["train", tmp_path / "typo.yaml"], "training.batch: should be a whole number; got true (line 18)"),
-        (["train", DEBUG, "--workers", "40"], "training.batch 32 cannot be shared by 40 workers"),
+        (["train", DEBUG, "workers=40"], "training.batch 32 cannot be shared by 40 workers"),
         (["train", QUICKSTART], "describes a sweep; run it: cogito-ray sweep"),
         (["train", DEBUG, "--name", "../x"], "--name: '../x' does not fit: a name has 1 to 64 letters"),
         (["prepare", tmp_path / "none.yaml"], "cannot be read: No such file or directory"),

@@ -23,11 +23,13 @@ def evaluate(
     tasks: Annotated[
         str, typer.Option(help=f"Names, separated by commas. Of whole documents: {', '.join(DOCUMENT_TASKS)}.")
     ] = ",".join(DEFAULT),
-    protocol: Annotated[str, typer.Option(help="Of zero-shot, probe, fine-tune.")] = "zero-shot,probe",
-    fine_tune: Annotated[
-        list[str] | None,
-        typer.Option(help="Settings as YAML, such as '{head: {kind: attention}, epochs: 3}'; one option a variant."),
-    ] = None,
+    protocol: Annotated[
+        list[str],
+        typer.Option(
+            help="Of zero-shot, probe, fine-tune, separated by commas; or one with settings, as YAML, such as "
+            "'{kind: fine-tune, head: {kind: attention}, epochs: 3}'. May be given again."
+        ),
+    ] = ["zero-shot,probe"],  # noqa: B006  (typer copies it)
     seeds: Annotated[int, typer.Option(min=1, help="Of fine-tuning, into which alone chance enters.")] = 1,
     limit: Annotated[int | None, typer.Option(min=2, help="Training examples, at most.")] = None,
     data: Annotated[
@@ -45,8 +47,7 @@ def evaluate(
     scores = cr.evaluate(
         runs,
         tasks=tasks,
-        protocols=protocol,
-        fine_tune=[_yaml(text) for text in fine_tune or []],
+        protocols=[each for given in protocol for each in _protocols(given)],
         seeds=seeds,
         limit=limit,
         data=data,
@@ -66,11 +67,15 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _yaml(text: str) -> dict[str, Any]:
+def _protocols(given: str) -> list[str | dict[str, Any]]:
+    """Names, or one with its settings."""
     from cogito_ray.base_spec import brief
     from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, parse
 
+    if not given.lstrip().startswith("{"):
+        return [name.strip() for name in given.split(",")]
     try:
-        return parse(text.encode()).tree
+        return [parse(given.encode()).tree]
     except NotSettings as fault:
-        raise ValueError(f"--fine-tune {brief(text)}: {fault}; write it like '{{epochs: 3}}'") from None
+        said = f"--protocol {brief(given)}: {fault}; write it like '{{kind: fine-tune, epochs: 3}}'"
+        raise ValueError(said) from None

@@ -8,11 +8,10 @@ import cogito_ray as cr
 from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app, told_as
 
 
-@app.command(epilog="Example: cogito-ray train jobs/debug.yaml --workers 2")
+@app.command(epilog="Example: cogito-ray train jobs/debug.yaml workers=2")
 def train(
     file: File,
     overrides: Overrides = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that share each batch.")] = None,
     name: Annotated[str | None, typer.Option(help="Folder in the storage; the file's name if not given.")] = None,
     storage: Storage = RUNS,
     as_json: AsJson = False,
@@ -24,8 +23,6 @@ def train(
     with told_as("--name"):
         called = folder_name(file.stem if name is None else name)
     conclude(
-        lambda: cr.train(
-            file, storage=storage, name=called, overrides=overrides or (), workers=workers, verbose=not as_json
-        ),
+        lambda: cr.train(file, storage=storage, name=called, overrides=overrides or (), verbose=not as_json),
         as_json=as_json,
     )

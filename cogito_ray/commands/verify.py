@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
+import cogito_ray as cr
 from cogito_ray.commands.shared_options import RUNS, AsJson, File, Overrides, Storage, app
 from cogito_ray.display.console import out
 
@@ -15,17 +15,9 @@ if TYPE_CHECKING:
     from cogito_ray.runtime.verification.resume_verification import Compared
 
 
-class What(StrEnum):
-    """The checks; each is a function of runtime.verification.resume_verification."""
-
-    RESUME = "resume"
-    ORDER = "order"
-    CHAOS = "chaos"
-
-
 @app.command(epilog="Example: cogito-ray verify resume jobs/debug.yaml")
 def verify(
-    what: Annotated[What, typer.Argument(help="What to check.", show_default=False)],
+    what: Annotated[Literal["resume", "order", "chaos"], typer.Argument(help="What to check.", show_default=False)],
     file: File,
     overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=10, help="To which the run is cut.")] = 100,
@@ -39,16 +31,13 @@ def verify(
     resume kills the driver and gives its command again; chaos kills workers; order compares 1 and 2 workers, mapped and
     streamed.
     """
-    from cogito_ray.python_api import opened_run
-    from cogito_ray.runtime.verification import resume_verification as checks
-
-    table = {What.RESUME: checks.resume, What.ORDER: checks.order, What.CHAOS: checks.chaos}
-    with opened_run(file, overrides or ()) as run:
-        compared = list(checks.verify(table[what], run, storage, steps=steps, times=times, seed=seed))
+    changed = overrides or ()
+    compared = cr.verify(what, file, storage=storage, overrides=changed, steps=steps, times=times, seed=seed)
     holds = all(each.holds for each in compared)
     if as_json:
         told = [asdict(each) | {"holds": each.holds} for each in compared]
-        print(json.dumps({"check": what, "run": run.digest(), "holds": holds, "trainings": told}))
+        run = cr.check(file, overrides=changed).spec.digest()
+        print(json.dumps({"check": what, "run": run, "holds": holds, "trainings": told}))
     else:
         out.print(_table(compared))
         out.print(f"{what} {'holds' if holds else 'DOES NOT HOLD'} for {file}", style="bold")

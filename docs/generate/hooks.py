@@ -17,7 +17,8 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 ROOT = Path(__file__).parents[2]
 FINE_TUNE = """# Settings of fine-tuning
 
-A variant is a mapping of these keys, after `--fine-tune` of `cogito-ray evaluate`, or in `fine_tune` of `cr.evaluate`.
+A variant is a mapping of these keys, `kind` among them, after `--protocol` of `cogito-ray evaluate`, or in the
+`protocols` of `cr.evaluate`.
 """
 RUN = """# Settings of a run
 

@@ -11,6 +11,7 @@ from pyarrow import parquet
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
 from cogito_ray.evaluation.protocols.task_runner import Question, code_version, protocols_of, questions
+from cogito_ray.evaluation.protocols.zero_shot_similarity import ZeroShotSpec
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, content_id, tasks_of
 
 
@@ -32,17 +33,22 @@ def test_a_cosine_is_asked_for_grades_alone_and_seeds_where_chance_enters():
 
 
 def test_a_protocol_is_asked_once_for_every_one_of_its_settings():
-    settings = {"fine-tune": [{"head": {"kind": "mean"}}, {"epochs": 2}]}
-    probe, one, two = protocols_of(["probe", "fine-tune"], settings)
+    tuned = [{"kind": "fine-tune", "head": {"kind": "mean"}}, {"kind": "fine-tune", "epochs": 2}]
+    probe, one, two = protocols_of(["probe", *tuned, "probe"])
     assert probe == ProbeSpec()
     assert (one.head.kind, two) == ("mean", FineTuneSpec(epochs=2))
 
 
-def test_an_unknown_protocol_settings_of_none_that_is_asked_and_idle_seeds_are_errors():
+def test_what_trains_takes_at_most_the_limit_of_examples_unless_it_says_how_many():
+    asked = ["zero-shot", "probe", {"kind": "fine-tune", "rows": 7}]
+    assert protocols_of(asked, limit=9) == [ZeroShotSpec(), ProbeSpec(rows=9), FineTuneSpec(rows=7)]
+
+
+def test_an_unknown_protocol_settings_of_none_and_idle_seeds_are_errors():
     with pytest.raises(ValueError, match=r"no protocol is called 'finetune'; did you mean fine-tune\?"):
         protocols_of(["finetune"])
-    with pytest.raises(ValueError, match="settings were given for fine-tune, which was not asked"):
-        protocols_of(["probe"], {"fine-tune": [{"epochs": 2}]})
+    with pytest.raises(ValueError, match="no protocol is called ''; write one of zero-shot, probe, fine-tune"):
+        protocols_of([{"epochs": 2}])
     with pytest.raises(ValueError, match="3 seeds are asked, but no chance enters"):
         questions(tasks_of(["rte"]), protocols_of(["probe"]), seeds=3)
 

@@ -21,7 +21,7 @@ from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.training.checkpoints.manifest import MANIFEST, seal
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
-QUICK = "{epochs: 1, rows: 20}"
+QUICK = "{kind: fine-tune, epochs: 1, rows: 20}"
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,8 @@ def evaluated(storage: Path) -> list[Evaluated]:
 
 
 def test_every_trial_is_asked_every_question_once_and_the_second_time_there_is_nothing_to_do(storage, evaluate):
-    asked = ("--tasks", "sick-relatedness,sick-entailment", "--protocol", "zero-shot,probe,fine-tune")
-    tuned = ("--fine-tune", QUICK, "--seeds", "2")
+    asked = ("--tasks", "sick-relatedness,sick-entailment", "--protocol", "zero-shot,probe")
+    tuned = ("--protocol", QUICK, "--seeds", "2")
     status, out, _ = evaluate(*asked, *tuned)
     assert (status, out.splitlines()[13].split()[:3]) == (0, ["14", "of", "14:"])
     told = [(event.task, event.protocol, event.seed) for event in evaluated(storage)]
@@ -166,7 +166,7 @@ def test_a_missing_file_or_an_unfit_head_ends_the_command_before_anything_is_com
     status, out, error = evaluate("--tasks", "sick-entailment,rte")
     assert (status, out) == (2, "")
     assert "glue/rte/train.parquet is missing" in error
-    status, out, error = evaluate("--tasks", "sick-entailment", "--protocol", "fine-tune", "--fine-tune", "{heat: 1}")
+    status, out, error = evaluate("--tasks", "sick-entailment", "--protocol", "{kind: fine-tune, heat: 1}")
     assert (status, out) == (2, "")
     assert "heat: there is no such setting here" in error
     assert evaluated(storage) == []

@@ -15,10 +15,10 @@ from cogito_ray.text.data_digests import DataDigests
 def test_units_of_two_variants_have_two_names(tmp_path):
     run = RunSpec.model_validate(tiny_run(tmp_path))
     checkpoint = Checkpoint(tmp_path, run, 1, DataDigests("t", {}), tmp_path / "ledger.jsonl")
-    variants = {"fine-tune": [{}, {"head": {"kind": "attention"}}, {"epochs": 2}]}
+    variants = [{}, {"head": {"kind": "attention"}}, {"epochs": 2}]
     units = [
         Unit(checkpoint, "w", Question(TASKS["rte"], protocol, 0), None, "k")
-        for protocol in protocols_of(["fine-tune"], variants)
+        for protocol in protocols_of({"kind": "fine-tune"} | variant for variant in variants)
     ]
     assert [str(unit).removeprefix(f"{run.digest()} ") for unit in units] == [
         "rte fine-tune, seed 0",

@@ -99,19 +99,18 @@ class Question:
         ]
 
 
-def protocols_of(names: Iterable[str], settings: Mapping[str, Sequence[Tree]] | None = None) -> list[ProtocolSpec]:
-    """The protocols of these names, each once for every one of its settings, or with its defaults.
-
-    ValueError for names that are none, and for settings of protocols that are not asked.
-    """
-    names, given = list(names), dict(settings or {})
-    if unknown := [name for name in names if name not in PROTOCOLS]:
+def protocols_of(asked: Iterable[str | Mapping[str, object]], limit: int | None = None) -> list[ProtocolSpec]:
+    """Protocols, each once, given by name or as settings with their `kind`; those that train take `limit` examples, at
+    most, where they do not say how many. ValueError for names that are none."""
+    given = [{"kind": each} if isinstance(each, str) else dict(each) for each in asked]
+    if unknown := [name for each in given if (name := each.get("kind", "")) not in PROTOCOLS]:
         known = list(PROTOCOLS)
-        said = (f"no protocol is called {name!r}; {did_you_mean(nearest(name, known), known)}" for name in unknown)
+        said = (f"no protocol is called {name!r}; {did_you_mean(nearest(str(name), known), known)}" for name in unknown)
         raise ValueError("\n".join(said))
-    if idle := [name for name in given if name not in names]:
-        raise ValueError(f"settings were given for {', '.join(idle)}, which was not asked; ask it, or drop them")
-    return [PROTOCOLS[name].model_validate(each) for name in names for each in given.get(name, [{}])]
+    kinds = [PROTOCOLS[str(each["kind"])] for each in given]
+    limited = [{"rows": limit} if limit and "rows" in kind.model_fields else {} for kind in kinds]
+    specs = (kind.model_validate(rows | each) for kind, rows, each in zip(kinds, limited, given, strict=True))
+    return list(dict.fromkeys(specs))
 
 
 @cache

@@ -16,7 +16,7 @@ from ray._private.state import available_resources_per_node
 
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, named_data
 from cogito_ray.evaluation.protocols.retrieval_and_choice import AnyQuestion, questions_of
-from cogito_ray.evaluation.protocols.task_runner import PROTOCOLS, protocols_of
+from cogito_ray.evaluation.protocols.task_runner import protocols_of
 from cogito_ray.records.ledger import CHECKPOINTS, Evaluated, Ledger, Noted
 from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
@@ -46,11 +46,10 @@ def panel_of(run: RunSpec) -> Panel | None:
     labelled = run.evaluation.labelled
     if labelled is None:
         return None
-    limited = [name for name in labelled.protocols if labelled.limit and "rows" in PROTOCOLS[name].model_fields]
-    ways = protocols_of(labelled.protocols, {name: [{"rows": labelled.limit}] for name in limited})
+    ways = protocols_of(labelled.protocols, labelled.limit)
     questions, data = questions_of(labelled.tasks, ways), Path(labelled.data) if labelled.data else None
     faults = list(_faults(run, questions, data))
-    if labelled.limit and not limited:
+    if labelled.limit and not any(hasattr(way, "rows") for way in ways):
         faults.append(f"{PLACE}.limit: {', '.join(labelled.protocols)} trains nothing; leave it out")
     if faults:
         raise ValueError("\n".join(faults))

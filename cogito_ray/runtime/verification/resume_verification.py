@@ -81,9 +81,6 @@ class Course:
         return sorted(self.draw.sample(reports, self.times))
 
 
-Check = Callable[[Course], Iterator[Compared]]
-
-
 def resume(course: Course) -> Iterator[Compared]:
     """The driver is killed at random steps, and the same command given again."""
     straight, struck = course.drill("straight"), course.drill("driver-killed")
@@ -123,8 +120,12 @@ def order(course: Course) -> Iterator[Compared]:
             yield _compared(what, seconds, result, first, tolerance=0.0 if workers == 1 else OTHER_ORDER)
 
 
-def verify(check: Check, run: RunSpec, storage: Path, *, steps: int, times: int, seed: int) -> Iterator[Compared]:
-    """The trainings of a check as they end; `run` is cut to `steps` steps. Storage is shared with the user's runs."""
+CHECKS: dict[str, Callable[[Course], Iterator[Compared]]] = {"resume": resume, "order": order, "chaos": chaos}
+
+
+def verify(check: str, run: RunSpec, storage: Path, *, steps: int, times: int, seed: int) -> Iterator[Compared]:
+    """The trainings of one of CHECKS as they end; `run` is cut to `steps` steps. Storage is shared with the user's
+    runs."""
     short = run.training.model_copy(
         update={"steps": steps, "report_every": max(1, steps // 20), "checkpoint_every": max(1, steps // 10)}
     )
@@ -134,7 +135,7 @@ def verify(check: Check, run: RunSpec, storage: Path, *, steps: int, times: int,
     )
     with cluster(dashboard=True):
         prepare(run.data, storage.absolute())
-        yield from check(Course(run, storage_of_checks(storage.absolute()), times, random.Random(seed)))
+        yield from CHECKS[check](Course(run, storage_of_checks(storage.absolute()), times, random.Random(seed)))
 
 
 def storage_of_checks(storage: Path) -> Path:
