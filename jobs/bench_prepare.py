@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.preparation_plan import prepare_with, serially
 from cogito_ray.text.sources import documents
-from cogito_ray.text.tokenizer import BpeSpec
+from cogito_ray.text.trained_tokenizers import BpeSpec
 
 DOCUMENTS = 256  # tokenised at a time by the yardsticks
 FILES = 100  # that hold the made parts

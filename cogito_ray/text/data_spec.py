@@ -10,7 +10,7 @@ from cogito_ray.text.cleaning.clean_spec import CleanSpec
 from cogito_ray.text.cleaning.evaluation_overlap import faults_of_sets
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.sources.documents import LARGEST_PART, SOON_READ
-from cogito_ray.text.tokenizer import BpeSpec, TokenizerSpec
+from cogito_ray.text.trained_tokenizers import BpeSpec, TokenizerSpec
 
 
 @dataclass(frozen=True)

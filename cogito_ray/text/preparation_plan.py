@@ -35,7 +35,8 @@ from cogito_ray.text.shards.token_shards import (
 )
 from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.streamed_text import parts_lie_at, write_parts_file
-from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer, tokenizer_folder
+from cogito_ray.text.tokenizer import PretrainedTokenizerSpec, TextTokenizer, tokenizer_folder
+from cogito_ray.text.trained_tokenizers import TrainedTokenizerSpec
 
 FORMAT = 4
 """Raised when the same documents would give other rows, or shards are described otherwise."""
@@ -159,7 +160,7 @@ class _Preparation:
         if existing := self._existing_tokenizer():
             return existing
         spec = self.data.tokenizer
-        if not isinstance(spec, BpeSpec):
+        if isinstance(spec, PretrainedTokenizerSpec):
             return spec.load().store(self.storage)
         self.progress(Progress("training the tokenizer", 0, 1))
         parts = [source.parts(self.scratch) for source in self.data.sources.values()]
@@ -171,7 +172,7 @@ class _Preparation:
     def _existing_tokenizer(self) -> str | None:
         """The digest of the tokenizer, if it is there and whole."""
         spec = self.data.tokenizer
-        if not isinstance(spec, BpeSpec):
+        if isinstance(spec, PretrainedTokenizerSpec):
             known = spec.load().digest()
         elif self._trained.exists():
             known = str(json.loads(self._trained.read_text()))
@@ -186,7 +187,7 @@ class _Preparation:
     @property
     def _trained(self) -> Path:
         """A file that says which tokenizer was trained on these sources."""
-        spec = self.data.tokenizer.model_dump(mode="json")
+        spec = self.data.tokenizer.settled()
         name = digest([FORMAT, spec, self.data.held_out, sorted(self.fingerprints.items())])
         return self.storage / "tokenizers" / f"trained-{name}.json"
 
@@ -318,7 +319,9 @@ def _other(expected: DataDigests, found: DataDigests) -> list[str]:
     return lines
 
 
-def _train(spec: BpeSpec, sources: Sequence[Sequence[Part]], held_out: float, storage: Path) -> str:
+def _train(
+    spec: TrainedTokenizerSpec, sources: Sequence[Sequence[Part]], held_out: float, storage: Path
+) -> str:
     """Trains on an equal share of every source's train documents; the digest of the stored tokenizer."""
     share = spec.sample // len(sources)
     texts = chain.from_iterable(sample_documents(parts, characters=share, held_out=held_out) for parts in sources)

@@ -1,18 +1,18 @@
-"""From text to token ids: any Hugging Face fast tokenizer, or a byte-level BPE trained on the corpus.
+"""From text to token ids by any Hugging Face fast tokenizer; those that are trained are in `trained_tokenizers`.
 
 Uses the `tokenizers` library alone: transformers would cost each worker seconds and half a gigabyte.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveInt
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from pydantic import Field
+from tokenizers import AddedToken, Tokenizer
 
 from cogito_ray.atomic_files import atomic_write_text, write_json
 from cogito_ray.base_spec import Spec
@@ -162,51 +162,6 @@ class PretrainedTokenizerSpec(Spec):
         given = {role: config[role] for role in ROLES if config.get(role)}
         named = {role: token if isinstance(token, str) else token["content"] for role, token in given.items()}
         return TextTokenizer.of(tokenizer, {**_usual_roles(tokenizer), **named})
-
-
-class BpeSpec(Spec):
-    """Byte-level byte-pair encoding (arXiv:1508.07909), trained on a sample of the train documents, before cleaning.
-
-    One process trains: the sample bounds its time and memory.
-    """
-
-    kind: Literal["bpe"] = "bpe"
-    vocabulary: int = Field(default=8192, ge=300, le=2**20)
-    """Entries, special tokens included."""
-    sample: PositiveInt = 20_000_000
-    """Characters of the corpus it is trained on, shared equally among the sources."""
-    lowercase: bool = False
-    """Whether capitals are read as small letters."""
-    special_tokens: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Further ones, for uses of your own: spelled out in a text they are ordinary text."""
-
-    def faults(self) -> list[str]:
-        """Nothing can be said before it is trained."""
-        return []
-
-    def train(self, texts: Iterable[str]) -> TextTokenizer:
-        """The same texts give the same tokenizer. ValueError when they are too few for the vocabulary."""
-        tokenizer = Tokenizer(models.BPE())
-        if self.lowercase:
-            tokenizer.normalizer = normalizers.Lowercase()
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=self.vocabulary,
-            special_tokens=[PAD, MASK, SEPARATOR, *self.special_tokens],
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(texts, trainer)
-        if (size := tokenizer.get_vocab_size()) < self.vocabulary:
-            raise ValueError(
-                f"data.tokenizer.vocabulary: {self.vocabulary} entries asked, but the corpus yields only {size}; "
-                "ask for fewer or add text"
-            )
-        return TextTokenizer.of(tokenizer, {})
-
-
-TokenizerSpec = Annotated[PretrainedTokenizerSpec | BpeSpec, Field(discriminator="kind")]
 
 
 def _fetched(name: str, file: str, revision: str | None) -> Path:

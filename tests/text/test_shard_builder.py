@@ -11,7 +11,8 @@ from cogito_ray.text.shards.shard_builder import BuildSettings, BuildTask, build
 from cogito_ray.text.shards.token_shards import SPLITS, ShardSummary, map_shard
 from cogito_ray.text.sources.documents import Part, fraction
 from cogito_ray.text.sources.text_files import FilesSpec
-from cogito_ray.text.tokenizer import BpeSpec, TextTokenizer
+from cogito_ray.text.tokenizer import TextTokenizer
+from cogito_ray.text.trained_tokenizers import BpeSpec
 
 
 @pytest.fixture

@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 from corpora import texts
 from tokenizers import Tokenizer, models
 
-from cogito_ray.text.tokenizer import BpeSpec, PretrainedTokenizerSpec, TextTokenizer
+from cogito_ray.text.tokenizer import PretrainedTokenizerSpec, TextTokenizer
+from cogito_ray.text.trained_tokenizers import BpeSpec, TrainedTokenizerSpec, UnigramSpec, WordPieceSpec
 
 BPE = BpeSpec(vocabulary=320)
+PROSE = list(topics.values())[:12]
+KINDS = pytest.mark.parametrize("kind", [BpeSpec, UnigramSpec, WordPieceSpec])
 
 
 def pretrained(folder: Path, words: list[str], config: dict[str, object] | None = None) -> PretrainedTokenizerSpec:
@@ -20,27 +24,40 @@ def pretrained(folder: Path, words: list[str], config: dict[str, object] | None 
     return PretrainedTokenizerSpec(name=str(folder))
 
 
-def test_trained_bpe_gives_back_the_text() -> None:
-    tokenizer = BPE.train(texts(50, seed=0))
-    unseen = "A naïve café — 東京 \t\n  [MASK]"
+@KINDS
+def test_a_trained_tokenizer_gives_back_any_text(kind: type[TrainedTokenizerSpec]) -> None:
+    tokenizer = kind(vocabulary=600).train(PROSE)
+    unseen = "A naïve café — 東京 \t\n  [MASK] ## Title ### #ab " + "q日" * 200
     assert tokenizer.tokenizer.decode(tokenizer.encode([unseen])[0].tolist()) == unseen
-    assert tokenizer.vocabulary.size == 320
+    assert tokenizer.vocabulary.size == 600
 
 
-def test_training_twice_gives_the_same_tokenizer() -> None:
-    first, second = (BPE.train(texts(50, seed=0)).digest() for _ in range(2))
+@KINDS
+def test_training_twice_gives_the_same_tokenizer(kind: type[TrainedTokenizerSpec]) -> None:
+    first, second = (kind(vocabulary=700).train(PROSE).digest() for _ in range(2))
     assert first == second
 
 
-def test_too_little_text_for_the_vocabulary_is_refused() -> None:
+@KINDS
+def test_too_little_text_for_the_vocabulary_is_refused(kind: type[TrainedTokenizerSpec]) -> None:
     with pytest.raises(ValueError, match=r"data\.tokenizer\.vocabulary: 5000 entries asked, but"):
-        BpeSpec(vocabulary=5000).train(["a few words"])
+        kind(vocabulary=5000).train(["a few words"])
 
 
-def test_special_tokens_in_a_text_are_ordinary_text() -> None:
-    tokenizer = BPE.train(texts(50, seed=0))
-    [ids] = tokenizer.encode(["before [MASK] [PAD] [SEP] after"])
+@KINDS
+def test_special_tokens_in_a_text_are_ordinary_text(kind: type[TrainedTokenizerSpec]) -> None:
+    tokenizer = kind(vocabulary=600, special_tokens=("[CLS]",)).train(PROSE)
+    assert tokenizer.tokenizer.token_to_id("[CLS]") in tokenizer.vocabulary.special_ids
+    [ids] = tokenizer.encode(["before [MASK] [PAD] [SEP] [CLS] after"])
     assert not set(ids.tolist()) & set(tokenizer.vocabulary.special_ids)
+    assert tokenizer.vocabulary.size == 600
+
+
+@KINDS
+def test_what_lower_case_and_a_normal_form_make_equal_is_read_alike(kind: type[TrainedTokenizerSpec]) -> None:
+    tokenizer = kind(vocabulary=600, lowercase=True, normalization="NFKC").train(PROSE)
+    one, two = tokenizer.encode(["CAFE\u0301 ﬁnds", "café finds"])
+    assert one.tolist() == two.tolist()
 
 
 def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path: Path) -> None:
@@ -104,18 +121,18 @@ def test_ids_are_as_narrow_as_the_vocabulary_allows(tmp_path: Path, size: int, d
     assert pretrained(tmp_path, words).load().dtype.str == dtype
 
 
-def test_a_lowercase_tokenizer_reads_capitals_as_small_letters() -> None:
-    tokenizer = BpeSpec(vocabulary=320, lowercase=True).train(texts(50, seed=0))
-    one, two = tokenizer.encode(["CONCEPT Encoders", "concept encoders"])
-    assert one.tolist() == two.tolist()
-
-
-def test_special_tokens_of_ones_own_are_in_the_vocabulary_and_never_read_from_text() -> None:
-    tokenizer = BpeSpec(vocabulary=320, special_tokens=("[CLS]",)).train(texts(50, seed=0))
-    number = tokenizer.tokenizer.token_to_id("[CLS]")
-    assert number in tokenizer.vocabulary.special_ids
-    assert number not in tokenizer.encode(["before [CLS] after"])[0]
-    assert tokenizer.vocabulary.size == 320
+@pytest.mark.parametrize(
+    ("kind", "changed", "said"),
+    [
+        (BpeSpec, {"special_tokens": ("CLS",)}, r"'CLS' may be a word of a text; put it in brackets, such as \[CLS\]"),
+        (WordPieceSpec, {"vocabulary": 515}, "vocabulary 515 has no room for more than bytes; make it more than 515"),
+    ],
+)
+def test_settings_that_give_no_tokenizer_are_refused(
+    kind: type[TrainedTokenizerSpec], changed: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        kind.model_validate(changed)
 
 
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
