@@ -202,7 +202,9 @@ class RunSpec(Spec):
         ranks = ["concepts/effective_rank", "concepts/nuclear_rank"]
         losses = [f"loss/{term}" for term in ("total", *self.terms())]
         shares = [f"loss/{term}_gradient_share" for term in self.terms()]
-        steps = [f"optimizer/{name}" for name in ("learning_rate", "gradient_norm", "weight_norm")]
+        steps = [f"optimizer/{name}" for name in ("learning_rate", "gradient_norm", "weight_norm", "skipped_share")]
+        if self.training.parallel == "ddp" and self.micro_batches(self.sizes[-1]) > 1:
+            steps.append("gradient/noise_scale_rows")
         times = ["time/tokens_per_s", "time/data_wait_share"]
         return [*rebuilt, *self.evaluation.metrics, *ranks, *losses, *times, *shares, *steps, "eval/unigram_nats"]
 
@@ -333,6 +335,7 @@ class RunSpec(Spec):
         at_odds = {
             "one worker has nothing to share; set workers": self.sizes[0] == 1,
             "training.compile is for ddp": self.training.compile,
+            f"training.optimizer '{self.training.optimizer.kind}' is for ddp": not self.training.optimizer.shards,
             "training.on_divergence 'rollback' is for ddp": self.training.on_divergence.times > 0,
         }
         return [f"training.parallel '{self.training.parallel}': {why}" for why, found in at_odds.items() if found]

@@ -57,7 +57,8 @@ class _Branch(torch.autograd.Function):
             scaled = [scales[term].to(grad.dtype) * grad for term, at, grad in owned if at == layer]
             merged.append(torch.stack(scaled).sum(dim=0))
         capped = scales * norms
-        return None, capped / capped.sum().clamp_min(torch.finfo(capped.dtype).tiny), *merged
+        shares = capped / capped.sum().clamp_min(torch.finfo(capped.dtype).tiny)
+        return None, shares.nan_to_num(0.0), *merged      # what is not finite is of a step that is skipped
 
 
 def _scales_and_norms(branches: Branches, grads: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -69,7 +70,9 @@ def _scales_and_norms(branches: Branches, grads: tuple[Tensor, ...]) -> tuple[Te
     ])                                                                  # (terms,)
     tasks = [g.float() for g, owner in zip(grads, branches.term_of, strict=True) if branches.caps[owner] is None]
     task_norm = torch.stack(tasks).sum(dim=0).norm()                    # tasks read the last layer only
-    caps = torch.tensor([torch.inf if cap is None else cap for cap in branches.caps])
-    caps = caps.to(norms.device, non_blocking=True)
-    limit = torch.where(caps.isinf(), torch.inf, caps * task_norm)      # inf * 0 would be NaN
-    return (limit / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp_max(1.0), norms
+    free = torch.ones_like(task_norm)                                   # filled where it is: nothing is copied there
+    scales = [
+        free if cap is None or cap == torch.inf else (cap * task_norm / norm).clamp_max(1.0)
+        for cap, norm in zip(branches.caps, norms.clamp_min(torch.finfo(norms.dtype).tiny), strict=True)
+    ]
+    return torch.stack(scales), norms                                   # (terms,) each

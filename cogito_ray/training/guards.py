@@ -235,12 +235,36 @@ class LeakSpec(Spec):
         return self.reports
 
 
-Guard = ExplosionSpec | DivergenceSpec | BoundSpec | MutedSpec | CollapseSpec | LeakSpec
+class SkippedSpec(Spec):
+    """Too many steps are skipped because their gradient is not finite. A few, in which some row overflows, do no harm:
+    weights and moments stay what they were."""
+
+    cause: ClassVar[str] = "non-finite"
+    diverged: ClassVar[bool] = True
+    share: Share = 0.1
+    """Of the steps since the report before."""
+    reports: PositiveInt = 1
+    """In a row."""
+
+    def violation(self, seen: tuple[GuardReport, ...], settled: tuple[GuardReport, ...], run: GuardedRun) -> Numbers:
+        """A share of skipped steps above the allowed one; empty where it is not."""
+        skipped = seen[-1].metrics["optimizer/skipped_share"]
+        return {"optimizer/skipped_share": skipped} if skipped > self.share else {}
+
+    @property
+    def needed(self) -> int:
+        """Reports of a run in which it can convict."""
+        return self.reports
+
+
+Guard = SkippedSpec | ExplosionSpec | DivergenceSpec | BoundSpec | MutedSpec | CollapseSpec | LeakSpec
 
 
 class GuardsSpec(Spec):
-    """What ends a run. null switches a guard off; a loss, gradient or weight that is not finite always ends it."""
+    """What ends a run. null switches a guard off; what is not finite in a report always ends it: a weight, or a loss
+    where every step was skipped."""
 
+    skipped: SkippedSpec | None = SkippedSpec()
     explosion: ExplosionSpec | None = ExplosionSpec()
     divergence: DivergenceSpec | None = DivergenceSpec()
     bound: BoundSpec | None = BoundSpec()
@@ -253,7 +277,7 @@ class GuardsSpec(Spec):
         return [guard for guard in self._all() if guard is not None]
 
     def _all(self) -> tuple[Guard | None, ...]:
-        return self.explosion, self.divergence, self.bound, self.muted, self.collapse, self.leak
+        return self.skipped, self.explosion, self.divergence, self.bound, self.muted, self.collapse, self.leak
 
     def faults(self, *, terms: int, rebuilds: bool, rank: int, steps: int, report_every: int) -> list[str]:
         """What has no effect on a run of so many loss terms that rebuilds text, or not, whose concepts can have so high

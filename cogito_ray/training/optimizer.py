@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat
-from torch import nn
-from torch.optim import AdamW, Optimizer
+import torch
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from torch import Tensor, nn
+from torch.optim import AdamW, Muon, Optimizer
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.training.learning_rate_schedule import Share
@@ -79,13 +80,78 @@ class AdamWSpec(_OptimizerSpec):
     """Rates, moments, decay and clipping of AdamW."""
 
     kind: Literal["adamw"] = "adamw"
+    shards: ClassVar[bool] = True
+    """Does it take shards of weights?"""
 
     def build(self, module: nn.Module) -> Optimizer:
         """An optimizer of the parameters that require a gradient, a group a role."""
         return self._adamw([*self._groups(module).values()])
 
 
-OptimizerSpec = AdamWSpec
+class MuonSpec(_OptimizerSpec):
+    """Muon for weights of linear layers: the momentum of their gradient, orthogonalised; AdamW for all else.
+
+    Updates are scaled to the size that AdamW's have, 0.2 a weight (arXiv:2502.16982, section 2.2), so that one learning
+    rate and one weight decay serve both.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"required": ["kind"]})     # without a kind, it is AdamW
+    kind: Literal["muon"] = "muon"
+    shards: ClassVar[bool] = False
+    momentum: Share = 0.95
+    """Of Muon, as Nesterov has it."""
+
+    def build(self, module: nn.Module) -> Optimizer:
+        """An optimizer of the parameters that require a gradient, a group a role. ValueError where none is a matrix."""
+        groups = self._groups(module)
+        matrices = groups.get(Role.MATRICES, {"params": []})
+        flat = [parameter for parameter in matrices["params"] if parameter.ndim == 2]
+        if not flat:
+            raise ValueError("training.optimizer 'muon': the model has no matrix that is trained; use 'adamw'")
+        others = [parameter for parameter in matrices["params"] if parameter.ndim != 2]
+        groups[Role.MATRICES] = matrices | {"params": others}
+        muon = Muon([matrices | {"params": flat}], momentum=self.momentum, adjust_lr_fn="match_rms_adamw")
+        return MuonAndAdamW(muon, self._adamw([group for group in groups.values() if group["params"]]))
+
+
+def _adamw_by_default(given: object) -> object:
+    return {"kind": "adamw"} | given if isinstance(given, dict) else given
+
+
+OptimizerSpec = Annotated[AdamWSpec | MuonSpec, Field(discriminator="kind"), BeforeValidator(_adamw_by_default)]
+
+
+class MuonAndAdamW(Optimizer):
+    """One optimizer of two, with one state: Muon for the first group, AdamW for the others."""
+
+    found_inf: Tensor | None = None
+    """Scalar on the device; where it is 1, a step changes nothing (see `skip_if_not_finite`)."""
+
+    def __init__(self, muon: Muon, adamw: AdamW):
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self._muon, self._adamw = muon, adamw
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:                           # type: ignore[override]
+        """Both, on the state and the settings that stand here, wherever they were loaded from."""
+        matrices, *others = self.param_groups
+        self._adamw.param_groups, self._adamw.state = others, self.state
+        self._adamw.found_inf = self.found_inf                              # type: ignore[attr-defined]
+        self._adamw.step()
+        self._muon.state = self.state
+        for parameter in matrices["params"]:                                # one by one: one copy at a time is kept
+            momentum = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+            before = [] if self.found_inf is None else [(each, each.clone()) for each in (parameter, momentum)]
+            self._muon.param_groups = [matrices | {"params": [parameter]}]
+            self._muon.step()
+            for now, kept in before:
+                now.copy_(torch.where(self.found_inf == 1, kept, now))      # type: ignore[arg-type]
+
+
+def skip_if_not_finite(optimizer: Optimizer, norm: Tensor) -> None:
+    """Let the next step change nothing, neither weights nor moments, if the gradient of this norm is not finite. The
+    device decides, so that nobody waits for it: by the flag that torch's GradScaler gives to fused optimizers."""
+    optimizer.found_inf = (~norm.isfinite()).float()                        # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from cogito_ray.training.distributed.worker_agreement import WorkerAgreement
 from cogito_ray.training.guards import GuardedRun, Guards, RunDied, Verdict, not_finite
 from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
 from cogito_ray.training.row_fingerprint import NONE_READ, combined, hash_rows
-from cogito_ray.training.step_metrics import StepMetrics
+from cogito_ray.training.step_metrics import PASS_SQUARE, STEP_SQUARE, StepMetrics, noise_scale
 
 log = logging.getLogger(__name__)
 SEEN_WITHIN_S = 90.0
@@ -143,6 +143,7 @@ class _Trainer:
         self.strategy = STRATEGIES[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
         self.step_metrics = StepMetrics(tokens_per_step=run.training.batch * run.data.length)
         self.guards = Guards(run.training.guards, _guarded(run))
+        self._measures_noise = "gradient/noise_scale_rows" in run.metrics
         self.rows, self._own_rows, self._rate_factor = NONE_READ, 0, 1.0
 
     def steps(self, state: State, feed: Feed) -> Iterator[int]:
@@ -180,6 +181,10 @@ class _Trainer:
         self, step: int, whole: TotalLoss, evaluate: Evaluate, losses: dict[str, float]
     ) -> tuple[dict[str, float], Verdict | None]:
         metrics = self.step_metrics.read() | losses
+        squares = metrics.pop(STEP_SQUARE), metrics.pop(PASS_SQUARE)
+        if self._measures_noise:
+            rows = {"step_rows": self.run.training.batch, "pass_rows": self.run.micro_batch}
+            metrics["gradient/noise_scale_rows"] = noise_scale(*squares, **rows)
         metrics["optimizer/learning_rate"] = self.run.training.optimizer.learning_rate * self._rate_factor
         metrics["optimizer/weight_norm"] = float(get_total_norm([p.detach() for p in whole.parameters()]))
         if broken := not_finite(metrics):
@@ -194,17 +199,24 @@ class _Trainer:
             group["lr"] = group["initial_lr"] * self._rate_factor
         passes = [self._views(step, self._index(micro), batches) for micro in range(self.micro_batches)]
         self.progress.enter(Stage.STEP)
-        divisors = self._divisors(passes)
+        divisors, pass_norm = self._divisors(passes), None
         for micro, views in enumerate(passes):
             last = micro == self.micro_batches - 1
             seed_device(self.accelerator.device, self._seed(step, self._index(micro)))  # dropout, where a kind has it
             with self.strategy.micro_batch(last=last):
                 losses = self.strategy.forward(*views, divisors)
                 self.accelerator.backward(losses.total)
+                if micro == 0 and self._measures_noise:
+                    pass_norm = self._pass_norm()
                 norm = self.strategy.step(last=last)
             self.step_metrics.add_losses(losses.total, losses.terms)
             if norm is not None:
-                self.step_metrics.add_step(norm)
+                self.step_metrics.add_step(norm, pass_norm)
+
+    def _pass_norm(self) -> Tensor:
+        """Norm of the gradient of this worker's first micro-batch, of which backward made the share of one of all."""
+        grads = [parameter.grad for parameter in self.total.parameters() if parameter.grad is not None]
+        return get_total_norm(grads) * self.micro_batches
 
     def _views(self, step: int, index: int, batches: Iterator[Tensor]) -> tuple[View, View | None]:
         """What the micro-batch at place `index` of the whole batch is made of."""

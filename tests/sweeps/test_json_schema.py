@@ -45,6 +45,13 @@ def test_a_valid_file_validates():
     assert list(Draft202012Validator(sweep_schema()).iter_errors(SWEEP)) == []
 
 
+@pytest.mark.parametrize("optimizer", [{"learning_rate": 0.1}, {"kind": "adamw"}, {"kind": "muon", "momentum": 0.9}])
+def test_an_optimizer_may_be_of_a_kind_or_of_none(optimizer):
+    run = RUN | {"training": {"optimizer": optimizer}}
+    assert list(Draft202012Validator(run_schema()).iter_errors(run)) == []
+    assert list(Draft202012Validator(sweep_schema()).iter_errors(SWEEP | {"run": run})) == []
+
+
 def test_space_may_complete_the_run():
     assert Draft202012Validator(sweep_schema()).is_valid(changed(SWEEP, "run", value={}))
 

@@ -158,6 +158,7 @@ def test_copies_vary_what_may_change_while_training_and_inherit_the_rest():
         "objective.rate": {"uniform": [0.3, 0.9]},
     }
     fixed = {"model.concepts": {"choice": [4, 8]}, "seed": {"choice": [1, 2]}, "training.batch": {"choice": [8, 16]}}
+    fixed |= {"training.optimizer.kind": {"choice": ["adamw", "muon"]}}     # moments of one are none of the other
     spec = sweep(space=moving | fixed)
     assert set(movable(spec.search_space)) == set(moving)
     sample = {path: domain.extremes()[0] for path, domain in spec.space.items()}

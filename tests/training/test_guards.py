@@ -28,6 +28,7 @@ HEALTHY = {
     "loss/reconstruction_gradient_share": 0.6,
     "loss/contrast_gradient_share": 0.3,
     "optimizer/gradient_norm": 1.0,
+    "optimizer/skipped_share": 0.0,
     "concepts/effective_rank": 14.0,
     "concepts/nuclear_rank": 6.0,
     "eval/reconstruction_nats": 5.0,
@@ -62,6 +63,7 @@ def rank(value):
 
 
 DEATHS = {
+    "skipped": ("non-finite", [{}, {"optimizer/skipped_share": 0.2}]),
     "explosion": ("gradient-explosion", [loss(2.0), loss(0.5), loss(0.009), loss(5.0, norm=947.0), *[loss(5.0)] * 2]),
     "divergence": ("divergence", [*[loss(2.0)] * 4, *[loss(3.5)] * 4]),
     "bound": ("below-bound", [loss(-0.01)] * 3),
@@ -97,7 +99,7 @@ def test_a_conviction_tells_the_numbers_behind_it():
 @pytest.mark.parametrize("guard", DEATHS)
 def test_only_what_smaller_steps_may_cure_counts_as_divergence(guard):
     [*_, last] = verdicts(DEATHS[guard][1])
-    assert last.diverged == (guard in ("explosion", "divergence"))
+    assert last.diverged == (guard in ("skipped", "explosion", "divergence"))
 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
@@ -345,7 +347,7 @@ CONTRAST = {"contrast": {"kind": "dropout"}}
 
 @pytest.mark.parametrize(("loss", "model"), [({}, {}), (CONTRAST, {"decoder": None})], ids=["plain", "contrast"])
 def test_null_switches_a_guard_off_also_where_it_would_have_no_effect(loss, model):
-    off = {"muted": None, "leak": None, "bound": None}
+    off = {"skipped": None, "muted": None, "leak": None, "bound": None}
     guards = run(training={"guards": off}, loss=loss, model=model).training.guards
     assert [type(guard) for guard in guards.active()] == [ExplosionSpec, DivergenceSpec, CollapseSpec]
 

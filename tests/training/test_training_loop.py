@@ -61,8 +61,9 @@ def train_and_tell(settings, *, stop_at=None, folder=None, read=None):
     return model.state_dict(), told
 
 
-def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_one(tmp_path):
-    settings = spec()
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_one(tmp_path, optimizer):
+    settings = spec(optimizer={"kind": optimizer})
     weights, seen = train(settings)
     with pytest.raises(Interrupted):
         train(settings, stop_at=6, folder=tmp_path)
@@ -131,10 +132,45 @@ def test_training_lowers_the_held_out_loss():
 
 def test_a_run_that_diverges_dies_with_its_step_and_numbers():
     settings = spec(optimizer={"learning_rate": 1e30, "clip": 1e30}, schedule={"kind": "wsd", "warmup_steps": 0})
-    with pytest.raises(RunDied, match=r"non-finite at step \d+: .*=nan") as dead:
+    with pytest.raises(RunDied, match=r"non-finite at step \d+: .*=(nan|inf)") as dead:
         train(settings)
     assert dead.value.cause == "non-finite"
     assert dead.value.step % settings.training.report_every == 0
+
+
+def test_a_step_whose_gradient_is_not_finite_is_skipped_and_counted():
+    """Between the reports of steps 2 and 4 one gradient is NaN: only its step is lost."""
+    settings, reports, spoilt = spec(guards={"skipped": {"share": 0.5}, "collapse": None}), [], []
+
+    def spoil(model):
+        if not reports:
+            vectors = model.encoder.latents.vectors
+            hook = vectors.register_hook(lambda gradient: spoilt.append(hook.remove()) or gradient * float("nan"))
+        return {}
+
+    model = fit(settings, FACTS, feed=feed_of(settings), evaluate=spoil, on_report=reports.append)
+    assert spoilt == [None]
+    assert [report.metrics["optimizer/skipped_share"] for report in reports] == [0.0, 0.5, 0.0, 0.0]
+    assert all(weight.isfinite().all() for weight in model.state_dict().values())
+
+
+def test_a_run_whose_gradients_are_never_finite_dies():
+    heavy = {"weighting": {"kind": "fixed", "weights": {"reconstruction": 1e39}}}           # beyond float32
+    settings = spec().model_copy(update={"loss": run(loss=heavy).loss})
+    with pytest.raises(RunDied, match=r"non-finite at step 2: .*loss/total=nan"):
+        train(settings)
+
+
+def test_passes_over_the_same_rows_have_no_gradient_noise_and_others_have_some():
+    exact = {"objective": {"kind": "tsdae", "rate": 1e-6, "target_rate": 1.0}}
+    training = {"steps": 1, "batch": 4, "micro_batch": 2, "report_every": 1, "guards": {"collapse": None}}
+    settings, scales = run(training=training, **exact), []
+    for second in (ROWS[:2], ROWS[[0, 2]]):
+        passes = [torch.from_numpy(rows.copy()) for rows in (ROWS[:2], second)]
+        fit(settings, FACTS, feed=lambda done, passes=passes: iter(passes), evaluate=lambda model: {},
+            on_report=lambda report: scales.append(report.metrics["gradient/noise_scale_rows"]))  # fmt: skip
+    assert scales[0] == pytest.approx(0, abs=1e-4)
+    assert scales[1] > 0.1
 
 
 def test_reports_come_at_every_interval_and_at_the_last_step():

@@ -16,7 +16,8 @@ from cogito_ray.sweeps.space.domains import Sample, Scalar, reads, written
 from cogito_ray.sweeps.space.search_space import Space
 
 MOVABLE = (
-    r"training\.(optimizer|schedule)(\..+)?",
+    r"training\.schedule(\..+)?",
+    r"training\.optimizer\.(?!kind$).+",
     r"loss\.weighting\.(weights\..+|share)",
     r"loss\.contrast\.temperature",
     r"loss\.regularisers\.\d+\.(?!kind$)[^.]+",

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
-from cogito_ray.training.optimizer import OptimizerSpec, own_settings
+from cogito_ray.training.optimizer import OptimizerSpec, own_settings, skip_if_not_finite
 
 
 class FsdpStrategy:
@@ -53,9 +53,11 @@ class FsdpStrategy:
         if not last:
             return None
         norm = clip_grad_norm_(self._total.parameters(), self._clip)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        skip_if_not_finite(self.optimizer, norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return norm.full_tensor() if isinstance(norm, DTensor) else norm
+        return norm
 
     def full_model(self) -> TotalLoss:
         """What the first worker may evaluate: a copy, into which all shards are gathered. All workers call it."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
-from cogito_ray.training.optimizer import OptimizerSpec, own_settings
+from cogito_ray.training.optimizer import OptimizerSpec, own_settings, skip_if_not_finite
 
 if TYPE_CHECKING:
     from cogito_ray.training.distributed.fsdp import FsdpStrategy
@@ -43,6 +43,8 @@ class DdpStrategy:
     def step(self, *, last: bool) -> Tensor | None:
         """Within `micro_batch`: the optimizer's step, after the last one -> norm of the gradient before clipping."""
         norm = self._accelerator.clip_grad_norm_(self._module.parameters(), self._clip) if last else None
+        if norm is not None:
+            skip_if_not_finite(self.optimizer.optimizer, norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return norm
