@@ -34,6 +34,7 @@ KEEPING = {
     "tokens": Keeping(rows=True, largest_part=LARGEST_PART, suffix=""),
     "text": Keeping(rows=False, largest_part=SOON_READ, suffix="-text"),
 }
+Packing = Literal["concatenate", "document", "best_fit"]
 SourceName = Annotated[
     str,
     Worded("[a-z0-9][a-z0-9_-]*", "a source's name has lower-case letters, digits, '_' and '-', no sign first"),
@@ -50,10 +51,12 @@ class DataSpec(Spec):
     """Tokens per row (N)."""
     held_out: float = Field(default=0.01, gt=0, lt=1)
     """Share of documents, chosen by a hash of their text, that training never sees."""
-    packing: Literal["concatenate", "document", "best_fit"] = "concatenate"
+    packing: Packing = "concatenate"
     """concatenate: documents are joined by the separator and cut every N tokens; document: a row never mixes documents
     (its end is padding); best_fit: whole documents share rows so that little is padding (best-fit decreasing), and only
     those longer than a row are cut."""
+    held_out_packing: Packing | None = None
+    """Of held-out rows; null = as `packing`. Set, it lets trials that pack their train rows otherwise compare."""
     bad_documents: float = Field(default=0.01, ge=0, le=1)
     """Share of empty or unreadable documents (or files) tolerated in a source."""
     clean: CleanSpec | None = None

@@ -201,6 +201,7 @@ class _Preparation:
             data.held_out,
             data.packing,
             keeps_rows=data.keeping.rows,
+            held_out_packing=data.held_out_packing,
             cleaned=data.clean is not None,
         )
         manifest = self._existing(name, settings.folder)
@@ -214,6 +215,7 @@ class _Preparation:
 
     def _identity(self, name: str, tokenizer: str) -> dict[str, object]:
         """What the shards of a source are made from: its digest names their folder."""
+        apart = self.data.held_out_packing
         return {
             "format": FORMAT,
             "source": self.fingerprints[name],
@@ -221,6 +223,7 @@ class _Preparation:
             "length": self.data.length,
             "packing": self.data.packing,
             "held_out": self.data.held_out,
+            **({} if apart in (None, self.data.packing) else {"held_out_packing": apart}),
             **self.data.keeping.identity,
             **self._cleaning_identity,
         }

@@ -19,6 +19,7 @@ from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_loader import load
 from cogito_ray.text.data_spec import corpus_key
+from cogito_ray.text.shards.row_packing import PACKERS
 
 BASE = {
     "name": "tiny",
@@ -344,7 +345,7 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
             for axis, values, what in (
                 ("data.sources.library.part", ["library", "packages"], "data.sources"),
                 ("data.held_out", [0.1, 0.2], "data.held_out"),
-                ("data.packing", ["concatenate", "document"], "data.packing"),
+                ("data.packing", ["concatenate", "document"], "data.held_out_packing"),
                 ("evaluation.rows", [16, 32], "evaluation"),
             )
         ),
@@ -409,6 +410,13 @@ def test_a_sweep_is_refused_with_its_place_its_value_and_a_way_out(changes, faul
 def test_how_sources_are_mixed_may_vary_for_all_are_evaluated_alike():
     space = {"data.sources.library.weight": {"uniform": [0.5, 4.0]}}
     assert sweep(space=space).goals[0].metric == NATS["metric"]
+
+
+def test_packings_rank_by_held_out_rows_that_are_packed_alike_but_not_by_their_own_train_rows():
+    compared = {"run__data__held_out_packing": "document", "space": {"data.packing": {"choice": list(PACKERS)}}}
+    assert sweep(**compared).goals[0].metric == NATS["metric"]
+    of_loss = faults(**compared, goals=[{"metric": "loss/total", "mode": "min"}])
+    assert any("because data.packing varies" in fault for fault in of_loss)
 
 
 def test_a_setting_that_is_a_number_of_tokens_here_and_a_share_there_may_be_a_share():

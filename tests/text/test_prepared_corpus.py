@@ -177,6 +177,18 @@ def test_rows_of_one_document_hold_no_separator(sources: Sources, tmp_path: Path
     assert (np.diff(padded.astype(int), axis=1) >= 0).all()  # padding only at the end
 
 
+def test_held_out_rows_may_be_packed_alike_for_trials_that_pack_train_rows_otherwise(
+    sources: Sources, tmp_path: Path
+) -> None:
+    both = [
+        prepare_with(serially, data_spec(sources, packing=packing, held_out_packing="document"), tmp_path / "s")
+        for packing in ("concatenate", "document")
+    ]
+    np.testing.assert_array_equal(*(corpus.held_out_rows(24) for corpus in both))
+    assert both[0].plan(seed=0).rows != both[1].plan(seed=0).rows
+    assert prepare_with(serially, data_spec(sources, packing="document"), tmp_path / "s").digests == both[1].digests
+
+
 def test_held_out_rows_are_the_same_number_of_each_source_and_extend(corpus: Corpus) -> None:
     eight, twelve = corpus.held_out_rows(8), corpus.held_out_rows(12)
     assert eight.shape == (8, 16)

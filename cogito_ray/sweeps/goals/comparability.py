@@ -8,11 +8,11 @@ from pydantic import JsonValue
 
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
 
-SAME_ROWS = ("data.sources", "data.tokenizer", "data.length", "data.held_out", "data.packing", "evaluation")
+SAME_ROWS = ("data.sources", "data.tokenizer", "data.length", "data.held_out", "data.held_out_packing", "evaluation")
 SAME_TASK = ("model.decoder", "objective.kind")
 SAME_LOSS = ("objective", "loss")
 MUST_AGREE: dict[str, tuple[str, ...]] = {
-    "loss/": (*SAME_ROWS, *SAME_TASK, *SAME_LOSS),
+    "loss/": (*SAME_ROWS, "data.packing", *SAME_TASK, *SAME_LOSS),
     "eval/reconstruction_nats": (*SAME_ROWS, *SAME_TASK),
     "eval/shuffled_reconstruction_nats": (*SAME_ROWS, *SAME_TASK),
     "eval/word_": SAME_ROWS,
@@ -27,6 +27,9 @@ def asked_at(run: Tree, place: str) -> JsonValue:
     found = get(run, place)
     if place == "data.sources" and isinstance(found, dict):  # of held-out rows all sources give the same number
         return {name: _without(source, "weight") for name, source in found.items()}
+    if place == "data.held_out_packing":    # null, or not there in what an earlier version wrote: as the others
+        data = get(run, "data")
+        return (data.get("held_out_packing") or data.get("packing")) if isinstance(data, dict) else None
     if place == "evaluation":
         return _without(found, "labelled")
     return found

@@ -54,6 +54,8 @@ class BuildSettings:
     """Whether train rows are written; else they are counted."""
     counted_every: int = 1
     """Where rows are not kept, train tokens of every so-manyth part are counted: enough to estimate frequencies by."""
+    held_out_packing: str | None = None
+    """Of held-out rows; None = as the others."""
     cleaned: bool = False
     """Whether a file in the folder says which documents are left out."""
 
@@ -91,7 +93,7 @@ def build(task: BuildTask, settings: BuildSettings) -> tuple[ShardSummary, Count
 def train_rows(part: Part, number: int, settings: BuildSettings) -> Ids:
     """(R, N) what `build` would write of the part to the train shards, in that order."""
     kept = _Kept()
-    train = _SplitWriter(kept, settings, _loaded(settings.tokenizer))
+    train = _SplitWriter(kept, settings, _loaded(settings.tokenizer), settings.packing)
     for text in _kept_documents(part, number, settings, RejectedDocuments()):
         if fraction(text.encode()) >= settings.held_out:
             train.add(text)
@@ -216,9 +218,9 @@ class _Shards:
 class _SplitWriter:
     """Tokenises and packs the documents of one side."""
 
-    def __init__(self, sink: _Sink, settings: BuildSettings, tokenizer: TextTokenizer):
+    def __init__(self, sink: _Sink, settings: BuildSettings, tokenizer: TextTokenizer, packing: str):
         self.sink, self.tokenizer, self.digest = sink, tokenizer, RowsDigest()
-        self.packer = PACKERS[settings.packing](settings.length, tokenizer.vocabulary, tokenizer.dtype)
+        self.packer = PACKERS[packing](settings.length, tokenizer.vocabulary, tokenizer.dtype)
         self.texts: list[str] = []
         self.characters = self.documents = self.tokens = self.words = self.padding = 0
 
@@ -277,7 +279,8 @@ def _build_part(
     part: Part, number: int, reader: SequentialReader, kept: _Sink, aside: _Sink, settings: BuildSettings
 ) -> ShardSummary:
     tokenizer = _loaded(settings.tokenizer)
-    train, held_out = (_SplitWriter(sink, settings, tokenizer) for sink in (kept, aside))
+    train = _SplitWriter(kept, settings, tokenizer, settings.packing)
+    held_out = _SplitWriter(aside, settings, tokenizer, settings.held_out_packing or settings.packing)
     bad = RejectedDocuments()
     for text in _kept_documents(part, number, settings, bad, reader):
         (held_out if fraction(text.encode()) < settings.held_out else train).add(text)
