@@ -11,11 +11,11 @@ from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.losses.total_loss import LossSpec
+from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.plugins import Reference, load, undeclared
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.vocabulary_info import Vocabulary

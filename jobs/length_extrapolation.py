@@ -31,8 +31,9 @@ def nats_by_position(
     sums = torch.zeros(2, PARTS, dtype=torch.float64)
     for row in rows:
         view = reference.corrupt(row[None], vocabulary, generator)
-        concepts = encoder(view.visible_ids, view.visible_positions, view.visible)                          # (1, C, D)
-        hidden = decoder(concepts, view.target_positions, view.query_ids, view.noise)                       # (1, M, D)
+        starts = model.document_starts(row[None])
+        concepts = encoder(view.visible_ids, view.visible_positions, view.visible, starts)                  # (1, C, D)
+        hidden = decoder(concepts, view.target_positions, view.query_ids, view.noise, starts)               # (1, M, D)
         sums += summed_by_position(head(hidden, view.targets, 0.0), view, rows.shape[1])
     return (sums[0] / sums[1]).tolist()
 

@@ -1,8 +1,9 @@
 """Statistics of attention weights: do concepts attend broadly or narrowly, by position or by content, to which kinds of
 tokens (after arXiv:1906.04341)?
 
-R texts, C concepts, K tokens. `weights` (R, C, K) sum to 1 over the tokens of a text and are 0 at padding; `visible`
-(R, K) is False there. Every text has a visible token.
+R rows, C concepts, K tokens. `weights` (R, C, K) sum to 1 over the tokens of a row and are 0 at padding; `visible`
+(R, K) is False there. Every row has a visible token. `read_by` (R, C or 1, K): what each concept may read, in rows of
+several documents its own one alone.
 """
 
 from typing import NamedTuple
@@ -24,11 +25,11 @@ class Peak(NamedTuple):
     share: float
 
 
-def entropies(weights: Tensor, visible: Tensor) -> Tensor:
-    """(C,) mean over texts of the entropy, in units of that of uniform weights: 0 = one token, 1 = all alike."""
-    most = visible.sum(dim=1).clamp_min(2).log()                            # (R,)
+def entropies(weights: Tensor, read_by: Tensor) -> Tensor:
+    """(C,) mean over rows of the entropy, in units of that of uniform weights: 0 = one token, 1 = all alike."""
+    most = read_by.sum(dim=-1).clamp_min(2).log()                           # (R, C)
     entropy: Tensor = torch.special.entr(weights.double()).sum(dim=-1)       # (R, C)
-    return (entropy / most[:, None]).mean(dim=0)
+    return (entropy / most).mean(dim=0)
 
 
 def by_position(weights: Tensor, visible: Tensor) -> Tensor:
@@ -59,35 +60,38 @@ def centres_and_deviations(weights: Tensor, visible: Tensor) -> tuple[Tensor, Te
     return mean.mean(dim=0), deviation.mean(dim=0)
 
 
-def lifts(weights: Tensor, visible: Tensor, kinds: Tensor, count: int) -> Tensor:
+def lifts(weights: Tensor, read_by: Tensor, kinds: Tensor, count: int) -> Tensor:
     """(C, count) how much more of each kind of token is read than reading all alike would: 1 = as much.
 
-    kinds (R, K) int64, below `count`. NaN for a kind that no text holds.
+    kinds (R, K) int64, below `count`. NaN for a kind that no concept may read.
     """
-    member = torch.nn.functional.one_hot(kinds, count).double() * visible[..., None]                        # (R, K, N)
-    read = torch.einsum("rck,rkn->cn", weights.double(), member) / len(weights)
-    there = (member.sum(dim=1) / visible.sum(dim=1, keepdim=True)).mean(dim=0)                              # (N,)
+    member = torch.nn.functional.one_hot(kinds, count).double()                                             # (R, K, N)
+    read, there = (torch.einsum("rck,rkn->cn", each, member) for each in (weights.double(), _even(read_by)))
     return read / torch.where(there > 0, there, torch.nan)
 
 
-def top_tokens(weights: Tensor, visible: Tensor, ids: Tensor, most: int) -> list[list[int]]:
+def top_tokens(weights: Tensor, read_by: Tensor, ids: Tensor, most: int) -> list[list[int]]:
     """Per concept at most `most` token ids that it reads more than reading all alike would, the most telling first.
 
     Most telling = the token's term of the Kullback-Leibler divergence of what is read from what there is, p log(p / q):
     large for a token that is both much read and more than its frequency would have it. ids (R, K).
     """
     names, index = ids.unique(return_inverse=True)                          # (U,), (R, K)
-    even = visible / visible.sum(dim=1, keepdim=True)                       # (R, K)
-    flat = index.flatten()
-    due = torch.zeros(len(names), dtype=torch.float64).scatter_add_(0, flat, even.flatten().double())
-    seen = torch.zeros(len(names)).scatter_add_(0, flat, visible.flatten().float())
+    even = _even(read_by).expand_as(weights)                                # (R, C, K)
+    flat, none = index.flatten(), torch.zeros(len(names), dtype=torch.float64)
     chosen = []
-    for one in weights.double().unbind(dim=1):                               # (R, K)
-        read = torch.zeros_like(due).scatter_add_(0, flat, one.flatten())
+    for one, alike in zip(weights.double().unbind(dim=1), even.unbind(dim=1), strict=True):                     # (R, K)
+        read, due = (none.scatter_add(0, flat, each.flatten()) for each in (one, alike))
+        seen = none.scatter_add(0, flat, (alike > 0).flatten().double())
         gain = torch.where(seen >= RARE, read * (read / due.clamp_min(1e-12)).clamp_min(1e-12).log(), 0.0)
         best = gain.topk(min(most, len(gain)))
         chosen.append(names[best.indices[best.values > 0]].tolist())
     return chosen
+
+
+def _even(read_by: Tensor) -> Tensor:
+    """(R, C or 1, K) float64: the weights of a concept that reads all it may alike."""
+    return read_by / read_by.sum(dim=-1, keepdim=True).double().clamp_min(1)
 
 
 def peaks(weights: Tensor, most: int) -> list[list[Peak]]:

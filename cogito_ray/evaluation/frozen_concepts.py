@@ -4,26 +4,21 @@ import torch
 from torch import Tensor
 
 from cogito_ray.nn.model import ConceptModel
-from cogito_ray.objectives.position_sampling import document_starts
-from cogito_ray.text.vocabulary_info import Vocabulary
 
 ROWS_AT_ONCE = 64
 
 
 @torch.no_grad()
-def encode(model: ConceptModel, ids: Tensor, pad_id: int, separated_by: Vocabulary | None = None) -> Tensor:
-    """ids (R, N) -> concepts (R, C, D) float32 on the CPU. Padding is not read; the model's mode is left as it was.
-
-    `separated_by`: for models that read the documents of a row one by one; None = a row is one text.
-    """
+def encode(model: ConceptModel, ids: Tensor, pad_id: int) -> Tensor:
+    """ids (R, N) -> concepts (R, C, D) float32 on the CPU. Padding is not read; the model's mode is left as it was."""
     device, training = next(model.parameters()).device, model.training
     model.eval()
     positions = torch.arange(ids.shape[1], device=device)
     concepts = []
     for part in ids.split(ROWS_AT_ONCE):
         seen = part.to(device)                                              # (B, N)
-        starts = None if separated_by is None else document_starts(seen, separated_by)
-        concepts.append(model.encoder(seen, positions.expand_as(seen), seen != pad_id, starts).float().cpu())
+        read = model.encoder(seen, positions.expand_as(seen), seen != pad_id, model.document_starts(seen))
+        concepts.append(read.float().cpu())
     model.train(training)
     return torch.cat(concepts)
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cogito_ray.nn.position_encodings import Rotary
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class Attention(nn.Module):
@@ -58,14 +59,14 @@ class Attention(nn.Module):
         rotary: Rotary | None = None,
         source_rotary: Rotary | None = None,
     ) -> Tensor:
-        """How much of each position of source (B, S, T) each of x (B, Q, D) reads: (B, H, Q, S), 1 in all over S.
+        """How much of each position of source (B, S, T) each of x (B, Q, D) reads: (B, H, Q, S), 1 in all over S, or 0
+        where x sees nothing.
 
         `forward` never holds these weights (torch's fused kernels do not); asking for them costs O(Q S) memory.
         """
         query, key, _ = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
         scores = query @ key.mT * query.shape[-1] ** -0.5                      # (B, H, Q, S)
-        masked = scores if visible is None else scores.masked_fill(~visible[:, None, None], -torch.inf)
-        return masked.softmax(dim=-1)
+        return scores.softmax(dim=-1) if visible is None else masked_softmax(scores, for_every_head(visible), dim=-1)
 
     def init_as_lookup(self, gain: float) -> None:
         """See the function of this name."""
@@ -82,10 +83,23 @@ def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=dim) * mask
 
 
+def document_starts(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """Clean rows (B, N) -> (B, N) where in the row the document at each place begins: after the separator before it.
+
+    A separator belongs to the document before it, and so does what follows if it is no text.
+    """
+    text = (ids != vocabulary.pad_id) & (ids != vocabulary.separator_id)
+    text_follows = text.flip(1).long().cummax(dim=1).values.flip(1) > 0             # (B, N) here or later
+    after_separator = (ids == vocabulary.separator_id).roll(1, dims=1)
+    at = torch.arange(ids.shape[1], device=ids.device)
+    begins = after_separator & text_follows & (at > 0)                              # a roll wraps
+    return torch.where(begins, at, 0).cummax(dim=1).values
+
+
 def places_of(starts: Tensor, centres: Tensor) -> Tensor:
     """starts (B, N) of the document at each place of a row, centres (C,) in tokens -> (B, C) starts of the documents in
-    which these stand."""
-    return starts[:, (centres + 0.5).long()]
+    which these stand. What stands behind the last place does so in the last document."""
+    return starts[:, (centres + 0.5).long().clamp(max=starts.shape[1] - 1)]
 
 
 def same(one: Tensor, other: Tensor) -> Tensor:

@@ -94,10 +94,13 @@ class Encoder(nn.Module):
         return layers
 
     @torch.no_grad()
-    def attention_weights(self, ids: Tensor, positions: Tensor, visible: Tensor) -> tuple[Tokens, list[Tensor]]:
-        """ids, positions, visible (B, K) -> the tokens that concepts read, and how much of each token each concept
-        reads in each applied block: (B, H, C, K'), 1 in all over tokens. K' < K where a token stage pools."""
-        read, concepts, context = self._before_blocks(ids, positions, visible, None)
+    def attention_weights(
+        self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None = None
+    ) -> tuple[Tokens, list[Tensor]]:
+        """ids, positions, visible (B, K), starts (B, N) as of `forward` -> the tokens that concepts read, and how much
+        of each token each concept reads in each applied block: (B, H, C, K'), 1 in all over tokens. K' < K where a
+        token stage pools."""
+        read, concepts, context = self._before_blocks(ids, positions, visible, starts)
         tokens, weights = read.vectors, []
         for block in self._applied():
             weights.append(block.attention_weights(concepts, tokens, context))

@@ -36,7 +36,7 @@ def infill(
     given = (ids != vocabulary.mask_id) & (ids != vocabulary.pad_id)
     if empty := int((~given.any(dim=1)).sum()):
         raise ValueError(f"{empty} rows give no word to encode; call `generate` with concepts of other text")
-    concepts = model.encoder(ids, positions, given)
+    concepts = model.encoder(ids, positions, given, model.document_starts(ids))
     return generate(model, concepts, ids, vocabulary=vocabulary, spec=spec, generator=generator)
 
 
@@ -57,11 +57,12 @@ def generate(
     if model.decoder is None or model.head is None:
         raise ValueError("this model has no decoder; generation needs one of kind 'diffusion'")
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    starts = model.document_starts(ids)
     real = (ids != vocabulary.pad_id).sum(dim=1).clamp_min(1)                  # (B,)
     for left in range(spec.steps, 0, -1):
         masked = ids == vocabulary.mask_id                                     # (B, N)
         noise = masked.sum(dim=1) / real
-        logits = model.head.logits(model.decoder(concepts, positions, ids, noise))         # (B, N, V)
+        logits = model.head.logits(model.decoder(concepts, positions, ids, noise, starts)) # (B, N, V)
         words, confidence = _sampled(logits.float(), vocabulary, spec, generator)
         best_first = confidence.masked_fill(~masked, -1).argsort(dim=1, descending=True)
         rank = best_first.argsort(dim=1)                                       # inverse permutation: 0 = most confident

@@ -6,6 +6,7 @@ from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.blocks.block_interface import Sizes
 from cogito_ray.nn.concept_latents import AnchoredLatentsSpec, LatentsSpec, Segments
 from cogito_ray.nn.decoders import DecoderSpec
@@ -29,8 +30,7 @@ class ModelSpec(Spec):
     attention: Literal["row", "document"] = "row"
     """What is read. row: all of a row. document: where documents share rows, a concept reads only the one in which the
     middle of its segment stands, a decoded position only that one's concepts, and positions restart with each. A
-    document too short to hold the middle of a segment is rebuilt from nothing. Tasks and `analyse` take a row as one
-    text."""
+    document too short to hold the middle of a segment is rebuilt from nothing."""
     expansion: PositiveFloat = 2.0
     """Width inside feed-forward layers, over `width`."""
     embedding: EmbeddingSpec = EmbeddingSpec()
@@ -113,6 +113,7 @@ class ConceptModel(nn.Module):
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary, length: int, *, log_unigram: Tensor | None = None):
         super().__init__()
         self.width, self.heads = spec.width, spec.heads
+        self.separated_by = vocabulary if spec.reads_documents else None
         token_width = spec.token_width or spec.width
         embedding = spec.embedding.build(vocabulary.size, length, token_width)
         self.encoder = _encoder(spec, embedding, length)
@@ -122,6 +123,10 @@ class ConceptModel(nn.Module):
             self.head = spec.head.build(embedding.token, spec.width, log_unigram)
             for attention in self.decoder.attentions_to_init():
                 spec.latents.init_attention(attention)
+
+    def document_starts(self, ids: Tensor) -> Tensor | None:
+        """Clean rows (B, N) -> (B, N) where the document at each place begins; None where rows are read whole."""
+        return None if self.separated_by is None else document_starts(ids, self.separated_by)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Encoder and decoder, in place, by torch.compile with these arguments: names of weights stay what they are."""

@@ -19,19 +19,6 @@ def text_mask(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
     return ~torch.isin(ids, torch.tensor(vocabulary.special_ids, device=ids.device, dtype=ids.dtype))
 
 
-def document_starts(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
-    """Clean rows (B, N) -> (B, N) where in the row the document at each place begins: after the separator before it.
-
-    A separator belongs to the document before it, and so does what follows if it is no text.
-    """
-    text = (ids != vocabulary.pad_id) & (ids != vocabulary.separator_id)
-    text_follows = text.flip(1).long().cummax(dim=1).values.flip(1) > 0             # (B, N) here or later
-    after_separator = (ids == vocabulary.separator_id).roll(1, dims=1)
-    at = torch.arange(ids.shape[1], device=ids.device)
-    begins = after_separator & text_follows & (at > 0)                              # a roll wraps
-    return torch.where(begins, at, 0).cummax(dim=1).values
-
-
 def slots_for(rate: float, count: int) -> int:
     """`rate` of `count`, rounded half up, at least 1: how many positions of a full row are sampled.
 

@@ -41,7 +41,7 @@ def test_entropy_goes_from_one_token_to_all():
     half = torch.zeros(TEXTS, 1, TOKENS)
     half[..., : TOKENS // 2] = 2 / TOKENS
     weights = torch.cat([one_token(IDS[:, 0]), half, everything()], dim=1)
-    assert entropies(weights, VISIBLE).tolist() == pytest.approx([0, math.log(8) / math.log(16), 1])
+    assert entropies(weights, VISIBLE[:, None]).tolist() == pytest.approx([0, math.log(8) / math.log(16), 1])
 
 
 def test_padding_does_not_count_as_read_alike():
@@ -49,7 +49,7 @@ def test_padding_does_not_count_as_read_alike():
     visible[:, 4:] = False
     weights = torch.zeros(TEXTS, 1, TOKENS)
     weights[..., :4] = 1 / 4
-    assert entropies(weights, visible).tolist() == pytest.approx([1])
+    assert entropies(weights, visible[:, None]).tolist() == pytest.approx([1])
     assert centres_and_deviations(weights, visible)[0].tolist() == pytest.approx([0.5])
     assert by_position(weights, visible)[0, 0, ::4].tolist() == pytest.approx([0.25] * 4)
 
@@ -74,15 +74,24 @@ def test_a_concept_that_reads_one_kind_lifts_it_by_the_inverse_of_its_share():
     kinds = (torch.arange(TOKENS) >= 12).long().expand(TEXTS, -1)       # a quarter of all tokens is of kind 1
     last = torch.zeros(TEXTS, 1, TOKENS)
     last[..., 12:] = 1 / 4
-    told = lifts(torch.cat([last, everything()], dim=1), VISIBLE, kinds, 3)
+    told = lifts(torch.cat([last, everything()], dim=1), VISIBLE[:, None], kinds, 3)
     assert told[:, :2].flatten().tolist() == pytest.approx([0, 4, 1, 1])
     assert told[:, 2].isnan().all()
 
 
 def test_the_word_that_is_read_is_the_favourite_and_reading_all_alike_has_none():
-    told = top_tokens(torch.cat([of_word(5), everything()], dim=1), VISIBLE, IDS, most=3)
+    told = top_tokens(torch.cat([of_word(5), everything()], dim=1), VISIBLE[:, None], IDS, most=3)
     assert told[0][0] == 5
     assert told[1] == []
+
+
+def test_a_concept_that_reads_all_of_its_own_document_alike_prefers_nothing_in_it():
+    own = (torch.arange(TOKENS) < 4).expand(TEXTS, 1, -1)
+    weights = own / 4
+    kinds = (torch.arange(TOKENS) >= 2).long().expand(TEXTS, -1)
+    assert entropies(weights, own).tolist() == pytest.approx([1])
+    assert lifts(weights, own, kinds, 2).tolist() == [pytest.approx([1, 1])]
+    assert top_tokens(weights, own, IDS, most=3) == [[]]
 
 
 def test_peaks_are_of_different_texts_and_in_order():

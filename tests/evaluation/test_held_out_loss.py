@@ -36,11 +36,8 @@ def test_the_line_knows_nothing_of_how_often_held_out_rows_have_a_token(tmp_path
 
 def test_documents_that_share_a_row_are_measured_as_they_are_trained_and_single_ones_as_ever():
     run, words = tiny_runs.run(model={"attention": "document"}), tiny_runs.VOCABULARY
-    model = tiny_runs.build(run).model
+    models = [tiny_runs.build(each).model for each in (tiny_runs.run(), run)]            # of equal weights
     for texts, same in ((tiny_runs.rows(), True), (tiny_runs.two_documents(), False)):
-        whole, apart = (
-            HeldOutLoss(texts, run.reference, words, within_documents=within)(model) for within in (False, True)
-        )
+        whole, apart = map(HeldOutLoss(texts, run.reference, words), models)
         assert (whole == apart) == same
-        concepts = (encode(model, texts, words.pad_id, separated_by) for separated_by in (None, words))
-        assert torch.equal(*concepts) == same
+        assert torch.equal(*(encode(model, texts, words.pad_id) for model in models)) == same

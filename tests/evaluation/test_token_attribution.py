@@ -8,11 +8,11 @@ from torch import Tensor
 
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
-from cogito_ray.evaluation.inspection.layer_probes import layer_probes, shortened
+from cogito_ray.evaluation.inspection.layer_probes import every_layer, layer_probes, shortened
 from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.evaluation.inspection.token_attribution import KINDS, TokenAttribution, token_attribution
 from cogito_ray.evaluation.validation.word_probes import WordProbes
-from cogito_ray.nn.model import ModelSpec
+from cogito_ray.nn.model import ConceptModel, ModelSpec
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,8 @@ def reading_one(opened: TrainedModel, text: str, place: int) -> TokenAttribution
     ids = opened.sentence_encoder.ids([text] * 8)                                     # (8, K)
     weights = torch.zeros(8, 1, ids.shape[1])
     weights[:, 0, place] = 1
-    return TokenAttribution(ids, torch.ones_like(ids, dtype=torch.bool), weights, opened.corpus.tokenizer)
+    visible = torch.ones_like(ids, dtype=torch.bool)
+    return TokenAttribution(ids, visible, weights, opened.corpus.tokenizer, visible[:, None])
 
 
 def test_shares_sum_to_one_over_the_tokens_of_a_text(opened, rows):
@@ -50,6 +51,39 @@ def test_a_pooled_token_is_divided_among_those_it_stands_for(opened, rows):
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 4))
     torch.testing.assert_close(weights[..., 0], weights[..., 1])
     assert (weights[0, :, 5:] == 0).all()
+
+
+def apart(opened: TrainedModel, concepts: int, tokens: str) -> ConceptModel:
+    """An untrained model that reads the documents of a row apart."""
+    model = {"width": 16, "heads": 2, "concepts": concepts, "attention": "document"}
+    spec = ModelSpec.model_validate(model | {"encoder": {"tokens": {"kind": tokens}}})
+    return spec.build(opened.corpus.vocabulary, 16).eval()
+
+
+@pytest.mark.parametrize("tokens", ["raw", "funnel"])
+def test_where_documents_share_a_row_a_concept_reads_its_own_alone(opened, tokens):
+    model = apart(opened, concepts=4, tokens=tokens)
+    rows = torch.randint(8, 300, (2, 16))
+    rows[0, 6], rows[1, 8:] = opened.corpus.vocabulary.separator_id, opened.corpus.vocabulary.pad_id
+    read = token_attribution(model, rows, opened.corpus.tokenizer)
+    assert [own.sum(dim=1).tolist() for own in read.read_by] == [[7, 7, 9, 9], [8] * 4]   # their middles: 1.5 to 13.5
+    torch.testing.assert_close(read.weights.sum(dim=-1), torch.ones(2, 4))
+    assert (read.weights[~read.read_by] == 0).all()
+
+
+def test_a_document_of_which_no_pooled_token_is_left_is_read_by_nobody(opened):
+    model = apart(opened, concepts=8, tokens="funnel")
+    rows = torch.randint(8, 300, (1, 16))
+    rows[0, 14] = opened.corpus.vocabulary.separator_id                     # the second is the last token
+    read = token_attribution(model, rows, opened.corpus.tokenizer)
+    torch.testing.assert_close(read.weights.sum(dim=-1), torch.tensor([[1.0] * 7 + [0.0]]))
+    assert (read.weights[..., 15] == 0).all()
+
+
+def test_every_layer_of_documents_that_share_a_row_is_probed_as_it_was_trained(opened, rows):
+    model, rows = apart(opened, concepts=4, tokens="raw"), rows.clone()
+    rows[:, 7] = opened.corpus.vocabulary.separator_id
+    assert torch.equal(every_layer(model, rows, 0)[-1], encode(model, rows, 0))
 
 
 def test_what_a_concept_reads_is_told_in_words(opened):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.blocks.block_interface import BlockContext
 from cogito_ray.nn.model import ConceptModel, ModelSpec
-from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(32, 0, 1, 2, (0, 1, 2))

@@ -12,11 +12,11 @@ WORDS = Vocabulary(12, 0, 1, 2, (0, 1, 2))
 MASKED = torch.tensor([[5, 1, 1, 7, 1, 3], [4, 1, 9, 0, 0, 0]])
 
 
-def build() -> ConceptModel:
+def build(**changed: object) -> ConceptModel:
     """A diffusion model whose every place wants word 8."""
     torch.manual_seed(0)
     settings = {"width": 8, "heads": 2, "concepts": 3, "decoder": {"kind": "diffusion"}}
-    model = ModelSpec.model_validate(settings).build(WORDS, length=6)
+    model = ModelSpec.model_validate(settings | changed).build(WORDS, length=6)
     with torch.no_grad():
         model.head.bias[8] = 4.0
         model.head.bias[:3] = 50.0                             # special ids: likeliest by far, never to be drawn
@@ -26,6 +26,20 @@ def build() -> ConceptModel:
 def filled(seed: int = 0, **settings: object) -> Tensor:
     spec = GenerationSpec.model_validate(settings)
     return infill(build(), MASKED, vocabulary=WORDS, spec=spec, generator=Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("attention", "same"), [("document", True), ("row", False)])
+def test_a_document_is_filled_in_by_what_stands_in_it_alone_where_documents_are_read_apart(attention: str, same: bool):
+    model = build(attention=attention)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=4)                           # else gates at 0 hide what is read
+    rows = torch.cat([torch.tensor([1, 1, 2]).expand(20, -1), torch.randint(3, 12, (20, 3))], dim=1)
+    spec, words = GenerationSpec(temperature=9.0), set()
+    for row in rows.split(1):
+        seeded = Generator().manual_seed(0)
+        words.add(str(infill(model, row, vocabulary=WORDS, spec=spec, generator=seeded)[0, :2]))
+    assert (len(words) == 1) == same
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cogito_ray.nn.attention import document_starts
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.testing import ObjectiveSuite
 from cogito_ray.testing.objective_suite import PLAIN, rows
 from cogito_ray.testing.tiny_runs import kinds

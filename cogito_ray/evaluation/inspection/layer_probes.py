@@ -25,7 +25,8 @@ def every_layer(model: ConceptModel, ids: Tensor, pad_id: int) -> list[Tensor]:
     positions, layers = torch.arange(ids.shape[1], device=device), []
     for part in ids.split(ROWS_AT_ONCE):
         seen = part.to(device)                                              # (B, N)
-        layers.append(model.encoder.every_layer(seen, positions.expand_as(seen), seen != pad_id))
+        read = (positions.expand_as(seen), seen != pad_id, model.document_starts(seen))
+        layers.append(model.encoder.every_layer(seen, *read))
     return [torch.cat([one.float().cpu() for one in layer]) for layer in zip(*layers, strict=True)]
 
 

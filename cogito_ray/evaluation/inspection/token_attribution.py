@@ -11,6 +11,7 @@ from torch import Tensor
 from cogito_ray.analysis import attention_statistics
 from cogito_ray.analysis.analysis_result import AttentionExample, AttentionMap, ConceptAttention
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
+from cogito_ray.nn.attention import places_of, same
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.nn.token_stages.token_stage_interface import Tokens
 from cogito_ray.text.tokenizer import TextTokenizer
@@ -33,19 +34,21 @@ class TokenAttribution:
     """(R, K) bool"""
     weights: Tensor
     tokenizer: TextTokenizer
+    read_by: Tensor
+    """(R, C or 1, K) bool: what each concept may read."""
 
     def concept_attention(self) -> list[ConceptAttention]:
         """Every concept by what it reads."""
-        weights, visible = self.weights, self.visible
-        lifts = attention_statistics.lifts(weights, visible, self._kinds(), len(KINDS))
+        weights, visible, read_by = self.weights, self.visible, self.read_by
+        lifts = attention_statistics.lifts(weights, read_by, self._kinds(), len(KINDS))
         centres, deviations = attention_statistics.centres_and_deviations(weights, visible)
         columns = zip(
-            attention_statistics.entropies(weights, visible).tolist(),
+            attention_statistics.entropies(weights, read_by).tolist(),
             centres.tolist(),
             deviations.tolist(),
             attention_statistics.position_bias(weights, visible).tolist(),
             lifts.tolist(),
-            attention_statistics.top_tokens(weights, visible, self.ids, TOP_TOKENS),
+            attention_statistics.top_tokens(weights, read_by, self.ids, TOP_TOKENS),
             attention_statistics.peaks(weights, EXAMPLES),
             strict=True,
         )
@@ -115,23 +118,37 @@ def token_attribution(model: ConceptModel, ids: Tensor, tokenizer: TextTokenizer
     """ids (R, K) of texts that each hold a token. Where a token stage pools, a pooled token's share is divided among
     those it stands for."""
     device, pad_id = next(model.parameters()).device, tokenizer.vocabulary.pad_id
-    positions, weights = torch.arange(ids.shape[1], device=device), []
+    positions, weights, read_by = torch.arange(ids.shape[1], device=device), [], []
     for part in ids.split(ROWS_AT_ONCE):
         seen = part.to(device)
-        visible = seen != pad_id                                            # (B, K)
-        tokens, read = model.encoder.attention_weights(seen, positions.expand_as(seen), visible)
+        visible, starts = seen != pad_id, model.document_starts(seen)       # (B, K)
+        tokens, read = model.encoder.attention_weights(seen, positions.expand_as(seen), visible, starts)
         mean = torch.stack([block.float().mean(dim=1) for block in read]).mean(dim=0)                       # (B, C, K')
-        weights.append(_divided(mean, tokens, visible).cpu())
-    return TokenAttribution(ids, ids != pad_id, torch.cat(weights), tokenizer)
+        weights.append(_divided(mean, tokens, visible, starts).cpu())
+        read_by.append(_read_by(model, visible, starts).cpu())
+    return TokenAttribution(ids, ids != pad_id, torch.cat(weights), tokenizer, torch.cat(read_by))
 
 
-def _divided(weights: Tensor, read: Tokens, visible: Tensor) -> Tensor:
-    """weights (B, C, K') of the tokens that were read -> (B, C, K) of the tokens that these stand for."""
+def _read_by(model: ConceptModel, visible: Tensor, starts: Tensor | None) -> Tensor:
+    """(B, C or 1, K) which tokens each concept may read."""
+    centres = model.encoder.latents.centres
+    if starts is None or centres is None:
+        return visible[:, None]
+    return same(places_of(starts, centres), starts) & visible[:, None]
+
+
+def _divided(weights: Tensor, read: Tokens, visible: Tensor, starts: Tensor | None) -> Tensor:
+    """weights (B, C, K') of the tokens that were read -> (B, C, K) of the tokens that these stand for: the nearest ones
+    of the same document."""
     if weights.shape[-1] == visible.shape[1]:
         return weights
+    may, places = read.visible[:, None], read.positions                     # (B, 1, K'), (B, K')
+    if starts is not None and read.starts is not None:
+        may, places = may & same(starts, read.starts), places + read.starts                    # (B, K, K')
     here = torch.arange(visible.shape[1], device=visible.device)
-    away = (here[:, None] - read.positions[:, None]).abs().masked_fill(~read.visible[:, None], torch.inf)
-    nearest = away.argmin(dim=-1)                                           # (B, K)
-    members = torch.zeros_like(weights[:, 0]).scatter_add_(1, nearest, visible.to(weights.dtype))             # (B, K')
-    each = visible / members.gather(1, nearest).clamp_min(1)                # (B, K)
+    away = (here[:, None] - places[:, None]).abs().masked_fill(~may, torch.inf)
+    distance, nearest = away.min(dim=-1)                                    # (B, K)
+    stands_for = (visible & distance.isfinite()).to(weights.dtype)          # (B, K)
+    members = torch.zeros_like(weights[:, 0]).scatter_add_(1, nearest, stands_for)             # (B, K')
+    each = stands_for / members.gather(1, nearest).clamp_min(1)             # (B, K)
     return weights.gather(2, nearest[:, None].expand(-1, weights.shape[1], -1)) * each[:, None]

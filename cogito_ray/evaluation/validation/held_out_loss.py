@@ -11,7 +11,6 @@ from cogito_ray.analysis.effective_rank import effective_ranks, nuclear_rank
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import document_starts
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 MASK_SEED = 20_240_229
@@ -22,16 +21,11 @@ ROWS_AT_ONCE = 64
 class HeldOutLoss:
     """Measures models on the same corrupted views of the same rows."""
 
-    def __init__(
-        self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary, *, within_documents: bool = False
-    ):
-        """rows (R, N) int64: clean held-out token ids. `within_documents`: the models read documents one by one."""
+    def __init__(self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary):
+        """rows (R, N) int64: clean held-out token ids."""
         generator = torch.Generator().manual_seed(MASK_SEED)
-        parts = rows.split(ROWS_AT_ONCE)
-        self.views = [reference.corrupt(part, vocabulary, generator) for part in parts]
-        if within_documents:
-            starts = [document_starts(part, vocabulary) for part in parts]
-            self.views = [replace(view, starts=each) for view, each in zip(self.views, starts, strict=True)]
+        self.parts = rows.split(ROWS_AT_ONCE)
+        self.views = [reference.corrupt(part, vocabulary, generator) for part in self.parts]
 
     @torch.no_grad()
     def __call__(self, model: ConceptModel) -> dict[str, float]:
@@ -46,7 +40,7 @@ class HeldOutLoss:
         model.eval()
         concepts = list[Tensor]()
         nats, shuffled = torch.zeros(2, device=device), torch.zeros(2, device=device)
-        for view in self._views_on(device):
+        for view in self._views_for(model, device):
             seen = model.encoder(view.visible_ids, view.visible_positions, view.visible, view.starts)  # (B, C, D)
             if model.decoder is not None:
                 nats += _nats_and_weights(model, seen, view)
@@ -72,8 +66,9 @@ class HeldOutLoss:
         nats = sum((-log_unigram[view.targets].double() * view.weights).sum() for view in self.views)
         return float(nats / sum(view.weights.double().sum() for view in self.views))
 
-    def _views_on(self, device: torch.device) -> Iterator[View]:
-        return (view.to(device) for view in self.views)
+    def _views_for(self, model: ConceptModel, device: torch.device) -> Iterator[View]:
+        for view, part in zip(self.views, self.parts, strict=True):
+            yield replace(view, starts=model.document_starts(part)).to(device)
 
 
 def _nats_and_weights(model: ConceptModel, concepts: Tensor, view: View) -> Tensor:

@@ -22,7 +22,7 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
     ValueError where the rows are too few for a metric by which the best checkpoints are to be chosen.
     """
     rows = torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))      # (R, N)
-    held_out = HeldOutLoss(rows, run.reference, vocabulary, within_documents=run.model.reads_documents)
+    held_out = HeldOutLoss(rows, run.reference, vocabulary)
     scores: list[Score] = [held_out]
     if run.evaluation.word_probes is not None:
         words, best = run.evaluation.word_probes.build(rows, vocabulary), run.training.checkpoints.best
@@ -31,12 +31,8 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
                 f"training.checkpoints.best.metric: {best.metric} is not measured, because {len(rows)} held-out rows "
                 "are too few, or their words all too rare; raise data.held_out, or choose by another metric"
             )
-        pad, separated_by = vocabulary.pad_id, vocabulary if run.model.reads_documents else None
-        scores.append(
-            lambda model: words(
-                partial(encode, model, pad_id=pad, separated_by=separated_by), partial(token_means, model, pad_id=pad)
-            )
-        )
+        pad = vocabulary.pad_id
+        scores.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:
         scores.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
     constant = {"eval/unigram_nats": held_out.unigram_nats(torch.from_numpy(corpus.log_unigram))}
