@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cogito_ray.runtime.verification.resume_verification import Compared
     from cogito_ray.sweeps.statistics.cost_forecast import Forecast
     from cogito_ray.sweeps.sweep_spec import SweepSpec
+    from cogito_ray.sweeps.yaml_io.yaml_loader import Document
     from cogito_ray.text.prepared_corpus import Corpus
 
 RUNS = "runs"
@@ -51,13 +52,14 @@ def check(settings: Settings, *, overrides: Overrides = ()) -> Checked:
     from cogito_ray.run_spec import RunSpec
     from cogito_ray.sweeps.space.valid_points import tried_in_all
 
-    with opened(settings, overrides) as spec:
+    with _read(settings, overrides) as (document, spec):
         named = settings if isinstance(settings, str | Path) else "these settings"
         if isinstance(spec, RunSpec):
             return Checked(spec, f"{named}: a sound run ({', '.join(spec.terms())})")
         count, notes = tried_in_all(spec.search_space)
         trials, axes = spec.budget.trials, len(spec.space)
-        return Checked(spec, f"{named}: a sound sweep of {trials} trials over {axes} axes ({count})", tuple(notes))
+        text = f"{named}: a sound sweep of {trials} trials over {axes} axes ({count})"
+        return Checked(spec, text, (*document.overridden(spec), *notes))
 
 
 def prepare(
@@ -370,6 +372,15 @@ def opened(
 
     `storage`: where it may have begun.
     """
+    with _read(settings, overrides, storage) as (_, spec):
+        yield spec
+
+
+@contextmanager
+def _read(
+    settings: Settings, overrides: Overrides, storage: str | Path | None = None
+) -> Iterator[tuple[Document, SweepSpec | RunSpec]]:
+    """The same, with where each of them stands."""
     from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
     from cogito_ray.sweeps.yaml_io.yaml_loader import Document
 
@@ -377,7 +388,7 @@ def opened(
     try:
         spec = document.either()
         refuse_missing_inputs(spec, Path(storage) if storage else None)
-        yield spec
+        yield document, spec
     except MissingInputs as fault:
         raise document.refused(fault.faults) from None
 

@@ -69,12 +69,24 @@ def test_sound_files_are_told_apart_and_counted(cogito_ray):
 def test_a_sound_sweep_says_which_share_of_its_ranges_is_no_valid_run(cogito_ray, tmp_path):
     file = tmp_path / "ranges.yaml"
     width = "  model.width: {randint: [120, 136], step: 4}\n  objective.rate:"
-    file.write_text(QUICKSTART.read_text().replace("  objective.rate:", width).replace("heads: 4", "heads: 8"))
+    ranges = QUICKSTART.read_text().replace("  objective.rate:", width)
+    file.write_text(ranges.replace("    width: 128\n", "").replace("heads: 4", "heads: 8"))
     status, said, _ = cogito_ray("check", file)
     assert status == 0
     assert re.search(r"\n  note: \d+ of 256 points drawn from the space are no valid runs, and a sampler that", said)
     [verdict] = json.loads(cogito_ray("check", file, "--json")[1])
     assert len(verdict["notes"]) == 1
+
+
+def test_a_setting_of_the_base_run_that_no_trial_has_is_noted_unless_it_is_inherited(cogito_ray, tmp_path):
+    file = tmp_path / "idle.yaml"
+    file.write_text(QUICKSTART.read_text().replace("    width: 128\n", "    width: 128\n    concepts: 16\n"))
+    status, told, _ = cogito_ray("check", file)
+    assert (status, told.count("note:")) == (0, 1)
+    note = "run.model.concepts: no trial has what stands here, for space.model.concepts sets it in each; leave it out"
+    assert f"  note: {note} (line 14)\n" in told
+    (tmp_path / "heir.yaml").write_text("extends: idle.yaml\nname: heir\n")
+    assert "note:" not in cogito_ray("check", tmp_path / "heir.yaml")[1]
 
 
 def test_a_bad_file_ends_with_status_2_and_its_faults_by_place(cogito_ray, faulty):
@@ -298,7 +310,7 @@ def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty,
     typo = DEBUG.read_text().replace("batch: 32", "batch: true")
     (tmp_path / "typo.yaml").write_text(typo)
     for arguments, fault in [
-        (["sweep", faulty], "goals.0.mode: 'lowest' is not known here; write one of min, max (line 34)"),
+        (["sweep", faulty], "goals.0.mode: 'lowest' is not known here; write one of min, max (line 33)"),
         (["train", tmp_path / "typo.yaml"], "training.batch: should be a whole number; got true (line 18)"),
         (["train", DEBUG, "workers=40"], "training.batch 32 cannot be shared by 40 workers"),
         (["train", QUICKSTART], "describes a sweep; run it: cogito-ray sweep"),

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cogito_ray.nn.downstream_heads import Classifier, EncoderInput, PairClassifier
+from cogito_ray.nn.concept_pooling import Classifier, EncoderInput, PairClassifier
 from cogito_ray.nn.interop import legacy_checkpoint
 from cogito_ray.nn.model import ConceptModel
 

@@ -20,8 +20,9 @@ COLOURS = {Rating.PASS: "green", Rating.POOR: "yellow", Rating.CRITICAL: "red"}
 def analysis_table(analysis: Analysis) -> RenderableType:
     """The conclusion, each metric against its threshold, and what iterating reached."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("metric", "value", "rating"):
-        table.add_column(name, justify="right" if name == "value" else "left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("rating")
     for found in analysis.assessments:
         table.add_row(found.threshold.label, figures(found.value), Text(found.rating, style=COLOURS[found.rating]))
     return Group(Text(f"{analysis.name}: {analysis.conclusion}", style="bold"), table, *_iterations(analysis))

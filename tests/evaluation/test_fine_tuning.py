@@ -18,7 +18,7 @@ from cogito_ray.evaluation.protocols.fine_tuning import (
 )
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples
-from cogito_ray.nn.downstream_heads import AttentionPoolSpec, MeanPoolSpec, QueryPoolSpec, ViaDecoderPoolSpec
+from cogito_ray.nn.concept_pooling import AttentionPoolSpec, MeanPoolSpec, QueryPoolSpec, ViaDecoderPoolSpec
 
 WORDS = np.array(["concept", "token", "moment", "radius", "delta", "inform"])
 QUICK = FineTuneSpec(learning_rate=1e-2, batch=16, epochs=4)

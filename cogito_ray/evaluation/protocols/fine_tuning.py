@@ -20,7 +20,7 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.evaluation.protocols.linear_probe import baselines
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
-from cogito_ray.nn.downstream_heads import Classifier, EncoderInput, PairClassifier, PoolSpec, ViaDecoderPoolSpec
+from cogito_ray.nn.concept_pooling import Classifier, EncoderInput, PairClassifier, PoolSpec, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ModelSpec
 
 WARM_UP = 0.1
@@ -37,7 +37,7 @@ class FineTuneSpec(Spec):
     kind: Literal["fine-tune"] = "fine-tune"
     seeded: ClassVar[bool] = True
     head: PoolSpec = ViaDecoderPoolSpec()
-    """How a text's concepts become one vector, before a linear layer; pairs are compared as in nn.downstream_heads."""
+    """How a text's concepts become one vector, before a linear layer; pairs are compared as in nn.concept_pooling."""
     rows: PositiveInt = 2000
     """Training examples, at most, drawn by the seed; those held back are among them."""
     epochs: PositiveInt = 6

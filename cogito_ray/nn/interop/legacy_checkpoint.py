@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from cogito_ray.nn.blocks.bixt_block import BixtSpec
 from cogito_ray.nn.concept_latents import LearnedLatentsSpec, SinusoidalLatentsSpec
+from cogito_ray.nn.concept_pooling import AttentionPoolSpec, Classifier, PairClassifier, ViaDecoderPoolSpec
 from cogito_ray.nn.decoders.diffusion_decoder import DiffusionDecoderSpec
 from cogito_ray.nn.decoders.weighted_sum import WeightedSumDecoderSpec
-from cogito_ray.nn.downstream_heads import AttentionPoolSpec, Classifier, PairClassifier, ViaDecoderPoolSpec
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.nn.token_stages.projection import ProjectedSpec
 from cogito_ray.text.vocabulary_info import Vocabulary

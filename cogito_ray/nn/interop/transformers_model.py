@@ -25,7 +25,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 from transformers.utils import logging
 
-from cogito_ray.nn.downstream_heads import AttentionPoolSpec, EncoderInput
+from cogito_ray.nn.concept_pooling import AttentionPoolSpec, EncoderInput
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.plugins import load, used_by
 from cogito_ray.text.vocabulary_info import Vocabulary

@@ -73,7 +73,7 @@ def front(ranking: Ranking) -> go.Figure | None:
     for name, rows in groups.items():
         rows.sort(key=lambda row: row.values[across.metric] or 0.0)
         _, colour, _ = _style(rows[0], ranking)
-        is_front = name == "front"
+        is_front = rows[0] in ranking.best
         figure.add_scatter(
             x=[row.values[across.metric] for row in rows],
             y=[row.values[up.metric] for row in rows],

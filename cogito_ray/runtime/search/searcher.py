@@ -32,9 +32,9 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.results.disk_quota_priority import step_passed
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.search.grid_round_robin import GridRoundRobin
 from cogito_ray.runtime.search.optuna_study import Study
 from cogito_ray.runtime.search.pbt_branching import PopulationBranching
+from cogito_ray.runtime.search.round_robin import RoundRobin
 from cogito_ray.runtime.search.search_warm_start import earlier_trials, frozen
 from cogito_ray.runtime.search.trial_state_machine import Phase, SearchTrial
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
@@ -76,7 +76,7 @@ class Search:
         self._in: dict[Phase, dict[str, SearchTrial]] = {phase: {} for phase in Phase}
         self._handed_out = set[str]()
         """Names of trials that Tune was given, and has not started yet: their phase is still that of before."""
-        self._grid = GridRoundRobin(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
+        self._grid = RoundRobin(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
         self._asked = self._rejected = 0
         self._exhausted: list[GridPointExhausted] = []
         self._judged: dict[str, RunSpec | str] = {}

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
 
-SAME_ROWS = ("data.sources", "data.tokenizer", "data.length", "data.held_out", "data.held_out_packing", "evaluation")
+SOURCES, PACKING, EVALUATION = "data.sources", "data.held_out_packing", "evaluation"
+SAME_ROWS = (SOURCES, "data.tokenizer", "data.length", "data.held_out", PACKING, EVALUATION)
 SAME_TASK = ("model.decoder", "objective.kind")
 SAME_LOSS = ("objective", "loss")
 MUST_AGREE: dict[str, tuple[str, ...]] = {
@@ -16,8 +17,8 @@ MUST_AGREE: dict[str, tuple[str, ...]] = {
     "eval/reconstruction_nats": (*SAME_ROWS, *SAME_TASK),
     "eval/shuffled_reconstruction_nats": (*SAME_ROWS, *SAME_TASK),
     "eval/word_": SAME_ROWS,
-    "eval/stsb_": ("evaluation",),
-    "concepts/": ("data.sources", "data.held_out", "evaluation"),  # the same text
+    "eval/stsb_": (EVALUATION,),
+    "concepts/": (SOURCES, "data.held_out", EVALUATION),  # the same text
 }
 """Family of metrics -> dotted places of a run."""
 
@@ -25,14 +26,12 @@ MUST_AGREE: dict[str, tuple[str, ...]] = {
 def asked_at(run: Tree, place: str) -> JsonValue:
     """What a run has at one of these places, as far as metrics depend on it."""
     found = get(run, place)
-    if place == "data.sources" and isinstance(found, dict):  # of held-out rows all sources give the same number
+    if place == SOURCES and isinstance(found, dict):  # of held-out rows all sources give the same number
         return {name: _without(source, "weight") for name, source in found.items()}
-    if place == "data.held_out_packing":    # null, or not there in what an earlier version wrote: as the others
+    if place == PACKING:    # null, or not there in what an earlier version wrote: as the others
         data = get(run, "data")
         return (data.get("held_out_packing") or data.get("packing")) if isinstance(data, dict) else None
-    if place == "evaluation":
-        return _without(found, "labelled")
-    return found
+    return _without(found, "labelled") if place == EVALUATION else found
 
 
 def _without(tree: JsonValue, key: str) -> JsonValue:

@@ -259,6 +259,11 @@ def written(axis: str, domain: Domain) -> tuple[str, ...]:
     return (axis,)
 
 
+def sets_always(domain: Domain, path: str) -> bool:
+    """Does every value of an axis that sets this path at some of them set it?"""
+    return not isinstance(domain, Bundle) or all(path in settings for settings in domain.bundle.values())
+
+
 def settings_of(
     axis: str, domain: Domain, value: Scalar, number_at: Callable[[str], float]
 ) -> Mapping[str, JsonValue]:

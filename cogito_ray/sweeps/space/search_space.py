@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space import space_points
-from cogito_ray.sweeps.space.domains import Domain, Grid, Sample, reads, settings_of, written
+from cogito_ray.sweeps.space.domains import Domain, Grid, Sample, reads, sets_always, settings_of, written
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, is_weight, kinds_at, overlap, put
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
@@ -61,6 +61,16 @@ class Space:
     def sets(self, axis: str, *paths: str) -> bool:
         """Does an axis set one of these, a part of one, or what it lies in?"""
         return any(overlap(own, path) for own in written(axis, self.axes[axis]) for path in paths)
+
+    def overridden(self) -> dict[str, str]:
+        """Settings of the base run that no trial has, each with the axis that sets it at every point."""
+        always = {axis: domain for axis, domain in self.axes.items() if not domain.when}
+        return {
+            path: axis
+            for axis, domain in always.items()
+            for path in written(axis, domain)
+            if get(self.run, path) is not None and sets_always(domain, path)
+        }
 
     def varying(self, sample: Sample) -> list[str]:
         """The axes that vary at this point."""

@@ -10,21 +10,24 @@ from pydantic_core import ErrorDetails
 from cogito_ray.base_spec import brief, did_you_mean, nearest
 from cogito_ray.sweeps.space.dotted_paths import Keys, fields_at, kinds_of, options_at, same_name
 
+TEXT, MAPPING = "text", "a mapping"
+MISSING, UNREAD, KEY = "missing", "extra_forbidden", "[key]"
+"""Pydantic's words for a fault, and for the place of a key."""
 WANTED = {
     "bool_type": "true or false",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
-    "string_type": "text",
+    "string_type": TEXT,
     "none_required": "null",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "dict_type": "a mapping",
+    "model_type": MAPPING,
+    "model_attributes_type": MAPPING,
+    "dict_type": MAPPING,
     "list_type": "a list",
     "tuple_type": "a list",
 }
 """Types of faults that say of which shape a value must be."""
-OF_THE_WHOLE = {*WANTED, "too_short", "too_long", "missing"}
+OF_THE_WHOLE = {*WANTED, "too_short", "too_long", MISSING}
 """Types of faults that follow from faults inside a mapping or list."""
 INTERNAL = re.compile(r".*[\[\](,]|constrained-|(bool|int|float|str|dict|list|tuple|none|\[key\])$")
 """What pydantic calls members of a union."""
@@ -46,11 +49,11 @@ def explain(error: ValidationError, given: JsonValue = None, kind: type[BaseMode
     nothing reads is told with those that were meant.
     """
     placed = [(_place(given, list(fault["loc"]), fault), fault) for fault in error.errors(include_url=False)]
-    unread = [place for place, fault in placed if fault["type"] == "extra_forbidden"]
+    unread = [place for place, fault in placed if fault["type"] == UNREAD]
     misspelt = {meant for place in unread for meant in _meant(place, given, kind)}
     together: dict[Keys, list[ErrorDetails]] = {}
     for place, fault in placed:
-        known = fault["type"] == "missing" and place in misspelt
+        known = fault["type"] == MISSING and place in misspelt
         if not known and not _is_inside(place, fault, [other for other, _ in placed]):
             together.setdefault(place, []).append(fault)
     lines = [line for place, faults in together.items() for line in _lines(place, faults, given, kind)]
@@ -83,9 +86,9 @@ def _lines(place: Keys, faults: list[ErrorDetails], given: JsonValue, kind: type
 
 
 def _way_out(place: Keys, wanted: str, found: object, kind: type[BaseModel] | None) -> str:
-    if wanted == "text" and isinstance(found, int | float):
+    if wanted == TEXT and isinstance(found, int | float):
         return "; write it in quotes"
-    if wanted == "a mapping" and isinstance(found, str) and found in _kinds(kind, place):
+    if wanted == MAPPING and isinstance(found, str) and found in _kinds(kind, place):
         return f"; write {{kind: {found}}}"
     return ""
 
@@ -150,9 +153,9 @@ def _followed(here: JsonValue, parts: list[str | int], fault: ErrorDetails) -> K
     if not parts:
         return () if here is fault["input"] or here == fault["input"] else None
     part, *rest = parts
-    if fault["type"] == "missing" and not rest:
+    if fault["type"] == MISSING and not rest:
         return (part,) if isinstance(here, dict) else () if isinstance(here, list) else None
-    if part == "[key]" and not rest:
+    if part == KEY and not rest:
         return ()
     inner: list[JsonValue] = []
     if isinstance(here, dict) and part in here:

@@ -61,7 +61,7 @@ def _extending(schema: Tree) -> Tree:
 def _partial(node: JsonValue) -> JsonValue:
     """The schema without what it requires; alternatives may then overlap."""
     if isinstance(node, dict):
-        return {("anyOf" if key == "oneOf" else key): _partial(part) for key, part in node.items() if key != "required"}
+        return {{"oneOf": "anyOf"}.get(key, key): _partial(part) for key, part in node.items() if key != "required"}
     return [_partial(part) for part in node] if isinstance(node, list) else node
 
 

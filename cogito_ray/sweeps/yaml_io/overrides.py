@@ -16,7 +16,7 @@ from cogito_ray.sweeps.space.domains import KEYS
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, put
 from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, dotted, may_vanish, places, rooted
+from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, RUN, Composed, dotted, may_vanish, places, rooted
 from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, value_of
 
 HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(exclude|search\.start_with)\.\d+")
@@ -65,7 +65,7 @@ def _refuse_other_sort(path: str, *, sweep: bool) -> None:
     if sweep and first in RunSpec.model_fields.keys() - SweepSpec.model_fields.keys():
         raise ValueError(f"{path}: there is no such setting in a sweep; did you mean run.{path}?")
     if not sweep and first in ONLY_OF_SWEEPS:
-        meant = f"; did you mean {inside}?" if first == "run" else "; take it out, or give the file of a sweep"
+        meant = f"; did you mean {inside}?" if first == RUN else "; take it out, or give the file of a sweep"
         raise ValueError(f"{path}: there is no such setting in a run{meant}")
 
 

@@ -19,7 +19,7 @@ from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_parser import LARGEST, NotSettings, parse
 
-EXTENDS, PLUGINS, RUN = "extends", "plugins", "run"
+EXTENDS, PLUGINS, RUN, SPACE = "extends", "plugins", "run", "space"
 DEEPEST = 8
 """Files that extend each other."""
 ONLY_OF_SWEEPS = SweepSpec.model_fields.keys() - RunSpec.model_fields.keys()
@@ -183,7 +183,7 @@ def _merged(below: Composed, over: Composed) -> Composed:
 
 def _mix(old: JsonValue, new: JsonValue, keys: Keys) -> bool:
     """Are two values at one place merged key by key?"""
-    if not (isinstance(old, dict) and isinstance(new, dict)) or (len(keys) == 2 and keys[0] == "space"):
+    if not (isinstance(old, dict) and isinstance(new, dict)) or (len(keys) == 2 and keys[0] == SPACE):
         return False
     return "kind" not in new or old.get("kind") == new["kind"]
 
@@ -197,7 +197,7 @@ def may_vanish(keys: Keys, *, sweep: bool) -> bool:
 
 def rooted(keys: Keys, *, sweep: bool) -> tuple[type[BaseModel], Keys]:
     """What settings a place is of, and its keys in them."""
-    return (RunSpec, keys[1:] if sweep else keys) if not sweep or keys[0] == "run" else (SweepSpec, keys)
+    return (RunSpec, keys[1:] if sweep else keys) if not sweep or keys[0] == RUN else (SweepSpec, keys)
 
 
 def places(value: JsonValue, place: str = "") -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -21,6 +21,8 @@ from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed,
 AnySpec = TypeVar("AnySpec", bound=Spec)
 STAND_INS: Tree = {"name": "unnamed", "goals": [], "budget": {"trials": 1}}
 """For parts that no sweep can do without, while others are looked at."""
+INHERITED = " of "
+"""In the origin of what stands in a file that is extended."""
 IN_NO_FILE = Path("these settings")
 """What a mapping that stands in no file is called."""
 Overrides: TypeAlias = Sequence[str] | Mapping[str, object]
@@ -62,6 +64,14 @@ class Document:
     def either(self) -> SweepSpec | RunSpec:
         """A sweep if it has any part that no run has. Raises SweepFault."""
         return self.sweep() if self.composed.is_sweep else self.run()
+
+    def overridden(self, sweep: SweepSpec) -> Iterator[str]:
+        """What the file itself, and not one that it extends, says of its base run although no trial has it."""
+        for path, axis in sweep.search_space.overridden().items():
+            place = f"run.{path}"
+            if INHERITED not in (origin := self.composed.origins.get(place, INHERITED)):
+                at = f" ({origin})" if origin else ""
+                yield f"{place}: no trial has what stands here, for space.{axis} sets it in each; leave it out{at}"
 
     def refused(self, faults: Iterable[str]) -> SweepFault:
         """What is wrong with it, `place: fault` each, with where that place was written."""

@@ -233,7 +233,7 @@ def _scalar(event: Event, place: str) -> JsonValue:
         kind = _refuse_tag(event, *SCALARS, "str")
         if kind not in (*kinds, "str") and (kind, kinds) != ("float", ["int"]):
             raise _at(event, f"{place}: {brief(event.value)} is no !!{kind}; leave the tag out")
-    if kind == "str":
+    if kind not in SCALARS:
         return _text(event, place)
     try:
         return SCALARS[kind][1](event.value)
@@ -278,7 +278,7 @@ def _real(text: str) -> JsonValue:
 
 SCALARS: dict[str, tuple[re.Pattern[str], Callable[[str], JsonValue]]] = {
     "null": (re.compile(r"~|null|Null|NULL|"), lambda text: None),
-    "bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text.lower() == "true"),
+    "bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), lambda text: text[0] in "tT"),
     "int": (re.compile(r"[-+]?(0|[1-9][0-9]*)"), _whole),
     "float": (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), _real),
 }

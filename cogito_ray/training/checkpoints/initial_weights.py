@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.downstream_heads import Classifier, PairClassifier
+from cogito_ray.nn.concept_pooling import Classifier, PairClassifier
 from cogito_ray.nn.interop import legacy_checkpoint
 from cogito_ray.training.checkpoints.checkpoint_store import State, named_weights
 from cogito_ray.training.checkpoints.manifest import WEIGHTS, BadCheckpoint, sha256, verify

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from cogito_ray.nn.downstream_heads import (
+from cogito_ray.nn.concept_pooling import (
     AttentionPoolSpec,
     Classifier,
     EncoderInput,

@@ -4,7 +4,7 @@ from cogito_ray.base_spec import digest
 from cogito_ray.sweeps.space.domains import Sample
 
 
-class GridRoundRobin:
+class RoundRobin:
     """Time to find the next grows with the points passed over."""
 
     def __init__(self, points: list[Sample], *, single: bool):

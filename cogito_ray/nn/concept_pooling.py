@@ -1,4 +1,4 @@
-"""Downstream heads: from the concepts of a text to one vector, and from vectors to labels.
+"""Pooling: from the concepts of a text to one vector; and classifiers, from vectors to labels.
 
 Concepts are pooled without regard to their order. Pairs of texts are encoded apart and compared as in InferSent
 (arXiv:1705.02364).
