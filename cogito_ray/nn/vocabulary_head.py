@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn import chunked_cross_entropy
 from cogito_ray.nn.attention import init_identity
+from cogito_ray.nn.vocabulary_loss import chunked
 
 
 class HeadSpec(Spec):
@@ -34,7 +34,7 @@ class HeadSpec(Spec):
 
 class VocabularyHead(nn.Module):
     """Norm, projection to the width of the table, product with the table, bias; losses never hold all the logits (see
-    `nn.cross_entropy`)."""
+    `nn.vocabulary_loss`)."""
 
     parameter_roles: ClassVar[Mapping[str, str]] = {"own.weight": "head"}
     token: nn.Embedding
@@ -57,7 +57,7 @@ class VocabularyHead(nn.Module):
     def forward(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """hidden (B, M, D), targets (B, M) -> cross-entropy of each target (B, M), in nats."""
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        nats = chunked_cross_entropy.nats(
+        nats = chunked.nats(
             features, self.weight, bias=self.bias, targets=targets.flatten(), label_smoothing=label_smoothing
         )
         return nats.view_as(targets)
@@ -77,13 +77,13 @@ class VocabularyHead(nn.Module):
         where all weights are 0.
         """
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        total = chunked_cross_entropy.weighted_sum(
+        total = chunked.weighted_sum(
             features,
             self.weight,
             bias=self.bias,
             targets=targets.flatten(),
             weights=weights.flatten(),
-            label_smoothing=label_smoothing,
+            penalties=chunked.Penalties(label_smoothing),
         )
         return total / (weights.sum() if divisor is None else divisor).clamp_min(1e-8)
 

@@ -67,7 +67,7 @@ class Largest(TorchDispatchMode):
 def test_a_step_never_makes_a_tensor_of_targets_by_vocabulary():
     words = Vocabulary(size=3000, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
     total = TotalLoss(ModelSpec.model_validate(SMALL | DECODER).build(words, 16), LossSpec())
-    ids = torch.randint(4, 3000, (64, 16), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(4, 3000, (96, 16), generator=torch.Generator().manual_seed(0))
     view = TsdaeSpec(target_rate=1.0).corrupt(ids, words, torch.Generator().manual_seed(0))
     with Largest() as largest:
         total(view).total.backward()

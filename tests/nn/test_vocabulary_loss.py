@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cogito_ray.nn import chunked_cross_entropy
+from cogito_ray.nn.vocabulary_loss import chunked
 
 TARGETS, WORDS, WIDTH = 300, 50, 8
 
@@ -37,11 +37,11 @@ def test_loss_and_gradients_equal_those_of_plain_cross_entropy(parts: dict[str, 
     theirs = {name: part.clone().requires_grad_(part.is_floating_point()) for name, part in parts.items()}
     hidden, weight, bias, targets, weights = ours.values()
     if fused == "nats":
-        nats = chunked_cross_entropy.nats(hidden, weight, bias=bias, targets=targets, label_smoothing=smoothing)
+        nats = chunked.nats(hidden, weight, bias=bias, targets=targets, label_smoothing=smoothing)
         loss = (nats * weights).sum()
     else:
-        loss = chunked_cross_entropy.weighted_sum(
-            hidden, weight, bias=bias, targets=targets, weights=weights, label_smoothing=smoothing
+        loss = chunked.weighted_sum(
+            hidden, weight, bias=bias, targets=targets, weights=weights, penalties=chunked.Penalties(smoothing)
         )
     logits = F.linear(theirs["hidden"], theirs["weight"], theirs["bias"])
     plain = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing) @ parts["weights"]
@@ -67,20 +67,20 @@ def test_no_tensor_of_targets_by_words_is_ever_held(parts: dict[str, Tensor], fu
     hidden, weight = parts["hidden"].requires_grad_(), parts["weight"].requires_grad_()
     with Largest() as largest:
         if fused == "nats":
-            chunked_cross_entropy.nats(hidden, weight, bias=None, targets=parts["targets"]).sum().backward()
+            chunked.nats(hidden, weight, bias=None, targets=parts["targets"]).sum().backward()
         else:
-            chunked_cross_entropy.weighted_sum(
+            chunked.weighted_sum(
                 hidden, weight, bias=None, targets=parts["targets"], weights=parts["weights"]
             ).backward()
-    assert largest.elements == chunked_cross_entropy._CPU_ROWS * WORDS < TARGETS * WORDS
+    assert largest.elements == chunked._CPU_ROWS * WORDS < TARGETS * WORDS
 
 
 def test_under_autocast_the_loss_stays_within_bfloat16_of_the_exact_one(parts: dict[str, Tensor]):
     hidden, weight, bias, targets, weights = (part.requires_grad_(part.is_floating_point()) for part in parts.values())
     with torch.autocast("cpu", torch.bfloat16):
-        rough = chunked_cross_entropy.weighted_sum(hidden, weight, bias=bias, targets=targets, weights=weights)
+        rough = chunked.weighted_sum(hidden, weight, bias=bias, targets=targets, weights=weights)
     rough.backward()
-    exact = chunked_cross_entropy.weighted_sum(hidden, weight, bias=bias, targets=targets, weights=weights)
+    exact = chunked.weighted_sum(hidden, weight, bias=bias, targets=targets, weights=weights)
     torch.testing.assert_close(rough, exact, rtol=2**-8, atol=0)     # bfloat16 keeps 8 bits
     assert weight.grad is not None
     assert weight.grad.dtype == torch.float32
