@@ -58,13 +58,12 @@ def test_text_and_shards_give_the_same_rows(
 
 
 def test_small_weights_wait_for_a_few_windows_alone(sources: dict[str, dict[str, object]], tmp_path: Path) -> None:
-    sources["second"]["weight"] = 0.0018         # 1 : 0.0006, kept in blocks of several thousand positions
+    sources["second"]["weight"] = 0.0018         # 1 : 0.0006, drawn first at the second thousand of positions
     kept, text = (prepared(sources, tmp_path / "s", keep=keep) for keep in ("tokens", "text"))
     raw = StreamedText(text, text.text_plan(seed=3))
-    assert raw.plan.mixture.block > 1000
     expected = MappedReader(kept, raw.plan).at(np.arange(300, 7300))
     np.testing.assert_array_equal(read(raw, 300, 7300), expected)
-    assert len(list(raw.calls(0, 1))) < len(list(raw.calls(0, raw.plan.mixture.block)))
+    assert {call.args[2].folder for call in raw.calls(0, 1)} == {text.sources[0].shards.folder}
 
 
 def test_resuming_in_mid_epoch_gives_the_tail_and_tokenises_one_window_a_source(raw: StreamedText) -> None:

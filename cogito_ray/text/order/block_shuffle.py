@@ -113,6 +113,6 @@ def _numbers(plan: WindowPlan, window: Window) -> Indices:
 
 def _drawn(mixture: RowPlan, source: int, position: int) -> int:
     """How often the source is drawn at positions [0, position)."""
-    block = position // mixture.block
-    sources, _ = mixture.draws(np.arange(block * mixture.block, position))
-    return block * int(mixture.quotas[source]) + int((sources == source).sum())
+    block = position // BLOCK
+    sources, _ = mixture.draws(np.arange(block * BLOCK, position))
+    return int(mixture.drawn(block)[source]) + int((sources == source).sum())

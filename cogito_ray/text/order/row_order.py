@@ -3,22 +3,25 @@
 This project's own answer to shuffling: no sampler has a state, and no order is stored. Position p of a run, counted
 over all its workers, has a row that anybody can compute, so a resumed run needs the number of its step alone, 1, 2 or 4
 workers read the same rows, and who reads them (a memory map, Ray Data) does not matter. Sources are mixed in blocks of
-1000 positions (of as many thousands as small weights need), in each of which every source has its share, in an order
-shuffled by (seed, block). Within a
-source, an epoch is a permutation that is computed, not stored: a Feistel network, which is a bijection of the numbers
-below a power of four whatever its round function is, walked again until it lands inside the source (cycle walking,
+1000 positions, in each of which every source has its share, in an order shuffled by (seed, block). Within a source, an
+epoch is a permutation that is computed, not stored: a Feistel network, which is a bijection of the numbers below a
+power of four whatever its round function is, walked again until it lands inside the source (cycle walking,
 doi:10.1007/3-540-45760-7_9). So any position costs the same.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 
 BLOCK = 1000
-"""Positions in which every source gets its share, unless rounding would change it by more than TOLERANCE."""
-LARGEST_BLOCK = 100 * BLOCK
+"""Positions in which every source gets its share, rounded to rows."""
+PERIOD = 100
+"""Blocks of equal shares, the last of which makes up for what rounding left; 1 where rounding would change a share by
+more than TOLERANCE."""
 TOLERANCE = 0.005
 """Of a source's share, relative."""
 ROUNDS = 8
@@ -30,53 +33,40 @@ Bits = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
 @dataclass(frozen=True)
 class RowPlan:
-    """The order of the train rows of some sources under one seed. ValueError for a weight below 1 in 100,000."""
+    """The order of the train rows of some sources under one seed. Of n positions, a source has its share of n exactly,
+    to within a row or two, wherever a period ends."""
 
     rows: tuple[int, ...]
     """Train rows of each source."""
     weights: tuple[float, ...]
     seed: int
 
-    def __post_init__(self) -> None:
-        starved = [index for index, quota in enumerate(self.quotas) if quota == 0]
-        if starved:
-            raise ValueError(
-                f"data.sources: weights {list(self.weights)} leave source number {starved[0]} less than one row in "
-                f"{self.block}; raise its weight or remove it"
-            )
-
     @cached_property
-    def block(self) -> int:
-        """Positions in which shares are kept: the fewest, in steps of 1000, that keep each within TOLERANCE."""
-        best = BLOCK
-        for block in range(BLOCK, LARGEST_BLOCK + 1, BLOCK):
-            if self._error(block) <= TOLERANCE:
-                return block
-            best = min(best, block, key=self._error)
-        return best
-
-    @cached_property
-    def quotas(self) -> Indices:
-        """Rows of each source per block."""
-        return self._rounded(self.block)
-
-    def _rounded(self, block: int) -> Indices:
-        """Shares rounded so that they sum to the block (largest remainder method)."""
-        exact = np.array(self.weights) / sum(self.weights) * block
+    def _rounded(self) -> Indices:
+        """Rows of each source in a block, rounded so that they sum to it (largest remainder method)."""
+        exact = np.array(self.weights) / sum(self.weights) * BLOCK
         quotas = np.floor(exact).astype(np.int64)
         neediest = np.argsort(quotas - exact, kind="stable")
-        quotas[neediest[: block - quotas.sum()]] += 1
+        quotas[neediest[: BLOCK - quotas.sum()]] += 1
         return quotas
 
-    def _error(self, block: int) -> float:
-        shares = np.array(self.weights) / sum(self.weights)
-        return float(np.abs(self._rounded(block) / block / shares - 1).max())
+    @cached_property
+    def period(self) -> int:
+        """Blocks after which the shares are exact."""
+        exact = np.array(self.weights) / sum(self.weights) * BLOCK
+        return PERIOD if np.abs(self._rounded / exact - 1).max() <= TOLERANCE else 1
+
+    def drawn(self, blocks: int) -> Indices:
+        """How often each source is drawn in the first `blocks` blocks."""
+        periods, rest = divmod(blocks, self.period)
+        return _exact(self.weights, periods * self.period * BLOCK) + rest * self._rounded
 
     def position(self, source: int, draw: int) -> int:
         """Where a source is drawn for the so-manyth time, counted from 0."""
-        block, before = divmod(draw, int(self.quotas[source]))
-        sources, _ = _block(self, block)
-        return block * self.block + int(np.flatnonzero(sources == source)[before])
+        beyond = next(2**power for power in count() if self.drawn(2**power)[source] > draw)
+        block = bisect_right(range(beyond), draw, key=lambda blocks: self.drawn(blocks)[source]) - 1
+        sources, draws = _block(self, block)
+        return block * BLOCK + int(np.flatnonzero((sources == source) & (draws == draw))[0])
 
     def take(self, start: int, count: int) -> tuple[Indices, Indices]:
         """For positions [start, start + count): the source of each, and the number of its train row there."""
@@ -92,9 +82,9 @@ class RowPlan:
         """For ascending positions (P,): the source of each, and how often it was drawn before."""
         if not len(positions):
             return positions, positions
-        first, last = int(positions[0]) // self.block, int(positions[-1]) // self.block
+        first, last = int(positions[0]) // BLOCK, int(positions[-1]) // BLOCK
         blocks = [_block(self, block) for block in range(first, last + 1)]
-        inside = positions - first * self.block
+        inside = positions - first * BLOCK
         sources, drawn = (np.concatenate(parts)[inside] for parts in zip(*blocks, strict=True))
         return sources, drawn
 
@@ -110,14 +100,26 @@ class RowPlan:
         return rows
 
 
+@lru_cache(maxsize=64)
+def _exact(weights: tuple[float, ...], positions: int) -> Indices:
+    """Rows of each source in the first `positions`. The smallest takes its rounded share first, then the next one of
+    what is left, and so on: each is exact to within a row or two, and has never fewer rows of more positions."""
+    counts, left, weight = np.zeros(len(weights), np.int64), positions, sum(map(Fraction, weights))
+    for source in sorted(range(len(weights)), key=weights.__getitem__):
+        counts[source] = share = round(left * Fraction(weights[source]) / weight)
+        left, weight = left - share, weight - Fraction(weights[source])
+    return counts
+
+
 @lru_cache(maxsize=16)
 def _block(plan: RowPlan, block: int) -> tuple[Indices, Indices]:
     """The source at each of a block's positions, and how often it was drawn before."""
-    in_order = np.repeat(np.arange(len(plan.rows)), plan.quotas)
+    before, after = plan.drawn(block), plan.drawn(block + 1)
+    in_order = np.repeat(np.arange(len(plan.rows)), after - before)
     sources = np.random.default_rng([plan.seed, block]).permutation(in_order)
-    draws = np.empty(plan.block, np.int64)
-    for source, quota in enumerate(plan.quotas):
-        draws[sources == source] = np.arange(quota) + block * quota
+    draws = np.empty(BLOCK, np.int64)
+    for source in range(len(plan.rows)):
+        draws[sources == source] = np.arange(before[source], after[source])
     return sources, draws
 
 
