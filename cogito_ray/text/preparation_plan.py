@@ -89,14 +89,15 @@ def prepare_with(
     job = _Preparation(run, data, storage.absolute(), progress)
     if expected is not None and (changes := job.changes(expected, stamps=False)):
         raise ChangedData("\n".join(changes))
-    tokenizer = job.tokenizer()
+    tokenizer = job.tokenizer(expected)
     manifests = {name: job.source(name, tokenizer) for name in data.sources}
     digests = DataDigests(tokenizer, {name: manifest.digest() for name, manifest in manifests.items()})
     if expected is not None and digests != expected:
         raise ChangedData("\n".join([*_other(expected, digests), *job.changes(expected, stamps=True)]))
     identities = {name: manifest.identity for name, manifest in manifests.items()}
     shards = {name: digest(identity) for name, identity in identities.items()}
-    DataIndex(digests=digests, shards=shards, identities=identities).write(job.storage)
+    commit = job.tokenizer_commit(digests)
+    DataIndex(digests=digests, shards=shards, identities=identities, tokenizer_commit=commit).write(job.storage)
     return Corpus.of(data, job.storage, digests, shards)
 
 
@@ -138,11 +139,30 @@ class _Preparation:
         """In what the sources differ from those that these digests were made from, where that is still known."""
         index = DataIndex.read(since, self.storage)
         before = {name: identity["source"] for name, identity in index.identities.items()} if index else {}
-        return [
+        of_sources = [
             f"data.sources.{name}.{difference}"
             for name, was in before.items()
             for difference in differences(cast(dict[str, Any], was), self.fingerprints.get(name, {}), stamps=stamps)
         ]
+        is_there = TextTokenizer.stands(self.storage, since.tokenizer)
+        return of_sources if is_there else [*of_sources, *self._other_tokenizer(since)]
+
+    def _other_tokenizer(self, since: DataDigests) -> list[str]:
+        """How a pretrained one differs from that of these digests."""
+        spec = self.data.tokenizer
+        if not isinstance(spec, PretrainedTokenizerSpec) or (now := spec.load().digest()) == since.tokenizer:
+            return []
+        was = self.tokenizer_commit(since) or since.tokenizer
+        return [f"data.tokenizer: {spec.name} {was} -> {spec.commit or now}"]
+
+    def tokenizer_commit(self, digests: DataDigests) -> str | None:
+        """Of the hub, at which the tokenizer of these digests was read; None where it was not, or that is not known."""
+        index, spec = DataIndex.read(digests, self.storage), self.data.tokenizer
+        if index and index.tokenizer_commit:
+            return index.tokenizer_commit
+        if isinstance(spec, PretrainedTokenizerSpec) and spec.load().digest() == digests.tokenizer:
+            return spec.commit
+        return None
 
     def existing(self) -> Corpus:
         """NotPrepared unless tokenizer and shards of the text as it is now are there."""
@@ -155,8 +175,13 @@ class _Preparation:
         digests = DataDigests(tokenizer, {name: manifest.digest() for name, manifest in manifests.items()})
         return Corpus.of(self.data, self.storage, digests, shards)
 
-    def tokenizer(self) -> str:
-        """Stores the tokenizer if it is not yet there, and returns its digest."""
+    def tokenizer(self, expected: DataDigests | None) -> str:
+        """Stores the tokenizer if it is not yet there, and returns its digest. What is expected is neither trained nor
+        asked for again where it is there."""
+        if expected and TextTokenizer.stands(self.storage, expected.tokenizer):
+            if changes := self._other_tokenizer(expected):
+                self.progress(Progress(f"{changes[0]}: goes on with what was read", 1, 1))
+            return expected.tokenizer
         if existing := self._existing_tokenizer():
             return existing
         spec = self.data.tokenizer
@@ -178,11 +203,7 @@ class _Preparation:
             known = str(json.loads(self._trained.read_text()))
         else:
             return None
-        try:
-            TextTokenizer.open(self.storage, known)
-        except (OSError, ValueError):
-            return None
-        return known
+        return known if TextTokenizer.stands(self.storage, known) else None
 
     @property
     def _trained(self) -> Path:

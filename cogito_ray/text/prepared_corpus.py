@@ -42,6 +42,8 @@ class DataIndex(BaseModel):
     """Folder of each source's shards."""
     identities: dict[str, dict[str, object]]
     """What each source's shards were made from."""
+    tokenizer_commit: str | None = None
+    """Of the hub, where the tokenizer was read from there."""
 
     def write(self, storage: Path) -> None:
         """To its file in this storage, whole or not at all."""

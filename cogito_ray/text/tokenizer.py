@@ -6,6 +6,7 @@ Uses the `tokenizers` library alone: transformers would cost each worker seconds
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Self
@@ -87,6 +88,15 @@ class TextTokenizer:
             raise ValueError(f"{folder}: altered, it holds tokenizer {found}; delete it and prepare the text again")
         return opened
 
+    @classmethod
+    def stands(cls, storage: Path, digest: str) -> bool:
+        """Is it in this storage, whole?"""
+        try:
+            cls.open(storage, digest)
+        except (OSError, ValueError):
+            return False
+        return True
+
     @staticmethod
     def is_saved(folder: Path) -> bool:
         """Is a tokenizer whole in this folder? Its vocabulary is written last."""
@@ -137,7 +147,7 @@ class PretrainedTokenizerSpec(Spec):
     """A name on the Hugging Face hub, or a folder that holds tokenizer.json."""
     revision: str | None = None
     """Branch, tag or commit on the hub; null = the main branch as it is when prepared. A run goes on with the content
-    that it was started with, whatever the branch holds by then, or is refused."""
+    that it was started with, whatever the branch holds by then, where it is prepared; elsewhere it is refused."""
 
     def faults(self) -> list[str]:
         """What keeps it from being loaded."""
@@ -149,12 +159,21 @@ class PretrainedTokenizerSpec(Spec):
             return [f"name: {self.name!r} gives no tokenizer ({error}); give a hub name or a folder with {FILE}"]
         return []
 
+    @property
+    def commit(self) -> str | None:
+        """The one on the hub that is read; None of a folder. OSError."""
+        return None if Path(self.name).is_dir() else self._file.parent.name
+
+    @cached_property
+    def _file(self) -> Path:
+        """tokenizer.json, asked for once, so that all is of one commit."""
+        return _fetched(self.name, FILE, self.revision)
+
     def load(self) -> TextTokenizer:
         """OSError or ValueError if there is no readable tokenizer.json."""
-        text = _fetched(self.name, FILE, self.revision).read_text()
-        tokenizer = _parsed(text)
+        tokenizer = _parsed(self._file.read_text())
         try:
-            config = json.loads(_fetched(self.name, CONFIG, self.revision).read_text())
+            config = json.loads(_fetched(self.name, CONFIG, self.commit).read_text())
         except OSError:  # tokenizer_config.json is optional
             config = {}
         if not isinstance(config, dict):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from corpora import data_spec, texts, two_sources
 from cogito_ray.text.data_digests import ChangedData, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.preparation_plan import changes_since, prepare_with, prepared, serially
-from cogito_ray.text.prepared_corpus import Corpus
+from cogito_ray.text.prepared_corpus import Corpus, DataIndex
+from cogito_ray.text.trained_tokenizers import BpeSpec
 
 
 @pytest.fixture
@@ -139,3 +141,56 @@ def test_differences_name_settings_versions_and_the_first_files() -> None:
         "packages that changed: numpy",
         "python: '3.11.9' -> '3.12.0'",
     ]
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
+    """Puts a tokenizer of so many entries on the main branch of me/words, as the hub's cache has it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repository = tmp_path / "hub" / "models--me--words"
+
+    def published(commit: str, entries: int) -> None:
+        for folder in ("refs", "blobs", f"snapshots/{commit}"):
+            (repository / folder).mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / "main").write_text(commit)
+        BpeSpec(vocabulary=entries).train(texts(50, seed=0)).tokenizer.save(str(repository / "blobs" / commit))
+        (repository / "snapshots" / commit / "tokenizer.json").symlink_to(repository / "blobs" / commit)
+
+    return published
+
+
+OLD, NEW = "0a" * 20, "1b" * 20
+
+
+def test_data_goes_on_with_the_tokenizer_that_it_began_with_when_the_hub_has_another(
+    tmp_path: Path, publish: Callable[[str, int], None]
+) -> None:
+    data = data_spec(two_sources(tmp_path), tokenizer={"kind": "pretrained", "name": "me/words"})
+    publish(OLD, 320)
+    before, storage = prepare_with(serially, data, tmp_path / "s").digests, tmp_path / "s"
+    assert (index := DataIndex.read(before, storage))
+    assert index.tokenizer_commit == OLD
+    publish(NEW, 330)
+    told: list[str] = []
+    data = data_spec(data.model_dump()["sources"], tokenizer={"kind": "pretrained", "name": "me/words"})
+    again = prepare_with(serially, data, storage, lambda progress: told.append(progress.stage), expected=before)
+    assert again.digests == before
+    assert told[0] == f"data.tokenizer: me/words {OLD} -> {NEW}: goes on with what was read"
+    shutil.rmtree(storage / "tokenizers")
+    with pytest.raises(ChangedData) as refused:
+        prepare_with(serially, data, storage, expected=before)
+    assert str(refused.value) == f"data.tokenizer: me/words {OLD} -> {NEW}"
+    after = prepare_with(serially, data, storage).digests
+    assert [index.tokenizer_commit for digests in (before, after) if (index := DataIndex.read(digests, storage))] == [
+        OLD, NEW,
+    ]  # fmt: skip
+
+
+def test_what_was_trained_is_opened_and_not_trained_again(data: DataSpec, tmp_path: Path) -> None:
+    before, storage = prepare_with(serially, data, tmp_path / "s").digests, tmp_path / "s"
+    for note in (storage / "tokenizers").glob("trained-*.json"):
+        note.unlink()
+    told: list[str] = []
+    prepare_with(serially, data, storage, lambda progress: told.append(progress.stage), expected=before)
+    assert "training the tokenizer" not in told
