@@ -44,6 +44,8 @@ class SweepOpened(Spec):
     provenance: Provenance
     data: dict[str, DataDigests] = {}
     """Of every corpus that trials read, by its `corpus_key`."""
+    left_out: dict[str, dict[str, dict[str, int]]] = {}
+    """Of those that were cleaned, documents that cleaning left out, by source and reason."""
     format: int = FORMAT
     """Of the ledger from here on."""
 

@@ -238,6 +238,13 @@ class Record:
         return self.openings[-1]
 
     @property
+    def left_out(self) -> list[tuple[str, dict[str, int]]]:
+        """Of each source that was cleaned, documents left out by reason; of corpora that were cleaned alike, once."""
+        corpora = {key: read for opening in self.openings for key, read in opening.left_out.items()}
+        every = [(source, counts) for read in corpora.values() for source, counts in read.items()]
+        return [one for number, one in enumerate(every) if one not in every[:number]]
+
+    @property
     def data(self) -> dict[str, DataDigests]:
         """What was read of every corpus, by its `corpus_key`."""
         return {key: read for opening in self.openings for key, read in opening.data.items()}

@@ -233,8 +233,10 @@ class ExperimentFolder:
             raise ChangedData("\n".join(said))
         return found
 
-    def opening(self, data: Mapping[str, DataDigests] | None = None) -> SweepOpened:
-        """The event that starts, or takes up again, what is to be done here. `data`: what is read, by `corpus_key`."""
+    def opening(self, data: Mapping[str, DataDigests] | None = None, corpora: Corpora | None = None) -> SweepOpened:
+        """The event that starts, or takes up again, what is to be done here. `data`: what is read, by `corpus_key`, in
+        these `corpora`."""
+        left_out = {key: found for key, corpus in (corpora or {}).items() if (found := corpus.left_out)}
         return SweepOpened(
             at=time.time(),
             spec=self.spec,
@@ -242,6 +244,7 @@ class ExperimentFolder:
             provenance=self._provenance(),
             format=FORMAT,
             data=dict(data or {}),
+            left_out=left_out,
         )
 
 

@@ -1,13 +1,14 @@
 """What a run reads: sources and their mixture, the tokenizer, and the shape of a row."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cogito_ray.base_spec import Spec, Worded
 from cogito_ray.text.cleaning.clean_spec import CleanSpec
 from cogito_ray.text.cleaning.evaluation_overlap import faults_of_sets
+from cogito_ray.text.cleaning.language_identification import known_languages
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.sources.documents import LARGEST_PART, SOON_READ
 from cogito_ray.text.trained_tokenizers import BpeSpec, TokenizerSpec
@@ -73,6 +74,13 @@ class DataSpec(Spec):
             raise ValueError(f"weight: size is said of {', '.join(by_size)} alone; say it of all sources, or of none")
         return sources
 
+    @model_validator(mode="after")
+    def _languages_of_sources(self) -> Self:
+        if unknown := (self.clean.languages.keys() if self.clean else set()) - self.sources.keys():
+            named = ", ".join(sorted(unknown))
+            raise ValueError(f"clean.languages names {named}; sources are {', '.join(self.sources)}")
+        return self
+
     @property
     def keeping(self) -> Keeping:
         """What `keep` means for preparation."""
@@ -83,8 +91,17 @@ class DataSpec(Spec):
         of_sources = [f"data.sources.{name}.{fault}" for name, s in self.sources.items() for fault in s.faults()]
         of_tokenizer = [f"data.tokenizer.{fault}" for fault in self.tokenizer.faults()]
         looked_for = self.clean.decontaminate if self.clean else None
+        of_languages = [f"data.clean.languages.{fault}" for fault in self._unknown_languages()]
         of_sets = [f"data.clean.decontaminate: {fault}" for fault in (faults_of_sets(looked_for) if looked_for else [])]
-        return of_sources + of_tokenizer + of_sets
+        return of_sources + of_tokenizer + of_languages + of_sets
+
+    def _unknown_languages(self) -> list[str]:
+        asked = self.clean.languages if self.clean else {}
+        known = known_languages() if asked else []
+        return [
+            f"{name}: {code!r} cannot be told; there are {', '.join(known)}"
+            for name, codes in asked.items() for code in codes if code not in known
+        ]  # fmt: skip
 
 
 def corpus_key(data: DataSpec) -> str:

@@ -17,6 +17,7 @@ from cogito_ray.base_spec import digest
 from cogito_ray.text.cleaning.corpus_cleaning import FORMAT as CLEANING
 from cogito_ray.text.cleaning.corpus_cleaning import CleanedSource, CorpusCleaning
 from cogito_ray.text.cleaning.evaluation_overlap import evaluation_sets
+from cogito_ray.text.cleaning.language_identification import identifier_version
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.prepared_corpus import Corpus, DataIndex, shard_folder
@@ -258,7 +259,8 @@ class _Preparation:
         sets = evaluation_sets(spec.decontaminate) if spec.decontaminate else []
         contents = [[each.name, each.content] for each in sets]
         sources = list(self.fingerprints.items())       # of duplicates, the first in this order stays
-        return {"cleaned": digest([CLEANING, spec.settled(), contents, sources, self.data.keeping.identity])}
+        told_by = [identifier_version()] if spec.languages else []
+        return {"cleaned": digest([CLEANING, spec.settled(), contents, sources, self.data.keeping.identity, *told_by])}
 
     @cached_property
     def cleaned(self) -> dict[str, CleanedSource]:

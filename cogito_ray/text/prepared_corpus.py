@@ -134,6 +134,12 @@ class Corpus:
         return np.log(np.average(frequencies, axis=0, weights=weights)).astype(np.float32)
 
     @property
+    def left_out(self) -> dict[str, dict[str, int]]:
+        """Documents that cleaning left out of each source, by reason; empty where there was none."""
+        manifests = {source.name: source.shards.manifest for source in self.sources}
+        return {name: made.removed for name, made in manifests.items() if "cleaned" in made.identity}
+
+    @property
     def held_out_available(self) -> dict[str, int]:
         """Held-out rows of each source."""
         return {source.name: source.shards.manifest.rows("held_out") for source in self.sources}

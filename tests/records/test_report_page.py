@@ -85,6 +85,18 @@ def sweep(tmp_path):
     return written
 
 
+def test_a_report_says_what_cleaning_left_out_of_each_source_for_which_reason(tmp_path):
+    origin = Provenance(commit="c0ffee", dirty=False, versions={}, host="here")
+    counts = {"web": {"language": 1234, "near_duplicate": 5}, "wiki": {}}
+    spec = {"name": "tiny", "run": {}, "goals": [{"metric": NATS, "mode": "min"}], "space": {}}
+    with Ledger(tmp_path / NAME) as ledger:
+        for _ in range(2):
+            of_corpora = {"k1": counts, "k2": counts}
+            ledger.append(SweepOpened(at=0.0, spec=spec, sweep="s", provenance=origin, left_out=of_corpora))
+    said = Page(write(tmp_path)).plain
+    assert said.count("left out of web1,234 for language, 5 for near duplicate left out of wikino document") == 1
+
+
 def test_it_loads_nothing_and_holds_plotly_once(sweep, tmp_path):
     page = sweep(("completed", 5.0, ""), ("completed", 6.0, ""))
     assert page.loads == []

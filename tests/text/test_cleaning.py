@@ -239,3 +239,37 @@ def test_a_run_that_will_be_asked_what_its_text_is_not_cleaned_of_is_refused() -
     run["evaluation"] = {"labelled": {"tasks": ["stsb", "mrpc"]}}
     with pytest.raises(ValueError, match=r"labelled\.tasks asks mrpc, which data\.clean\.decontaminate\.tasks does"):
         RunSpec.model_validate(run)
+
+
+def test_of_a_source_with_languages_documents_in_others_are_left_out(tmp_path: Path, text: Texts) -> None:
+    spoken = {
+        "en": "The committee published its report on the state of the rivers on Monday, and few were pleased with it.",
+        "de": "Der Ausschuss hat am Montag seinen Bericht über den Zustand der Flüsse veröffentlicht.",
+        "fr": "Le comité a publié lundi son rapport sur l'état des rivières, et peu de gens en ont été contents.",
+        "es": "El comité publicó el lunes su informe sobre el estado de los ríos, que no agradó a casi nadie.",
+        "ru": "В понедельник комитет опубликовал доклад о состоянии рек, которому мало кто обрадовался.",
+        "zh": "委员会周一发布了关于河流状况的报告，几乎没有人对此感到满意。",
+    }
+    dirty = {"first": [*text["first"], *spoken.values()], "second": list(spoken.values()) * 10 + text["second"]}
+    clean = {"languages": {"second": ["en", "de"]}, "exact_duplicates": False, "near_duplicates": None}
+    corpus = prepare(tmp_path, dirty, clean, length=512)
+    assert left(corpus)["first"] == sorted(dirty["first"])
+    assert set(spoken.values()) & set(left(corpus)["second"]) == {spoken["en"], spoken["de"]}
+    manifest = corpus.sources[1].shards.manifest
+    told = [example.reason for example in manifest.removed_examples if example.reason.split()[-1] in spoken]
+    assert told[:4] == [f"language: {code}" for code in ("fr", "es", "ru", "zh")]
+    assert corpus.left_out == {"first": {}, "second": manifest.removed}
+
+
+@pytest.mark.parametrize(
+    ("languages", "said"),
+    [({"third": ["en"]}, "clean.languages names third; sources are first, second"),
+     ({"first": ["xx"]}, r"data\.clean\.languages\.first: 'xx' cannot be told; there are ace, af, "),
+     ({"first": ["English"]}, "a language is a code of ISO 639, such as en"),
+     ({"first": []}, "at least 1 item")],
+)  # fmt: skip
+def test_languages_of_no_source_or_that_cannot_be_told_are_refused(
+    tmp_path: Path, text: Texts, languages: object, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        prepare(tmp_path, text, {"languages": languages})

@@ -82,7 +82,7 @@ def _trained(
     [(key, corpus)] = corpora.items()
     job = Job(run, storage, corpus.digests, experiment.folder)
     with Ledger(experiment.ledger) as ledger:
-        ledger.append(experiment.opening({key: job.data}))
+        ledger.append(experiment.opening({key: job.data}, corpora))
         spec = run.model_dump(mode="json")
         ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data))
     evaluation = ConcurrentEvaluation(run, experiment.ledger, panel) if panel else None

@@ -80,7 +80,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
                 refuse_misfits(runs, corpora)
             refuse_small_quota(sweep, runs, corpora, at_once=at_once)
             data = {key: corpus.digests for key, corpus in corpora.items()}
-            ledger.append(experiment.opening(data))
+            ledger.append(experiment.opening(data, corpora))
             cause = _Stages(sweep, experiment, ledger, at_once, data).run()
             for verdict in judge(experiment.now):
                 ledger.append(verdict)

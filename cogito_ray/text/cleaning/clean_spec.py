@@ -4,8 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from cogito_ray.base_spec import Spec
+from cogito_ray.base_spec import Spec, Worded
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, TaskName
+
+Language = Annotated[str, Worded("[a-z]{2,3}", "a language is a code of ISO 639, such as en")]
 
 
 class BoundsSpec(Spec):
@@ -87,6 +89,9 @@ class CleanSpec(Spec):
     """null = any number."""
     words: BoundsSpec | None = None
     """Runs of letters and digits; null = any number."""
+    languages: dict[str, Annotated[tuple[Language, ...], Field(min_length=1)]] = {}
+    """Of a source, the languages that stay (`{web: [en]}`), told by a document's first 2,000 characters; sources that
+    are not named keep all."""
     decontaminate: DecontaminationSpec | None = None
     """null = nothing is looked for."""
 

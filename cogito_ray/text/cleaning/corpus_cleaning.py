@@ -63,9 +63,10 @@ class CorpusCleaning:
         """What is to be done: stages one after the other, the calls of each in any order and in any process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write_index()
-        every = [each for of_source in self._scans.values() for each in of_source]
-        yield "cleaning: reading documents", [partial(scan, parts, self.spec, files) for files, parts in every]
-        keys = [files.keys for files, _ in every]
+        every = [(name, *each) for name, of_source in self._scans.items() for each in of_source]
+        work = [partial(scan, parts, name, self.spec, files) for name, files, parts in every]
+        yield "cleaning: reading documents", work
+        keys = [files.keys for _, files, _ in every]
         rows = range(1, 1 + key_count(self.spec))
         yield "cleaning: comparing documents", [partial(mark_repeated, keys, row, self._marks(row - 1)) for row in rows]
 

@@ -13,6 +13,7 @@ from cogito_ray.atomic_files import atomic_write, write_json
 from cogito_ray.text.cleaning.clean_spec import CleanSpec
 from cogito_ray.text.cleaning.duplicate_keys import exact_key, near_keys
 from cogito_ray.text.cleaning.evaluation_overlap import OverlapIndex
+from cogito_ray.text.cleaning.language_identification import language_of
 from cogito_ray.text.cleaning.word_hashes import Hashes, word_hashes, words_of
 from cogito_ray.text.shards.removed_documents import place_of, spelt
 from cogito_ray.text.shards.shard_builder import RejectedDocuments, readable_documents
@@ -20,8 +21,7 @@ from cogito_ray.text.shards.token_shards import EXAMPLES, BadDocument
 from cogito_ray.text.sources.columnar_files import SequentialReader
 from cogito_ray.text.sources.documents import Part
 
-LENGTH, OVERLAP, EXACT, NEAR = "length", "evaluation_overlap", "exact_duplicate", "near_duplicate"
-REASONS = (LENGTH, OVERLAP, EXACT, NEAR)
+LENGTH, LANGUAGE, OVERLAP, EXACT, NEAR = "length", "language", "evaluation_overlap", "exact_duplicate", "near_duplicate"
 """Why documents are left out, in the order in which it is asked."""
 INDEX = "evaluation_runs.npz"
 
@@ -61,11 +61,11 @@ class ScanFiles:
         return self.folder / f"summary-{self.number:05d}.json"
 
 
-def scan(parts: Sequence[tuple[int, Part]], spec: CleanSpec, files: ScanFiles) -> None:
-    """Judges the documents of these numbered parts, unless an earlier run did."""
+def scan(parts: Sequence[tuple[int, Part]], source: str, spec: CleanSpec, files: ScanFiles) -> None:
+    """Judges the documents of these numbered parts of a source, unless an earlier run did."""
     if files.summary.exists():
         return
-    scanned = _Scan(spec, _index(files.folder / INDEX) if spec.decontaminate else None)
+    scanned = _Scan(spec, source, _index(files.folder / INDEX) if spec.decontaminate else None)
     reader = SequentialReader()
     for number, part in parts:
         for document, text in enumerate(readable_documents(part, RejectedDocuments(), reader)):
@@ -77,8 +77,8 @@ def scan(parts: Sequence[tuple[int, Part]], spec: CleanSpec, files: ScanFiles) -
 
 
 class _Scan:
-    def __init__(self, spec: CleanSpec, index: OverlapIndex | None):
-        self.spec, self.index = spec, index
+    def __init__(self, spec: CleanSpec, source: str, index: OverlapIndex | None):
+        self.spec, self.index, self.languages = spec, index, spec.languages.get(source)
         self.places: list[int] = []
         self.columns: list[Hashes] = []
         self.removed, self.overlaps = Counter[str](), Counter[str]()
@@ -90,6 +90,9 @@ class _Scan:
         words = words_of(text)
         if not _fits(self.spec, text, words):
             self._remove(place, LENGTH, f"{len(text):,} characters, {len(words):,} words")
+            return
+        if self.languages and (language := language_of(text)) not in self.languages:
+            self._remove(place, LANGUAGE, language)
             return
         hashes = word_hashes(words)
         if self.index and (sets := self.index.sets_in(hashes)):
