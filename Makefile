@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Tests start many processes: without byte code on disk, each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test test-fast chaos wheel-test lint docs lock clean
+.PHONY: help quickstart test test-fast kernels chaos wheel-test lint docs lock clean
 
 help:           ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,12 @@ test: test-fast  ## every test but the slow fault injection
 
 test-fast: $(VENV)/.installed-dev  ## the tests that need no Ray, on every core
 	$(BIN)/pytest -m "not chaos" --ignore=tests/ray --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+# Beside the virtual environment: triton alone takes a gigabyte.
+kernels: $(VENV)/.installed-dev  ## the CUDA kernels of the vocabulary loss, by Triton's interpreter (no GPU is needed)
+	@test -e build/kernels/liger_kernel || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		--target build/kernels triton==3.9.0 liger-kernel==0.8.5
+	PYTHONPATH=build/kernels TRITON_INTERPRET=1 $(BIN)/pytest tests/nn/test_vocabulary_loss.py
 
 chaos: $(VENV)/.installed-dev  ## every fault injection, and other slow tests; the table it ends with is build/chaos.md
 	$(BIN)/pytest -m "chaos or quick"

@@ -1,14 +1,16 @@
 """From decoded vectors to words, tied to the token table or not."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import init_identity
-from cogito_ray.nn.vocabulary_loss import chunked
+from cogito_ray.nn.vocabulary_loss.chunked import Penalties, nats
+from cogito_ray.nn.vocabulary_loss.loss_kinds import LOSSES, WeightedSum
 
 
 class HeadSpec(Spec):
@@ -22,13 +24,26 @@ class HeadSpec(Spec):
     bias: bool = True
     """One number per word, started at its log frequency in the training text: training starts at the constant
     predictor."""
+    loss: Literal["auto", "chunked", "liger", "cut"] = "auto"
+    """How the loss is computed in training; the numbers are the same up to rounding. chunked: in plain torch, anywhere.
+    liger: by Liger's kernel, on CUDA. cut: by cut cross-entropy, on CUDA, which takes the least memory. auto: liger on
+    CUDA where it is installed (`pip install 'cogito-ray[cuda]'`), else chunked."""
+    z_loss: NonNegativeFloat = 0.0
+    """Multiplies the squared log-normaliser of each target's scores, which training adds to its nats, so that scores do
+    not drift away (arXiv:2204.02311, with 1e-4). Held-out losses are without."""
 
     def build(self, token: nn.Embedding, width: int, log_unigram: Tensor | None) -> "VocabularyHead":
         """A head for hidden vectors of this width (D). token: the encoder's table (V, T); log_unigram (V,): log
         frequency of each word, where the bias starts, None = at 0."""
         bias = torch.zeros(token.num_embeddings) if log_unigram is None else log_unigram.detach().float().clone()
         return VocabularyHead(
-            token, width, tied=self.tied, norm=self.norm, bias=nn.Parameter(bias) if self.bias else None
+            token,
+            width,
+            tied=self.tied,
+            norm=self.norm,
+            bias=nn.Parameter(bias) if self.bias else None,
+            loss=LOSSES[self.loss],
+            z_loss=self.z_loss,
         )
 
 
@@ -40,13 +55,23 @@ class VocabularyHead(nn.Module):
     token: nn.Embedding
     own: nn.Linear | None
 
-    def __init__(self, token: nn.Embedding, width: int, *, tied: bool, norm: bool, bias: nn.Parameter | None):
+    def __init__(
+        self,
+        token: nn.Embedding,
+        width: int,
+        *,
+        tied: bool,
+        norm: bool,
+        bias: nn.Parameter | None,
+        loss: WeightedSum,
+        z_loss: float,
+    ):
         super().__init__()
         narrow = tied and token.embedding_dim != width
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.narrow = init_identity(nn.Linear(width, token.embedding_dim, bias=False)) if narrow else nn.Identity()
         self.own = None if tied else nn.Linear(width, token.num_embeddings, bias=False)
-        self.bias = bias
+        self.bias, self.weighted_sum, self.z_loss = bias, loss, z_loss
         object.__setattr__(self, "token", token)               # the encoder owns its parameters
 
     @property
@@ -57,10 +82,8 @@ class VocabularyHead(nn.Module):
     def forward(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """hidden (B, M, D), targets (B, M) -> cross-entropy of each target (B, M), in nats."""
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        nats = chunked.nats(
-            features, self.weight, bias=self.bias, targets=targets.flatten(), label_smoothing=label_smoothing
-        )
-        return nats.view_as(targets)
+        flat = nats(features, self.weight, bias=self.bias, targets=targets.flatten(), label_smoothing=label_smoothing)
+        return flat.view_as(targets)
 
     def weighted_mean(
         self,
@@ -71,19 +94,20 @@ class VocabularyHead(nn.Module):
         *,
         divisor: Tensor | None = None,
     ) -> Tensor:
-        """The mean of `forward`'s nats under weights (B, M), a scalar: faster, for weights are known before backward.
+        """The mean of `forward`'s nats and z-loss under weights (B, M), a scalar: faster, as weights are known before
+        backward.
 
         The weighted sum is divided by the sum of the weights, or by `divisor` where they are part of a larger batch. 0
         where all weights are 0.
         """
         features = self.narrow(self.norm(hidden)).flatten(0, -2)
-        total = chunked.weighted_sum(
+        total = self.weighted_sum(
             features,
             self.weight,
             bias=self.bias,
             targets=targets.flatten(),
             weights=weights.flatten(),
-            penalties=chunked.Penalties(label_smoothing),
+            penalties=Penalties(label_smoothing, self.z_loss),
         )
         return total / (weights.sum() if divisor is None else divisor).clamp_min(1e-8)
 

@@ -31,3 +31,13 @@ def test_the_weighted_mean_is_the_mean_of_the_nats_and_0_without_weights():
     mean = (head(hidden, targets) * weights).sum() / weights.sum()
     torch.testing.assert_close(head.weighted_mean(hidden, targets, weights), mean)
     assert head.weighted_mean(hidden, targets, 0 * weights) == 0
+
+
+def test_z_loss_adds_the_squared_normaliser_in_training_alone():
+    torch.manual_seed(0)
+    spec, hidden, targets = HeadSpec(z_loss=0.5, norm=False), torch.randn(2, 5, 4), torch.ones(2, 5).long()
+    head, weights = spec.build(nn.Embedding(9, 4), 4, None), torch.rand(2, 5)
+    nats, normaliser = head(hidden, targets), head.logits(hidden).logsumexp(dim=-1)
+    assert torch.equal(nats, HeadSpec(norm=False).build(head.token, 4, None)(hidden, targets))
+    added = ((nats + 0.5 * normaliser.square()) * weights).sum() / weights.sum()
+    torch.testing.assert_close(head.weighted_mean(hidden, targets, weights), added)

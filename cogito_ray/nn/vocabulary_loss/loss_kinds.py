@@ -1,0 +1,47 @@
+"""The kinds of vocabulary loss, by name: the same numbers up to rounding, at other costs.
+
+`chunked` is the oracle of the others. On CUDA, in bfloat16 and by reading, it moves about 40 bytes of memory a logit,
+`liger` 18, and `cut` none for two more products of the five that it makes; jobs/bench_gpu.py measures them.
+"""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from cogito_ray.nn.vocabulary_loss import chunked, cut, liger
+from cogito_ray.nn.vocabulary_loss.chunked import Penalties
+from cogito_ray.nn.vocabulary_loss.cuda_packages import installed
+
+
+class WeightedSum(Protocol):
+    """What every kind is."""
+
+    def __call__(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        *,
+        bias: Tensor | None,
+        targets: Tensor,
+        weights: Tensor,
+        penalties: Penalties,
+    ) -> Tensor:
+        """hidden (M, D), weight (V, D), bias (V,), targets and weights (M,) -> the sum over targets of weights x nats,
+        penalties included. No gradient reaches `weights`."""
+
+
+def auto(
+    hidden: Tensor, weight: Tensor, *, bias: Tensor | None, targets: Tensor, weights: Tensor, penalties: Penalties
+) -> Tensor:
+    """`liger` on CUDA where it is installed, else `chunked`."""
+    on_cuda = hidden.is_cuda and installed("liger_kernel")
+    chosen: WeightedSum = liger.weighted_sum if on_cuda else chunked.weighted_sum
+    return chosen(hidden, weight, bias=bias, targets=targets, weights=weights, penalties=penalties)
+
+
+LOSSES: dict[str, WeightedSum] = {
+    "auto": auto,
+    "chunked": chunked.weighted_sum,
+    "liger": liger.weighted_sum,
+    "cut": cut.weighted_sum,
+}
