@@ -1,5 +1,5 @@
-"""Cut cross-entropy (arXiv:2411.09009): logits are made and used up inside the chip, forward and again backward, so none
-ever reaches the device's memory.
+"""Cut cross-entropy (arXiv:2411.09009): logits are made and used up inside the chip, forward and again backward, and
+never reach the device's memory.
 """
 
 import torch
