@@ -9,12 +9,11 @@ def minimum_spanning_tree(distances: Tensor) -> tuple[Tensor, Tensor]:
     """distances (B, C, C) symmetric -> the two ends of each edge (B, C - 1), in the order in which Prim adds them from
     node 0. All texts grow together: C - 1 steps whatever B is, no waiting on the device.
     """
-    to_tree = distances[:, 0].clone()                                           # (B, C) distance to the tree
-    to_tree[:, 0] = torch.inf                                                   # inf = inside it
+    inside = torch.zeros_like(distances[:, 0], dtype=torch.bool)                # (B, C)
+    inside[:, 0].fill_(True)
+    to_tree = distances[:, 0].masked_fill(inside, torch.inf)                    # (B, C) distance to it, inf = inside
     link = torch.zeros_like(to_tree, dtype=torch.long)                          # (B, C) nearest node of the tree
     sources, targets = [], []
-    inside = torch.zeros_like(to_tree, dtype=torch.bool)
-    inside[:, 0] = True
     for _ in range(distances.shape[1] - 1):
         new = to_tree.argmin(dim=1, keepdim=True)                               # (B, 1)
         sources.append(link.gather(1, new))

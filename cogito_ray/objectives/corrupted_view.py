@@ -4,6 +4,7 @@ Objectives only build views; models only read them. K visible tokens and M targe
 rates, so shapes are static; a short row's surplus is padding (visible) or has weight 0 (targets).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -38,9 +39,16 @@ class View:
     """Share of each target's probability spread over the whole vocabulary."""
 
     def to(self, device: torch.device) -> "View":
-        """The same view with every tensor on `device`."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device) if isinstance(value := getattr(self, field.name), Tensor) else value
+        """The same view with every tensor on `device`; nobody waits for the copies of a view that is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "View":
+        """The same view in memory that a device copies from by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "View":
+        changed: dict[str, Any] = {
+            field.name: change(value) if isinstance(value := getattr(self, field.name), Tensor) else value
             for field in fields(self)
         }
-        return View(**moved)
+        return View(**changed)

@@ -6,11 +6,11 @@ report before anybody hears of it; checkpoints are written after reports only, s
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -20,7 +20,6 @@ from torch.nn.utils import get_total_norm
 
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.nn.model import ConceptModel
-from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.run_spec import RunSpec, TrainingSpec
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.vocabulary_info import Vocabulary
@@ -31,7 +30,8 @@ from cogito_ray.training.distributed.strategies import STRATEGIES
 from cogito_ray.training.distributed.worker_agreement import WorkerAgreement
 from cogito_ray.training.guards import GuardedRun, Guards, RunDied, Verdict, not_finite
 from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
-from cogito_ray.training.row_fingerprint import NONE_READ, combined, hash_rows
+from cogito_ray.training.prefetching import Passes, StepViews, one_ahead, seed_of
+from cogito_ray.training.row_fingerprint import NONE_READ, combined
 from cogito_ray.training.step_metrics import PASS_SQUARE, STEP_SQUARE, StepMetrics, noise_scale
 
 log = logging.getLogger(__name__)
@@ -115,18 +115,19 @@ def fit(
     keeper = _CheckpointKeeper(trainer, checkpoints, agreement, chosen, State(origin=began_from, data=facts.data))
     with keeper:
         while keeper.state.step < run.training.steps:
-            for step in trainer.steps(keeper.state, feed):
-                metrics, verdict = trainer.measured(step, evaluate)
-                if verdict is not None:
-                    keeper.roll_back(step, verdict)
-                    break
-                progress.enter(Stage.REPORT)
-                on_report(Report(step, metrics, trainer.rows, progress.notes()))
-                progress.enter(Stage.AGREEMENT)
-                trainer.step_metrics.restart()
-                keeper.reported(step, metrics)
-                if step < run.training.steps:
-                    keeper.handle(trainer.requested(requested), step, metrics)
+            with closing(trainer.steps(keeper.state, feed)) as steps:
+                for step in steps:
+                    metrics, verdict = trainer.measured(step, evaluate)
+                    if verdict is not None:
+                        keeper.roll_back(step, verdict)
+                        break
+                    progress.enter(Stage.REPORT)
+                    on_report(Report(step, metrics, trainer.rows, progress.notes()))
+                    progress.enter(Stage.AGREEMENT)
+                    trainer.step_metrics.restart()
+                    keeper.reported(step, metrics)
+                    if step < run.training.steps:
+                        keeper.handle(trainer.requested(requested), step, metrics)
     return trainer.total.model
 
 
@@ -146,19 +147,22 @@ class _Trainer:
         self._measures_noise = "gradient/noise_scale_rows" in run.metrics
         self.rows, self._own_rows, self._rate_factor = NONE_READ, 0, 1.0
 
-    def steps(self, state: State, feed: Feed) -> Iterator[int]:
+    def steps(self, state: State, feed: Feed) -> Generator[int]:
         """Train on from `state`; stop after every step that is to be reported, and name it."""
         training = self.run.training
         slower = training.on_divergence.factor**state.rollbacks
         self.guards.remember(state.seen)
         self.rows, self._own_rows = state.rows, 0
         self.step_metrics.restart()
-        batches = feed(state.step)
-        for step in range(state.step + 1, training.steps + 1):
-            self._rate_factor = slower * training.schedule.factor(step, training.steps)
-            self._step(step, batches)
-            if step == training.steps or step % training.report_every == 0:
-                yield step
+        first = int(self.accelerator.process_index) * self.micro_batches
+        places, pinned = range(first, first + self.micro_batches), self.accelerator.device.type != "cpu"
+        views = StepViews(self.run, self.vocabulary, feed(state.step), places, pinned)
+        with closing(one_ahead(views.make, range(state.step + 1, training.steps + 1))) as prefetched:
+            for step in range(state.step + 1, training.steps + 1):
+                self._rate_factor = slower * training.schedule.factor(step, training.steps)
+                self._step(step, self._passes(step, prefetched), places)
+                if step == training.steps or step % training.report_every == 0:
+                    yield step
 
     def measured(self, step: int, evaluate: Evaluate) -> tuple[dict[str, float], Verdict | None]:
         """What happened since the last report (empty but on the first worker), and what its guards say to all."""
@@ -193,16 +197,24 @@ class _Trainer:
         metrics |= evaluate(whole.model)
         return metrics, self.guards.judge(step, metrics)
 
-    def _step(self, step: int, batches: Iterator[Tensor]) -> None:
+    def _passes(self, step: int, prefetched: Iterator[tuple[int, Passes]]) -> Passes:
+        """What each forward pass of a step reads, on its way to the device."""
+        self.progress.enter(Stage.DATA, step - 1)
+        with self.step_metrics.waiting():
+            hashes, passes = next(prefetched)
+        self.progress.enter(Stage.STEP)
+        self._own_rows += hashes
+        device = self.accelerator.device
+        return [(view.to(device), other and other.to(device)) for view, other in passes]
+
+    def _step(self, step: int, passes: Passes, places: range) -> None:
         """One optimizer step over this worker's micro-batches."""
         for group in self.strategy.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._rate_factor
-        passes = [self._views(step, self._index(micro), batches) for micro in range(self.micro_batches)]
-        self.progress.enter(Stage.STEP)
         divisors, pass_norm = self._divisors(passes), None
         for micro, views in enumerate(passes):
             last = micro == self.micro_batches - 1
-            seed_device(self.accelerator.device, self._seed(step, self._index(micro)))  # dropout, where a kind has it
+            seed_device(self.accelerator.device, seed_of(self.run, step, places[micro]))    # for dropout
             with self.strategy.micro_batch(last=last):
                 losses = self.strategy.forward(*views, divisors)
                 self.accelerator.backward(losses.total)
@@ -218,30 +230,11 @@ class _Trainer:
         grads = [parameter.grad for parameter in self.total.parameters() if parameter.grad is not None]
         return get_total_norm(grads) * self.micro_batches
 
-    def _views(self, step: int, index: int, batches: Iterator[Tensor]) -> tuple[View, View | None]:
-        """What the micro-batch at place `index` of the whole batch is made of."""
-        self.progress.enter(Stage.DATA, step - 1)
-        with self.step_metrics.waiting():
-            ids = next(batches)
-        self.progress.enter(Stage.STEP)
-        self._own_rows += hash_rows(ids, first=(step - 1) * self.run.training.batch + index * self.run.micro_batch)
-        generator = torch.Generator().manual_seed(self._seed(step, index))
-        ids = ids.to(self.accelerator.device, non_blocking=True)
-        return self.run.views(ids, self.vocabulary, generator)
-
-    def _divisors(self, passes: list[tuple[View, View | None]]) -> Tensor:
+    def _divisors(self, passes: Passes) -> Tensor:
         """(tasks,) the mean over the passes of all workers: a target counts alike in whichever pass it stands."""
         own = torch.stack([self.total.divisors(*views) for views in passes]).mean(dim=0)
         mean: Tensor = self.accelerator.reduce(own, reduction="mean")
         return mean
-
-    def _index(self, micro: int) -> int:
-        """Place in the whole batch of this worker's micro-batch."""
-        return int(self.accelerator.process_index) * self.micro_batches + micro
-
-    def _seed(self, step: int, index: int) -> int:
-        """Of one micro-batch of the whole batch, whichever worker has it."""
-        return int(np.random.SeedSequence((self.run.seed, step, index)).generate_state(1, np.uint64)[0] >> 1)
 
 
 class _CheckpointKeeper:

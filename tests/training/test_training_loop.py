@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from pydantic import TypeAdapter
@@ -216,11 +218,17 @@ def test_progress_says_at_any_time_what_is_being_done():
 
         return noted
 
+    def slow(rows):
+        """It has no rows to give before somebody waits for them."""
+        while progress.stage is not Stage.DATA:
+            time.sleep(1e-3)
+        return rows
+
     rows = feed_of(settings)
     fit(
         settings,
         FACTS,
-        feed=lambda done: map(noting("feed", torch.Tensor.clone), rows(done)),
+        feed=lambda done: map(noting("feed", torch.Tensor.clone), map(slow, rows(done))),
         evaluate=noting("evaluate", lambda model: {}),
         on_report=noting("tell", lambda report: None),
         progress=progress,
