@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     )
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
     from cogito_ray.sweeps.budget_spec import BudgetSpec
+    from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
     from cogito_ray.sweeps.goals.goal_spec import GoalSpec
-    from cogito_ray.sweeps.promotion_spec import PromoteSpec
     from cogito_ray.sweeps.search_spec import SearchSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
     from cogito_ray.text.data_spec import DataSpec
@@ -95,7 +95,7 @@ _ELSEWHERE = {
     "ModelSpec": "cogito_ray.nn.model",
     "SearchSpec": "cogito_ray.sweeps.search_spec",
     "SweepSpec": "cogito_ray.sweeps.sweep_spec",
-    "PromoteSpec": "cogito_ray.sweeps.promotion_spec",
+    "PromoteSpec": "cogito_ray.sweeps.follow_ups.promotion_spec",
 }
 """Modules of names that are not in `cogito_ray.python_api`."""
 

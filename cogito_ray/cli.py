@@ -16,6 +16,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     promote,
     publish,
     report,
+    scale,
     sweep,
     train,
     verify,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
     from cogito_ray.nn.model import ConceptModel
     from cogito_ray.records.results.evaluation_scores import Scored
+    from cogito_ray.records.results.forecast_calibration import JudgedForecast
     from cogito_ray.run_spec import RunSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
 
@@ -208,6 +209,13 @@ class Result:
     def promoted(self) -> tuple[Result, ...]:
         """Full runs that `promote` trained."""
         return tuple(load(self.path / PROMOTED / run) for run in self.record.promoted)
+
+    @property
+    def forecasts(self) -> tuple[JudgedForecast, ...]:
+        """What the ladder foretold of full runs, and what became of it."""
+        from cogito_ray.records.results.forecast_calibration import judged
+
+        return tuple(judged(self.record))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a trial, best first: number, name, state, rank, front; each goal; each setting that varied, by dotted

@@ -54,17 +54,20 @@ def _announce(due: "list[Promotion]") -> None:
 
 def _conclude(record: "Record", *, as_json: bool) -> None:
     """What became of each full run, and how far the proxy had foretold it."""
+    from cogito_ray.records.results.forecast_calibration import judged
     from cogito_ray.records.results.trial_ranking import figures
 
     runs = [told.model_dump(mode="json") for told in record.promoted.values()]
-    judged = [told.model_dump(mode="json") for told in record.certified.values()]
+    certificates = [told.model_dump(mode="json") for told in record.certified.values()]
     if as_json:
-        print(json.dumps({"runs": runs, "certificates": judged}))
+        print(json.dumps({"runs": runs, "certificates": certificates}))
         return
     for told in record.promoted.values():
         number = record.trials[told.trial].number
         values = ", ".join(f"{goal.metric} {figures(told.metrics.get(goal.metric))}" for goal in record.goals)
         became = values if told.complete else told.cause
         out.print(f"trial {number} at full size: {became} ({told.folder})")
+    for forecast in judged(record):
+        out.print(f"Forecast: {forecast.text}")
     for found in record.certified.values():
         out.print(f"Proxy against full runs, {found.goal}: {found.verdict}")

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.results.evaluation_scores import Scored
+from cogito_ray.records.results.forecast_calibration import judged
 from cogito_ray.records.results.trial_ranking import Ranking, Row, plain, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.sweeps.statistics.cost_forecast import Forecast
@@ -33,6 +34,8 @@ def live(record: Record, stage: str) -> RenderableType:
     head = f"{len(ranking.rows)} trials started, {ended} over"
     if again := record.replicates.values():
         head += f"; of {len(again)} further runs of the best, {sum(run.end is not None for run in again)} are over"
+    if rungs := record.ladder.values():
+        head += f"; of {len(rungs)} rungs of the ladder, {sum(run.end is not None for run in rungs)} are over"
     return Group(_table(ranking), Text(head, style="dim"))
 
 
@@ -47,6 +50,7 @@ def final(record: Record) -> RenderableType:
     for row in ranking.best:
         parts.append(Text(f"{ranking.standing.capitalize()}: trial {row.trial}, {_said(row)}", style="bold"))
         parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]
+    parts += [Text(f"Forecast: {one.text}", style="bold") for one in judged(record)]
     parts += [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
     return Group(*parts)
 

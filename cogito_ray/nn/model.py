@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
+import torch
 from pydantic import PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -96,6 +97,15 @@ class ModelSpec(Spec):
         log_unigram (V,): log frequency of each word, where the head's bias starts.
         """
         return ConceptModel(self, vocabulary, length, log_unigram=log_unigram)
+
+    def parameters(self, length: int) -> int:
+        """How many there are, those of token tables and of what else grows with the vocabulary left out."""
+        with torch.random.fork_rng(devices=()):
+            fewer, more = (
+                sum(p.numel() for p in self.build(Vocabulary(size, 0, 1, 2, (0, 1, 2)), length).parameters())
+                for size in (8, 16)
+            )
+        return 2 * fewer - more    # the line through both, at no words
 
     @property
     def hidden(self) -> int:

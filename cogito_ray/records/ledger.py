@@ -4,6 +4,7 @@ A process killed in the middle of a line leaves a truncated one; whoever appends
 in the next. Readers pass over a truncated line only there: anywhere else it is damage, and an error.
 """
 
+import hashlib
 import json
 import os
 from enum import StrEnum
@@ -27,7 +28,7 @@ TRIALS, CHECKPOINTS, PROMOTED = "trials", "checkpoints", "promoted"
 """Beside it: folders of one folder a trial, of checkpoints (a run's, a trial's), and of one folder a full run."""
 PATIENCE_S = 300.0
 """For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
-FORMAT = 3
+FORMAT = 4
 """Of what is written here: one more whenever there is a new event, or a field that this could not read."""
 
 
@@ -125,7 +126,9 @@ class TrialStarted(Spec):
     spec: Tree
     """The RunSpec."""
     replicates: str | None = None
-    """The trial that is run again here with another seed, to see how far its values move."""
+    """The trial that is run again here: with another seed, to see how far its values move, or as `rung` says."""
+    rung: Tree | None = None
+    """What it has instead, by dotted path, where it is a rung of a ladder of sizes; None elsewhere."""
     data: DataDigests | None = None
     """What it reads; None in a ledger that does not say."""
 
@@ -231,6 +234,73 @@ class PromotionCertified(Spec):
         return cls(goal=goal, verdict=found.verdict, **numbers)
 
 
+class LadderRun(Spec):
+    """A run from which a forecast was made."""
+
+    run: str
+    """Its name."""
+    parameters: int
+    """Those of no token table."""
+    tokens: int
+    """That it read."""
+    value: float
+
+
+class ForecastSealed(Spec):
+    """What a full run will reach in one goal, said before it starts."""
+
+    event: Literal["forecast_sealed"] = "forecast_sealed"
+    at: float
+    trial: str
+    run: str
+    """Digest of the full run's RunSpec."""
+    goal: str
+    parameters: int
+    """Of the full run, those of no token table."""
+    tokens: int
+    """That it will read."""
+    value: float | None
+    low: float | None
+    high: float | None
+    """The interval that holds it in nine of ten cases. None, all three, where the ladder does not tell."""
+    law: str
+    """What was fitted, or why the ladder does not tell."""
+    ladder: tuple[LadderRun, ...]
+    code: str
+    """By which it was made."""
+    data: str
+    """Digest of the text that the trial read; empty in a record that does not say."""
+    seal: str = ""
+    """SHA-256 of all of the above, so that a later change shows."""
+
+    def sealed(self) -> Self:
+        """With its seal."""
+        content = self.model_copy(update={"seal": ""}).model_dump_json()
+        return self.model_copy(update={"seal": hashlib.sha256(content.encode()).hexdigest()})
+
+    @property
+    def is_intact(self) -> bool:
+        """Is it what was sealed?"""
+        return self.seal == self.sealed().seal
+
+
+class ForecastScored(Spec):
+    """How a forecast fared: the full run has ended."""
+
+    event: Literal["forecast_scored"] = "forecast_scored"
+    at: float
+    run: str
+    goal: str
+    seal: str
+    """Of the forecast."""
+    value: float
+    """What the run reached."""
+    error: float
+    """Forecast over value, less one."""
+    inside: bool
+    """Did the interval hold it?"""
+
+
 class CheckpointsPruned(Spec):
     """Checkpoints that were not needed are deleted, to keep the sweep within its bytes."""
 
@@ -324,7 +394,8 @@ class TruncatedLine(Spec):
 
 Event = Annotated[
     SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
-    | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified | SweepClosed | Evaluated | Noted
+    | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified
+    | ForecastSealed | ForecastScored | SweepClosed | Evaluated | Noted
     | CheckpointsPruned | TruncatedLine,
     Field(discriminator="event"),
 ]

@@ -14,6 +14,8 @@ from cogito_ray.records.ledger import (
     INTERRUPTED,
     Evaluated,
     Event,
+    ForecastScored,
+    ForecastSealed,
     GateJudged,
     GridPointExhausted,
     LedgerFault,
@@ -55,6 +57,8 @@ class Trial:
     started: float
     replicates: str | None = None
     """The trial of which this is a further run."""
+    rung: Tree | None = None
+    """What it has instead, where it is a rung of a ladder of sizes."""
     data: DataDigests | None = None
     """What it read; None in a record that does not say."""
     reports: dict[int, Reported] = field(default_factory=dict)
@@ -148,6 +152,8 @@ class Record:
     """By name, in the order they first started: what the search tried."""
     replicates: dict[str, Trial] = field(default_factory=dict)
     """Further runs of some of them with other seeds, by name."""
+    ladder: dict[str, Trial] = field(default_factory=dict)
+    """Runs of some of them at other sizes, from which full runs are foretold, by name."""
     events: list[Event] = field(default_factory=list)
     """All of them, in order: what a search is fed again to go on."""
     rejected: list[SampleRejected] = field(default_factory=list)
@@ -160,6 +166,10 @@ class Record:
     """Full runs derived from trials, by their digest: the last that was heard of each."""
     certified: dict[str, PromotionCertified] = field(default_factory=dict)
     """Whether trials foretold their full runs, by goal."""
+    forecasts: dict[tuple[str, str], ForecastSealed] = field(default_factory=dict)
+    """What full runs will reach, by their digest and goal: the first that was sealed counts."""
+    scores: dict[tuple[str, str], ForecastScored] = field(default_factory=dict)
+    """How those fared that are over."""
     evaluations: list[Evaluated] = field(default_factory=list)
     """Of checkpoints, in the order they came."""
     closing: SweepClosed | None = None
@@ -188,6 +198,10 @@ class Record:
                 self.promoted[event.run] = event
             case PromotionCertified():
                 self.certified[event.goal] = event
+            case ForecastSealed():
+                self.forecasts.setdefault((event.run, event.goal), event)
+            case ForecastScored():
+                self.scores[event.run, event.goal] = event
             case SweepClosed():
                 self.closing = event
                 _alive_at(self, event.at)
@@ -220,7 +234,12 @@ class Record:
 
     def known(self, name: str) -> Trial | None:
         """A trial of the search, or a further run, by its name."""
-        return self.trials.get(name) or self.replicates.get(name)
+        return self.trials.get(name) or self.replicates.get(name) or self.ladder.get(name)
+
+    @property
+    def runs(self) -> dict[str, Trial]:
+        """Trials of the search and all further runs, by name."""
+        return self.trials | self.replicates | self.ladder
 
     @property
     def is_complete(self) -> bool:
@@ -307,8 +326,11 @@ def _start(record: Record, event: TrialStarted) -> None:
     """A trial that starts again goes on where it was: its reports stay, its end is open."""
     trial = record.known(event.trial)
     if trial is None:
-        trial = Trial(event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.data)
-        (record.trials if event.replicates is None else record.replicates)[event.trial] = trial
+        trial = Trial(
+            event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.rung, event.data
+        )
+        further = record.replicates if event.rung is None else record.ladder
+        (record.trials if event.replicates is None else further)[event.trial] = trial
     _made(trial, record.opened.provenance)
     trial.began, trial.earlier = event.at, trial.seconds
     trial.end = trial.paused = None

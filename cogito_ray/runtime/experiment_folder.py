@@ -38,6 +38,8 @@ LEFT = ("trials", "checkpoints", "study.journal")
 """What a sweep or a run leaves in its folder besides its ledger, and never before it."""
 GROWS = ("budget.trials", "seeds")
 """Numbers of a sweep that say how much is to be done: a larger one asks more of a sweep that was complete."""
+FORETELLS = ("scale", "promote")
+"""What a sweep with a ladder does more of where one of these became another."""
 Corpora = Mapping[str, Corpus]
 """What trials read, by its `corpus_key`."""
 
@@ -124,8 +126,11 @@ class ExperimentFolder:
 
     def is_finished(self, before: Record) -> bool:
         """Was everything done that is asked for now? To find that out takes no Ray."""
-        more = (place for place in GROWS if _number(self.spec, place) > _number(before.opened.spec, place))
-        return before.is_complete and not any(more)
+        then = before.opened.spec
+        more = any(_number(self.spec, place) > _number(then, place) for place in GROWS)
+        if get(self.spec, "scale") is not None:
+            more = more or any(get(self.spec, place) != get(then, place) for place in FORETELLS)
+        return before.is_complete and not more
 
     def _refuse_renamed(self, record: Record, trials: Iterable[Trial]) -> None:
         """A run's name leaves out what is at its default, so it would stay where a default became another one."""

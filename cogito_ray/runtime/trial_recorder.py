@@ -12,7 +12,8 @@ from cogito_ray.runtime.trial_report_messages import Paused, metrics_of, outcome
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 Config = dict[str, Any]
-"""What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`."""
+"""What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`, as which
+`rung`."""
 
 
 class TrialRecorder:
@@ -22,7 +23,7 @@ class TrialRecorder:
         """`trials`: the folder of one folder a trial. `record`: of what was done so far, its opening included; None if
         nothing, then what trials read is not said."""
         self.append, self._trials = append, trials
-        known = record.trials | record.replicates if record else {}
+        known = record.runs if record else {}
         self._data = record.data if record else {}
         self._before = {name: trial.seconds for name, trial in known.items()}
         self._began: dict[str, float] = {}
@@ -44,6 +45,7 @@ class TrialRecorder:
             sample=config["sample"],
             spec=config["run"],
             replicates=config.get("replicates"),
+            rung=config.get("rung"),
             data=self._data[corpus_key(DataSpec.model_validate(config["run"]["data"]))] if self._data else None,
         )
         self.append(event)

@@ -12,17 +12,18 @@ from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.early_stopping.stopping_spec import NoStoppingSpec, StoppingSpec
 from cogito_ray.sweeps.experiment_names import FolderName
+from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
+from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
+from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
 from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, BoundText, GoalSpec
-from cogito_ray.sweeps.promotion_spec import PromoteSpec
-from cogito_ray.sweeps.run_seeds import MOST_SEEDS
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space.domains import Domain, Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.sweep_validation import faults
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "plugins"})
+ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "plugins"})
 """What may change while a sweep keeps its name: how much is spent on it and where its code is, not what it is."""
 
 
@@ -53,6 +54,8 @@ class SweepSpec(Spec):
     are larger than chance."""
     promote: PromoteSpec | None = None
     """Full runs that `cogito-ray promote` derives from the best trials."""
+    scale: ScaleSpec | None = None
+    """A ladder of smaller runs that foretells those full runs, trained once the search is over."""
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
     """Trials at a time; None = as many as the machine has room for."""
@@ -78,6 +81,7 @@ class SweepSpec(Spec):
             budget=self.budget,
             seeds=self.seeds,
             promote=self.promote,
+            scale=self.scale,
         )
         if found:
             raise ValueError("\n".join(found))

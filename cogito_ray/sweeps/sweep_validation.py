@@ -10,10 +10,11 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
+from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
+from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
 from cogito_ray.sweeps.goals.comparability import MUST_AGREE, SAME_LOSS, asked_at
 from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim
-from cogito_ray.sweeps.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space import space_points
 from cogito_ray.sweeps.space.domains import Bundle, Domain, Scalar, is_inexact, is_unordered, is_whole, reads, written
@@ -39,6 +40,7 @@ def faults(
     budget: BudgetSpec,
     seeds: int,
     promote: PromoteSpec | None,
+    scale: ScaleSpec | None,
 ) -> list[str]:
     """Of a sweep of these parts, each as `dotted place: what is wrong; way out`, no line twice."""
     found = [line for path in space.axes for line in (*_axis_faults(space, path), *_when_faults(space, path))]
@@ -47,7 +49,10 @@ def faults(
         found = list(_exclude_faults(space)) or list(_size_faults(space))
     if not found:
         seen = tried(space, certain(space))
-        found += [*_grid_faults(space, search, budget), *_run_faults(seen, space, promote)]
+        found += [*_grid_faults(space, search, budget), *_run_faults(seen, space)]
+        if seen.runs and not found:
+            found += promote.faults(space, seen.points) if promote else []
+            found += scale.faults(space, seen.points, promote) if scale else []
         if runs := list(seen.runs.values()):
             planned = PlannedTrials(space, runs, budget.trials, seeds, promote is not None)
             found += [*_metric_faults(aim, gates, runs), *early_stopping.faults(planned), *budget.faults(runs)]
@@ -221,15 +226,13 @@ def _grid_faults(space: Space, search: SearchSpec, budget: BudgetSpec) -> Iterat
         )
 
 
-def _run_faults(seen: Tried, space: Space, promote: PromoteSpec | None) -> list[str]:
+def _run_faults(seen: Tried, space: Space) -> list[str]:
     found = list(refused(seen, space))
     if any(run.evaluation.labelled for run in seen.runs.values()):
         found.append(
             "run.evaluation.labelled: a sweep's trials are not asked; ask their full runs "
             "(promote: {with: {evaluation.labelled: {...}}}), or rank by evaluation.stsb"
         )
-    if promote is not None and seen.runs and not found:
-        found += promote.faults(space, seen.points)
     return found
 
 

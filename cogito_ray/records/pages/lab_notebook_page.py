@@ -15,6 +15,7 @@ from cogito_ray.atomic_files import atomic_write_text, explain_os_error
 from cogito_ray.base_spec import digest
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.pages.report_page import day, duration, headline, numbered, origins, span
+from cogito_ray.records.results.forecast_calibration import calibration, judged
 from cogito_ray.records.results.trial_ranking import Ranking, Row, rank
 from cogito_ray.records.sweep_record import Record, Trial, read
 from cogito_ray.sweeps.goals.comparability import MUST_AGREE, asked_at
@@ -58,7 +59,9 @@ def render(storage: Path) -> str:
         except ValueError as fault:  # damaged, or of another version
             unreadable.append(_unreadable(ledger, str(fault)))
     entries.sort(key=lambda entry: entry.record.openings[0].at, reverse=True)
-    return "\n\n".join([OPENING, *unreadable, *(_told(entry, entries) for entry in entries)]) + "\n"
+    fared = calibration(entry.record for entry in entries)
+    opening = [OPENING, *([f"{fared.text}."] if fared else [])]
+    return "\n\n".join([*opening, *unreadable, *(_told(entry, entries) for entry in entries)]) + "\n"
 
 
 def _unreadable(ledger: Path, fault: str) -> str:
@@ -102,6 +105,7 @@ def _told(entry: Entry, entries: list[Entry]) -> str:
         *_best(entry),
         *(f"{'holds' if gate.holds else 'does not hold'}: {escaped(f'{gate.condition}; {gate.then}')}"
           for gate in record.gates),
+        *(f"forecast: {escaped(one.text)}" for one in judged(record)),
         f"may be compared with {', '.join(alike)}" if alike else "may be compared with no other entry",
         f"[report]({quote(entry.name)}/report.html)",
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from cogito_ray.records.pages.page_templates import chart, environment
 from cogito_ray.records.pages.report_charts import curves, front, importance_bars, parallel
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.evaluation_scores import scored
+from cogito_ray.records.results.forecast_calibration import judged
 from cogito_ray.records.results.gate_results import looks, stopping
 from cogito_ray.records.results.hyperparameter_importance import importances
 from cogito_ray.records.results.trial_ranking import Ranking, Row, figures, rank, settings
@@ -56,9 +57,10 @@ def render(record: Record, folder: Path) -> str:
         counts=Counter(row.status for row in ranking.rows),
         stops=stops(record, ranking),
         untried=untried(record),
-        failed=[run for run in (record.trials | record.replicates).values() if run.status is Status.FAILED],
+        failed=[run for run in record.runs.values() if run.status is Status.FAILED],
         saved=saved(ranking),
         looks=looks(record) if record.axes else [],
+        forecasts=judged(record),
         importances=found,
         evaluations=scored(record.evaluations),
         charts={
@@ -207,7 +209,7 @@ def origins(record: Record) -> list[Origin]:
     for opening in record.openings:
         if not any(not one.changes(opening.provenance) for one in versions):
             versions.append(opening.provenance)
-    runs = [*record.trials.values(), *record.replicates.values()]
+    runs = record.runs.values()
     return [
         Origin(one, tuple(sorted({run.number for run in runs if any(not one.changes(made) for made in run.made_by)})))
         for one in versions

@@ -6,7 +6,7 @@ from cogito_ray.sweeps.budget_spec import HOUR_S, Reserved, Spent
 
 def spent(record: Record) -> Spent:
     """By every trial, as long as it ran, and by the drivers, over all starts."""
-    runs = [*record.trials.values(), *record.replicates.values()]
+    runs = record.runs.values()
     held = [(trial.seconds / HOUR_S, Reserved.by(trial.spec)) for trial in runs]
     return Spent(
         gpu_hours=sum(hours * reserved.gpus for hours, reserved in held),

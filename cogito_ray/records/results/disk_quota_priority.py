@@ -28,7 +28,7 @@ def retention_priorities(record: Record) -> dict[str, RetentionPriority]:
     best = {row.trial for row in ranking.best}
     places = {row.trial: place for place, row in enumerate(ranking.rows)}
     found = {}
-    for name, trial in (record.trials | record.replicates).items():
+    for name, trial in record.runs.items():
         worth = Worth.NEEDED if trial.end is None or name in best else ENDED[trial.end.status]
         found[name] = RetentionPriority(worth, places.get(name, len(places)))
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from cogito_ray.records.ledger import Promoted
-from cogito_ray.records.results.trial_ranking import rank
+from cogito_ray.records.results.trial_ranking import Row, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
@@ -28,8 +28,7 @@ class Promotion:
 def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
     """Of the best trials, best first. ValueError where there are none, or where more would differ than is declared."""
     assert sweep.promote is not None
-    ranked = [row for row in rank(record).rows if row.rank is not None][: sweep.promote.top]
-    if not ranked:
+    if not (ranked := winners(sweep, record)):
         raise ValueError("no trial of this sweep has a rank, so there is none to promote; run it to its end first")
     found = []
     for row in ranked:
@@ -44,6 +43,12 @@ def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
                 )
             found.append(Promotion(row.trial, row.number, run, tuple(changes)))
     return found
+
+
+def winners(sweep: SweepSpec, record: Record) -> list[Row]:
+    """The trials that `promote` takes, best first; none where it is not there, or nothing has a rank."""
+    top = sweep.promote.top if sweep.promote else 0
+    return [row for row in rank(record).rows if row.rank is not None][:top]
 
 
 def certificates(record: Record) -> dict[str, Certificate]:

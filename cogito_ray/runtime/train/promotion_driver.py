@@ -6,6 +6,7 @@ from pathlib import Path
 from cogito_ray.records.ledger import PROMOTED, Ledger, PromotionCertified
 from cogito_ray.records.ledger import Promoted as Told
 from cogito_ray.records.results.promotion_results import Promotion, certificates, promotions
+from cogito_ray.records.results.scaling_forecasts import scored
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import ExperimentFolder
@@ -69,17 +70,18 @@ def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> 
     storage, name = experiment.folder.parent, f"{experiment.folder.name}/{PROMOTED}/{digest}"
     own = pretrain(due.run, name, storage, listener, data=_read(due, experiment))
     trial = own.trials[digest]
+    told = Told(
+        at=time.time(),
+        trial=due.trial,
+        run=digest,
+        folder=str(storage / name),
+        changes=due.changes,
+        complete=own.is_complete and trial.end is not None and trial.end.complete,
+        cause=trial.cause,
+        metrics=trial.latest(),
+    )
     with Ledger(experiment.ledger) as ledger:
-        ledger.append(
-            Told(
-                at=time.time(),
-                trial=due.trial,
-                run=digest,
-                folder=str(storage / name),
-                changes=due.changes,
-                complete=own.is_complete and trial.end is not None and trial.end.complete,
-                cause=trial.cause,
-                metrics=trial.latest(),
-            )
-        )
+        ledger.append(told)
+        for score in scored(experiment.now, told):
+            ledger.append(score)
     return own

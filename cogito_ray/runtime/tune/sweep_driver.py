@@ -13,14 +13,15 @@ from ray.tune import TuneConfig, Tuner
 from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Ledger
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
+from cogito_ray.records.results.scaling_forecasts import forecasts
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
+from cogito_ray.runtime.search.further_runs import FurtherRuns, ladder_runs, seed_replicates
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.search.seed_replicates import SeedReplicates, further_runs
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
@@ -95,7 +96,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
 
 @dataclass(frozen=True)
 class _Stages:
-    """The search, and after it further runs of its finalists; both watched, and both written down."""
+    """The search, after it further runs of its finalists, then the ladder; all watched, and all written down."""
 
     sweep: SweepSpec
     experiment: ExperimentFolder
@@ -111,10 +112,19 @@ class _Stages:
         search = Search(self.sweep, self._recorder(record), list(record.events), written=self._has_written)
         search.follow(StudyCopy(self.sweep, self.experiment.folder, search.trials).update)
         cause = self._tune(record, search)
-        if cause == COMPLETE and self.sweep.seeds:
-            record = self.experiment.now
-            cause = self._tune(record, SeedReplicates(further_runs(self.sweep, record), self._recorder(record)))
+        for listed in (seed_replicates, ladder_runs):
+            if cause == COMPLETE:
+                record = self.experiment.now
+                cause = self._tune(record, FurtherRuns(listed(self.sweep, record), self._recorder(record)))
+        if cause == COMPLETE:
+            self._foretell()
         return (search.shortfall or cause) if cause == COMPLETE else cause
+
+    def _foretell(self) -> None:
+        """Seal what the full runs will reach, before anybody may start them."""
+        record = self.experiment.now
+        for forecast in forecasts(self.sweep, record, at=time.time(), code=record.opened.provenance.code):
+            self.ledger.append(forecast)
 
     def _recorder(self, record: Record) -> TrialRecorder:
         return TrialRecorder(self.ledger.append, self.experiment.folder / TRIALS, record)
@@ -168,7 +178,7 @@ def _tuner(
 
 def _cause(record: Record, exhausted: str, *, over: bool) -> str:
     """Why Tune has returned: nothing is left to do, the budget is exhausted, or somebody interrupted it."""
-    trials = [*record.trials.values(), *record.replicates.values()]
+    trials = record.runs.values()
     unfinished = sum(trial.end is None for trial in trials)
     if over and not unfinished:
         return COMPLETE

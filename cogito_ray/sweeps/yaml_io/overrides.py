@@ -19,7 +19,9 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, RUN, Composed, dotted, may_vanish, places, rooted
 from cogito_ray.sweeps.yaml_io.yaml_parser import NotSettings, value_of
 
-HOLDS_PATHS = re.compile(r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|(exclude|search\.start_with)\.\d+")
+HOLDS_PATHS = re.compile(
+    r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|scale\.sizes|(exclude|search\.start_with)\.\d+"
+)
 """Places whose keys are dotted paths."""
 
 

@@ -5,7 +5,7 @@ from corpora import unread_run
 from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
-from cogito_ray.runtime.search.seed_replicates import SeedReplicates, further_runs
+from cogito_ray.runtime.search.further_runs import FurtherRuns, seed_replicates
 from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.trial_report_messages import paused, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -49,7 +49,7 @@ def again(config, *, ended):
 
 
 def test_the_better_half_is_due_under_every_other_seed_and_differs_in_nothing_else():
-    due = further_runs(SWEEP, fold(searched()))
+    due = seed_replicates(SWEEP, fold(searched()))
     assert [config["number"] for config in due] == [0, 0, 1, 1]
     assert len({config["trial"] for config in due}) == 4
     for config in due:
@@ -60,15 +60,15 @@ def test_the_better_half_is_due_under_every_other_seed_and_differs_in_nothing_el
 
 
 def test_after_a_kill_those_that_ended_are_not_run_twice_and_those_that_did_not_are_taken_up_again():
-    one, two, *others = further_runs(SWEEP, fold(searched()))
+    one, two, *others = seed_replicates(SWEEP, fold(searched()))
     record = fold([*searched(), *again(one, ended=True), *again(two, ended=False)])
-    assert further_runs(SWEEP, record) == [two, *others]
+    assert seed_replicates(SWEEP, record) == [two, *others]
 
 
 def test_what_further_runs_came_to_does_not_change_who_is_run_again():
-    one, two, *others = further_runs(SWEEP, fold(searched()))
+    one, two, *others = seed_replicates(SWEEP, fold(searched()))
     bad = fold([*searched(), *again(one, ended=True), *again(two, ended=True)])  # trial 0 is now worse than all
-    assert further_runs(SWEEP, bad) == others
+    assert seed_replicates(SWEEP, bad) == others
 
 
 def test_of_several_goals_the_front_of_the_search_is_run_again_whatever_its_further_runs_come_to():
@@ -79,16 +79,16 @@ def test_of_several_goals_the_front_of_the_search_is_run_again_whatever_its_furt
         sample, run = {"objective.rate": rate}, spec.trial({"objective.rate": rate})
         tree = run.model_dump(mode="json")
         told += ran(run.digest(), number, sample, tree, value=4 + rate, rank=rank)
-    due = further_runs(spec, fold(told))
+    due = seed_replicates(spec, fold(told))
     assert sorted(config["number"] for config in due) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert [config["number"] for config in due[:2]] == [0, 0]
     bad = [event for config in due[:2] for event in again(config, ended=True)]  # trial 0 is now beaten by others
-    assert further_runs(spec, fold(told + bad)) == due[2:]
+    assert seed_replicates(spec, fold(told + bad)) == due[2:]
 
 
 def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_path):
     recorder = TrialRecorder(lambda event: None, tmp_path)
-    first, second = (SeedReplicates([{"trial": name} for name in names], recorder) for names in ("ab", "a"))
+    first, second = (FurtherRuns([{"trial": name} for name in names], recorder) for names in ("ab", "a"))
     assert [first.suggest(), first.suggest()] == [{"trial": "a"}, {"trial": "b"}]
     assert (first.suggest(), first.exhausted) == ("FINISHED", False)  # both are under way
     second.close("budget.wall is spent")
@@ -97,8 +97,8 @@ def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_
 
 def test_what_becomes_of_a_further_run_is_on_record(tmp_path):
     told = []
-    [config, *_] = further_runs(SWEEP, fold(searched()))
-    stage = SeedReplicates([config], TrialRecorder(told.append, tmp_path))
+    [config, *_] = seed_replicates(SWEEP, fold(searched()))
+    stage = FurtherRuns([config], TrialRecorder(told.append, tmp_path))
     stage.started(stage.suggest())
     assert stage.report(config, progress(10, {NATS: 4.0})).keep
     assert not stage.exhausted
@@ -109,8 +109,8 @@ def test_what_becomes_of_a_further_run_is_on_record(tmp_path):
 
 
 def test_a_further_run_that_was_handed_out_and_left_is_left_to_do(tmp_path):
-    [config, *_] = further_runs(SWEEP, fold(searched()))
-    stage = SeedReplicates([config], TrialRecorder([].append, tmp_path))
+    [config, *_] = seed_replicates(SWEEP, fold(searched()))
+    stage = FurtherRuns([config], TrialRecorder([].append, tmp_path))
     stage.started(stage.suggest())
     stage.ended(config, paused(0))
     assert not stage.exhausted

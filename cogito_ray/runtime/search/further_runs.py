@@ -1,23 +1,24 @@
-"""Runs finalists again under other seeds, once the search is over: further trials of the same sweep."""
+"""What a sweep runs once its search is over: finalists under other seeds, and winners at other sizes."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cogito_ray.records.ledger import TrialEnded
+from cogito_ray.records.results.scaling_forecasts import ladders
 from cogito_ray.records.results.trial_ranking import rank
-from cogito_ray.records.sweep_record import Record
+from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Verdict
-from cogito_ray.sweeps.run_seeds import other_seeds
+from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
 from cogito_ray.sweeps.statistics.seed_intervals import finalists
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 
-def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
-    """What is left to be run again, each as Tune's configuration of a trial."""
+def seed_replicates(sweep: SweepSpec, record: Record) -> list[Config]:
+    """Runs of finalists under other seeds that are left, each as Tune's configuration of a trial."""
     ranking = rank(Record(openings=record.openings, trials=record.trials))  # by the runs that the search made
     ranked = [row.trial for row in ranking.rows if row.rank is not None]
     front = [row.trial for row in ranking.best] if len(sweep.goals) > 1 else []
@@ -27,15 +28,33 @@ def further_runs(sweep: SweepSpec, record: Record) -> list[dict[str, Any]]:
         run = RunSpec.model_validate(first.spec)
         for seed in other_seeds(run.seed, sweep.seeds):
             again = run.model_copy(update={"seed": seed})
-            known = record.replicates.get(again.digest())
-            if known is None or known.end is None:
-                tree = again.model_dump(mode="json")
-                numbered = {"trial": again.digest(), "number": first.number, "sample": first.sample, "run": tree}
-                requested.append(numbered | {"replicates": name})
+            if _is_left(again, record):
+                requested.append(_config(again, first))
     return requested
 
 
-class SeedReplicates:
+def ladder_runs(sweep: SweepSpec, record: Record) -> list[Config]:
+    """Rungs that are left of the ladders of the trials that `promote` takes."""
+    return [
+        _config(run, record.trials[name]) | {"rung": rung}
+        for name, rungs in ladders(sweep, record).items()
+        for rung, run in rungs
+        if _is_left(run, record)
+    ]
+
+
+def _is_left(run: RunSpec, record: Record) -> bool:
+    known = record.known(run.digest())
+    return known is None or known.end is None
+
+
+def _config(run: RunSpec, of: Trial) -> Config:
+    tree = run.model_dump(mode="json")
+    numbered = {"trial": run.digest(), "number": of.number, "sample": of.sample, "run": tree}
+    return numbered | {"replicates": of.id}
+
+
+class FurtherRuns:
     """Hands out what is listed, in its order, and writes down what becomes of it."""
 
     def __init__(self, configs: Iterable[Config], recorder: TrialRecorder):

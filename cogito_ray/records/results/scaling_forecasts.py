@@ -1,0 +1,95 @@
+"""What a sweep's ladder foretells of its full runs, and how that fared."""
+
+import time
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from cogito_ray.records.ledger import ForecastScored, ForecastSealed, LadderRun, Promoted, Status
+from cogito_ray.records.results.promotion_results import promotions, winners
+from cogito_ray.records.sweep_record import Record
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.goals.goal_spec import GoalSpec
+from cogito_ray.sweeps.statistics.scaling_law import (
+    Rung,
+    ScalingForecast,
+    Unforecastable,
+    forecast_loss,
+    forecast_trend,
+)
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+Ladder = list[tuple[dict[str, JsonValue], RunSpec]]
+"""Rungs, each with its run."""
+
+
+def ladders(sweep: SweepSpec, record: Record) -> dict[str, Ladder]:
+    """Of each trial that `promote` takes, by its name; empty where the sweep has no ladder, or no trial a rank."""
+    if sweep.scale is None:
+        return {}
+    found = {}
+    for row in winners(sweep, record):
+        trees = sweep.scale.trees(sweep.search_space, record.trials[row.trial].sample)
+        found[row.trial] = [(rung, RunSpec.model_validate(tree)) for rung, tree in trees]
+    return found
+
+
+def forecasts(sweep: SweepSpec, record: Record, *, at: float, code: str) -> Iterator[ForecastSealed]:
+    """Of every full run that is due and every goal, where none was sealed yet. Builds models, to count parameters."""
+    known = ladders(sweep, record)
+    for promotion in promotions(sweep, record) if known else ():
+        run, trial = promotion.run, record.trials[promotion.trial]
+        for goal in sweep.goals:
+            if (run.digest(), goal.metric) in record.forecasts:
+                continue
+            seen = list(_seen(known[trial.id], record, goal))
+            parameters, tokens = size(run)
+            yield ForecastSealed(
+                at=at,
+                trial=trial.id,
+                run=run.digest(),
+                goal=goal.metric,
+                parameters=parameters,
+                tokens=tokens,
+                ladder=tuple(seen),
+                code=code,
+                data=trial.data.digest() if trial.data else "",
+                **_foretold(goal, seen, parameters, tokens),
+            ).sealed()
+
+
+def scored(record: Record, ended: Promoted) -> Iterator[ForecastScored]:
+    """How the forecasts of a full run fared, which has ended."""
+    for (run, metric), forecast in record.forecasts.items():
+        value = ended.metrics.get(metric)
+        if run == ended.run and ended.complete and value and forecast.value is not None:
+            assert forecast.low is not None
+            assert forecast.high is not None
+            inside, error = forecast.low <= value <= forecast.high, forecast.value / value - 1
+            yield ForecastScored(
+                at=time.time(), run=run, goal=metric, seal=forecast.seal, value=value, error=error, inside=inside
+            )
+
+
+def size(run: RunSpec) -> tuple[int, int]:
+    """Its parameters, those of no token table, and the tokens that it reads."""
+    return run.model.parameters(run.data.length), run.training.steps * run.training.batch * run.data.length
+
+
+def _seen(ladder: Ladder, record: Record, goal: GoalSpec) -> Iterator[LadderRun]:
+    """Rungs that ran to their end."""
+    for _, run in ladder:
+        known = record.known(run.digest())
+        if known is not None and known.status is Status.COMPLETED and (value := known.last(goal.metric)) is not None:
+            parameters, tokens = size(run)
+            yield LadderRun(run=run.digest(), parameters=parameters, tokens=tokens, value=value)
+
+
+def _foretold(goal: GoalSpec, seen: list[LadderRun], parameters: int, tokens: int) -> dict[str, float | str | None]:
+    rungs = [Rung(one.parameters, one.tokens, one.value) for one in seen]
+    is_loss = goal.mode == "min" and ("nats" in goal.metric or goal.metric.startswith("loss/"))
+    try:
+        found: ScalingForecast = (forecast_loss if is_loss else forecast_trend)(rungs, parameters, tokens)
+    except Unforecastable as why:
+        return {"value": None, "low": None, "high": None, "law": str(why)}
+    return {"value": found.value, "low": found.low, "high": found.high, "law": found.law}

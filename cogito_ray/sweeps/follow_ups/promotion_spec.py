@@ -1,0 +1,53 @@
+"""Full runs from a sweep's winners: what may be scaled up, and nothing else. Pure."""
+
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
+
+from cogito_ray.base_spec import Spec
+from cogito_ray.sweeps.follow_ups.derived_runs import Derivation, with_seeds
+from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
+from cogito_ray.sweeps.space.domains import Sample
+from cogito_ray.sweeps.space.dotted_paths import Tree
+from cogito_ray.sweeps.space.search_space import Space
+
+
+class PromoteSpec(Spec):
+    """`cogito-ray promote` trains the best trials again at full size. A sweep does not start such runs by itself.
+
+    A full run is the trial's point of the space over the changed base run: shares of a number that grows grow with it.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    top: PositiveInt = 1
+    """Trials, from the best down."""
+    overrides: dict[str, JsonValue] = Field(default={}, alias="with", examples=[{"training.steps": 50000}])
+    """What a full run has instead, by dotted path."""
+    scale: dict[str, PositiveFloat] = Field(default={}, examples=[{"model.width": 4}])
+    """How many times a trial's number a full run has, by dotted path, also where the sweep searches over it."""
+    seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
+    """Full runs of each, the trial's own seed first."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.overrides and not self.scale:
+            raise ValueError("a full run would be its trial again; say what it has instead: with: {training.steps: N}")
+        return self
+
+    def trees(self, space: Space, sample: Sample) -> list[Tree]:
+        """The full runs that are made of a trial, one per seed: its sample over the changed base run."""
+        return with_seeds(self._derivation.tree(space, sample), self.seeds)
+
+    def undeclared(self, changes: Iterable[str], space: Space) -> list[str]:
+        """Those of the lines `place: old -> new` that neither are declared nor follow from what is."""
+        return self._derivation.undeclared(changes, space)
+
+    def faults(self, space: Space, points: list[Sample]) -> Iterator[str]:
+        """What is wrong with promoting from this space, of which these points are valid runs."""
+        yield from self._derivation.faults(space, points)
+
+    @property
+    def _derivation(self) -> Derivation:
+        return Derivation("promote", "with", self.overrides, self.scale)

@@ -1,0 +1,143 @@
+"""What a ladder foretells of full runs stands in the ledger before they start, and is judged by them afterwards."""
+
+import pytest
+from corpora import unread_run
+
+from cogito_ray.records.ledger import NAME, Ledger, Promoted, Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.pages import lab_notebook_page
+from cogito_ray.records.pages.report_page import render
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.records.results.forecast_calibration import calibration, judged
+from cogito_ray.records.results.promotion_results import promotions
+from cogito_ray.records.results.scaling_forecasts import forecasts, scored, size
+from cogito_ray.records.sweep_record import fold
+from cogito_ray.runtime.search.further_runs import ladder_runs
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+
+NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
+SWEEP = SweepSpec.model_validate(
+    {
+        "name": "tiny",
+        "run": unread_run(steps=40),
+        "space": {"objective.rate": {"choice": [0.3, 0.6]}},
+        "goals": [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}],
+        "promote": {"with": {"training.steps": 400}},
+        "scale": {"sizes": {"training.steps": [10, 20, 40]}},
+        "budget": {"trials": 2},
+    }
+)
+
+
+def nats(steps):
+    return 2.0 + 4.0 * steps**-0.5
+
+
+def ran(trial, number, sample, run, **how):
+    steps = run["training"]["steps"]
+    metrics = {NATS: nats(steps) + number, RANK: 9.0 - number}
+    return [
+        TrialStarted(at=0.0, trial=trial, number=number, sample=sample, spec=run, **how),
+        Reported(trial=trial, step=steps, seconds=1.0, metrics=metrics),
+        TrialEnded(at=1.0, trial=trial, status="completed", step=steps),
+    ]
+
+
+def searched():
+    """Events of a search that is over; the first trial is better in both goals."""
+    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
+    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=origin)]
+    for number, rate in enumerate([0.3, 0.6]):
+        run = SWEEP.trial({"objective.rate": rate})
+        told += ran(run.digest(), number, {"objective.rate": rate}, run.model_dump(mode="json"))
+    return told
+
+
+def climbed():
+    """The same, once the ladder is trained."""
+    told = searched()
+    for config in ladder_runs(SWEEP, fold(told)):
+        how = {"replicates": config["replicates"], "rung": config["rung"]}
+        told += ran(config["trial"], config["number"], config["sample"], config["run"], **how)
+    return told
+
+
+def foretold():
+    told = climbed()
+    return [*told, *forecasts(SWEEP, fold(told), at=5.0, code="here")]
+
+
+def ended(value, *, complete=True):
+    [full] = promotions(SWEEP, fold(searched()))
+    metrics = {NATS: value, RANK: 9.0}
+    return Promoted(
+        at=9.0, trial=full.trial, run=full.run.digest(), folder="f", changes=full.changes, complete=complete,
+        metrics=metrics,
+    )  # fmt: skip
+
+
+def test_the_ladder_is_that_of_the_trials_that_promote_takes_and_what_ran_already_is_not_run_again():
+    due = ladder_runs(SWEEP, fold(searched()))
+    assert [config["run"]["training"]["steps"] for config in due] == [10, 20]      # the trial itself is the third
+    assert {config["sample"]["objective.rate"] for config in due} == {0.3}
+    assert not ladder_runs(SWEEP, fold(climbed()))
+
+
+def test_a_rung_that_was_interrupted_is_still_left():
+    told = climbed()
+    assert isinstance(told.pop(), TrialEnded)
+    assert [config["run"]["training"]["steps"] for config in ladder_runs(SWEEP, fold(told))] == [20]
+
+
+def test_rungs_are_no_trials_of_the_search():
+    record = fold(climbed())
+    assert (len(record.trials), len(record.replicates), len(record.ladder)) == (2, 0, 2)
+
+
+def test_each_full_run_is_foretold_once_in_every_goal_from_all_rungs():
+    record = fold(foretold())
+    loss, rank = (one.sealed for one in judged(record))
+    assert (loss.goal, rank.goal) == (NATS, RANK)
+    assert [rung.value for rung in loss.ladder] == [nats(steps) for steps in (10, 20, 40)]
+    assert loss.low is not None
+    assert loss.low < nats(400) < loss.high
+    assert rank.value is None
+    assert "do not rise or fall" in rank.law                                       # all rungs have the same
+    assert not list(forecasts(SWEEP, record, at=6.0, code="later"))
+
+
+def test_a_forecast_is_judged_by_the_run_and_the_report_and_the_notebook_say_how_it_fared(tmp_path):
+    told = foretold()
+    hit, miss = (list(scored(fold(told), ended(value))) for value in (nats(400), 9.0))
+    assert [score.inside for score in hit] == [True]
+    assert [score.inside for score in miss] == [False]
+    assert miss[0].error == pytest.approx(judged(fold(told))[0].sealed.value / 9.0 - 1)
+    record = fold([*told, *hit])
+    assert calibration([record, fold([*told, *miss])]).text.startswith("1 of 2 forecasts")
+    assert "What full runs will reach" in render(record, tmp_path)
+    assert "inside" in render(record, tmp_path)
+    with Ledger(tmp_path / "tiny" / NAME) as ledger:
+        for event in [*told, *hit]:
+            ledger.append(event)
+    assert "1 of 1 forecasts of full runs" in lab_notebook_page.render(tmp_path)
+
+
+def test_a_run_that_failed_judges_nothing():
+    assert not list(scored(fold(foretold()), ended(3.0, complete=False)))
+
+
+def test_a_forecast_that_was_changed_afterwards_counts_for_nothing():
+    told = foretold()
+    sealed = next(event for event in told if getattr(event, "goal", "") == NATS)
+    changed = [event.model_copy(update={"value": 9.0}) if event is sealed else event for event in told]
+    record = fold([*changed, *scored(fold(changed), ended(9.0))])
+    assert not judged(record)[0].sealed.is_intact
+    assert "was changed after it was sealed" in judged(record)[0].text
+    assert calibration([record]) is None
+
+
+def test_parameters_are_counted_without_those_that_grow_with_the_vocabulary():
+    run = SWEEP.trial({"objective.rate": 0.3})
+    parameters, tokens = size(run)
+    wider = run.model.model_copy(update={"width": 2 * run.model.width})
+    assert 3 < wider.parameters(run.data.length) / parameters < 4.5
+    assert tokens == run.training.steps * run.training.batch * run.data.length
