@@ -2,11 +2,13 @@
 
 import pytest
 from corpora import prepared_run
+from test_promote import write_ended
 
 import cogito_ray as cr
 from cogito_ray.records.ledger import ForecastScored, ForecastSealed, Promoted
+from cogito_ray.sweeps.sweep_spec import SweepSpec
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS = "eval/reconstruction_nats"
 
 
@@ -17,12 +19,11 @@ def test_a_ladder_that_is_added_to_an_ended_sweep_foretells_the_full_run_which_t
         "space": {"objective.rate": {"choice": [0.3, 0.6]}},
         "search": {"sampler": "grid"},
         "goals": [{"metric": NATS, "mode": "min"}],
-        "promote": {"with": {"training.steps": 80}},
+        "promote": {"with": {"training.steps": 40}},
         "budget": {"trials": 2},
     }
-    searched = cr.sweep(tree, storage=tmp_path, verbose=False)
-    assert not searched.record.forecasts
-    tree |= {"scale": {"sizes": {"training.steps": [10, 20, 30]}}}
+    write_ended(SweepSpec.model_validate(tree), tmp_path)
+    tree |= {"scale": {"sizes": {"training.steps": [5, 10, 20]}}}
     climbed = cr.sweep(tree, storage=tmp_path, verbose=False).record
     assert len(climbed.ladder) == 3
     assert all(rung.status == "completed" for rung in climbed.ladder.values())

@@ -27,7 +27,7 @@ def test_the_interval_grows_with_the_distance_from_the_ladder_and_with_the_noise
 
     near, far = forecast_loss(ladder(), 4e5, 8e5), forecast_loss(ladder(), 4e6, 4e7)
     assert width(near) < width(far)
-    seeds = [*ladder(noise=0.02, seed=1), *ladder(noise=0.02, seed=2)]
+    seeds = [rung for seed in range(3) for rung in ladder(noise=0.01, seed=seed)]
     assert width(forecast_loss(seeds, 4e5, 8e5)) > 2 * width(near)
 
 
@@ -59,6 +59,12 @@ def test_one_odd_run_moves_a_forecast_by_less_than_its_interval():
 def test_a_ladder_that_cannot_tell_says_so(rungs, why):
     with pytest.raises(Unforecastable, match=why):
         forecast_loss(rungs, 8e5, 2e6)
+
+
+def test_a_model_that_has_only_begun_to_learn_is_not_foretold():
+    begun = [Rung(1e5, tokens, value) for tokens, value in ((1e5, 5.62), (2e5, 5.38), (4e5, 5.14))]   # then 4.75
+    with pytest.raises(Unforecastable, match="with more tokens losses fall as fast at the ladder's end"):
+        forecast_loss(begun, 1e5, 8e5)
 
 
 def test_a_goal_that_is_no_loss_is_foretold_only_where_the_ladder_shows_its_order_and_not_further_than_it_is_long():

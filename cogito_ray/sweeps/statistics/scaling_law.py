@@ -27,6 +27,8 @@ WALKERS, MOVES, STRETCH = 64, 600, 2.0
 """Of the ensemble: so many laws, each moved so often (the first half is forgotten), and how far at most."""
 LEAST_NOISE = 2e-3
 """Relative standard deviation that a seed is taken to cause at the least, however alike a few runs came out."""
+STRAIGHT = 0.9
+"""Share of the first slope over the log of size that the last one may have at most."""
 EXPONENT, EXPONENT_SPREAD = 0.4, 0.5
 """Prior of alpha and beta: log-normal, around what short and long runs of language models show (0.28 to 0.6)."""
 TERM, TERM_SPREAD = 0.1, 1.5
@@ -70,14 +72,16 @@ class Unforecastable(ValueError):
 
 
 def forecast_loss(ladder: Sequence[Rung], parameters: int, tokens: int, *, seed: int = 0) -> ScalingForecast:
-    """The loss of a run with so many parameters and tokens. Unforecastable for fewer than FEWEST_RUNGS sizes, or values
-    that are no positive numbers."""
+    """The loss of a run with so many parameters and tokens. Unforecastable for fewer than FEWEST_RUNGS sizes, values
+    that are no positive numbers, or a ladder that does not bend as a law does."""
     _refuse_short(ladder)
     seen = np.array([(rung.parameters, rung.tokens, rung.value) for rung in ladder], dtype=float)
     if not (np.isfinite(seen).all() and (seen[:, 2] > 0).all()):
         raise Unforecastable("a run of the ladder has no finite positive loss")
+    noise = max(_seed_noise(ladder), LEAST_NOISE)
+    _refuse_straight(seen, noise)
     law, random = _Law(seen[:, :2], seen[:, 2]), np.random.default_rng(seed)
-    noise = max(_seed_noise(ladder), law.residual(law.fit(LEAST_NOISE).x), LEAST_NOISE)
+    noise = max(noise, law.residual(law.fit(LEAST_NOISE).x))
     drawn = law.posterior(noise, random)
     values = law.at(drawn, np.array([[parameters, tokens]], dtype=float))[:, 0]
     told = values * np.exp(noise * random.standard_normal(len(values)))
@@ -117,6 +121,29 @@ def _refuse_short(ladder: Sequence[Rung]) -> None:
     sizes = {(rung.parameters, rung.tokens) for rung in ladder}
     if len(sizes) < FEWEST_RUNGS:
         raise Unforecastable(f"{len(sizes)} sizes ended in order, and a law needs {FEWEST_RUNGS}")
+
+
+def _refuse_straight(seen: Values, noise: float) -> None:
+    """Rungs (R, 3) over whose sizes losses do not fall ever more slowly, as far as their noise lets one see: those of a
+    law do, those of a model that has only begun to learn do not, and no law foretells when it will."""
+    for axis, name in ((0, "parameters"), (1, "tokens")):
+        bends = [_bend(seen[seen[:, 1 - axis] == other], axis, noise) for other in np.unique(seen[:, 1 - axis])]
+        if np.median(bends) > 0:
+            raise Unforecastable(
+                f"with more {name} losses fall as fast at the ladder's end as at its beginning, so no law shows yet; "
+                "use larger sizes"
+            )
+
+
+def _bend(seen: Values, axis: int, noise: float) -> float:
+    """By how much the last slope over the log of size is steeper than it may be; below 0 where it is not."""
+    sizes = np.unique(seen[:, axis])
+    means = np.array([seen[seen[:, axis] == size, 2].mean() for size in sizes])
+    apart = np.diff(np.log(sizes))
+    slopes = -np.diff(means) / apart
+    if len(slopes) < 2:
+        return -1.0
+    return float(slopes[-1] - STRAIGHT * slopes[0] - 2 * noise * means[-1] / apart[-1])
 
 
 def _seed_noise(ladder: Sequence[Rung]) -> float:
