@@ -186,7 +186,7 @@ class RunSpec(Spec):
         view, other = self.loss.views(self.objective, ids, vocabulary, generator)
         if self.model.reads_documents:
             view = replace(view, starts=document_starts(ids, vocabulary))
-        return view, other
+        return view.on_host(), other and other.on_host()
 
     def terms(self) -> list[str]:
         """Names of this run's loss terms, in order."""

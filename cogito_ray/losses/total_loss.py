@@ -172,7 +172,7 @@ class TotalLoss(nn.Module):
         return {f"loss/{term}_gradient_share": share for term, share in zip(self.terms, shares, strict=True)}
 
     def _encode(self, view: View) -> list[Tensor]:
-        seen = (view.visible_ids, view.visible_positions, view.visible, view.starts)
+        seen = (view.visible_ids, view.visible_positions, view.mask, view.starts)
         return self.model.encoder.every_layer(*seen) if self.on_every_layer else [self.model.encoder(*seen)]
 
     def _contrast(self, concepts: Tensor, view: View, other: View | None, texts: Tensor) -> Tensor:
@@ -219,4 +219,5 @@ def _joined(one: View, two: View) -> View:
         query_ids=None if one.query_ids is None else rows("query_ids"),
         noise=None if one.noise is None else rows("noise"),
         label_smoothing=one.label_smoothing,
+        all_visible=one.all_visible and two.all_visible,
     )

@@ -73,12 +73,13 @@ class Encoder(nn.Module):
         self,
         ids: Tensor,
         positions: Tensor,
-        visible: Tensor,
+        visible: Tensor | None,
         starts: Tensor | None = None,
         all_layers: bool = False,
     ) -> Tensor | list[Tensor]:
         """ids, positions, visible (B, K) -> concepts (B, C, D); with `all_layers`, what `every_layer` says.
 
+        visible None = every token is: then no attention has a mask, and torch may take kernels that know none (flash).
         starts (B, N), where the document at each place of a row begins: what stands in one document then reads nothing
         else. None = rows are read whole.
         """
@@ -87,7 +88,7 @@ class Encoder(nn.Module):
         return [*earlier, concepts] if all_layers else concepts
 
     def every_layer(
-        self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None = None
+        self, ids: Tensor, positions: Tensor, visible: Tensor | None, starts: Tensor | None = None
     ) -> list[Tensor]:
         """-> (B, C, D) after each applied block; the last one is normed, equal to `forward`'s."""
         layers: list[Tensor] = self(ids, positions, visible, starts, True)   # the module is called: it may be compiled
@@ -95,7 +96,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def attention_weights(
-        self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None = None
+        self, ids: Tensor, positions: Tensor, visible: Tensor | None, starts: Tensor | None = None
     ) -> tuple[Tokens, list[Tensor]]:
         """ids, positions, visible (B, K), starts (B, N) as of `forward` -> the tokens that concepts read, and how much
         of each token each concept reads in each applied block: (B, H, C, K'), 1 in all over tokens. K' < K where a
@@ -107,7 +108,9 @@ class Encoder(nn.Module):
             concepts, tokens = block(concepts, tokens, context)
         return read, weights
 
-    def _steps(self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None) -> Iterator[Tensor]:
+    def _steps(
+        self, ids: Tensor, positions: Tensor, visible: Tensor | None, starts: Tensor | None
+    ) -> Iterator[Tensor]:
         read, concepts, context = self._before_blocks(ids, positions, visible, starts)
         tokens = read.vectors                                              # (B, K, T)
         for block in self._applied():
@@ -115,7 +118,7 @@ class Encoder(nn.Module):
             yield concepts
 
     def _before_blocks(
-        self, ids: Tensor, positions: Tensor, visible: Tensor, starts: Tensor | None
+        self, ids: Tensor, positions: Tensor, visible: Tensor | None, starts: Tensor | None
     ) -> tuple[Tokens, Tensor, BlockContext]:
         of_tokens = None if starts is None else starts.gather(1, positions)                # (B, K)
         places = positions if of_tokens is None else positions - of_tokens
@@ -152,7 +155,7 @@ class Encoder(nn.Module):
         own = same(of_concepts, read.starts)                               # (B, C, K)
         return moved, replace(
             context,
-            visible=own & read.visible[:, None],
+            visible=own if read.visible is None else own & read.visible[:, None],
             concept_rotary=positions.rotary_at(places),
             concepts_of_tokens=own.mT,
             concepts_of_concepts=same(of_concepts, of_concepts),

@@ -5,7 +5,7 @@ rates, so shapes are static; a short row's surplus is padding (visible) or has w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,17 @@ class View:
     are read whole. Objectives leave it out (see `RunSpec.views`)."""
     label_smoothing: float = 0.0
     """Share of each target's probability spread over the whole vocabulary."""
+    all_visible: bool = False
+    """Whether `visible` is known, on the host, to be True everywhere."""
+
+    @property
+    def mask(self) -> Tensor | None:
+        """`visible` as attention takes it; None where nothing is hidden, for kernels that know no mask (flash)."""
+        return None if self.all_visible else self.visible
+
+    def on_host(self) -> "View":
+        """The same view, made on the host, which knows whether all is visible; of a device that would mean to wait."""
+        return replace(self, all_visible=self.visible.is_cpu and bool(self.visible.all()))
 
     def to(self, device: torch.device) -> "View":
         """The same view with every tensor on `device`; nobody waits for the copies of a view that is pinned."""

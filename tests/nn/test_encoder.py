@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.blocks.block_interface import BlockContext
@@ -102,6 +103,27 @@ def test_attention_weights_are_those_of_each_block_on_what_it_is_given():
     torch.testing.assert_close(first, model.encoder.blocks[0].attention_weights(latents, tokens.vectors, context))
     after = model.encoder.every_layer(*seen())[0]
     torch.testing.assert_close(second, model.encoder.blocks[1].attention_weights(after, tokens.vectors, context))
+
+
+@pytest.mark.parametrize("tokens", ["raw", "funnel"])
+@pytest.mark.parametrize(("kind", "more"), [("cross", {}), ("bixt", {}), ("bixt", {"shared": True}), ("slot", {})])
+def test_without_padding_no_attention_has_a_mask_and_what_is_read_is_the_same(
+    kind: str, more: dict[str, object], tokens: str
+):
+    encoder = build(encoder={"block": {"kind": kind, **more}, "tokens": {"kind": tokens}}).encoder
+    ids, positions, _ = seen()
+    masks = list[Tensor | None]()
+
+    class Masks(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.nn.functional.scaled_dot_product_attention:
+                masks.append(kwargs["attn_mask"])
+            return function(*args, **kwargs or {})
+
+    with Masks():
+        unmasked = encoder(ids, positions, None)
+    assert all(mask is None for mask in masks)
+    assert torch.equal(unmasked, encoder(ids, positions, torch.ones_like(ids, dtype=torch.bool)))
 
 
 def test_attention_weights_of_pooled_tokens_say_where_these_stand():

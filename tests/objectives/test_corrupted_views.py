@@ -5,7 +5,7 @@ import torch
 
 from cogito_ray.nn.attention import document_starts
 from cogito_ray.objectives import ObjectiveSpec
-from cogito_ray.testing import ObjectiveSuite
+from cogito_ray.testing import ObjectiveSuite, tiny_runs
 from cogito_ray.testing.objective_suite import PLAIN, rows
 from cogito_ray.testing.tiny_runs import kinds
 
@@ -39,3 +39,19 @@ def test_a_document_starts_after_the_separator_before_it_and_keeps_what_follows_
         (0, 0, 0, 0, 0, 0, 0): [0, 0, 0, 0, 0, 0, 0],
     }
     assert document_starts(torch.tensor(list(starts_of)), PLAIN).tolist() == list(starts_of.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "padded", "masked"),
+    [
+        ({}, False, [False]),
+        ({}, True, [True]),
+        ({"objective": {"kind": "prefix"}}, False, [True]),
+        ({"loss": {"contrast": {"kind": "corruptions"}}}, False, [False, False]),
+        ({"loss": {"contrast": {"kind": "dropout"}}}, False, [True, True]),
+    ],
+)
+def test_a_view_of_training_has_a_mask_only_where_something_is_hidden(settings, padded, masked):
+    ids = tiny_runs.rows()[:4] if padded else tiny_runs.rows()[1:5]
+    views = tiny_runs.run(**settings).views(ids, tiny_runs.VOCABULARY, torch.Generator().manual_seed(0))
+    assert [view.mask is not None for view in views if view is not None] == masked

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, build, losses_of, run
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
+from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, build, losses_of, run, two_documents
 from cogito_ray.training.training_loop import CorpusFacts, fit
 
 
@@ -35,29 +36,60 @@ CONFIGURATIONS = {
     "contrast alone": {"loss": {"contrast": {"kind": "dropout"}}, "model": {"decoder": None}},
     "pressure on the last layer": {"loss": {"regularisers": [{"kind": "vicreg"}]}},
     "pressure on every layer": {"loss": {"regularisers": [{"kind": "vicreg", "layers": "every"}, {"kind": "mst"}]}},
+    "documents apart": {"model": {"attention": "document"}},
+    "documents apart, pressure on every layer": {
+        "model": {"attention": "document", "encoder": {"depth": 2, "tokens": {"kind": "funnel"}}},
+        "loss": {"regularisers": [{"kind": "vicreg", "layers": "every"}]},
+    },
+    "documents apart, tokens that attend": {"model": {"attention": "document", "encoder": {"block": {"kind": "bixt"}}}},
+    "one score matrix": {"model": {"encoder": {"block": {"kind": "bixt", "shared": True}}}},
+    "slots, tied": {"model": {"encoder": {"block": {"kind": "slot"}, "tied": True}}},
+    "diffusion": {"model": {"decoder": {"kind": "diffusion"}}, "objective": {"kind": "diffusion"}},
 }
 
 
 @pytest.mark.parametrize("settings", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_every_configuration_compiles_encoder_and_decoder_in_one_graph_each_and_runs_them(settings):
+    spec = run(**settings)
+    total, runs = counted(spec)
+    for _ in range(2):
+        losses_of(spec, total).total.backward()
+    parts = [part for part in ("encoder", "decoder") if getattr(total.model, part) is not None]
+    assert runs == Counter({(part, 1): 2 for part in parts})
+
+
+def test_rows_with_padding_cost_the_encoder_one_more_graph_and_evaluation_takes_none_away():
+    spec = run(model={"attention": "document"})
+    total, runs = counted(spec)
+    padded = two_documents()
+    full, held_out = padded.clamp_min(VOCABULARY.separator_id), HeldOutLoss(padded, spec.reference, VOCABULARY)
+    for ids in (full, padded, full, padded):
+        total(*spec.views(ids, VOCABULARY, torch.Generator().manual_seed(0))).total.backward()
+        held_out(total.model)
+    of_encoder = {("encoder", 1): 2, ("encoder", 2): 4, ("encoder", 3): 2}              # full; held-out; padded
+    assert runs == of_encoder | {("decoder", 1): 4, ("decoder", 2): 8}
+
+
+def counted(spec):
+    """The run's model, compiled, and how often each graph of its parts ran: (part, number of the graph)."""
     torch._dynamo.reset()
-    spec, runs = run(**settings), Counter()
-    total = build(spec)
+    total, runs, made = build(spec), Counter(), Counter()
     parts = {id(weight): part for part in ("encoder", "decoder") for weight in _own(total.model, part)}
 
     def backend(graph, examples):
-        part = next(parts[id(example)] for example in examples if id(example) in parts)
+        seen = {parts[id(example)] for example in examples if id(example) in parts}
+        part = "decoder" if "decoder" in seen else "encoder"                    # decoders may read the encoder's tables
+        made[part] += 1
+        key = part, made[part]
 
         def compiled(*given):
-            runs[part] += 1
+            runs[key] += 1
             return graph(*given)
 
         return compiled
 
     total.model.compile(backend=backend)
-    for _ in range(2):
-        losses_of(spec, total).total.backward()
-    assert runs == Counter({part: 2 for part in ("encoder", "decoder") if getattr(total.model, part) is not None})
+    return total, runs
 
 
 def _own(model, part):

@@ -142,6 +142,7 @@ def _divided(weights: Tensor, read: Tokens, visible: Tensor, starts: Tensor | No
     of the same document."""
     if weights.shape[-1] == visible.shape[1]:
         return weights
+    assert read.visible is not None
     may, places = read.visible[:, None], read.positions                     # (B, 1, K'), (B, K')
     if starts is not None and read.starts is not None:
         may, places = may & same(starts, read.starts), places + read.starts                    # (B, K, K')

@@ -25,7 +25,7 @@ class HeldOutLoss:
         """rows (R, N) int64: clean held-out token ids."""
         generator = torch.Generator().manual_seed(MASK_SEED)
         self.parts = rows.split(ROWS_AT_ONCE)
-        self.views = [reference.corrupt(part, vocabulary, generator) for part in self.parts]
+        self.views = [reference.corrupt(part, vocabulary, generator).on_host() for part in self.parts]
 
     @torch.no_grad()
     def __call__(self, model: ConceptModel) -> dict[str, float]:
@@ -41,7 +41,7 @@ class HeldOutLoss:
         concepts = list[Tensor]()
         nats, shuffled = torch.zeros(2, device=device), torch.zeros(2, device=device)
         for view in self._views_for(model, device):
-            seen = model.encoder(view.visible_ids, view.visible_positions, view.visible, view.starts)  # (B, C, D)
+            seen = model.encoder(view.visible_ids, view.visible_positions, view.mask, view.starts)  # (B, C, D)
             if model.decoder is not None:
                 nats += _nats_and_weights(model, seen, view)
             if model.decoder is not None and not concepts:

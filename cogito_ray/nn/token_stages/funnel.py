@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
@@ -57,7 +58,8 @@ class FunnelLayer(nn.Module):
         """K tokens -> ceil(K / 2)."""
         half, visible = pooled(tokens), tokens.visible
         if half.starts is not None and tokens.starts is not None:
-            visible = visible[:, None] & same(half.starts, tokens.starts)                      # (B, K/2, K)
+            own = same(half.starts, tokens.starts)                                             # (B, K/2, K)
+            visible = own if visible is None else visible[:, None] & own
         vectors = half.vectors + self.attention(
             self.attention_norm(half.vectors), self.attention_norm(tokens.vectors), visible=visible
         )
@@ -69,8 +71,9 @@ def pooled(tokens: Tokens) -> Tokens:
 
     Of a pair from two documents the first stands alone: the second is read where the average reads all tokens.
     """
-    odd = tokens.visible.shape[1] % 2
-    visible = F.pad(tokens.visible, (0, odd)).unflatten(1, (-1, 2))                    # (B, K/2, 2)
+    odd = tokens.positions.shape[1] % 2
+    real = torch.ones_like(tokens.positions, dtype=torch.bool) if tokens.visible is None else tokens.visible
+    visible = F.pad(real, (0, odd)).unflatten(1, (-1, 2))                              # (B, K/2, 2)
     starts = None
     if tokens.starts is not None:
         begins = F.pad(tokens.starts, (0, odd)).unflatten(1, (-1, 2))                  # (B, K/2, 2)
@@ -81,4 +84,4 @@ def pooled(tokens: Tokens) -> Tokens:
     vectors = F.pad(tokens.vectors, (0, 0, 0, odd)).unflatten(1, (-1, 2))              # (B, K/2, 2, T)
     positions = F.pad(tokens.positions, (0, odd)).unflatten(1, (-1, 2))                      # (B, K/2, 2)
     means = (weights[..., None] * vectors).sum(dim=2), (weights * positions).sum(dim=2)
-    return Tokens(*means, visible.any(dim=2), starts)
+    return Tokens(*means, None if tokens.visible is None else visible.any(dim=2), starts)

@@ -71,7 +71,8 @@ class Pretrained(TokenStage):
         self.norm, self.project = nn.LayerNorm(hidden), nn.Linear(hidden, token_width, bias=False)
 
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
-        seen = tokens.visible[:, None, None, :]                            # (B, 1, 1, K)
+        visible = torch.ones_like(ids, dtype=torch.bool) if tokens.visible is None else tokens.visible
+        seen = visible[:, None, None, :]                                   # (B, 1, 1, K)
         if self.causal:
             seen = seen & (tokens.positions[:, None, :, None] >= tokens.positions[:, None, None, :])
         if tokens.starts is not None:

@@ -14,8 +14,8 @@ class Tokens:
     """(B, K, T)"""
     positions: Tensor
     """(B, K) where each stands in its row; of pooled tokens it may fall between whole positions."""
-    visible: Tensor
-    """(B, K) bool, False = padding."""
+    visible: Tensor | None
+    """(B, K) bool, False = padding; None = every token is visible."""
     starts: Tensor | None = None
     """(B, K) where in the row the document of each begins, from which `positions` then count; None = the row is one."""
 
