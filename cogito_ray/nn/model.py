@@ -1,5 +1,6 @@
 """The whole model: an encoder, an optional decoder with its vocabulary head."""
 
+from itertools import chain
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
@@ -138,9 +139,11 @@ class ConceptModel(nn.Module):
         """Clean rows (B, N) -> (B, N) where the document at each place begins; None where rows are read whole."""
         return None if self.separated_by is None else document_starts(ids, self.separated_by)
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Encoder and decoder, in place, by torch.compile with these arguments: names of weights stay what they are."""
-        for part in (self.encoder, self.decoder):
+    def compile(self, *args: Any, layers: bool = False, **kwargs: Any) -> None:
+        """Encoder and decoder, in place, by torch.compile with these arguments: names of weights stay what they are.
+        With `layers` each of their layers by itself, between which FSDP gathers weights."""
+        lists = (each for each in self.modules() if isinstance(each, nn.ModuleList))
+        for part in chain.from_iterable(lists) if layers else (self.encoder, self.decoder):
             if isinstance(part, nn.Module):
                 part.compile(*args, **kwargs)
 

@@ -382,7 +382,7 @@ def _model(run: RunSpec, facts: CorpusFacts) -> TotalLoss:
     torch.manual_seed(run.seed)
     total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
     if run.training.compile:
-        total.model.compile()
+        total.model.compile(layers=run.training.parallel == "fsdp")
     return total
 
 
@@ -420,5 +420,7 @@ def _accelerator(run: RunSpec) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)  # a reused trial process must not keep the last trial's
     on_cpu = run.gpus_per_worker == 0
     passes = run.micro_batches(PartialState(cpu=on_cpu).num_processes)
+    if not on_cpu:
+        torch.set_float32_matmul_precision("high" if run.training.tf32 else "highest")
     mixed = {"float32": "no", "bfloat16": "bf16"}[run.training.precision]
     return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=passes, cpu=on_cpu)

@@ -11,15 +11,17 @@ from cogito_ray.training.training_loop import CorpusFacts, fit
 
 
 def weights(compiled):
-    settings = run(training={"steps": 2, "batch": 4, "report_every": 2, "compile": compiled})
-    model = fit(
+    return trained(run(training={"steps": 2, "batch": 4, "report_every": 2, "compile": compiled})).state_dict()
+
+
+def trained(settings):
+    return fit(
         settings,
         CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size)),
         feed=lambda done: (torch.from_numpy(ROWS[4 * step : 4 * step + 4].copy()) for step in range(done, 2)),
         evaluate=lambda model: {"concepts/effective_rank": 4.0},
         on_report=lambda report: None,
     )
-    return model.state_dict()
 
 
 @pytest.mark.chaos
@@ -68,6 +70,15 @@ def test_rows_with_padding_cost_the_encoder_one_more_graph_and_evaluation_takes_
         held_out(total.model)
     of_encoder = {("encoder", 1): 2, ("encoder", 2): 4, ("encoder", 3): 2}              # full; held-out; padded
     assert runs == of_encoder | {("decoder", 1): 4, ("decoder", 2): 8}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("tf32", [True, False])
+def test_float32_matrices_are_multiplied_in_tf32_on_cuda_unless_refused(tf32):
+    trained(run(training={"steps": 1, "batch": 4, "report_every": 1, "tf32": tf32}, gpus_per_worker=1))
+    matrix = torch.randn(512, 512, dtype=torch.float64, device="cuda")
+    error = (matrix.float() @ matrix.float() - matrix @ matrix).abs().max()
+    assert (error > 1e-3) == tf32                           # mantissas of 10 bits, or of 23
 
 
 def counted(spec):

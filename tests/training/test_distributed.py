@@ -278,7 +278,6 @@ def test_the_step_and_the_losses_of_a_batch_do_not_depend_on_how_it_is_cut_thoug
     ("settings", "fault"),
     [
         ({"workers": 1}, "one worker has nothing to share"),
-        ({"workers": 2, "training": {"compile": True}}, "compile is for ddp"),
         ({"workers": 2, "training": {"on_divergence": {"kind": "rollback"}}}, "'rollback' is for ddp"),
     ],
 )
