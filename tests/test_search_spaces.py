@@ -24,7 +24,7 @@ from cogito_ray.text.shards.row_packing import PACKERS
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
-PROXIES = sorted(FOLDER.glob("*/*.yaml"))
+PROXIES, PARTS = (sorted(FOLDER.glob(f"{kind}/*.yaml")) for kind in ("proxies", "parts"))
 WALKTHROUGHS = ("quickstart", "wikipedia")
 """Not of the research group's questions."""
 
@@ -45,7 +45,13 @@ def test_an_editor_finds_no_fault_in_a_shipped_sweep(file):
 @pytest.mark.parametrize("file", PROXIES, ids=lambda file: file.stem)
 def test_what_search_spaces_extend_is_a_sound_run_that_several_share(file):
     assert load_run(file)
-    assert sum(f"extends: {file.relative_to(FOLDER)}" in sweep.read_text() for sweep in FILES) > 1
+    assert extending(file) > 1
+
+
+@pytest.mark.parametrize("file", PARTS, ids=lambda file: file.stem)
+def test_a_part_is_shared_by_several_sweeps(file):
+    assert extending(file) > 1
+    assert {file.parent for file in FOLDER.glob("*/**/*.yaml")} == {FOLDER / "proxies", FOLDER / "parts"}
 
 
 def test_the_quickstart_needs_no_download_and_varies_what_it_promises():
@@ -140,6 +146,11 @@ def test_packing_holds_every_packing_with_every_reading_that_differs():
     drawn = {(run.data.packing, run.model.attention) for run in runs("packing")}
     assert drawn == {*product(shared, ["row", "document"]), own}
     assert {packing for packing, _ in drawn} == set(PACKERS)
+
+
+def extending(file):
+    """How many search spaces name this file."""
+    return sum(f"extends: {file.relative_to(FOLDER)}" in sweep.read_text() for sweep in FILES)
 
 
 def runs(name):

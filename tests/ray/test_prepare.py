@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from corpora import data_spec, two_sources
+from corpora import data_spec, texts, two_sources
 
 from cogito_ray.runtime.data.ray_data_preparation import in_parallel, prepare
 from cogito_ray.text.preparation_plan import Progress, prepare_with, serially
@@ -25,6 +25,23 @@ def test_the_result_does_not_depend_on_parallelism(tmp_path: Path) -> None:
     assert in_tasks.tokenizer.digest() == alone.tokenizer.digest()
     assert shard_hashes(in_tasks) == shard_hashes(alone)
     assert (in_tasks.log_unigram == alone.log_unigram).all()
+
+
+def test_what_is_cleaned_does_not_depend_on_parallelism(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cogito_ray.text.cleaning.corpus_cleaning.SCANNED_BYTES", 8000)
+    sources = two_sources(tmp_path)
+    sources["again"] = {"kind": "files", "path": str(tmp_path / "first")}
+    more = "".join(f'{{"text": "{text}"}}\n' for text in texts(60, seed=11))
+    (tmp_path / "first" / "more.jsonl").write_text(more)
+    near = more.replace(" number 11", ", which is number 11")
+    (tmp_path / "second" / "near.jsonl").write_text(near)
+    data = data_spec(sources, clean={"words": {"min": 21}, "languages": {"second": ["en", "la"]}})
+    heard: list[Progress] = []
+    in_tasks = prepare(data, tmp_path / "in_tasks", heard.append)
+    assert in_tasks.digests == prepare_with(serially, data, tmp_path / "alone").digests
+    assert [stage.total for stage in heard if stage.stage == "cleaning: reading documents"][-1] > 3
+    assert sum(in_tasks.left_out["again"].values()) == 360
+    assert in_tasks.left_out["second"]["near_duplicate"] > 0
 
 
 def test_a_second_preparation_reuses_and_says_so(tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ def test_null_takes_out_an_inherited_key_that_cannot_be_null(write):
     assert tree(write("extends: run.yaml\nmodel: {decoder: null}\n"))["model"]["decoder"] is None
 
 
+def test_null_takes_out_an_inherited_source_so_that_others_stand_in_its_place(write):
+    write(SWEEP, "base.yaml")
+    own = write("extends: base.yaml\nrun: {data: {sources: {docs: null, mine: {kind: files, path: mine}}}}\n")
+    assert tree(own)["run"]["data"] == {"sources": {"mine": {"kind": "files", "path": "mine"}}, "length": 32}
+    [fault] = faults(write("extends: base.yaml\nrun: {data: {sources: {doks: null}}}\n"))
+    assert fault.startswith("run.data.sources.doks: ")
+
+
 def test_a_fault_is_told_where_it_was_written(write):
     base = write(SWEEP.replace("64", "wide").replace("[4, 8]", "[]"), "proxies/base.yaml")
     said = faults(write("extends: proxies/base.yaml\nname: other\n\nbudget: {trials: 0}\n"))
