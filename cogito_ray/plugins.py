@@ -85,6 +85,8 @@ def digests(references: Iterable[str]) -> dict[str, str]:
 
 def used_by(spec: Spec) -> list[str]:
     """References of the plugins whose kinds these settings hold."""
+    if not _loaded:     # as in almost every process: settings are walked through for nothing
+        return []
     modules = {type(part).__module__ for part in _parts(spec)}
     return [
         reference

@@ -108,7 +108,11 @@ class SweepSpec(Spec):
         """The run that one point of the space describes. Raises ValueError if it is none."""
         return self.search_space.trial(sample)
 
+    @cached_property
+    def most_steps(self) -> int:
+        """Of the longest trial of any corner of the space."""
+        return max(self.trial(corner).training.steps for corner in self.search_space.corners())
+
     def policy(self) -> Policy:
         """A fresh early-stopping policy for this sweep's trials."""
-        steps = max(self.trial(corner).training.steps for corner in self.search_space.corners())
-        return self.early_stopping.policy(steps, self.aim, self.search.seed)
+        return self.early_stopping.policy(self.most_steps, self.aim, self.search.seed)

@@ -18,7 +18,7 @@ class TestSamplers(SamplerSuite):
 
 @pytest.mark.parametrize("sampler", [GpSpec(startup_trials=2)], ids=["gp"])
 class TestGaussianProcess(SamplerSuite):
-    trials = 6          # a fifth of a second each, once two are known
+    trials = 5          # a fifth of a second each, once two are known
 
 
 @pytest.mark.parametrize(
