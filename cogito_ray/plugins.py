@@ -15,13 +15,14 @@ from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, PydanticUserError
+from pydantic import AfterValidator, ModelWrapValidatorHandler, PydanticUserError
 
 from cogito_ray.base_spec import Spec, brief
 from cogito_ray.spec_registry import registered, withdraw
 
+AnySpec = TypeVar("AnySpec", bound=Spec)
 NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 FAILURES = (ImportError, SyntaxError, NameError, AttributeError, TypeError, LookupError, ArithmeticError, ValueError,
             AssertionError, OSError, PydanticUserError)  # fmt: skip
@@ -57,6 +58,13 @@ def load(references: object) -> bool:
     if faults:
         raise ValueError("\n".join(faults))
     return _loaded != before
+
+
+def importing(cls: type[AnySpec], given: object, validate: ModelWrapValidatorHandler[AnySpec]) -> AnySpec:
+    """Validator of settings that name their plugins: the rest is read with kinds of theirs."""
+    if isinstance(given, dict) and load(given.get("plugins")):
+        return cls.model_validate(given)
+    return validate(given)
 
 
 def loaded() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
@@ -16,7 +16,7 @@ from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.plugins import Reference, load, undeclared
+from cogito_ray.plugins import Reference, importing, undeclared
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
@@ -210,12 +210,7 @@ class RunSpec(Spec):
         times = ["time/tokens_per_s", "time/data_wait_share"]
         return [*rebuilt, *self.evaluation.metrics, *ranks, *losses, *times, *shares, *steps, "eval/unigram_nats"]
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _with_plugins(cls, given: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(given, dict) and load(given.get("plugins")):
-            return cls.model_validate(given)        # as it is now, with their kinds
-        return validate(given)
+    _with_plugins = model_validator(mode="wrap")(importing)
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

@@ -3,8 +3,6 @@
 Ranks are in `effective_rank`, metrics under the names of earlier work in `concept_geometry`. Vectors must be finite.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,15 +12,6 @@ KEPT = 0.9
 """Share of distance ratios that the intrinsic dimension is fitted to; the largest ones are the noisiest."""
 
 
-class Duplicates(NamedTuple):
-    """How near the nearest other concept of a text is."""
-
-    cosine: Tensor
-    """(T, C) largest cosine of each concept with another one of its text."""
-    share: float
-    """Of concepts that have a duplicate: another one of their text whose cosine exceeds the threshold."""
-
-
 def pairwise_cosines(concepts: Tensor) -> Tensor:
     """concepts (T, C, D) -> (T, C * (C - 1) / 2), each pair of one text once; 0 where a concept is 0."""
     unit = F.normalize(concepts.detach().double(), dim=-1)
@@ -30,12 +19,12 @@ def pairwise_cosines(concepts: Tensor) -> Tensor:
     return (unit @ unit.mT)[:, one, two]
 
 
-def duplicates(concepts: Tensor, above: float = 0.95) -> Duplicates:
-    """concepts (T, C, D) with C > 1 -> duplicates within texts."""
+def duplicates_share(concepts: Tensor, above: float = 0.95) -> float:
+    """Share of concepts (T, C, D), C > 1, that have a duplicate: another of their text, at a cosine above this."""
     unit = F.normalize(concepts.detach().double(), dim=-1)
     itself = torch.eye(concepts.shape[1], dtype=torch.bool)
     nearest = (unit @ unit.mT).masked_fill(itself.to(unit.device), -1.0).amax(dim=-1)      # (T, C)
-    return Duplicates(nearest, float((nearest > above).double().mean()))
+    return float((nearest > above).double().mean())
 
 
 def uniformity(rows: Tensor, temperature: float = 2.0) -> float:

@@ -7,7 +7,7 @@ from cogito_ray.analysis.concept_geometry import geometry
 from cogito_ray.analysis.effective_rank import effective_rank, effective_ranks, nuclear_ranks
 from cogito_ray.analysis.isotropy import (
     directions_for,
-    duplicates,
+    duplicates_share,
     first_share,
     intrinsic_dimension,
     pairwise_cosines,
@@ -54,7 +54,7 @@ def _pairs(concepts: Tensor) -> dict[str, float]:
     some = rows[:: -(-len(rows) // PAIRED)].double()                        # at most 2000
     distinct = len(some.unique(dim=0))
     return {
-        "duplicates_share": duplicates(concepts).share,
+        "duplicates_share": duplicates_share(concepts),
         "cosine_largest_of_text": float(pairwise_cosines(concepts).amax(dim=1).mean()),
         "uniformity": uniformity(some),
         "intrinsic_dimension": intrinsic_dimension(some) if distinct >= FEWEST else 0.0,

@@ -114,15 +114,8 @@ class ExperimentFolder:
     def _refuse_other_settings(self, record: Record) -> None:
         changes = diff(self._as_of_now(record), self.spec)
         if changes := [line for line in changes if not self._may_change(line.partition(":")[0])]:
-            raise OtherSettings(
-                "\n".join(
-                    [
-                        f"{self.folder} was started with other settings:",
-                        *(f"  {change}" for change in changes),
-                        ANEW,
-                    ]
-                )
-            )
+            listed = [f"  {change}" for change in changes]
+            raise OtherSettings("\n".join([f"{self.folder} was started with other settings:", *listed, ANEW]))
 
     def is_finished(self, before: Record) -> bool:
         """Was everything done that is asked for now? To find that out takes no Ray."""
@@ -173,16 +166,11 @@ class ExperimentFolder:
             try:
                 full = kind.model_validate(given).model_dump(mode="json")
             except ValidationError as error:
-                raise OtherSettings(
-                    "\n".join(
-                        [
-                            f"{self.folder} was started by other code ({record.opened.provenance.code}), with settings "
-                            "that this version does not read:",
-                            *(f"  {f'{name}.' if name else ''}{fault}" for fault in explain(error, given, kind)),
-                            "go on with the version that started it, or give this one another name",
-                        ]
-                    )
-                ) from error
+                by = f"{self.folder} was started by other code ({record.opened.provenance.code})"
+                faults = [f"  {f'{name}.' if name else ''}{fault}" for fault in explain(error, given, kind)]
+                way_out = "go on with the version that started it, or give this one another name"
+                said = [f"{by}, with settings that this version does not read:", *faults, way_out]
+                raise OtherSettings("\n".join(said)) from error
             tree = tree | {name: full} if name else full
         return tree
 

@@ -3,10 +3,10 @@
 from functools import cached_property
 from typing import Self
 
-from pydantic import Field, JsonValue, ModelWrapValidatorHandler, PositiveInt, model_validator
+from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, digest
-from cogito_ray.plugins import Reference, load
+from cogito_ray.plugins import Reference, importing
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.policy import Policy
@@ -63,12 +63,7 @@ class SweepSpec(Spec):
     """Modules that define kinds of your own, by name, or as files of Python by their paths from the folder of this
     file. Every process that reads the sweep, or a trial, imports them."""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _with_plugins(cls, given: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        if isinstance(given, dict) and load(given.get("plugins")):
-            return cls.model_validate(given)        # as it is now, with their kinds
-        return validate(given)
+    _with_plugins = model_validator(mode="wrap")(importing)
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -7,7 +7,7 @@ import torch
 
 from cogito_ray.analysis.isotropy import (
     directions_for,
-    duplicates,
+    duplicates_share,
     first_share,
     intrinsic_dimension,
     pairwise_cosines,
@@ -33,10 +33,9 @@ def test_each_pair_of_concepts_has_one_cosine():
 
 def test_concepts_that_point_the_same_way_are_twins():
     concepts = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]])
-    nearest, share = duplicates(concepts)
-    assert nearest[0].tolist() == pytest.approx([1, 1, 0, 0])
-    assert share == 0.5
-    assert duplicates(normal(4, 8, 64)).share == 0.0
+    assert duplicates_share(concepts) == 0.5
+    assert duplicates_share(concepts, above=1.0) == 0.0
+    assert duplicates_share(normal(4, 8, 64)) == 0.0
 
 
 def test_uniformity_of_two_opposite_vectors_by_hand():

@@ -23,21 +23,27 @@ Features = NDArray[np.floating]
 Vectorize = Callable[[Sequence[str]], Features]
 
 
-class ProbeSpec(Spec):
+class FrozenProtocol(Spec):
+    """A protocol that asks the vectors of a frozen encoder."""
+
+    seeded: ClassVar[bool] = False
+    """Does chance enter?"""
+
+    def faults(self, model: ModelSpec) -> list[str]:
+        """Why this model cannot be asked: frozen vectors every model has."""
+        return []
+
+
+class ProbeSpec(FrozenProtocol):
     """A linear map of frozen vectors, fitted to the training split."""
 
     kind: Literal["probe"] = "probe"
-    seeded: ClassVar[bool] = False
     rows: PositiveInt = 5000
     """Training examples, at most, the same for every model."""
 
     def suits(self, task: Task) -> bool:
         """Any labelled task."""
         return True
-
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked: there is no reason."""
-        return []
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Names of the splits that are read."""

@@ -7,21 +7,16 @@ choice-probe: a linear map tells the right option, learned on other documents. I
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cogito_ray.base_spec import Spec, digest
+from cogito_ray.base_spec import digest
 from cogito_ray.evaluation import bootstrap_metrics
-from cogito_ray.evaluation.document_encoder import (
-    encode_token_windows,
-    encode_whole,
-    encode_windows,
-    truncated,
-)
+from cogito_ray.evaluation.document_encoder import encode_token_windows, encode_whole, encode_windows, truncated
 from cogito_ray.evaluation.labelled_evaluation_spec import known_task
-from cogito_ray.evaluation.protocols.linear_probe import bag_of_words, predict
+from cogito_ray.evaluation.protocols.linear_probe import FrozenProtocol, bag_of_words, predict
 from cogito_ray.evaluation.protocols.task_runner import ProtocolSpec, Question, Result, questions
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.document_tasks import (
@@ -36,7 +31,6 @@ from cogito_ray.evaluation.tasks.document_tasks import (
     queries_of_questions,
 )
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
-from cogito_ray.nn.model import ModelSpec
 
 FOLDS = 5
 Floats = NDArray[np.floating]
@@ -44,15 +38,10 @@ Predictions = Iterator[tuple[str, dict[str, Floats]]]
 """(vectors, metric -> a value for each question)."""
 
 
-class RetrievalSpec(Spec):
+class RetrievalSpec(FrozenProtocol):
     """Documents are ranked by the cosine of their vectors with that of a text; nothing is trained."""
 
     kind: Literal["retrieval"] = "retrieval"
-    seeded: ClassVar[bool] = False
-
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked: there is no reason."""
-        return []
 
     def predictions(self, encoder: SentenceEncoder, questions: RetrievalQueries) -> Predictions:
         """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
@@ -70,15 +59,10 @@ class RetrievalSpec(Spec):
         yield "chance", {metric: np.full(len(questions.right), value) for metric, value in chance.items()}
 
 
-class ChoiceSpec(Spec):
+class ChoiceSpec(FrozenProtocol):
     """The option whose vector is nearest to that of the document is chosen; nothing is trained."""
 
     kind: Literal["choice"] = "choice"
-    seeded: ClassVar[bool] = False
-
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked: there is no reason."""
-        return []
 
     def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
         """mean: nearest to the document's mean vector, best_window: nearest to any of its windows."""
@@ -93,15 +77,10 @@ class ChoiceSpec(Spec):
         yield "chance", _chance(questions)
 
 
-class ChoiceProbeSpec(Spec):
+class ChoiceProbeSpec(FrozenProtocol):
     """A linear map says which option is right, fitted to the questions about other documents (5 folds)."""
 
     kind: Literal["choice-probe"] = "choice-probe"
-    seeded: ClassVar[bool] = False
-
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked: there is no reason."""
-        return []
 
     def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
         """Maps of [o; d; |o - d|; o * d] for option o and document d."""

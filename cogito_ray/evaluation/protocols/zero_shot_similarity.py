@@ -4,35 +4,29 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cogito_ray.base_spec import Spec
 from cogito_ray.evaluation.bootstrap_metrics import value_of
-from cogito_ray.evaluation.protocols.linear_probe import WORD
+from cogito_ray.evaluation.protocols.linear_probe import WORD, FrozenProtocol
 from cogito_ray.evaluation.sentence_encoder import POOLINGS, SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, Task, read_file
-from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.nn.model import ConceptModel
 from cogito_ray.text.tokenizer import TextTokenizer
 
 PAIRS_AT_ONCE = 512
 
 
-class ZeroShotSpec(Spec):
+class ZeroShotSpec(FrozenProtocol):
     """The cosine of two texts' vectors is the prediction of their grade."""
 
     kind: Literal["zero-shot"] = "zero-shot"
-    seeded: ClassVar[bool] = False
 
     def suits(self, task: Task) -> bool:
         """A cosine is a grade of two texts, and no class."""
         return task.graded and len(task.texts) == 2
-
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked: there is no reason."""
-        return []
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Nothing is trained: the train split need not be there."""

@@ -142,8 +142,6 @@ def _hold(folder: Path, held: Path) -> None:
 def _link(file: Path, name: Path) -> None:
     try:
         name.hardlink_to(file)
-    except FileNotFoundError:
-        raise
     except OSError:  # not every filesystem has hard links
         shutil.copyfile(file, name)
 

@@ -3,40 +3,29 @@ Optuna, and it takes a while to import."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from cogito_ray.sweeps.space.domains import (
-    Bundle,
-    Choice,
-    Domain,
-    Grid,
-    LogUniform,
-    Preset,
-    RandInt,
-    Ratio,
-    Scalar,
-    Uniform,
-)
+from cogito_ray.sweeps.space import domains
 
 
-def distribution(domain: Domain) -> BaseDistribution:
+def distribution(domain: domains.Domain) -> BaseDistribution:
     """What a sampler draws from."""
     match domain:
-        case Choice(choice=values) | Grid(grid=values):
+        case domains.Choice(choice=values) | domains.Grid(grid=values):
             return CategoricalDistribution(values)
-        case Preset(preset=named) | Bundle(bundle=named):
+        case domains.Preset(preset=named) | domains.Bundle(bundle=named):
             return CategoricalDistribution(tuple(named))
-        case Uniform(step=step):
+        case domains.Uniform(step=step):
             low, high = (float(str(bound)) for bound in domain.extremes())
             return FloatDistribution(low, high, step=step)
-        case LogUniform(loguniform=bounds):
+        case domains.LogUniform(loguniform=bounds):
             return FloatDistribution(*bounds, log=True)
-        case RandInt(step=whole_step):
+        case domains.RandInt(step=whole_step):
             first, last = (int(str(bound)) for bound in domain.extremes())
             return IntDistribution(first, last, step=whole_step)
-        case Ratio(ratio=fraction):
+        case domains.Ratio(ratio=fraction):
             return distribution(fraction.fractions())
 
 
-def contains(drawn: BaseDistribution, value: Scalar) -> bool:
+def contains(drawn: BaseDistribution, value: domains.Scalar) -> bool:
     """Could a sampler draw `value`?"""
     try:
         return drawn._contains(drawn.to_internal_repr(value))

@@ -12,18 +12,6 @@ from dataclasses import dataclass, field
 
 import yaml
 from pydantic import JsonValue
-from yaml.events import (
-    AliasEvent,
-    CollectionStartEvent,
-    DocumentStartEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
 from yaml.reader import ReaderError
 
 from cogito_ray.base_spec import brief, without_secrets
@@ -117,7 +105,7 @@ class _Reader:
         return Settings(tree, self._lines, self._aliases)
 
     def value(self) -> JsonValue:
-        self._events: Iterator[Event] = yaml.parse(self.text, Loader=yaml.SafeLoader)
+        self._events: Iterator[yaml.Event] = yaml.parse(self.text, Loader=yaml.SafeLoader)
         try:
             tree = self._document()
         except yaml.MarkedYAMLError as error:
@@ -132,28 +120,28 @@ class _Reader:
 
     def _document(self) -> JsonValue:
         next(self._events)
-        if not isinstance(next(self._events), DocumentStartEvent):
+        if not isinstance(next(self._events), yaml.DocumentStartEvent):
             return None
         tree = self._value(next(self._events), "", 0)
         next(self._events)
-        if isinstance(event := next(self._events), DocumentStartEvent):
+        if isinstance(event := next(self._events), yaml.DocumentStartEvent):
             raise _at(event, "is not YAML: a second document begins; give it a file of its own")
         return tree
 
-    def _value(self, event: Event, place: str, depth: int) -> JsonValue:
+    def _value(self, event: yaml.Event, place: str, depth: int) -> JsonValue:
         if depth > DEEPEST:
             raise _at(event, f"is nested more than {DEEPEST} deep, as no settings are")
         self._count(event, 1)
-        if isinstance(event, AliasEvent):
+        if isinstance(event, yaml.AliasEvent):
             return self._alias(event, place)
-        assert isinstance(event, NodeEvent)
+        assert isinstance(event, yaml.NodeEvent)
         anchor, before = event.anchor, self._size
         self._anchors |= {anchor: None} if anchor else {}
         value: JsonValue
-        if isinstance(event, MappingStartEvent):
+        if isinstance(event, yaml.MappingStartEvent):
             _refuse_tag(event, "map")
             value = self._mapping(place, depth)
-        elif isinstance(event, SequenceStartEvent):
+        elif isinstance(event, yaml.SequenceStartEvent):
             _refuse_tag(event, "seq")
             value = self._list(place, depth)
         else:
@@ -161,7 +149,7 @@ class _Reader:
         self._anchors |= {anchor: _Anchored(place, value, self._size - before + 1)} if anchor else {}
         return value
 
-    def _alias(self, event: AliasEvent, place: str) -> JsonValue:
+    def _alias(self, event: yaml.AliasEvent, place: str) -> JsonValue:
         name = str(event.anchor)
         found = self._anchors.get(name)
         if found is None:
@@ -173,7 +161,7 @@ class _Reader:
 
     def _list(self, place: str, depth: int) -> JsonValue:
         items: list[JsonValue] = []
-        while not isinstance(event := next(self._events), SequenceEndEvent):
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             here = _join(place, str(len(items)))
             self._lines[here] = _line(event)
             items.append(self._value(event, here, depth + 1))
@@ -183,7 +171,7 @@ class _Reader:
         entries: Tree = {}
         merged: Tree = {}
         first: dict[str, int] = {}
-        while not isinstance(event := next(self._events), MappingEndEvent):
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             name, line = _key(event, place), _line(event)
             here = _join(place, name)
             if name in first:
@@ -209,14 +197,14 @@ class _Reader:
             found = base | found
         return found
 
-    def _count(self, event: Event, more: int) -> None:
+    def _count(self, event: yaml.Event, more: int) -> None:
         self._size += more
         if self._size > MOST:
             raise _at(event, f"holds more than {MOST:,} values, those that aliases stand for included")
 
 
-def _key(event: Event, place: str) -> str:
-    if not isinstance(event, ScalarEvent):
+def _key(event: yaml.Event, place: str) -> str:
+    if not isinstance(event, yaml.ScalarEvent):
         raise _at(event, f"{place or 'the file'}: a key must be a word, not a mapping, a list or an alias")
     if not 0 < len(event.value) <= LONGEST_KEY:
         raise _at(event, f"{place or 'the file'}: a key has 1 to {LONGEST_KEY} characters, not {len(event.value)}")
@@ -224,8 +212,8 @@ def _key(event: Event, place: str) -> str:
     return _text(event, place)
 
 
-def _scalar(event: Event, place: str) -> JsonValue:
-    assert isinstance(event, ScalarEvent)
+def _scalar(event: yaml.Event, place: str) -> JsonValue:
+    assert isinstance(event, yaml.ScalarEvent)
     kinds = [kind for kind, (pattern, _) in SCALARS.items() if pattern.fullmatch(event.value)]
     if event.tag in (None, "!"):
         kind = kinds[0] if kinds and event.implicit[0] else "str"       # else it is in quotes, or a block
@@ -241,7 +229,7 @@ def _scalar(event: Event, place: str) -> JsonValue:
         raise _at(event, f"{place}: {error}") from None
 
 
-def _refuse_tag(event: ScalarEvent | CollectionStartEvent, *known: str) -> str:
+def _refuse_tag(event: yaml.ScalarEvent | yaml.CollectionStartEvent, *known: str) -> str:
     tag = event.tag
     if tag in (None, "!"):
         return known[-1]
@@ -251,7 +239,7 @@ def _refuse_tag(event: ScalarEvent | CollectionStartEvent, *known: str) -> str:
     raise _at(event, f"the tag {shown} builds nothing here; write the value itself, without a tag")
 
 
-def _text(event: ScalarEvent, place: str) -> str:
+def _text(event: yaml.ScalarEvent, place: str) -> str:
     """Halves of a character, as JSON escapes those beyond U+FFFF, are put together."""
     text = str(event.value).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     for odd in (LONE_SURROGATE.search(text), CONTROL.search(text)):
@@ -293,12 +281,12 @@ def _code(character: int) -> str:
     return f"U+{character:04X}"
 
 
-def _line(event: Event) -> int:
+def _line(event: yaml.Event) -> int:
     assert event.start_mark is not None
     return event.start_mark.line + 1
 
 
-def _at(event: Event, message: str) -> NotSettings:
+def _at(event: yaml.Event, message: str) -> NotSettings:
     return _fault(message, _line(event))
 
 
