@@ -54,6 +54,9 @@ class TrainingSpec(Spec):
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """How workers hold the model. ddp: a whole copy each; fsdp: a shard of every weight each (FSDP2), for
     models whose optimizer does not fit one device."""
+    activation_checkpointing: bool = False
+    """Compute each encoder block again on the way back instead of keeping its activations (arXiv:1604.06174): memory of
+    one block instead of all, for a third more time; the numbers stay the same."""
     compile: bool = False
     """Compile encoder and decoder (torch.compile): the first steps take minutes, later ones less time."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -332,6 +335,7 @@ class RunSpec(Spec):
         at_odds = {
             "one worker has nothing to share; set workers": self.sizes[0] == 1,
             f"training.optimizer '{self.training.optimizer.kind}' is for ddp": not self.training.optimizer.shards,
+            "training.optimizer.ema is for ddp": self.training.optimizer.ema is not None,
             "training.on_divergence 'rollback' is for ddp": self.training.on_divergence.times > 0,
         }
         return [f"training.parallel '{self.training.parallel}': {why}" for why, found in at_odds.items() if found]

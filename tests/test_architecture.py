@@ -30,7 +30,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks"},
     "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
-    | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest"},
+    | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"},
     "training.optimizer": {"base_spec", "training.learning_rate_schedule", "training.parameter_roles"},
     "training.parameter_roles": set(),
     "training.learning_rate_schedule": {"base_spec"},

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import torch
 from pydantic import JsonValue, ValidationError
 from safetensors.torch import load_model
 
@@ -23,7 +24,8 @@ from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.tokenizer import FILE as TOKENIZER
 from cogito_ray.text.tokenizer import TextTokenizer, tokenizer_folder
 from cogito_ray.text.vocabulary_info import Vocabulary
-from cogito_ray.training.checkpoints.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
+from cogito_ray.training.checkpoints.manifest import MANIFEST, OPTIMIZER, STATE, WEIGHTS, BadCheckpoint, verify
+from cogito_ray.training.optimizer import load_average
 
 GIVE = "give a run's folder or a checkpoint, step-..."
 
@@ -87,6 +89,8 @@ class TrainedModel:
             tokenizer = TextTokenizer.open(storage, found.data.tokenizer)
         total = TotalLoss(run.model.build(tokenizer.vocabulary, run.data.length), run.loss)
         load_model(total, str(found.folder / WEIGHTS), strict=True)
+        if run.training.optimizer.evaluates_average:
+            _take_average(found.folder, run, total)
         return cls(run, found.step, total.model.eval(), found.data, storage, tokenizer)
 
     @cached_property
@@ -129,6 +133,14 @@ class TrainedModel:
         """Names of what it was trained on, for a record."""
         rows: dict[str, JsonValue] = {f"rows of {name}": digest for name, digest in self.data.sources.items()}
         return {"data": self.data.digest(), "tokenizer": self.data.tokenizer, **rows}
+
+
+def _take_average(folder: Path, run: RunSpec, total: TotalLoss) -> None:
+    """The average of the weights in the places of the weights."""
+    verify(folder, [OPTIMIZER])
+    optimizer = run.training.optimizer.build(total)
+    optimizer.load_state_dict(torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu"))
+    load_average(optimizer)
 
 
 def named_data(data: DataDigests | None, folder: Path) -> DataDigests:

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import places_of, same
@@ -58,6 +59,7 @@ class Encoder(nn.Module):
         self.embedding, self.stage, self.latents = embedding, stage, latents
         self.blocks = nn.ModuleList(blocks)
         self.depth = depth
+        self.activation_checkpointing = False           # set where it is trained: see TrainingSpec
         self.norm = nn.LayerNorm(width, eps=1e-12)
 
     def set_depth(self, depth: int) -> None:
@@ -114,8 +116,14 @@ class Encoder(nn.Module):
         read, concepts, context = self._before_blocks(ids, positions, visible, starts)
         tokens = read.vectors                                              # (B, K, T)
         for block in self._applied():
-            concepts, tokens = block(concepts, tokens, context)
+            concepts, tokens = self._through(block, concepts, tokens, context)
             yield concepts
+
+    def _through(self, block: Block, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
+        if not self.activation_checkpointing or not torch.is_grad_enabled():
+            return cast(tuple[Tensor, Tensor], block(concepts, tokens, context))
+        again = checkpoint(lambda c, t: block(c, t, context), concepts, tokens, use_reentrant=False)
+        return cast(tuple[Tensor, Tensor], again)
 
     def _before_blocks(
         self, ids: Tensor, positions: Tensor, visible: Tensor | None, starts: Tensor | None

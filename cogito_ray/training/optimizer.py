@@ -8,6 +8,7 @@ import torch
 from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.training.learning_rate_schedule import Share
@@ -40,6 +41,27 @@ class GroupsSpec(Spec):
     """Whatever has one axis: norms, biases, gates, learned weights of losses."""
 
 
+class EmaSpec(Spec):
+    """An exponential moving average of the weights, kept beside them: often the better model (arXiv:1703.01780)."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """What a step keeps of the average, which so looks back on about 1 / (1 - decay) steps."""
+    evaluate: bool = True
+    """Reports, labelled tasks and exports take the average. false = the weights; the average stays in optimizer.pt."""
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Take every step into the average, which stands in the optimizer's state, and with it in checkpoints."""
+        optimizer.register_step_post_hook(lambda stepped, *_: self._update(stepped))
+
+    def _update(self, optimizer: Optimizer) -> None:
+        trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        for parameter in trained:
+            if "average" not in optimizer.state[parameter]:
+                optimizer.state[parameter]["average"] = parameter.detach().clone()
+        averages = [optimizer.state[parameter]["average"] for parameter in trained]
+        get_ema_multi_avg_fn(self.decay)(averages, trained, 0)
+
+
 class _OptimizerSpec(Spec):
     learning_rate: PositiveFloat = 2e-3
     """Highest rate, reached after the warm-up. 2e-3 to 3e-3 suits widths of 128-192."""
@@ -52,6 +74,13 @@ class _OptimizerSpec(Spec):
     """Largest norm of the whole gradient; a larger one is scaled down to it."""
     groups: GroupsSpec = GroupsSpec()
     """Other rates and weight decay for parameters of some roles."""
+    ema: EmaSpec | None = None
+    """An average of the weights over past steps. None = none."""
+
+    @property
+    def evaluates_average(self) -> bool:
+        """Is the model that is asked, and exported, the average of the weights?"""
+        return self.ema is not None and self.ema.evaluate
 
     def _groups(self, module: nn.Module) -> dict[Role, dict[str, Any]]:
         """Those of the parameters that require a gradient. `initial_lr` is the rate that schedules multiply.
@@ -72,6 +101,11 @@ class _OptimizerSpec(Spec):
             found[role] = {"params": trained, "lr": rate, "initial_lr": rate, "weight_decay": decay}
         return found
 
+    def _followed(self, optimizer: Optimizer) -> Optimizer:
+        if self.ema is not None:
+            self.ema.follow(optimizer)
+        return optimizer
+
     def _adamw(self, groups: list[dict[str, Any]]) -> AdamW:
         return AdamW(groups, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=True)
 
@@ -85,7 +119,7 @@ class AdamWSpec(_OptimizerSpec):
 
     def build(self, module: nn.Module) -> Optimizer:
         """An optimizer of the parameters that require a gradient, a group a role."""
-        return self._adamw([*self._groups(module).values()])
+        return self._followed(self._adamw([*self._groups(module).values()]))
 
 
 class MuonSpec(_OptimizerSpec):
@@ -111,7 +145,8 @@ class MuonSpec(_OptimizerSpec):
         others = [parameter for parameter in matrices["params"] if parameter.ndim != 2]
         groups[Role.MATRICES] = matrices | {"params": others}
         muon = Muon([matrices | {"params": flat}], momentum=self.momentum, adjust_lr_fn="match_rms_adamw")
-        return MuonAndAdamW(muon, self._adamw([group for group in groups.values() if group["params"]]))
+        adamw = self._adamw([group for group in groups.values() if group["params"]])
+        return self._followed(MuonAndAdamW(muon, adamw))
 
 
 def _adamw_by_default(given: object) -> object:
@@ -140,7 +175,9 @@ class MuonAndAdamW(Optimizer):
         self._adamw.step()
         self._muon.state = self.state
         for parameter in matrices["params"]:                                # one by one: one copy at a time is kept
-            momentum = self.state[parameter].setdefault("momentum_buffer", torch.zeros_like(parameter))
+            if "momentum_buffer" not in self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            momentum = self.state[parameter]["momentum_buffer"]
             before = [] if self.found_inf is None else [(each, each.clone()) for each in (parameter, momentum)]
             self._muon.param_groups = [matrices | {"params": [parameter]}]
             self._muon.step()
@@ -152,6 +189,26 @@ def skip_if_not_finite(optimizer: Optimizer, norm: Tensor) -> None:
     """Let the next step change nothing, neither weights nor moments, if the gradient of this norm is not finite. The
     device decides, so that nobody waits for it: by the flag that torch's GradScaler gives to fused optimizers."""
     optimizer.found_inf = (~norm.isfinite()).float()                        # type: ignore[attr-defined]
+
+
+@torch.no_grad()
+def load_average(optimizer: Optimizer) -> None:
+    """Put the average of each weight that has one in the weight's place."""
+    for parameter, state in optimizer.state.items():
+        if "average" in state:
+            parameter.copy_(state["average"])
+
+
+@contextmanager
+def averaged(optimizer: Optimizer) -> Iterator[None]:
+    """While this lasts, averages stand in the places of the weights."""
+    kept = [(parameter, parameter.detach().clone()) for parameter in optimizer.state]
+    try:
+        yield load_average(optimizer)
+    finally:
+        with torch.no_grad():
+            for parameter, weight in kept:
+                parameter.copy_(weight)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ report before anybody hears of it; checkpoints are written after reports only, s
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -30,6 +30,7 @@ from cogito_ray.training.distributed.strategies import STRATEGIES
 from cogito_ray.training.distributed.worker_agreement import WorkerAgreement
 from cogito_ray.training.guards import GuardedRun, Guards, RunDied, Verdict, not_finite
 from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
+from cogito_ray.training.optimizer import averaged
 from cogito_ray.training.prefetching import Passes, StepViews, one_ahead, seed_of
 from cogito_ray.training.row_fingerprint import NONE_READ, combined
 from cogito_ray.training.step_metrics import PASS_SQUARE, STEP_SQUARE, StepMetrics, noise_scale
@@ -194,7 +195,9 @@ class _Trainer:
         if broken := not_finite(metrics):
             return metrics, broken                      # what is not finite cannot be evaluated
         self.progress.enter(Stage.EVALUATION)
-        metrics |= evaluate(whole.model)
+        average = self.run.training.optimizer.evaluates_average
+        with averaged(self.strategy.optimizer) if average else nullcontext():
+            metrics |= evaluate(whole.model)
         return metrics, self.guards.judge(step, metrics)
 
     def _passes(self, step: int, prefetched: Iterator[tuple[int, Passes]]) -> Passes:
@@ -381,6 +384,7 @@ def seed_device(device: torch.device, seed: int) -> None:
 def _model(run: RunSpec, facts: CorpusFacts) -> TotalLoss:
     torch.manual_seed(run.seed)
     total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
+    total.model.encoder.activation_checkpointing = run.training.activation_checkpointing
     if run.training.compile:
         total.model.compile(layers=run.training.parallel == "fsdp")
     return total

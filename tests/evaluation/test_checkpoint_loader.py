@@ -10,9 +10,13 @@ from tokenizers import Tokenizer
 
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.testing.tiny_runs import merged
 from cogito_ray.text.data_digests import NotPrepared
-from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.preparation_plan import prepare_with, prepared, serially
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.checkpoints.manifest import seal
+from cogito_ray.training.optimizer import averaged
 
 
 def test_a_run_is_taken_up_from_its_newest_checkpoint(trained):
@@ -26,6 +30,24 @@ def test_a_run_is_taken_up_from_its_newest_checkpoint(trained):
 def test_one_checkpoint_may_be_asked_for(trained):
     _, folder, _ = trained
     assert TrainedModel.open(folder / "checkpoints" / "step-00000010").step == 10
+
+
+def test_a_run_that_averages_its_weights_is_taken_up_with_the_average(tmp_path):
+    run, storage = untrained(tmp_path)
+    run = RunSpec.model_validate(merged(run.model_dump(mode="json"), {"training": {"optimizer": {"ema": {}}}}))
+    total = save(run, storage, storage / "mine", ledger=storage / "mine" / "ledger.jsonl")
+    optimizer = run.training.optimizer.build(total)
+    for factor in (1.0, 2.0):
+        for parameter in total.parameters():
+            parameter.grad = torch.full_like(parameter, factor)
+        optimizer.step()
+    state = State(step=30, data=prepared(run.data, storage).digests)
+    Checkpoints(storage / "mine" / "checkpoints", run.digest()).save(state, total, optimizer)
+    found = TrainedModel.open(storage / "mine").model.state_dict()
+    last = {name: weight.clone() for name, weight in total.model.state_dict().items()}
+    with averaged(optimizer):
+        assert all(torch.equal(found[name], weight) for name, weight in total.model.state_dict().items())
+    assert not all(torch.equal(found[name], weight) for name, weight in last.items())
 
 
 def test_a_full_run_below_its_sweep_finds_the_text_of_the_storage(trained):

@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter
 
 from cogito_ray.testing.tiny_runs import build, losses_of, run
-from cogito_ray.training.optimizer import AdamWSpec, MuonSpec, OptimizerSpec, skip_if_not_finite
+from cogito_ray.training.optimizer import AdamWSpec, MuonSpec, OptimizerSpec, averaged, skip_if_not_finite
 from cogito_ray.training.parameter_roles import Role, parameters_by_role
 from cogito_ray.training.step_metrics import noise_scale
 
@@ -67,13 +67,28 @@ def test_parameters_without_a_matrix_are_for_adamw(kind):
             kind().build(module)
 
 
+@KINDS
+def test_an_average_follows_the_weights_by_its_decay(kind):
+    module, draw = torch.nn.Linear(3, 2), torch.Generator().manual_seed(0)
+    optimizer, expected = kind(learning_rate=0.1, ema={"decay": 0.75}).build(module), None
+    for _ in range(5):
+        module.weight.grad, module.bias.grad = torch.randn(2, 3, generator=draw), torch.randn(2, generator=draw)
+        optimizer.step()
+        now = module.weight.detach().clone()
+        expected = now if expected is None else 0.75 * expected + 0.25 * now
+    with averaged(optimizer):
+        torch.testing.assert_close(module.weight, expected)
+    assert torch.equal(module.weight, now)
+
+
 def test_an_optimizer_without_a_kind_is_adamw():
     assert TypeAdapter(OptimizerSpec).validate_python({"learning_rate": 0.1}) == AdamWSpec(learning_rate=0.1)
 
 
-def test_muon_is_refused_where_weights_are_sharded():
-    training = {"parallel": "fsdp", "optimizer": {"kind": "muon"}, "batch": 4}
-    with pytest.raises(ValueError, match=r"training.parallel 'fsdp': training.optimizer 'muon' is for ddp"):
+@pytest.mark.parametrize(("optimizer", "named"), [({"kind": "muon"}, " 'muon'"), ({"ema": {}}, ".ema")])
+def test_what_needs_whole_weights_is_refused_where_they_are_sharded(optimizer, named):
+    training = {"parallel": "fsdp", "optimizer": optimizer, "batch": 4}
+    with pytest.raises(ValueError, match=rf"training.parallel 'fsdp': training.optimizer{named} is for ddp"):
         run(training=training, workers=2)
 
 

@@ -63,9 +63,9 @@ def train_and_tell(settings, *, stop_at=None, folder=None, read=None):
     return model.state_dict(), told
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", [{"kind": "adamw"}, {"kind": "muon"}, {"kind": "muon", "ema": {"decay": 0.5}}])
 def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_one(tmp_path, optimizer):
-    settings = spec(optimizer={"kind": optimizer})
+    settings = spec(optimizer=optimizer)
     weights, seen = train(settings)
     with pytest.raises(Interrupted):
         train(settings, stop_at=6, folder=tmp_path)
@@ -154,6 +154,17 @@ def test_a_step_whose_gradient_is_not_finite_is_skipped_and_counted():
     assert spoilt == [None]
     assert [report.metrics["optimizer/skipped_share"] for report in reports] == [0.0, 0.5, 0.0, 0.0]
     assert all(weight.isfinite().all() for weight in model.state_dict().values())
+
+
+def test_reports_measure_the_average_of_the_weights_where_asked_and_training_does_not_change():
+    plain, beside, asked = (
+        train(spec(steps=4, optimizer={"ema": ema}))
+        for ema in (None, {"decay": 0.9, "evaluate": False}, {"decay": 0.9})
+    )
+    for weights, _ in (beside, asked):
+        assert all(torch.equal(weights[name], value) for name, value in plain[0].items())
+    nats = [metrics[4]["eval/reconstruction_nats"] for _, metrics in (plain, beside, asked)]
+    assert nats[0] == nats[1] != nats[2]
 
 
 def test_a_run_whose_gradients_are_never_finite_dies():

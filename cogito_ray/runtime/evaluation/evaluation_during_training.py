@@ -33,7 +33,7 @@ from cogito_ray.runtime.evaluation.checkpoint_evaluation import (
 )
 from cogito_ray.runtime.trial_capacity import SPARE_CPUS, NoRoom
 from cogito_ray.training.checkpoints.checkpoint_store import State
-from cogito_ray.training.checkpoints.manifest import MANIFEST, STATE, WEIGHTS, BadCheckpoint, verify
+from cogito_ray.training.checkpoints.manifest import MANIFEST, OPTIMIZER, STATE, WEIGHTS, BadCheckpoint, verify
 
 PLACE = "evaluation.labelled"
 HELD = ".evaluated-"
@@ -121,18 +121,19 @@ class EvaluationQueue:
             units = self._panel.units(Checkpoint(held, self._run, state.step, data, self._ledger), weights)
             left = [unit for unit in units if unit.key not in self._settled]
             if left and folder != held:
-                _hold(folder, held)
+                average = [OPTIMIZER] if self._run.training.optimizer.evaluates_average else []
+                _hold(folder, held, [WEIGHTS, *average, STATE, MANIFEST])
         except (OSError, BadCheckpoint):  # deleted just now, torn, or the disk is full: the next one will do
             return []
         return left
 
 
-def _hold(folder: Path, held: Path) -> None:
+def _hold(folder: Path, held: Path, files: list[str]) -> None:
     """The manifest last: with it, what is held is whole."""
     shutil.rmtree(held, ignore_errors=True)
     held.mkdir()
     try:
-        for name in (WEIGHTS, STATE, MANIFEST):
+        for name in files:
             _link(folder / name, held / name)
     except OSError:
         shutil.rmtree(held, ignore_errors=True)

@@ -93,4 +93,5 @@ def refuse_small_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpo
 
 
 def _checkpoint_bytes(run: RunSpec, corpus: Corpus) -> int:
-    return bytes_of(TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss))
+    moments = 2 if run.training.optimizer.ema is None else 3
+    return bytes_of(TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss), moments)

@@ -17,7 +17,7 @@ from cogito_ray.sweeps.space.search_space import Space
 
 MOVABLE = (
     r"training\.schedule(\..+)?",
-    r"training\.optimizer\.(?!kind$).+",
+    r"training\.optimizer\.(?!(kind|ema)$).+",
     r"loss\.weighting\.(weights\..+|share)",
     r"loss\.contrast\.temperature",
     r"loss\.regularisers\.\d+\.(?!kind$)[^.]+",

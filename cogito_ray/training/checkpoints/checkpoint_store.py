@@ -123,9 +123,9 @@ class Snapshot:
         optimizer.load_state_dict(self.optimizer)
 
 
-def bytes_of(module: nn.Module) -> int:
-    """Of a checkpoint of this module, give or take a little: its weights, and two moments of each that is trained."""
-    return sum(p.numel() * p.element_size() * (3 if p.requires_grad else 1) for p in module.parameters())
+def bytes_of(module: nn.Module, moments: int = 2) -> int:
+    """Of a checkpoint of this module, give or take a little: its weights, and the moments of each that is trained."""
+    return sum(p.numel() * p.element_size() * (1 + p.requires_grad * moments) for p in module.parameters())
 
 
 @dataclass(frozen=True)
