@@ -247,7 +247,7 @@ class _Preparation:
             "held_out": self.data.held_out,
             **({} if apart in (None, self.data.packing) else {"held_out_packing": apart}),
             **self.data.keeping.identity,
-            **self._cleaning_identity,
+            **({"name": name, **self._cleaning_identity} if self.data.clean else {}),   # one may repeat another
         }
 
     @cached_property

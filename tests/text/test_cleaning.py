@@ -71,6 +71,13 @@ def test_the_source_that_is_named_first_keeps_what_both_have(tmp_path: Path, tex
     assert removed(corpus) == {"second": {"exact_duplicate": 0}, "first": {"exact_duplicate": 10}}
 
 
+def test_of_the_same_files_under_two_names_the_second_keeps_nothing(tmp_path: Path, text: Texts) -> None:
+    prepare(tmp_path, text, EXACT)
+    sources = {name: {"kind": "files", "path": str(tmp_path / "first.jsonl")} for name in ("one", "two")}
+    with pytest.raises(ValueError, match="puts 0 of the 0 documents of source two aside"):
+        prepare_with(serially, data_spec(sources, clean=EXACT), tmp_path / "again")
+
+
 def test_near_duplicates_are_left_out_and_others_stay(tmp_path: Path, text: Texts) -> None:
     longer = [" ".join(text["first"][10 * n : 10 * n + 10]) for n in range(6)]
     near = longer[2].replace(longer[2].split()[30], "otherwise", 1)
