@@ -210,7 +210,7 @@ class RunSpec(Spec):
         steps = [f"optimizer/{name}" for name in ("learning_rate", "gradient_norm", "weight_norm", "skipped_share")]
         if self.training.parallel == "ddp" and self.micro_batches(self.sizes[-1]) > 1:
             steps.append("gradient/noise_scale_rows")
-        times = ["time/tokens_per_s", "time/data_wait_share"]
+        times = ["time/tokens_per_s", "time/mfu", "time/data_wait_share"]
         return [*rebuilt, *self.evaluation.metrics, *ranks, *losses, *times, *shares, *steps, "eval/unigram_nats"]
 
     _with_plugins = model_validator(mode="wrap")(importing)

@@ -91,6 +91,8 @@ def forecast(found: Forecast, *, free_bytes: int, done: datetime) -> RenderableT
         ends.add_column(name, justify="left" if name.startswith("measured") else "right", no_wrap=True)
     corners = (found.cheapest, found.dearest)
     ends.add_row("seconds a step", *(f"{corner.measured.step_s:.3g}" for corner in corners))
+    ends.add_row("  of the device's matrix rate", *(f"{corner.measured.mfu:.0%}" for corner in corners))
+    ends.add_row("  waiting for data", *(f"{corner.measured.data_wait_share:.0%}" for corner in corners))
     ends.add_row("seconds a report", *(f"{corner.measured.report_s:.3g}" for corner in corners))
     ends.add_row("a whole trial, minutes", *(f"{corner.seconds / 60:.3g}" for corner in corners))
     ends.add_row("peak memory, MB", *(f"{corner.measured.peak_bytes / 1e6:,.0f}" for corner in corners))

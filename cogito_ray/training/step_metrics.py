@@ -26,8 +26,9 @@ def noise_scale(step_square: float, pass_square: float, *, step_rows: int, pass_
 class StepMetrics:
     """Sums losses on their device and seconds on the host; `read` turns them into metrics."""
 
-    def __init__(self, tokens_per_step: int):
-        self.tokens_per_step = tokens_per_step
+    def __init__(self, tokens_per_step: int, ideal_step_s: float):
+        """ideal_step_s: what a step would take if this worker's device did nothing but the products that it needs."""
+        self.tokens_per_step, self.ideal_step_s = tokens_per_step, ideal_step_s
         self._names: tuple[str, ...] = ()
         self._passes: list[Tensor] = []
         self._sums: Tensor | None = None
@@ -69,6 +70,7 @@ class StepMetrics:
             "optimizer/gradient_norm": norm,
             "optimizer/skipped_share": 1 - float(self._sums[-1]) / self._steps,
             "time/tokens_per_s": self._steps * self.tokens_per_step / seconds,
+            "time/mfu": self._steps * self.ideal_step_s / seconds,
             "time/data_wait_share": self._waited / seconds,
         }
 

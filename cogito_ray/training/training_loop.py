@@ -30,6 +30,7 @@ from cogito_ray.training.distributed.strategies import STRATEGIES
 from cogito_ray.training.distributed.worker_agreement import WorkerAgreement
 from cogito_ray.training.guards import GuardedRun, Guards, RunDied, Verdict, not_finite
 from cogito_ray.training.hang_watchdog import Stage, WorkerProgress
+from cogito_ray.training.model_flops import matmul_rate, step_flops
 from cogito_ray.training.optimizer import averaged
 from cogito_ray.training.prefetching import Passes, StepViews, one_ahead, seed_of
 from cogito_ray.training.row_fingerprint import NONE_READ, combined
@@ -142,8 +143,10 @@ class _Trainer:
         self.accelerator, self.progress = accelerator, progress
         self.leads = accelerator.is_main_process
         self.micro_batches = run.micro_batches(accelerator.num_processes)
+        needed, rate = step_flops(run, total, vocabulary), matmul_rate(accelerator.device, run.training.precision)
+        ideal_step_s = needed * run.training.batch / (accelerator.num_processes * rate)
         self.strategy = STRATEGIES[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
-        self.step_metrics = StepMetrics(tokens_per_step=run.training.batch * run.data.length)
+        self.step_metrics = StepMetrics(run.training.batch * run.data.length, ideal_step_s)
         self.guards = Guards(run.training.guards, _guarded(run))
         self._measures_noise = "gradient/noise_scale_rows" in run.metrics
         self.rows, self._own_rows, self._rate_factor = NONE_READ, 0, 1.0

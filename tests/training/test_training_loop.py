@@ -196,7 +196,7 @@ def test_a_report_names_loss_rank_speed_and_learning_rate():
     assert seen[2]["optimizer/learning_rate"] == pytest.approx(0.005)
     assert {
         "loss/total", "loss/reconstruction", "eval/reconstruction_nats", "concepts/effective_rank",
-        "concepts/nuclear_rank", "time/tokens_per_s", "time/data_wait_share", "optimizer/gradient_norm",
+        "concepts/nuclear_rank", "time/tokens_per_s", "time/mfu", "time/data_wait_share", "optimizer/gradient_norm",
     } <= set(seen[2])  # fmt: skip
     assert seen[2]["loss/total"] == pytest.approx(seen[2]["loss/reconstruction"])
 

@@ -101,6 +101,8 @@ def weighted_sum(
     """The sum over targets of weights (M,) x (`nats` and penalties), a scalar. No gradient reaches `weights`, so that
     they are known on the way forward, and with them the gradient of every logit. It can be descended once."""
     hidden, weight = autocast(hidden), autocast(weight)
+    if not torch.is_grad_enabled():                        # a function is told what requires a gradient, not if it will
+        hidden, weight, bias = hidden.detach(), weight.detach(), None if bias is None else bias.detach()
     total: Tensor = _WeightedSum.apply(hidden, weight, bias, targets, weights.float(), penalties, kernel)  # type: ignore[no-untyped-call]
     return total
 

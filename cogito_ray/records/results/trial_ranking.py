@@ -23,7 +23,9 @@ from cogito_ray.sweeps.statistics.seed_intervals import Interval, as_good_as_bes
 
 UNIGRAM = "eval/unigram_nats"
 """Entropy of the held-out rows' tokens: what the best constant prediction reaches, so what learning must get below."""
-SHOWN = ("concepts/effective_rank", "concepts/nuclear_rank", "time/tokens_per_s")
+SHOWN = (
+    "concepts/effective_rank", "concepts/nuclear_rank", "time/tokens_per_s", "time/mfu", "time/data_wait_share",
+)  # fmt: skip
 """Metrics listed beside the goals' and the constraints'."""
 
 

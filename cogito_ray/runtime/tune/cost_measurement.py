@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.run_spec import RunSpec
@@ -25,14 +24,13 @@ from cogito_ray.text.preparation_plan import prepare_with, prepared, serially
 from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.shard_builder import sample_documents
 from cogito_ray.text.sources.text_files import FilesSpec
+from cogito_ray.training.model_flops import step_flops
 from cogito_ray.training.training_loop import Report
 
 STEPS = 8
 SAMPLE_CHARACTERS = 400_000
 """Of each source, where its text is not prepared yet."""
 SAMPLE_HELD_OUT = 0.3
-ROWS = 2
-"""By which corners are compared: contrast needs two."""
 
 
 def forecast(sweep: SweepSpec, storage: Path) -> Forecast:
@@ -89,15 +87,11 @@ def _sampled(data: DataSpec, folder: Path) -> _Text:
 
 
 def _flops(run: RunSpec, corpus: Corpus) -> float:
-    """Of one row's forward pass: what corners are compared by before any is measured."""
+    """Of one row: what corners are compared by before any is measured."""
     needs = run.objective.needs | run.reference.needs
     vocabulary = with_collocations(corpus) if "collocations" in needs else corpus.vocabulary
     model = run.model.build(vocabulary, corpus.length, torch.from_numpy(corpus.log_unigram))
-    total = TotalLoss(model, run.loss)
-    ids = torch.from_numpy(corpus.held_out_rows(ROWS))
-    with FlopCounterMode(display=False) as counted:
-        total(*run.views(ids, vocabulary, torch.Generator().manual_seed(0)))
-    return float(counted.get_total_flops()) / ROWS
+    return step_flops(run, TotalLoss(model, run.loss), vocabulary)
 
 
 def _apart(run: RunSpec, text: _Text, folder: Path) -> Measured:
@@ -126,6 +120,8 @@ def measure(job: train_worker.Job) -> Measured:
         checkpoint_bytes=sum(path.stat().st_size for path in files),
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         gpu_peak_bytes=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
+        mfu=report.metrics["time/mfu"],
+        data_wait_share=report.metrics["time/data_wait_share"],
     )
 
 

@@ -34,6 +34,10 @@ class Measured:
     peak_bytes: int
     """Memory of the process at its largest."""
     gpu_peak_bytes: int = 0
+    mfu: float = 0.0
+    """The FLOPs that a step needs over what the device could do meanwhile."""
+    data_wait_share: float = 0.0
+    """Of a step's time."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""Model FLOPs utilisation (MFU, arXiv:2204.02311): the FLOPs that a step needs over those that its devices could do.
+
+A step needs three times those of its forward pass, for backward makes two products of each; what is computed again, to
+save memory, is no more work. A forward pass is counted by torch's formulas for matrix products and attention. What a
+device could do is measured: square matrices in the precision of the run, once a process.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.text.vocabulary_info import Vocabulary
+
+_ROWS = 2
+"""Contrast needs two."""
+_SIDE = {"cpu": 1024, "cuda": 8192}
+_MEASURED_S = 0.2
+
+
+def step_flops(run: RunSpec, total: TotalLoss, vocabulary: Vocabulary) -> float:
+    """Of one row in training: shapes are followed through model and losses, and nothing is computed."""
+    draw = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocabulary.size, (_ROWS, run.data.length), generator=draw)
+    views = run.views(ids, vocabulary, draw)
+    try:
+        forward = _forward_flops(total, views, FakeTensorMode(allow_non_fake_inputs=True))
+    except (DataDependentOutputException, DynamicOutputShapeException):      # a plugin's kind that looks at values
+        forward = _forward_flops(total, views, nullcontext())
+    return 3 * forward / _ROWS
+
+
+def _forward_flops(total: TotalLoss, views: tuple[View, View | None], tensors: AbstractContextManager[Any]) -> int:
+    eager = torch.compiler.set_stance("force_eager")
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), eager, tensors, _FlopCounter() as counter:  # type: ignore[no-untyped-call]
+        total(*views)
+    flops: int = counter.flops
+    return flops
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Adds up torch's formulas, and one for attention on CPUs, which lacks there. (Torch's own counter asks for the
+    gradient functions of modules, of which there are none.)"""
+
+    flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        operation = func._overloadpacket
+        formula: Callable[..., int] | None = flop_registry.get(operation)
+        if operation is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
+            self.flops += sdpa_flop_count(*(projected.shape for projected in args[:3]))
+        elif formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+@cache
+def matmul_rate(device: torch.device, precision: str) -> float:
+    """FLOP/s of a device in a precision, as torch names it: of the product of two large square matrices, the best of
+    those that 0.2 seconds hold."""
+    side = _SIDE.get(device.type, _SIDE["cpu"])
+    square = torch.ones(side, side, device=device, dtype=getattr(torch, precision))
+    _seconds(square)
+    best, until = _seconds(square), time.perf_counter() + _MEASURED_S
+    while time.perf_counter() < until:
+        best = min(best, _seconds(square))
+    return 2 * side**3 / best
+
+
+def _seconds(square: Tensor) -> float:
+    """On a CPU, of each of its threads: time that other processes took is none that it needs."""
+    began = time.process_time() if square.is_cpu else time.perf_counter()
+    product = square @ square
+    product[0, 0].item()                                    # waits for the device
+    if square.is_cpu:
+        return (time.process_time() - began) / torch.get_num_threads()
+    return time.perf_counter() - began
