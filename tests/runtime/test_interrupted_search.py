@@ -170,7 +170,7 @@ def test_killed_after_any_write_with_two_trials_at_a_time_none_is_lost_and_none_
             assert all(dict(told)[step] == curves[name][step] for step in both)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("policy", ["pause", "hyperband", "population"])
 def test_a_search_that_was_lived_through_stands_where_its_replayed_ledger_does(policy, seed):
     """Whoever is to wait takes three more turns to pause, while others report and may promote it."""

@@ -77,7 +77,11 @@ def saved(folder):
 
 WILD = {"optimizer": {"learning_rate": 1.0, "clip": 1e9}}
 """A hundred times the rate that suits this model."""
-TAMED = {"on_divergence": {"kind": "rollback", "times": 2, "factor": 0.1}, "guards": {"collapse": None}}
+TAMED = {
+    "on_divergence": {"kind": "rollback", "times": 2, "factor": 0.1},
+    "guards": {"collapse": None},
+    "checkpoints": {"keep": 1, "best": {"metric": "loss/reconstruction", "mode": "max"}},  # an early one
+}
 PLAIN = {"latents": {"kind": "plain"}}
 OFF = {"divergence": None, "explosion": None, "collapse": None}
 
@@ -148,7 +152,7 @@ def test_a_diverged_run_rolls_back_and_recovers(tmp_path):
 
 
 def test_a_run_goes_back_to_its_newest_checkpoint(undisturbed):
-    _, seen = undisturbed
+    _, seen, _ = undisturbed
     assert [step for step, _ in seen] == [*range(5, 40, 5), *range(25, 65, 5)]  # what came after 20 was suspect
     assert seen[-1][1]["loss/reconstruction"] < NATS["eval/unigram_nats"] + 0.5
 
@@ -161,7 +165,7 @@ def test_a_run_interrupted_around_its_rollback_ends_with_the_weights_of_an_undis
     with pytest.raises(Interrupted):
         train(settings, folder=tmp_path, stop_at_report=stop_at_report)
     weights, seen = train(settings, folder=tmp_path)
-    expected, _ = undisturbed
+    expected, *_ = undisturbed
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert (seen[0][0], len(seen)) == RESUMED[stop_at_report]
 
@@ -173,8 +177,9 @@ before the run goes back, which it then does again; after the 8th it remembers t
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Weights and reports of a run that rolled back once and was not interrupted."""
-    return train(spec(**WILD, **TAMED), folder=tmp_path_factory.mktemp("undisturbed"))
+    """Weights, reports and folder of a run that rolled back once and was not interrupted."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return *train(spec(**WILD, **TAMED), folder=folder), folder
 
 
 def test_a_run_that_diverges_again_and_again_dies_after_so_many_rollbacks(tmp_path):
@@ -234,9 +239,8 @@ def test_a_rollback_without_a_place_for_checkpoints_is_refused():
         train(spec(**TAMED))
 
 
-def test_the_best_checkpoint_stays_the_best_when_a_run_has_gone_back_to_it(tmp_path):
-    worst = {"keep": 1, "best": {"metric": "loss/reconstruction", "mode": "max"}}    # so that an early one is the best
-    _, seen = train(spec(**WILD, **TAMED, checkpoints=worst), folder=tmp_path)
-    assert saved(tmp_path) == [20, 60]                              # it went back to step 20
+def test_the_best_checkpoint_stays_the_best_when_a_run_has_gone_back_to_it(undisturbed):
+    _, seen, folder = undisturbed
+    assert saved(folder) == [20, 60]                                # it went back to step 20
     first = next(metrics["loss/reconstruction"] for step, metrics in seen if step == 20)
-    assert State.read(tmp_path / "step-00000020").score == first
+    assert State.read(folder / "step-00000020").score == first
