@@ -55,7 +55,7 @@ class View:
 
     def pinned(self) -> "View":
         """The same view in memory that a device copies from by itself."""
-        return self._each(Tensor.pin_memory)
+        return self._each(lambda tensor: tensor.contiguous().pin_memory())     # what is expanded cannot be pinned
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "View":
         changed: dict[str, Any] = {
