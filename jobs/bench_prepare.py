@@ -4,8 +4,9 @@
 
 FOLDER holds Parquet files with a column `text` (default: documentation that every installation has). "prepare" is this
 package in one process, "bare" a loop over pyarrow and tokenizers, "datasets" Hugging Face's map on the same files;
-each in seconds of CPU, so that what else runs on the machine tells little. Then as many parts of text as said are made,
-of a few words each, and counted: what is left of the time is the price of a part, and the memory is that of a driver.
+each in seconds of CPU, so that what else runs on the machine tells little. Then as many parts as said are made for
+`keep: text`, each of a few words that stand for 1.5 MB, and counted: what is left of the time is the price of a part,
+and the memory is that of a driver and a task together.
 """
 
 import argparse
@@ -15,8 +16,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
+from unittest.mock import patch
 
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
@@ -24,6 +28,8 @@ from tokenizers import Tokenizer
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.preparation_plan import prepare_with, serially
 from cogito_ray.text.sources import documents
+from cogito_ray.text.sources.filesystem_access import File
+from cogito_ray.text.sources.line_files import JsonLinesPiece, json_pieces
 from cogito_ray.text.trained_tokenizers import BpeSpec
 
 DOCUMENTS = 256  # tokenised at a time by the yardsticks
@@ -84,7 +90,21 @@ def mapped(files: list[str], tokenizer: str) -> int:
 
 
 def against_parts(count: int) -> None:
-    """Prints what a driver takes to cut, count and record so many parts, each a few lines of a file."""
+    """Prints what it takes to cut, count and record so many parts, each a line of a file that stands for much text."""
+    prepare_parts(FILES)  # what is loaded only once
+    before, started = memory(), cpu_seconds()
+    parts, files = prepare_parts(count)
+    used, more = cpu_seconds() - started, memory() - before
+    print(
+        f"{parts:7,} parts of {parts * documents.SOON_READ / 2**30:6.1f} GB {used:7.1f} CPU s "
+        f"{1e3 * used / parts:6.2f} CPU ms a part {memory():6.0f} MB, "
+        f"{2**10 * more / parts:.2f} kB a part {files:6,} files",
+        flush=True,
+    )
+
+
+def prepare_parts(count: int) -> tuple[int, int]:
+    """Parts, about as many as said, and files in the folder of the source."""
     with tempfile.TemporaryDirectory() as folder:
         line = json.dumps({"text": "some words that stand for a document, " * 3}) + "\n"
         (Path(folder) / "text").mkdir()
@@ -93,16 +113,15 @@ def against_parts(count: int) -> None:
             (Path(folder) / "text" / f"{number:03d}.jsonl").write_text("".join(lines))
         tokenizer = BpeSpec(vocabulary=300).train([__doc__ or line]).store(Path(folder) / "s")
         named = str(Path(folder) / "s" / "tokenizers" / tokenizer)
-        documents.SMALLEST_PART, documents.PARTS = len(line), 10 * count  # a part a line, about
-        before, started, waited = memory(), cpu_seconds(), time.monotonic()
         data = spec(str(Path(folder) / "text"), named, 64, "text")
-        manifest = prepare_with(serially, data, Path(folder) / "s").sources[0].shards.manifest
-        parts, used = len(manifest.part_rows), cpu_seconds() - started
-        print(
-            f"{parts:7,} parts {used:7.1f} CPU s {time.monotonic() - waited:7.1f} s "
-            f"{1e3 * used / parts:6.2f} CPU ms a part, {memory() - before:6.0f} MB more than {before:.0f} MB",
-            flush=True,
-        )
+
+        def a_part_a_line(files: Sequence[File], column: str, largest: int, sample_by: str) -> list[documents.Part]:
+            pieces = (piece for file in files for piece in json_pieces(file, column, len(line)))
+            return [documents.Part((replace(cast(JsonLinesPiece, piece), size=largest),)) for piece in pieces]
+
+        with patch("cogito_ray.text.sources.text_files.parts_of_files", a_part_a_line):
+            shards = prepare_with(serially, data, Path(folder) / "s").sources[0].shards
+        return len(shards.manifest.part_rows), len(list(shards.folder.iterdir()))
 
 
 def memory() -> float:
@@ -115,7 +134,7 @@ def main() -> None:
     parser.add_argument("--path", default="")
     parser.add_argument("--tokenizer", default="")
     parser.add_argument("--length", type=int, default=512)
-    parser.add_argument("--parts", type=int, nargs="*", default=[1000, 10_000])
+    parser.add_argument("--parts", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--only", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from cogito_ray.atomic_files import atomic_write, write_json
+from cogito_ray.atomic_files import atomic_write, atomic_write_text, write_json
 from cogito_ray.base_spec import digest
 from cogito_ray.text.cleaning.corpus_cleaning import FORMAT as CLEANING
 from cogito_ray.text.cleaning.corpus_cleaning import CleanedSource, CorpusCleaning
@@ -21,6 +21,7 @@ from cogito_ray.text.cleaning.language_identification import identifier_version
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.prepared_corpus import Corpus, DataIndex, shard_folder
+from cogito_ray.text.shards.parts_file import parts_lie_at, write_parts_file
 from cogito_ray.text.shards.removed_documents import REMOVED, removed_places, write_removed
 from cogito_ray.text.shards.shard_builder import BuildSettings, build, build_tasks, sample_documents
 from cogito_ray.text.shards.token_shards import (
@@ -35,11 +36,10 @@ from cogito_ray.text.shards.token_shards import (
     file_sha256,
 )
 from cogito_ray.text.sources.documents import Part
-from cogito_ray.text.streamed_text import parts_lie_at, write_parts_file
 from cogito_ray.text.tokenizer import PretrainedTokenizerSpec, TextTokenizer, tokenizer_folder
 from cogito_ray.text.trained_tokenizers import TrainedTokenizerSpec
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the same documents would give other rows, or shards are described otherwise."""
 COUNTED_PARTS = 64
 """Parts, spread over a source, in which train tokens are counted where rows are not kept."""
@@ -375,7 +375,7 @@ def _finish(
         overlaps=cleaned.overlaps if cleaned else {},
         removed_examples=cleaned.examples if cleaned else (),
     )
-    write_json(settings.folder / MANIFEST, manifest.model_dump(mode="json"))
+    atomic_write_text(settings.folder / MANIFEST, manifest.model_dump_json(indent=1))
     VerifiedFiles(settings.folder).save(manifest.every_shard)
     return manifest
 

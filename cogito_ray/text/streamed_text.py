@@ -4,25 +4,20 @@ Preparation left behind how the text is cut into parts and how many rows each ho
 by tokenising the parts of one window per source, and who tokenises them, and how many at a time, changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from pathlib import Path
-from typing import cast
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
-from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.text.order.block_shuffle import Window, WindowPlan
 from cogito_ray.text.order.row_order import BLOCK
 from cogito_ray.text.prepared_corpus import Corpus
+from cogito_ray.text.shards.parts_file import PartsFile
 from cogito_ray.text.shards.row_packing import Ids
 from cogito_ray.text.shards.shard_builder import BuildSettings, train_rows
-from cogito_ray.text.shards.token_shards import PARTS, RowsDigest
-from cogito_ray.text.sources import AnyPiece
-from cogito_ray.text.sources.documents import Part
+from cogito_ray.text.shards.token_shards import RowsDigest
 
 
 class ChangedText(ValueError):
@@ -76,8 +71,9 @@ class StreamedText:
         return rows
 
     @cached_property
-    def _sources(self) -> list[tuple[BuildSettings, Sequence[Part]]]:
-        return [_read_parts_file(source.shards.folder, self.corpus.tokenizer_folder) for source in self.corpus.sources]
+    def _sources(self) -> list[tuple[BuildSettings, PartsFile]]:
+        parts = [PartsFile(source.shards.folder) for source in self.corpus.sources]
+        return [(each.settings(self.corpus.tokenizer_folder), each) for each in parts]
 
 
 class _RowBuffer:
@@ -111,44 +107,3 @@ def regrouped(pieces: Iterable[Ids], size: int) -> Iterator[Ids]:
             whole = have // size * size
             yield from rows[:whole].reshape(-1, size, rows.shape[1])
             waiting, have = [rows[whole:]], have - whole
-
-
-class _PartsFile(BaseModel):
-    """parts.json: how a source's text is cut into parts, and how these are packed."""
-
-    length: int
-    held_out: float
-    packing: str
-    cleaned: bool = False
-    parts: tuple[tuple[AnyPiece, ...], ...]
-
-
-def write_parts_file(settings: BuildSettings, parts: Sequence[Part]) -> None:
-    """For those who read the text again, on whatever machine."""
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    pieces = cast(tuple[tuple[AnyPiece, ...], ...], tuple(part.pieces for part in parts))
-    file = _PartsFile(
-        length=settings.length,
-        held_out=settings.held_out,
-        packing=settings.packing,
-        cleaned=settings.cleaned,
-        parts=pieces,
-    )
-    atomic_write_text(settings.folder / PARTS, file.model_dump_json())
-
-
-def parts_lie_at(folder: Path, places: set[str]) -> bool:
-    """Whether the text whose parts file stands in `folder` lies at these places, whatever it was moved from."""
-    try:
-        file = _PartsFile.model_validate_json((folder / PARTS).read_bytes())
-    except ValidationError:     # altered by hand
-        return False
-    return all(piece.file.path in places for pieces in file.parts for piece in pieces)
-
-
-def _read_parts_file(folder: Path, tokenizer: Path) -> tuple[BuildSettings, Sequence[Part]]:
-    file = _PartsFile.model_validate_json((folder / PARTS).read_bytes())
-    settings = BuildSettings(
-        folder, tokenizer, file.length, file.held_out, file.packing, keeps_rows=False, cleaned=file.cleaned
-    )
-    return settings, [Part(pieces) for pieces in file.parts]

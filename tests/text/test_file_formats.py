@@ -6,8 +6,9 @@ import gzip
 import json
 import lzma
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -17,12 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import data_spec, texts, two_sources
 
-from cogito_ray.text.preparation_plan import Progress, prepare_with, serially
-from cogito_ray.text.sources.documents import Part, RawDocument, Rejected
+from cogito_ray.text.preparation_plan import Progress, Result, prepare_with, serially
+from cogito_ray.text.sources.documents import MOST_CUTS, Part, Piece, RawDocument, Rejected
 from cogito_ray.text.sources.file_formats import RECORDS
-from cogito_ray.text.sources.filesystem_access import list_files
+from cogito_ray.text.sources.filesystem_access import File, list_files
 from cogito_ray.text.sources.hugging_face_hub import HubSpec
 from cogito_ray.text.sources.line_files import text_pieces
+from cogito_ray.text.sources.sequential_reader import SequentialReader
 from cogito_ray.text.sources.text_files import FilesSpec
 
 REAL = [*list(topics.values())[:30], 'Said "so",\tin\u2028one\u0085row', "naïve 文 \U0001f600"]
@@ -271,3 +273,75 @@ def test_brackets_in_a_name_that_exists_are_no_glob(tmp_path: Path, path: str) -
     spec = FilesSpec(path=str(tmp_path / path))
     assert read(spec.parts(Path())) == REAL
     assert [name.rpartition("/")[2] for name in spec.fingerprint()["files"]] == ["a.jsonl"]  # type: ignore[attr-defined]
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda content: compressed("zstd", content),
+    ".lz4": lambda content: compressed("lz4", content),
+}
+
+
+def cut_pieces(folder: Path, ending: str, values: list[str], torn: int = 0) -> list[Piece]:
+    """Of compressed JSON Lines, cut as often as can be; `torn`: bytes lacking at the end."""
+    content = COMPRESS[ending](lines([{"text": value} for value in values]))
+    (folder / f"a.jsonl{ending}").write_bytes(content[: len(content) - torn])
+    [file] = list_files(str(folder))
+    return RECORDS[".jsonl"](file, "text", 1)
+
+
+@pytest.mark.parametrize("ending", COMPRESS)
+def test_a_compressed_file_is_cut_at_lines_and_decompressed_once_in_a_row(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = texts(2000, seed=4)
+    pieces = cut_pieces(tmp_path, ending, values)
+    assert len(pieces) == (MOST_CUTS // 4 if ending in (".bz2", ".xz") else MOST_CUTS)
+    alone = [read([Part((piece,))]) for piece in pieces]
+    assert [text for few in alone for text in few] == values
+    assert sum(map(bool, alone)) > len(pieces) / 2              # none holds most, though the size is estimated
+    opened = []
+    monkeypatch.setattr(File, "open", lambda self, opening=File.open: opened.append(1) or opening(self))
+    reader = SequentialReader()
+    assert [[one.text() for one in reader.read(piece) if isinstance(one, RawDocument)] for piece in pieces] == alone
+    assert len(opened) == 1
+    assert [one.text() for one in reader.read(pieces[3]) if isinstance(one, RawDocument)] == alone[3]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".xz"])
+def test_what_stands_before_the_tear_of_a_compressed_file_is_read_from_every_piece(tmp_path: Path, ending: str) -> None:
+    values = texts(2000, seed=4)
+    found = read([Part((piece,)) for piece in cut_pieces(tmp_path, ending, values, torn=2000)])
+    good = [each for each in found if isinstance(each, str)]
+    assert 500 < len(good) < 2000
+    assert good == values[: len(good)]
+    assert all(each.whole_file for each in found if isinstance(each, Rejected))
+
+
+def test_a_small_compressed_file_is_one_piece(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines()))
+    [file] = list_files(str(tmp_path))
+    assert len(RECORDS[".jsonl"](file, "text", 10**6)) == 1
+
+
+def test_a_large_compressed_file_is_prepared_by_several_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted preparation keeps what those that ended have written."""
+    monkeypatch.setattr("cogito_ray.text.sources.documents.SMALLEST_PART", 4000)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.json.gz").write_bytes(gzip.compress(lines([{"text": each} for each in texts(900, seed=5)])))
+    data = data_spec({"web": {"kind": "files", "path": str(tmp_path / "text")}})
+
+    def interrupted(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Result]]:
+        yield from islice(serially(work), 5)
+        if len(work) > 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_with(interrupted, data, tmp_path / "s")
+    written = {file: file.stat().st_mtime_ns for file in (tmp_path / "s" / "tokens").rglob("train-*")}
+    assert len(written) == 5
+    corpus = prepare_with(serially, data, tmp_path / "s")
+    assert written.items() <= {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("train-*")}.items()
+    assert sum(corpus.sources[0].shards.manifest.documents.values()) == 900

@@ -13,12 +13,13 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation_plan import prepare_with, serially
 from cogito_ray.text.prepared_corpus import Corpus
+from cogito_ray.text.shards.parts_file import PartsFile, write_parts_file
 from cogito_ray.text.shards.shard_builder import BuildSettings
 from cogito_ray.text.sources.columnar_files import ArrowPiece, CsvPiece, ParquetPiece, UnreadablePiece
 from cogito_ray.text.sources.documents import Part
 from cogito_ray.text.sources.filesystem_access import File
 from cogito_ray.text.sources.line_files import JsonLinesPiece, TextPiece
-from cogito_ray.text.streamed_text import ChangedText, StreamedText, _read_parts_file, regrouped, write_parts_file
+from cogito_ray.text.streamed_text import ChangedText, StreamedText, regrouped
 
 
 def prepared(sources: dict[str, dict[str, object]], storage: Path, **changed: object) -> Corpus:
@@ -125,8 +126,10 @@ def test_how_text_is_cut_is_kept_as_json_that_gives_every_kind_of_piece_again(tm
     )
     settings = BuildSettings(tmp_path, tmp_path / "tokenizer", 16, 0.1, "concatenate", keeps_rows=False)
     write_parts_file(settings, [Part(pieces[:1]), Part(pieces[1:])])
-    assert json.loads((tmp_path / "parts.json").read_text())["length"] == 16
-    assert _read_parts_file(tmp_path, tmp_path / "tokenizer") == (settings, [Part(pieces[:1]), Part(pieces[1:])])
+    assert json.loads((tmp_path / "parts.jsonl").read_text().splitlines()[0])["length"] == 16
+    parts = PartsFile(tmp_path)
+    assert parts.settings(tmp_path / "tokenizer") == settings
+    assert [parts[number] for number in range(len(parts))] == [Part(pieces[:1]), Part(pieces[1:])]
 
 
 def test_train_tokens_are_counted_in_parts_spread_over_the_source(
@@ -186,7 +189,7 @@ def test_gathered_text_is_read_from_a_storage_that_was_moved(tmp_path: Path) -> 
 def test_how_text_is_cut_is_written_anew_where_somebody_altered_it(
     sources: dict[str, dict[str, object]], raw: StreamedText, tmp_path: Path
 ) -> None:
-    cut = raw.corpus.sources[0].shards.folder / "parts.json"
+    cut = raw.corpus.sources[0].shards.folder / "parts.jsonl"
     before = cut.read_bytes()
     cut.write_text("{}")
     prepared(sources, tmp_path / "s", keep="text")

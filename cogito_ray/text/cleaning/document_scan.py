@@ -18,8 +18,8 @@ from cogito_ray.text.cleaning.word_hashes import Hashes, word_hashes, words_of
 from cogito_ray.text.shards.removed_documents import place_of, spelt
 from cogito_ray.text.shards.shard_builder import RejectedDocuments, readable_documents
 from cogito_ray.text.shards.token_shards import EXAMPLES, BadDocument
-from cogito_ray.text.sources.columnar_files import SequentialReader
 from cogito_ray.text.sources.documents import Part
+from cogito_ray.text.sources.sequential_reader import SequentialReader
 
 LENGTH, LANGUAGE, OVERLAP, EXACT, NEAR = "length", "language", "evaluation_overlap", "exact_duplicate", "near_duplicate"
 """Why documents are left out, in the order in which it is asked."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import ValidationError
 
-from cogito_ray.atomic_files import atomic_write, write_json
+from cogito_ray.atomic_files import atomic_write, atomic_write_text
 from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.shards.removed_documents import removed_from
 from cogito_ray.text.shards.row_packing import PACKERS, Ids
@@ -28,8 +28,8 @@ from cogito_ray.text.shards.token_shards import (
     map_shard,
     write_shard,
 )
-from cogito_ray.text.sources.columnar_files import SequentialReader
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction, neighbours, target_size
+from cogito_ray.text.sources.sequential_reader import SequentialReader
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -83,7 +83,7 @@ def build(task: BuildTask, settings: BuildSettings) -> tuple[ShardSummary, Count
     if record is None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         record = _build(task, settings, tokenizer)
-        write_json(_record_file(task.number, settings), record.model_dump(mode="json"))
+        atomic_write_text(_record_file(task.number, settings), record.model_dump_json(indent=1))
     train, held_out = (_count(record.shards[side], settings, tokenizer) for side in SPLITS)
     for file in record.counts:
         train = train + np.load(settings.folder / file.file)

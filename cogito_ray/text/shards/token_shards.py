@@ -23,7 +23,7 @@ from cogito_ray.text.order.row_order import Indices
 from cogito_ray.text.shards.row_packing import Ids
 
 SHARD_BYTES = 48 * 2**20
-MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.json"
+MANIFEST, COUNTS, VERIFIED, PARTS = "manifest.json", "unigram_counts.npy", "verified.json", "parts.jsonl"
 EXAMPLES = 100
 """Bad documents named in a manifest."""
 ONE_PAGE = 2**31 - 1

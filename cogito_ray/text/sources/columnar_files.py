@@ -1,10 +1,9 @@
 """Documents in the rows of Parquet, Arrow (Feather) and CSV files."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from typing import IO, Literal, TypeAlias
 
 import pyarrow as pa
@@ -12,13 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from cogito_ray.text.sources.documents import Piece, RawDocument, Rejected, field_splits
+from cogito_ray.text.sources.documents import MOST_CUTS, Piece, RawDocument, Rejected, field_splits, until
 from cogito_ray.text.sources.filesystem_access import UNREADABLE, File
 
 ROWS = 1024
 """Turned into text at a time."""
-MOST_CUTS = 32
-"""Pieces that a row group is cut into at most: who reads one alone decodes the rows before it, too."""
 CSV_BLOCK = 2**24
 """Bytes of a CSV file read at a time; no row may be longer."""
 IPC_FILE = b"ARROW1"
@@ -26,7 +23,7 @@ IPC_FILE = b"ARROW1"
 ArrowReader: TypeAlias = pa.RecordBatchFileReader | pa.RecordBatchStreamReader
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParquetPiece:
     """Some row groups of a Parquet file, or some of their rows: a document a row."""
 
@@ -40,45 +37,40 @@ class ParquetPiece:
     """The rows [start, stop) of these groups alone; None = all."""
     kind: Literal["parquet"] = "parquet"
 
+    @property
+    def cut_from(self) -> object:
+        """What it shares with other pieces, which is decoded from its start for each; None where it is alone."""
+        return (self.file, self.groups) if self.rows else None
+
+    @property
+    def start(self) -> int:
+        """Its first row in the file."""
+        return self.first_row + (self.rows[0] if self.rows else 0)
+
+    @property
+    def stop(self) -> int | None:
+        """The first row after it; None = it ends with its groups."""
+        return self.first_row + self.rows[1] if self.rows else None
+
     def read(self) -> Iterator[RawDocument | Rejected]:
         """A document a row; rows that follow an unreadable one are told as one fault."""
+        return until(self.stop, self.from_start())
+
+    def from_start(self) -> Iterator[tuple[int, RawDocument | Rejected]]:
+        """The rows from its first to the last of its groups, each with its number in the file."""
         row = self.first_row
-        start, stop = (row + bound for bound in self.rows) if self.rows else (row, sys.maxsize)
         try:
             with self.file.open() as stream:
                 batches = pq.ParquetFile(stream).iter_batches(ROWS, row_groups=self.groups, columns=[self.column])
                 for batch in batches:
-                    mine = _field(batch, self.column)[max(start - row, 0) : stop - row]
-                    yield from _values(mine, self.file.path, max(start, row))
+                    mine, first = _field(batch, self.column)[max(self.start - row, 0) :], max(self.start, row)
+                    yield from enumerate(_values(mine, self.file.path, first), first)
                     row += len(batch)
-                    if row >= stop:
-                        return
         except UNREADABLE as error:
-            yield Rejected(f"{self.file.path}:row {row}", f"unreadable from here: {error}", whole_file=True)
+            yield row, Rejected(f"{self.file.path}:row {row}", f"unreadable from here: {error}", whole_file=True)
 
 
-class SequentialReader:
-    """Reads pieces one after the other; a row group that several share is decoded once, not from its start for each."""
-
-    def __init__(self) -> None:
-        self.before: Piece | None = None
-        """The last piece, its rows aside, and where they ended."""
-        self.place = 0
-        self.rest: Iterator[RawDocument | Rejected] = iter(())
-
-    def read(self, piece: Piece) -> Iterator[RawDocument | Rejected]:
-        """What `piece.read` yields; what stands after an unreadable row is told once for all of them."""
-        if not isinstance(piece, ParquetPiece) or piece.rows is None:
-            yield from piece.read()
-            return
-        start, stop = piece.rows
-        if self.before != replace(piece, rows=(0, 0)) or self.place != start:
-            self.rest = replace(piece, rows=(start, sys.maxsize)).read()
-        self.before, self.place = replace(piece, rows=(0, 0)), stop
-        yield from islice(self.rest, stop - start)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ArrowPiece:
     """The record batches [start, stop) of an Arrow file, or all of an Arrow stream: a document a row."""
 
@@ -107,7 +99,7 @@ class ArrowPiece:
         return ((number, reader.get_batch(number)) for number in range(*(self.batches or ())))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CsvPiece:
     """A whole CSV file with a header, values separated by commas, or tabs where it ends in .tsv: a document a row."""
 
@@ -138,7 +130,7 @@ class CsvPiece:
             yield Rejected(place, f"unreadable{' from here' if row else ''}: {error}", whole_file=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UnreadablePiece:
     """A file that cannot be opened, kept as a piece so that it is counted among the bad ones."""
 

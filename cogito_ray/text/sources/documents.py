@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from pydantic import PositiveFloat
@@ -12,6 +13,8 @@ SOON_READ = 3 * 2**19
 """Bytes of text in a part that training waits for: tokenised within seconds by one core."""
 PARTS = 64
 """Parts a source is cut into when its size allows: enough to keep a cluster busy, few enough to name each."""
+MOST_CUTS = 32
+"""Pieces at most of a row group or a compressed file: who reads one alone decodes what stands before it, too."""
 
 Weight = PositiveFloat | Literal["size"]
 """Share of the rows drawn from a source, relative to the others; size: as many as it has, for all sources or none."""
@@ -77,7 +80,7 @@ class Piece(Sized, Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """What one task reads, tokenises and packs. Parts depend on the source alone, never on the cluster."""
 
@@ -98,6 +101,13 @@ def parts_of(pieces: Sequence[Piece], largest: int = LARGEST_PART) -> list[Part]
     """Neighbouring pieces joined to parts of similar size."""
     target = target_size(sum(piece.size for piece in pieces), largest)
     return [Part(tuple(run)) for _, run in neighbours(pieces, target)]
+
+
+def until(
+    stop: int | None, placed: Iterator[tuple[int, RawDocument | Rejected]]
+) -> Iterator[RawDocument | Rejected]:
+    """The documents that begin before a place; None = all."""
+    return (found for _, found in takewhile(lambda each: stop is None or each[0] < stop, placed))
 
 
 def neighbours(things: Sequence[SizedT], size: int) -> Iterator[tuple[int, Sequence[SizedT]]]:

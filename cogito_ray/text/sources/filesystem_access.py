@@ -4,9 +4,10 @@ import lzma
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
 
@@ -23,13 +24,17 @@ CHANGES = ("mtime", "LastModified", "last_modified", "updated", "ETag", "etag", 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd", ".lz4": "lz4"}
 EXPANSION = 4
 """Bytes of text per byte of a compressed file, roughly."""
+MEASURED = 2**20
+"""Bytes of a compressed file by which its expansion is measured."""
+PASSED = 2**16
+"""Bytes read at a time of what is not looked at."""
 HEAD = 64
 """Bytes by which the encoding of a file is told."""
 UNREADABLE = (OSError, EOFError, lzma.LZMAError, pa.ArrowException)
 """What reading a file raises where it is torn, or not what its name says."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """A file on some file system, with what is known of it without reading it."""
 
@@ -42,13 +47,8 @@ class File:
 
     def open(self) -> IO[bytes]:
         """To be read, decompressed if its name says that it is compressed. UNREADABLE where that fails."""
-        system, _ = _resolve(self.root)
-        stored = system.open(self.path, "rb")
-        if self.compression == "xz":  # which pyarrow does not know
-            return lzma.open(stored)
-        if self.compression:
-            return cast(IO[bytes], BufferedReader(pa.CompressedInputStream(stored, self.compression)))
-        return cast(IO[bytes], stored)
+        stored = self._stored()
+        return self._decompressed(stored) if self.compression else stored
 
     def open_text(self) -> IO[bytes]:
         """Likewise; OSError, too, where the text is in UTF-16."""
@@ -61,6 +61,27 @@ class File:
         if head.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * head.count(0) > len(head):
             raise OSError("UTF-16, not UTF-8; convert it, as with iconv -f UTF-16 -t UTF-8")
         return stream
+
+    def measured_size(self) -> int:
+        """Bytes of a compressed file when it is decompressed, by what its first mebibyte gives: rounded up to half of
+        its size, so that another version of a library finds the same."""
+        read = found = 0
+        with suppress(*UNREADABLE):     # what is read breaks off
+            with self._stored() as stored:
+                head = stored.read(MEASURED)
+            read, stream = len(head), self._decompressed(BytesIO(head))
+            while chunk := stream.read(PASSED):
+                found += len(chunk)
+        return max(self.size, -(-2 * found // max(read, 1)) * self.size // 2)
+
+    def _stored(self) -> IO[bytes]:
+        system, _ = _resolve(self.root)
+        return cast(IO[bytes], system.open(self.path, "rb"))
+
+    def _decompressed(self, stored: IO[bytes]) -> IO[bytes]:
+        if self.compression == "xz":  # which pyarrow does not know
+            return cast(IO[bytes], lzma.open(stored))
+        return cast(IO[bytes], BufferedReader(pa.CompressedInputStream(stored, self.compression)))
 
     @property
     def expanded_size(self) -> int:
@@ -78,6 +99,15 @@ class File:
         none."""
         suffixes = [suffix.lower() for suffix in PurePosixPath(self.path).suffixes[-2:]]
         return next((suffix for suffix in reversed(suffixes) if suffix not in COMPRESSIONS), "")
+
+
+def skip(stream: IO[bytes], count: int) -> None:
+    """Passes over the first bytes of a stream, reading them where it cannot be sought in."""
+    if stream.seekable():
+        stream.seek(count)
+        return
+    while count and (read := len(stream.read(min(count, PASSED)))):
+        count -= read
 
 
 def list_files(root: str) -> list[File]:
