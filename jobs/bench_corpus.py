@@ -2,10 +2,10 @@
 
     python jobs/bench_corpus.py --text FOLDER [--size 0.1] [--files 200] [--keep tokens text] [--folder SCRATCH]
 
-FOLDER holds Parquet files with a column `text`, repeated with every seventh word changed until there are SIZE gigabytes,
-in files of every common format; a fifth of the text is in two large files, one .json.gz and one Parquet row group. Each
-stage is told with its seconds; tokens per second of CPU of the tasks, beside a bare loop over the tokenizer; the most
-memory that the driver and any worker held; and what lies in the storage.
+FOLDER holds Parquet files with a column `text`, repeated with every seventh word changed until there are SIZE
+gigabytes, in files of every common format; a fifth of the text is in two large files, one .json.gz and one Parquet row
+group. Each stage is told with its seconds; tokens per second of CPU of the tasks, beside a bare loop over the tokenizer;
+the most memory that the driver and any worker held; and what lies in the storage.
 """
 
 import argparse
@@ -154,8 +154,8 @@ def watched(stage: str, tokens: Callable[[], int]) -> Iterator[None]:
         thread.join()
     cpu = sum(used - before.seconds.get(pid, 0) for pid, used in watch.seconds.items())
     print(
-        f"{stage:16} {time.monotonic() - started:8.0f} s, of CPU {sum(os.times()[:2]) - own:5.0f} driver {cpu:7.0f} tasks; "
-        f"{tokens():,} tokens, {tokens() / max(cpu, 1):,.0f} a CPU s of tasks; "
+        f"{stage:16} {time.monotonic() - started:8.0f} s, of CPU {sum(os.times()[:2]) - own:5.0f} driver "
+        f"{cpu:7.0f} tasks; {tokens():,} tokens, {tokens() / max(cpu, 1):,.0f} a CPU s of tasks; "
         f"at most {watch.driver:.0f} MB driver, {watch.worker:.0f} MB a worker",
         flush=True,
     )

@@ -1,5 +1,6 @@
 """One part becomes shards; the tokenizer's sample is fair and never sees held-out documents."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from corpora import texts, two_sources
 from cogito_ray.text.shards.row_packing import PACKERS
 from cogito_ray.text.shards.shard_builder import BuildSettings, BuildTask, build, build_tasks, sample_documents
 from cogito_ray.text.shards.token_shards import SPLITS, ShardSummary, map_shard
-from cogito_ray.text.sources.documents import Part, fraction
+from cogito_ray.text.sources.documents import SOON_READ, Part, fraction, parts_of
+from cogito_ray.text.sources.filesystem_access import File
+from cogito_ray.text.sources.line_files import JsonLinesPiece
 from cogito_ray.text.sources.text_files import FilesSpec
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.trained_tokenizers import BpeSpec
@@ -95,3 +98,15 @@ def test_small_parts_are_built_together_into_few_files_with_the_same_rows(
         for name, (one, _) in built.items()
     ]
     np.testing.assert_array_equal(*rows)
+
+
+def test_a_task_is_shipped_its_own_parts_alone_however_many_there_are() -> None:
+    def largest_task(count: int) -> int:
+        file = File("/text", "/text/a.jsonl", count * SOON_READ, "1")
+        parts = parts_of([JsonLinesPiece(file, "text", 0, SOON_READ, SOON_READ)] * count, SOON_READ)
+        assert len(parts) == count
+        tasks = build_tasks(parts)
+        assert sum(len(task.parts) for task in tasks) == count
+        return max(len(pickle.dumps(task)) for task in tasks)
+
+    assert largest_task(20_000) < 1.05 * largest_task(6_000) < 50_000

@@ -1,6 +1,7 @@
 """Rows tokenised when they are read are the rows that would have been kept, in the order of the same plan."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,22 @@ def test_how_text_is_cut_is_kept_as_json_that_gives_every_kind_of_piece_again(tm
     parts = PartsFile(tmp_path)
     assert parts.settings(tmp_path / "tokenizer") == settings
     assert [parts[number] for number in range(len(parts))] == [Part(pieces[:1]), Part(pieces[1:])]
+
+
+def test_parts_cost_who_holds_or_reads_them_a_few_hundred_bytes_each(tmp_path: Path) -> None:
+    """Of 33 GB there are 21,000."""
+    settings = BuildSettings(tmp_path, tmp_path / "tokenizer", 16, 0.1, "concatenate", keeps_rows=False)
+    file, count = File(str(tmp_path), str(tmp_path / "a.parquet"), 10**9, "[1]"), 3_000
+    tracemalloc.start()
+    parts = [Part((ParquetPiece(file, "text", (each,), 1000 * each, 10**6 + each, (0, 700)),)) for each in range(count)]
+    assert tracemalloc.get_traced_memory()[0] < 500 * count
+    write_parts_file(settings, parts)
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    read = PartsFile(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] - before < 500 * count
+    tracemalloc.stop()
+    assert (len(read), read[2777]) == (count, parts[2777])
 
 
 def test_train_tokens_are_counted_in_parts_spread_over_the_source(

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import numpy as np
 import pytest
 from corpora import texts
 from tokenizers import Tokenizer, models
 
-from cogito_ray.text.tokenizer import PretrainedTokenizerSpec, TextTokenizer
+from cogito_ray.text.tokenizer import PretrainedTokenizerSpec, TextTokenizer, _pieces
 from cogito_ray.text.trained_tokenizers import BpeSpec, TrainedTokenizerSpec, UnigramSpec, WordPieceSpec
 
 BPE = BpeSpec(vocabulary=320)
@@ -150,3 +151,18 @@ def test_a_broken_tokenizer_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{not json")
     [fault] = PretrainedTokenizerSpec(name=str(tmp_path)).faults()
     assert "gives no tokenizer" in fault
+
+
+@KINDS
+def test_a_long_text_is_read_in_pieces_without_changing_a_token(
+    kind: type[TrainedTokenizerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a whole, 24 MB would take 3 GB of memory."""
+    tokenizer = kind(vocabulary=320).train(PROSE)
+    given = ["\n\n  ".join(PROSE), "one two", "x" * 500, " \t\n" * 200, ""]
+    whole = tokenizer.encode(given)
+    monkeypatch.setattr("cogito_ray.text.tokenizer.LONGEST", 100)
+    for before, after in zip(whole, tokenizer.encode(given), strict=True):
+        np.testing.assert_array_equal(after, before)
+    assert all("".join(_pieces(text)) == text for text in given)
+    assert max(map(len, _pieces(given[0]))) < 300
