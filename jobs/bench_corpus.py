@@ -4,7 +4,7 @@
 
 FOLDER holds Parquet files with a column `text`, repeated with every seventh word changed until there are SIZE
 gigabytes, in files of every common format; a fifth of the text is in two large files, one .json.gz and one Parquet row
-group. Each stage is told with its seconds; tokens per second of CPU of the tasks, beside a bare loop over the tokenizer;
+group. Each stage is told with its seconds; tokens per second of CPU of its tasks, beside a bare loop over a tokenizer;
 the most memory that the driver and any worker held; and what lies in the storage.
 """
 
@@ -180,8 +180,8 @@ def stream(corpus: Corpus, keep: str) -> int:
     mapped = MappedReader(corpus, corpus.plan(seed=1))
     found, expected = RowsDigest(), RowsDigest()
     for step, ids in enumerate(StreamReader(mapped).batches(steps, batch=BATCH)):
-        found.add(ids)
-        expected.add(mapped.read(step * BATCH, BATCH))
+        found.add(ids.astype(np.uint32))
+        expected.add(mapped.read(step * BATCH, BATCH).astype(np.uint32))
     assert found.hex() == expected.hex()
     return len(steps) * BATCH
 

@@ -158,7 +158,7 @@ def test_a_long_text_is_read_in_pieces_without_changing_a_token(
     kind: type[TrainedTokenizerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a whole, 24 MB would take 3 GB of memory."""
-    tokenizer = kind(vocabulary=320).train(PROSE)
+    tokenizer = kind(vocabulary=600).train(PROSE)
     given = ["\n\n  ".join(PROSE), "one two", "x" * 500, " \t\n" * 200, ""]
     whole = tokenizer.encode(given)
     monkeypatch.setattr("cogito_ray.text.tokenizer.LONGEST", 100)
