@@ -117,6 +117,10 @@ class AdamWSpec(_OptimizerSpec):
     shards: ClassVar[bool] = True
     """Does it take shards of weights?"""
 
+    def settled(self) -> dict[str, Any]:
+        """Without its kind, as it was before there was another: no run is renamed."""
+        return {name: value for name, value in super().settled().items() if name != "kind"}
+
     def build(self, module: nn.Module) -> Optimizer:
         """An optimizer of the parameters that require a gradient, a group a role."""
         return self._followed(self._adamw([*self._groups(module).values()]))

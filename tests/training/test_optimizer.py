@@ -81,6 +81,11 @@ def test_an_average_follows_the_weights_by_its_decay(kind):
     assert torch.equal(module.weight, now)
 
 
+def test_runs_are_named_as_before_there_were_kinds_of_optimizers():
+    assert AdamWSpec(learning_rate=0.1).settled() == {"learning_rate": 0.1}
+    assert MuonSpec().settled() == {"kind": "muon"}
+
+
 def test_an_optimizer_without_a_kind_is_adamw():
     assert TypeAdapter(OptimizerSpec).validate_python({"learning_rate": 0.1}) == AdamWSpec(learning_rate=0.1)
 
