@@ -333,7 +333,7 @@ class RunSpec(Spec):
         if self.training.parallel == "ddp":
             return []
         at_odds = {
-            "one worker has nothing to share; set workers": self.sizes[0] == 1,
+            "one worker has nothing to share; set workers": self.sizes[-1] == 1,
             f"training.optimizer '{self.training.optimizer.kind}' is for ddp": not self.training.optimizer.shards,
             "training.optimizer.ema is for ddp": self.training.optimizer.ema is not None,
             "training.on_divergence 'rollback' is for ddp": self.training.on_divergence.times > 0,

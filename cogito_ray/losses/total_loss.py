@@ -1,7 +1,6 @@
 """The loss of one step: all terms of a run, weighed into one scalar. This is the module that training wraps."""
 
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import model_validator
@@ -94,9 +93,8 @@ class LossSpec(Spec):
         return self.contrast.views(objective, ids, vocabulary, generator)
 
 
-@dataclass(frozen=True)
-class Losses:
-    """What one forward pass comes to."""
+class Losses(NamedTuple):
+    """What one forward pass comes to. A tuple, for DistributedDataParallel finds no tensors in dataclasses."""
 
     total: Tensor
     """Scalar to descend."""

@@ -107,7 +107,8 @@ class Encoder(nn.Module):
         tokens, weights = read.vectors, []
         for block in self._applied():
             weights.append(block.attention_weights(concepts, tokens, context))
-            concepts, tokens = block(concepts, tokens, context)
+            concepts, updated = block(concepts, tokens, context)
+            tokens = tokens if updated is None else updated
         return read, weights
 
     def _steps(
@@ -120,10 +121,12 @@ class Encoder(nn.Module):
             yield concepts
 
     def _through(self, block: Block, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
-        if not self.activation_checkpointing or not torch.is_grad_enabled():
-            return cast(tuple[Tensor, Tensor], block(concepts, tokens, context))
-        again = checkpoint(lambda c, t: block(c, t, context), concepts, tokens, use_reentrant=False)
-        return cast(tuple[Tensor, Tensor], again)
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            read = checkpoint(lambda c, t: block(c, t, context), concepts, tokens, use_reentrant=False)
+        else:
+            read = block(concepts, tokens, context)
+        concepts, updated = read
+        return concepts, tokens if updated is None else updated
 
     def _before_blocks(
         self, ids: Tensor, positions: Tensor, visible: Tensor | None, starts: Tensor | None

@@ -14,7 +14,7 @@ from enum import Enum
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list, gather_object
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -23,7 +23,7 @@ from cogito_ray.nn.model import ConceptModel
 from cogito_ray.run_spec import RunSpec, TrainingSpec
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.vocabulary_info import Vocabulary
-from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, ChosenCheckpoint, Snapshot, State
+from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, ChosenCheckpoint, Restored, State
 from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec, origin
 from cogito_ray.training.checkpoints.manifest import BadCheckpoint, retry_within
 from cogito_ray.training.distributed.strategies import STRATEGIES
@@ -271,7 +271,7 @@ class _CheckpointKeeper:
             found = self._read(self.chosen)
             self._refuse_another_origin(found.state)
             self._refuse_other_data(found.state)
-            self.trainer.strategy.load(found)
+            found.load()
             self.state = found.state
             if found.state.step:
                 self.trainer.progress.note(f"resumed at step {found.state.step}")
@@ -280,12 +280,12 @@ class _CheckpointKeeper:
         elif self.training.on_divergence.times:
             self._save(self.state)
 
-    def _read(self, chosen: ChosenCheckpoint) -> Snapshot:
+    def _read(self, chosen: ChosenCheckpoint) -> Restored:
         """On all workers, or on none."""
         assert self.checkpoints is not None
         self.trainer.progress.enter(Stage.CHECKPOINT)
         read, patience = self.checkpoints.read, _patience_s(self.training)
-        return self.agreement.run_on_all(lambda: read(chosen, within_s=patience))
+        return self.agreement.run_on_all(lambda: read(chosen, self.trainer.strategy.read, within_s=patience))
 
     def _refuse_another_origin(self, found: State) -> None:
         """A source that is gone is no longer needed; one that was changed makes this another run."""
@@ -306,7 +306,7 @@ class _CheckpointKeeper:
 
     def __exit__(self, *reason: object) -> None:
         """Wait for what is being written. A run may end without a checkpoint on its way, but not without its last."""
-        if self.checkpoints is None or not self.trainer.leads:
+        if self.checkpoints is None:
             return
         self.trainer.progress.enter(Stage.CHECKPOINT)
         written = self.checkpoints.settle()
@@ -326,7 +326,7 @@ class _CheckpointKeeper:
             return
         if step > self.state.step and not self._suspects():
             self._save(self._now(step, metrics))
-        if self.checkpoints is not None and self.trainer.leads:
+        if self.checkpoints is not None:
             self.checkpoints.settle()
         if request is Request.PREEMPT:
             raise RunPreempted(step)
@@ -361,7 +361,7 @@ class _CheckpointKeeper:
         if chosen is None:
             raise RunDied(verdict.cause, step, verdict.numbers | {"checkpoints": 0})
         found = self._read(chosen)                      # all have, before it is written anew
-        self.trainer.strategy.load(found)
+        found.load()
         log.warning("%s at step %d: back to step %d, rate x %g", verdict.cause, step, found.state.step, policy.factor)
         self._save(replace(found.state, rollbacks=rollbacks + 1))
 
@@ -430,4 +430,9 @@ def _accelerator(run: RunSpec) -> Accelerator:
     if not on_cpu:
         torch.set_float32_matmul_precision("high" if run.training.tf32 else "highest")
     mixed = {"float32": "no", "bfloat16": "bf16"}[run.training.precision]
-    return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=passes, cpu=on_cpu)
+    # In a static graph DDP learns from its first backward pass when a gradient is complete, which it cannot where that
+    # pass is not the last one of the step.
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True, static_graph=passes == 1)
+    return Accelerator(
+        mixed_precision=mixed, gradient_accumulation_steps=passes, cpu=on_cpu, kwargs_handlers=[ddp]
+    )

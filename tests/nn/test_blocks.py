@@ -66,7 +66,7 @@ def test_shared_scores_serve_both_directions():
 def test_a_last_bixt_block_leaves_tokens_alone():
     concepts, tokens = draw()
     _, updated = BixtSpec().build(SIZES, last=True)(concepts, tokens, BlockContext(VISIBLE))
-    assert updated is tokens
+    assert updated is None
 
 
 def test_equal_concepts_each_win_the_mean_of_the_visible_tokens():

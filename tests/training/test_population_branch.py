@@ -8,7 +8,14 @@ import torch
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.run_spec import BranchSpec
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
-from cogito_ray.training.checkpoints.checkpoint_store import STATE, BadCheckpoint, BranchPoint, Checkpoints, folder_of
+from cogito_ray.training.checkpoints.checkpoint_store import (
+    STATE,
+    BadCheckpoint,
+    BranchPoint,
+    Checkpoints,
+    Snapshot,
+    folder_of,
+)
 from cogito_ray.training.training_loop import CorpusFacts, Request, RunPreempted, fit
 
 FACTS = CorpusFacts(VOCABULARY, torch.zeros(VOCABULARY.size))
@@ -114,7 +121,7 @@ def test_a_copy_is_not_judged_by_losses_that_other_settings_gave(tmp_path):
     settings, origin = copied(parent, tmp_path / "parent")
     assert json.loads((origin.folder / STATE).read_text())["seen"]
     own = Checkpoints(tmp_path / "copy", settings.digest(), origin=origin)
-    assert own.read(own.choose()).state.seen == ()
+    assert own.read(own.choose(), Snapshot.read).state.seen == ()
 
 
 def test_settings_that_are_not_used_leave_a_runs_name_what_it_was():

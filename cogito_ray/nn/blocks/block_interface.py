@@ -57,8 +57,8 @@ class Block(nn.Module, ABC):
         """The attention by which concepts read tokens, for latents that initialise it as a look-up."""
 
     @abstractmethod
-    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
-        """concepts (B, C, D), tokens (B, K, T) -> the same two, updated."""
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor | None]:
+        """concepts (B, C, D), tokens (B, K, T) -> the same two, updated; None for tokens that are as they were."""
 
     @abstractmethod
     def attention_weights(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:

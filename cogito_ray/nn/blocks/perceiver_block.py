@@ -36,8 +36,8 @@ class CrossBlock(Block):
         self.self_attention = Attention(width, width, sizes.heads)
         self.mlp = GatedFeedForward(width, sizes.hidden)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
-        return self.self_attend_and_mlp(self.cross_attend(concepts, tokens, context), context), tokens
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor | None]:
+        return self.self_attend_and_mlp(self.cross_attend(concepts, tokens, context), context), None
 
     def attention_to_init(self) -> Attention:
         return self.cross_attention

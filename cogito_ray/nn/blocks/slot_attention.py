@@ -37,10 +37,10 @@ class SlotBlock(Block):
         self.update = nn.GRUCell(width, width)
         self.mlp = GatedFeedForward(width, sizes.hidden)
 
-    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
+    def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, None]:
         read = self.cross_attention(self.cross_norm(concepts), self.tokens_norm(tokens), context)  # (B, C, D)
         concepts = self.update(read.flatten(0, 1), concepts.flatten(0, 1)).view_as(concepts)
-        return concepts + self.mlp(self.mlp_norm(concepts)), tokens
+        return concepts + self.mlp(self.mlp_norm(concepts)), None
 
     def attention_weights(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> Tensor:
         normed, source = self.cross_norm(concepts), self.tokens_norm(tokens)

@@ -1,9 +1,10 @@
 """Checkpoints that are whole or not there: written under a temporary name, their manifest of hashes last.
 
-A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt, state.json and manifest.json. Resuming
-takes the newest one whose hashes hold; a torn or altered one is named and set aside. Which one that is, a run's first
-worker says, and all others read just that. Training waits only for a copy in memory: a thread hashes and writes it, and
-another one uploads it. A full disk costs that checkpoint, not the run.
+A checkpoint is a folder `step-00000300` of model.safetensors, optimizer.pt (or shards, see
+`training.checkpoints.sharded_snapshot`), state.json and manifest.json. Resuming takes the newest one whose hashes hold;
+a torn or altered one is named and set aside. Which one that is, a run's first worker says, and all others read just
+that. Training waits only for a copy in memory: a thread hashes and writes it, and another one uploads it. A full disk
+costs that checkpoint, not the run.
 """
 
 import copy
@@ -12,11 +13,12 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 from uuid import uuid4
 
 import torch
@@ -44,6 +46,7 @@ from cogito_ray.training.guards import GuardReport
 from cogito_ray.training.row_fingerprint import NONE_READ
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 PARTIAL, REPLACED, DAMAGED = ".partial-", ".replaced-", "damaged-"
 """Begin the names of folders that are not whole yet, that a new checkpoint of their step is about to replace, and that
 were passed over."""
@@ -81,6 +84,25 @@ class State:
             raise BadCheckpoint(f"{folder / STATE}: {lines}; it was written by another version") from fault
 
 
+class Writable(Protocol):
+    """A run's state in memory of its own, which training no longer touches: whole, or this worker's shards of it."""
+
+    @property
+    def state(self) -> State:
+        """All but weights and optimizer."""
+
+    def write(self, draft: AbstractContextManager[Path], checkpoints: Path) -> None:
+        """Its files into the folder that `draft` gives, one of `checkpoints`. OSError where that cannot be."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint that was read: its state, and what loads the rest of it."""
+
+    state: State
+    load: Callable[[], None]
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A run's whole state in memory of its own, which training no longer touches."""
@@ -93,29 +115,30 @@ class Snapshot:
 
     @classmethod
     def of(cls, state: State, module: nn.Module, optimizer: Optimizer) -> Self:
-        """A copy in host memory of everything that a checkpoint holds."""
-        return cls.copied(state, module.state_dict(), optimizer.state_dict())
-
-    @classmethod
-    def copied(cls, state: State, named: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> Self:
-        """Of weights by name, which may share memory, and of an optimizer's state. A tensor under several names (a tied
-        table) is stored once, under the first: safetensors refuses tensors that share memory."""
+        """A copy in host memory of everything that a checkpoint holds. A tensor under several names (a tied table) is
+        stored once, under the first: safetensors refuses tensors that share memory."""
         weights: dict[str, Tensor] = {}
         shared: dict[str, str] = {}
         names: dict[tuple[int, torch.Size], str] = {}
-        for name, tensor in sorted(named.items()):
+        for name, tensor in sorted(module.state_dict().items()):
             first = names.setdefault((tensor.data_ptr(), tensor.shape), name) if tensor.numel() else name
             if first == name:
-                weights[name] = _copied(tensor)
+                weights[name] = copied(tensor)
             else:
                 shared[name] = first
-        return cls(state, weights, shared, _copied(dict(optimizer)))
+        return cls(state, weights, shared, copied(optimizer.state_dict()))
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """What a checkpoint holds, weights under all their names."""
+    def read(cls, folder: Path, state: State) -> Self:
+        """What a checkpoint holds besides its state, weights under all their names."""
         optimizer = torch.load(folder / OPTIMIZER, weights_only=True, map_location="cpu")
-        return cls(State.read(folder), named_weights(folder / WEIGHTS), {}, optimizer)
+        return cls(state, named_weights(folder / WEIGHTS), {}, optimizer)
+
+    def write(self, draft: AbstractContextManager[Path], checkpoints: Path) -> None:
+        """As its only writer."""
+        with draft as folder:
+            (folder / WEIGHTS).write_bytes(packed(dict(self.weights), dict(self.shared) or None))
+            (folder / OPTIMIZER).write_bytes(_pickled(self.optimizer))
 
     def load(self, module: nn.Module, optimizer: Optimizer) -> None:
         """Into a module and an optimizer that have exactly these weights."""
@@ -147,17 +170,17 @@ class ChosenCheckpoint:
     manifest: str
     """SHA-256 of its manifest, which names the content of every file."""
 
-    def read(self, folder: Path) -> Snapshot:
-        """Of `folder`, which holds it whole."""
-        found = Snapshot.read(folder)
-        return replace(found, state=replace(found.state, seen=())) if self.step is None else found
+    def read(self, folder: Path, read: Callable[[Path, State], T]) -> T:
+        """What `read` makes of `folder`, which holds it whole."""
+        state = State.read(folder)
+        return read(folder, replace(state, seen=()) if self.step is None else state)
 
-    def read_whole(self, folder: Path) -> Snapshot:
+    def read_whole(self, folder: Path, read: Callable[[Path, State], T]) -> T:
         """BadCheckpoint unless `folder` holds this very checkpoint, whole."""
         verify(folder)
         if (found := sha256(folder / MANIFEST)) != self.manifest:
             raise BadCheckpoint(f"{folder / MANIFEST}: of another one (sha256 {found[:12]}, not {self.manifest[:12]})")
-        return self.read(folder)
+        return self.read(folder, read)
 
 
 class Checkpoints:
@@ -179,7 +202,7 @@ class Checkpoints:
         self._uploads = Uploader(self._remote, note, last=MANIFEST) if self._remote else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
-        self._last: Snapshot | None = None
+        self._last: Writable | None = None
         self._trouble = ""
 
     def save(self, state: State, module: nn.Module, optimizer: Optimizer) -> Path:
@@ -189,7 +212,7 @@ class Checkpoints:
         self.settle()
         return folder
 
-    def save_in_background(self, snapshot: Snapshot) -> None:
+    def save_in_background(self, snapshot: Writable) -> None:
         """The same, in the background, once the one before is done. What cannot be written is told, not raised."""
         self.wait_written()
         self._last = snapshot
@@ -243,23 +266,25 @@ class Checkpoints:
             self._chosen = ChosenCheckpoint(None, sha256(self._origin.folder / MANIFEST))
         return self._chosen
 
-    def read(self, choice: ChosenCheckpoint, *, within_s: float = 0.0) -> Snapshot:
-        """What the first worker chose. Where it is not seen, it is waited for so many seconds.
+    def read(
+        self, choice: ChosenCheckpoint, read: Callable[[Path, State], T], *, within_s: float = 0.0
+    ) -> T:
+        """What `read` makes of what the first worker chose. Where it is not seen, it is waited for so many seconds.
 
         BadCheckpoint after that, saying what is seen instead.
         """
         folder = self._place(choice)
         if choice == self._chosen:                      # its hashes were asked when it was chosen
-            return choice.read(folder)
+            return choice.read(folder, read)
         began, alone_after_s = time.monotonic(), min(SHARED_WITHIN_S, within_s / 2)
 
-        def look() -> Snapshot:
+        def look() -> T:
             try:
-                return choice.read_whole(folder)
+                return choice.read_whole(folder, read)
             except (BadCheckpoint, OSError):
                 if choice.step is None or self._remote is None or time.monotonic() - began < alone_after_s:
                     raise
-                return self._read_copy(choice, folder.name, self._remote)
+                return self._read_copy(choice, read, folder.name)
 
         try:
             return retry_within(look, within_s)
@@ -275,7 +300,7 @@ class Checkpoints:
         choice = self.choose()
         if choice is None:
             return None
-        found = self.read(choice)
+        found = self.read(choice, Snapshot.read)
         found.load(module, optimizer)
         return found.state
 
@@ -314,12 +339,13 @@ class Checkpoints:
         assert self._origin is not None
         return self._origin.folder
 
-    def _read_copy(self, choice: ChosenCheckpoint, name: str, remote: RemoteFolder) -> Snapshot:
+    def _read_copy(self, choice: ChosenCheckpoint, read: Callable[[Path, State], T], name: str) -> T:
         """The choice from where it was uploaded to. BadCheckpoint or OSError while it has not arrived there."""
+        assert self._remote is not None
         partial = self._partial(name)
         try:
-            remote.get(name, partial)
-            return choice.read_whole(partial)
+            self._remote.get(name, partial)
+            return choice.read_whole(partial, read)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
@@ -329,20 +355,24 @@ class Checkpoints:
             self._note(trouble)
         self._trouble = trouble
 
-    def _write(self, snapshot: Snapshot) -> Path:
-        final = folder_of(self.folder, snapshot.state.step)
+    def _write(self, snapshot: Writable) -> Path:
+        snapshot.write(self._draft(snapshot.state), self.folder)
+        return folder_of(self.folder, snapshot.state.step)
+
+    @contextmanager
+    def _draft(self, state: State) -> Iterator[Path]:
+        """A new folder, which becomes the checkpoint of `state` when the block ends. Where it fails, none is left."""
+        final = folder_of(self.folder, state.step)
         partial = self._partial(final.name)
         try:
-            (partial / WEIGHTS).write_bytes(packed(dict(snapshot.weights), dict(snapshot.shared) or None))
-            (partial / OPTIMIZER).write_bytes(_pickled(snapshot.optimizer))
-            (partial / STATE).write_text(json.dumps({"run": self.run_digest} | asdict(snapshot.state)))
+            yield partial
+            (partial / STATE).write_text(json.dumps({"run": self.run_digest} | asdict(state)))
             seal(partial)
             self._publish(partial, final)
         except OSError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         self._written(final)
-        return final
 
     def _publish(self, partial: Path, final: Path) -> None:
         """At no moment is there neither the old checkpoint of the step nor the new one (see `_put_back`)."""
@@ -459,12 +489,12 @@ def _stored_checkpoints(folders: Iterable[Path]) -> dict[StoredCheckpoint, Path]
     return found
 
 
-def _copied(tree: Any) -> Any:
+def copied(tree: Any) -> Any:
     """Tensors in host memory of their own; what holds them, likewise."""
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True)
     if isinstance(tree, dict):
-        return {key: _copied(value) for key, value in tree.items()}
+        return {key: copied(value) for key, value in tree.items()}
     return copy.deepcopy(tree)
 
 

@@ -14,6 +14,9 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 MANIFEST, WEIGHTS, OPTIMIZER, STATE = "manifest.json", "model.safetensors", "optimizer.pt", "state.json"
+SHARDS = ".metadata"
+"""Where each worker wrote its own shards of weights and optimizer, this says what stands in which of their files,
+__0_0.distcp, __1_0.distcp and so on."""
 POLL_S, SLOWEST_POLL_S = 0.25, 5.0
 _HASHES = TypeAdapter(dict[str, str])
 T = TypeVar("T")
@@ -23,13 +26,13 @@ class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used: torn, altered, or of another run."""
 
 
-def verify(folder: Path, files: Iterable[str] = (WEIGHTS, OPTIMIZER, STATE)) -> dict[str, str]:
-    """The hash of each file of a checkpoint, once those of `files` were found to hold.
+def verify(folder: Path, files: Iterable[str] | None = None) -> dict[str, str]:
+    """The hash of each file of a checkpoint, once those of `files` were found to hold; None = of all.
 
     BadCheckpoint names the file and says how to go on.
     """
     hashes = recorded(folder)
-    for name in files:
+    for name in hashes if files is None else files:
         path = folder / name
         if not path.is_file():
             raise BadCheckpoint(f"{path}: missing; {_way_out(folder)}")
@@ -48,7 +51,7 @@ def recorded(folder: Path) -> dict[str, str]:
         raise BadCheckpoint(
             f"{folder / MANIFEST}: missing or torn, so the checkpoint was not finished; {_way_out(folder)}"
         ) from fault
-    if absent := {WEIGHTS, STATE, OPTIMIZER} - hashes.keys():
+    if absent := {WEIGHTS, STATE, SHARDS if SHARDS in hashes else OPTIMIZER} - hashes.keys():
         raise BadCheckpoint(f"{folder / MANIFEST}: says nothing of {', '.join(sorted(absent))}; {_way_out(folder)}")
     return hashes
 

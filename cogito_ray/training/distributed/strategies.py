@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate import Accelerator
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from cogito_ray.losses.total_loss import Losses, TotalLoss
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.training.checkpoints.checkpoint_store import Snapshot, State
+from cogito_ray.training.checkpoints.checkpoint_store import Restored, Snapshot, State
 from cogito_ray.training.optimizer import OptimizerSpec, own_settings, skip_if_not_finite
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ class DdpStrategy:
         optimizer = self.optimizer.optimizer
         return Snapshot.of(state, self._total, optimizer) if self._accelerator.is_main_process else None
 
-    def load(self, snapshot: Snapshot) -> None:
-        """Go on from a checkpoint."""
+    def read(self, folder: Path, state: State) -> Restored:
+        """The whole of a checkpoint."""
+        found = Snapshot.read(folder, state)
+        return Restored(state, lambda: self._load(found))
+
+    def _load(self, snapshot: Snapshot) -> None:
         with own_settings(self.optimizer.optimizer):
             snapshot.load(self._total, self.optimizer.optimizer)
 
