@@ -2,14 +2,17 @@
 
     python jobs/bench_step.py                                         the full size: H512 L6 C128 N512 V50368
     python jobs/bench_step.py --width 128 --depth 2 --concepts 16 --length 128 --vocabulary 8192 --batch 16
-    python jobs/bench_step.py --device cuda --precision bfloat16 --compile --batch 64 --peak-tflops 989
+    python jobs/bench_step.py --device cuda --precision bfloat16 --compile --batch 64
+    python jobs/bench_step.py --recipes --peers 512 4096              training, beside BERT and ModernBERT of equal size
     python jobs/bench_step.py --recipes --transformer-lengths 512 1024 2048 4096
     python jobs/bench_step.py --recipes --target-rates 1 0.5 0.25     held-out loss against seconds, on embedded text
 
 A recipe is OBJECTIVE[@TARGET_RATE]/DECODER. Each row is measured in a process of its own: "ours" as training does it;
 "dense" decodes every position, masks instead of drops and makes all logits; "sparse" is dense with logits only at
 targets. Times include corruption, forward, backward and the optimizer; of several steps the fastest counts, because
-other processes can only slow one down. With --threads 1 on a CPU it is CPU time, which they cannot. FLOPs are counted.
+other processes can only slow one down. With --threads 1 on a CPU it is CPU time, which they cannot. FLOPs are
+counted, those of attention and of sums of products included; "share" is what they come to of the rate of square
+matrices, measured between the steps.
 """
 
 import argparse
@@ -40,6 +43,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.preparation_plan import prepare_with, serially
 from cogito_ray.text.vocabulary_info import Vocabulary
+from cogito_ray.training.model_flops import FORMULAS, product_s
 from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 
 CPU = torch.device("cpu")
@@ -86,6 +90,8 @@ class Cost:
     peak_mib: float
     """Above what weights and optimizer hold."""
     flops_per_token: float
+    share: float
+    """Of the machine's matrix rate."""
     largest: int
     """Entries of the largest tensor of a step."""
     targets: int
@@ -155,12 +161,31 @@ def cost(settings: Settings) -> Cost:
 
     step()
     peak = _peak_mib(step, device)
-    with FlopCounterMode(display=False) as flops, Largest() as largest:  # type: ignore[no-untyped-call]
-        step()
-    seconds = min(_seconds(step, device) for _ in range(settings.steps))
+    with Largest() as largest:  # type: ignore[no-untyped-call]
+        flops = _flops(step)
+    seconds, rate = _best(step, settings)
     tokens, targets = ids.numel(), corrupt(ids, words, torch.Generator()).targets.numel()
     parameters = sum(parameter.numel() for parameter in total.parameters())
-    return Cost(tokens / seconds, peak, flops.get_total_flops() / tokens, largest.entries, targets, parameters)
+    share = flops / seconds / rate
+    return Cost(tokens / seconds, peak, flops / tokens, share, largest.entries, targets, parameters)
+
+
+def _flops(step: Callable[[], None]) -> int:
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def _best(step: Callable[[], None], settings: Settings) -> tuple[float, float]:
+    """Seconds of the fastest step, and FLOP/s of the fastest product of square matrices; one after the other, so that
+    both meet the same machine."""
+    side = 8192 if settings.device == "cuda" else 1024
+    square = torch.ones(side, side, device=settings.device, dtype=getattr(torch, settings.precision))
+    steps, products = [], []
+    for _ in range(settings.steps):
+        steps.append(_seconds(step, torch.device(settings.device)))
+        products += [product_s(square) for _ in range(3)]
+    return min(steps), 2 * side**3 / min(products)
 
 
 class Largest(TorchDispatchMode):
@@ -234,26 +259,102 @@ def encode_rate(settings: Settings, transformer: bool) -> tuple[float, float, in
     return ids.numel() / min(_seconds(encode, device) for _ in range(settings.steps)), peak, size
 
 
+def peer_cost(settings: Settings, peer: str, parameters: int) -> Cost:
+    """Of a training step of masked language modelling by a transformer of the library, with about as many parameters
+    besides embeddings, AdamW and the same share of masked tokens; logits as its own code makes them."""
+    torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision("high")
+    torch.manual_seed(0)
+    device, words = torch.device(settings.device), settings.words
+    net = _of_size(PEERS[peer], settings, parameters).to(device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
+    ids = torch.randint(3, settings.vocabulary, (settings.batch, settings.length), device=device)
+    view = TypeAdapter(ObjectiveSpec).validate_python({"kind": "mlm"}).corrupt(ids, words, torch.Generator())
+    masked = ids.scatter(1, view.target_positions, words.mask_id)
+    labels = torch.full_like(ids, -100).scatter(1, view.target_positions, view.targets)
+    if settings.compile:
+        net.compile()
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss = net(input_ids=masked, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    peak = _peak_mib(step, device)
+    with Largest() as largest:  # type: ignore[no-untyped-call]
+        flops = _flops(step)
+    seconds, rate = _best(step, settings)
+    tokens, sized = ids.numel(), _inside(net)
+    share = flops / seconds / rate
+    return Cost(tokens / seconds, peak, flops / tokens, share, largest.entries, view.targets.numel(), sized)
+
+
+def _bert_for_mlm(settings: Settings, layers: int) -> nn.Module:
+    from transformers import BertForMaskedLM
+
+    return BertForMaskedLM(_bert_config(settings, layers))
+
+
+def _modernbert_for_mlm(settings: Settings, layers: int) -> nn.Module:
+    from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+    config = ModernBertConfig(
+        vocab_size=settings.vocabulary,
+        hidden_size=settings.width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, settings.width // 64),
+        intermediate_size=4 * settings.width * 2 // 3,      # gated: as many weights as a plain layer of 4 x width
+        max_position_embeddings=settings.length,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=2,
+        cls_token_id=2,
+        sep_token_id=2,
+        sparse_prediction=True,                             # logits of masked tokens alone
+    )
+    return ModernBertForMaskedLM(config)
+
+
+PEERS: dict[str, Callable[[Settings, int], nn.Module]] = {"BERT": _bert_for_mlm, "ModernBERT": _modernbert_for_mlm}
+
+
+def _of_size(build: Callable[[Settings, int], nn.Module], settings: Settings, parameters: int) -> nn.Module:
+    """With as many layers as come nearest to so many parameters besides embeddings and vocabulary head."""
+    one, two = (_inside(build(settings, layers)) for layers in (1, 2))
+    return build(settings, max(1, round((parameters - one) / (two - one)) + 1))
+
+
+def _inside(net: Any) -> int:
+    inner = net.base_model.named_parameters()
+    return sum(p.numel() for name, p in inner if not name.startswith("embeddings"))
+
+
 def _bert(settings: Settings, parameters: int) -> tuple[nn.Module, int]:
     """As many layers of this width as have about as many parameters."""
-    from transformers import BertConfig, BertModel
+    from transformers import BertModel
 
     def build(layers: int) -> nn.Module:
-        return BertModel(
-            BertConfig(
-                vocab_size=settings.vocabulary,
-                hidden_size=settings.width,
-                num_hidden_layers=layers,
-                num_attention_heads=max(1, settings.width // 64),
-                intermediate_size=4 * settings.width,
-                max_position_embeddings=settings.length,
-            ),
-            add_pooling_layer=False,
-        )
+        return BertModel(_bert_config(settings, layers), add_pooling_layer=False)
 
     layers = max(1, round(parameters / _size(build(1), "embeddings")))
     model = build(layers)
     return model, _size(model, "embeddings")
+
+
+def _bert_config(settings: Settings, layers: int) -> Any:
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=settings.vocabulary,
+        hidden_size=settings.width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, settings.width // 64),
+        intermediate_size=4 * settings.width,
+        max_position_embeddings=settings.length,
+    )
 
 
 def _size(module: nn.Module, without: str) -> int:
@@ -314,21 +415,43 @@ def _curve(run: RunSpec, storage: Path, rate: float) -> None:
 def steps(options: argparse.Namespace) -> None:
     """The table of training steps."""
     print(f"{'recipe':<26} {'variant':<8} {'tokens/s':>10} {'x':>6} {'peak MiB':>9} {'x':>6} {'MFLOP/token':>12} "
-          f"{'MFU %':>6} {'largest/(targets x V)':>22}")
+          f"{'share':>6} {'largest/(targets x V)':>22}")
     for recipe in options.recipes:
         base: Cost | None = None
         for variant in options.variants:
             row = _apart(cost, _settings(options, recipe, variant))
             base = base or row
-            used = row.tokens_per_s * row.flops_per_token / 1e12
-            mfu = 100 * used / options.peak_tflops if options.peak_tflops else 0.0
             print(
                 f"{recipe:<26} {variant:<8} {row.tokens_per_s:>10.0f} {base.tokens_per_s / row.tokens_per_s:>6.2f} "
                 f"{row.peak_mib:>9.0f} {row.peak_mib / base.peak_mib:>6.2f} {row.flops_per_token / 1e6:>12.2f} "
-                f"{mfu:>6.1f} {row.largest / (row.targets * options.vocabulary):>22.3f}",
+                f"{row.share:>6.1%} {row.largest / (row.targets * options.vocabulary):>22.3f}",
                 flush=True,
             )
     print("x: tokens/s of the first variant over the row's; memory of the row over the first's")
+
+
+def peers(options: argparse.Namespace) -> None:
+    """Training steps of masked language modelling, beside transformers of equal parameters."""
+    print(f"\n{'mlm, N':>8} {'model':<11} {'M params':>9} {'tokens/s':>10} {'x':>6} {'peak MiB':>9} {'x':>6} "
+          f"{'MFLOP/token':>12} {'share':>6}")
+    for length in options.peers:
+        batch = max(1, options.batch * options.length // length)
+        settings = _settings(options, "mlm/perceiver", "ours", length=length, batch=batch)
+        ours, inside = _apart(cost, settings), _apart(inner_parameters, settings)
+        rows = {"ours": ours} | {peer: _apart(peer_cost, settings, peer, inside) for peer in PEERS}
+        for name, row in rows.items():
+            parameters = inside if name == "ours" else row.parameters
+            print(f"{length:>8} {name:<11} {parameters / 1e6:>9.2f} {row.tokens_per_s:>10.0f} "
+                  f"{ours.tokens_per_s / row.tokens_per_s:>6.2f} {row.peak_mib:>9.0f} "
+                  f"{ours.peak_mib / row.peak_mib:>6.2f} {row.flops_per_token / 1e6:>12.2f} {row.share:>6.1%}",
+                  flush=True)
+    print("parameters besides embeddings and vocabulary; x: ours over the row's")
+
+
+def inner_parameters(settings: Settings) -> int:
+    """Of our model of these settings, without the table of tokens and what is as long as the vocabulary."""
+    model = ModelSpec.model_validate(settings.run_parts[0]).build(settings.words, settings.length)
+    return sum(p.numel() for p in model.parameters() if len(p) != settings.vocabulary)
 
 
 def transformers(options: argparse.Namespace) -> None:
@@ -365,7 +488,7 @@ def parse(arguments: Iterable[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--peak-tflops", type=float, default=0.0, help="of the device at this precision, for MFU")
+    parser.add_argument("--peers", nargs="*", type=int, default=[], help="lengths of rows")
     parser.add_argument("--transformer-lengths", nargs="*", type=int, default=[])
     parser.add_argument("--target-rates", nargs="*", type=float, default=[])
     parser.add_argument("--curve-steps", type=int, default=600)
@@ -376,6 +499,8 @@ def main() -> None:
     options = parse(sys.argv[1:])
     if options.recipes:
         steps(options)
+    if options.peers:
+        peers(options)
     if options.transformer_lengths:
         transformers(options)
     if options.target_rates:

@@ -6,7 +6,6 @@ device could do is measured: square matrices in the precision of the run, once a
 """
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count, shape_wrapper
 
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.objectives.corrupted_view import View
@@ -48,21 +47,38 @@ def _forward_flops(total: TotalLoss, views: tuple[View, View | None], tensors: A
     return flops
 
 
+def _product_added(total: torch.Size, left: torch.Size, right: torch.Size, **_: Any) -> int:
+    return 2 * left[0] * left[1] * right[1]
+
+
+def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward(gradient: torch.Size, *projected: Any, **_: Any) -> int:
+    return 2 * int(sdpa_flop_count(*projected[:3]))
+
+
+_ATEN = torch.ops.aten
+FORMULAS = {
+    _ATEN.addmm_: _product_added,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""What torch has no formulas for, as FlopCounterMode's `custom_mapping`: FLOPs by the shapes of arguments."""
+
+
 class _FlopCounter(TorchDispatchMode):
-    """Adds up torch's formulas, and one for attention on CPUs, which lacks there. (Torch's own counter asks for the
-    gradient functions of modules, of which there are none.)"""
+    """Adds up formulas. (Torch's own counter asks for the gradient functions of modules, of which there are none.)"""
 
     flops = 0
+    formulas = flop_registry | {operation: shape_wrapper(formula) for operation, formula in FORMULAS.items()}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        operation = func._overloadpacket
-        formula: Callable[..., int] | None = flop_registry.get(operation)
-        if operation is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:
-            self.flops += sdpa_flop_count(*(projected.shape for projected in args[:3]))
-        elif formula is not None:
+        if formula := self.formulas.get(func._overloadpacket):
             self.flops += formula(*args, **(kwargs or {}), out_val=result)
         return result
 
@@ -73,15 +89,16 @@ def matmul_rate(device: torch.device, precision: str) -> float:
     those that 0.2 seconds hold."""
     side = _SIDE.get(device.type, _SIDE["cpu"])
     square = torch.ones(side, side, device=device, dtype=getattr(torch, precision))
-    _seconds(square)
-    best, until = _seconds(square), time.perf_counter() + _MEASURED_S
+    product_s(square)
+    best, until = product_s(square), time.perf_counter() + _MEASURED_S
     while time.perf_counter() < until:
-        best = min(best, _seconds(square))
+        best = min(best, product_s(square))
     return 2 * side**3 / best
 
 
-def _seconds(square: Tensor) -> float:
-    """On a CPU, of each of its threads: time that other processes took is none that it needs."""
+def product_s(square: Tensor) -> float:
+    """Seconds of the product of a square matrix with itself. On a CPU, of each of its threads: time that others took is
+    none that it needs."""
     began = time.process_time() if square.is_cpu else time.perf_counter()
     product = square @ square
     product[0, 0].item()                                    # waits for the device

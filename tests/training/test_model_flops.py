@@ -5,16 +5,15 @@ from collections.abc import Callable
 import pytest
 import torch
 from model_choices import MODELS, fitting
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.spec_registry import name_of
 from cogito_ray.testing.tiny_runs import VOCABULARY, kinds, run
-from cogito_ray.training.model_flops import matmul_rate, step_flops
+from cogito_ray.training.model_flops import FORMULAS, matmul_rate, step_flops
 
-ATEN = torch.ops.aten
 RUNS: dict[str, Callable[[], RunSpec]] = {
     f"{'.'.join(place)}={kind}": lambda place=place, kind=kind: fitting(place, kind) for place, kind in MODELS
 }
@@ -25,30 +24,11 @@ RUNS |= {
 RUNS["contrast"] = lambda: run(loss={"contrast": {"kind": "halves"}})
 
 
-def product_added(_, left, right, *, out_shape=None, **__) -> int:
-    return 2 * left[0] * left[1] * right[1]
-
-
-def attention(query, key, value, *_, out_shape=None, **__) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
-def attention_backward(gradient, query, key, value, *_, out_shape=None, **__) -> int:
-    return 2 * sdpa_flop_count(query, key, value)
-
-
-LACKING = {
-    ATEN.addmm_: product_added,
-    ATEN._scaled_dot_product_flash_attention_for_cpu: attention,
-    ATEN._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward,
-}
-
-
 def counted(spec: RunSpec, total: TotalLoss) -> float:
     """FLOPs of one row, forward and backward, as computed; contrast needs two rows."""
     ids = torch.randint(4, VOCABULARY.size, (2, spec.data.length), generator=torch.Generator().manual_seed(0))
     views = spec.views(ids, VOCABULARY, torch.Generator().manual_seed(0))
-    with FlopCounterMode(display=False, custom_mapping=LACKING) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
         total(*views).total.backward()
     return counter.get_total_flops() / 2
 
@@ -68,6 +48,25 @@ def test_counting_leaves_weights_gradients_and_random_numbers_alone():
     step_flops(spec, total, VOCABULARY)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in total.named_parameters())
+
+
+class LooksAtValues(torch.nn.Module):
+    """As a plugin's kind may."""
+
+    def __init__(self, decoder: torch.nn.Module):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, concepts: torch.Tensor, *rest: torch.Tensor | None) -> torch.Tensor:
+        return self.decoder(concepts if concepts.sum().item() else concepts + 1, *rest)
+
+
+def test_what_looks_at_values_is_counted_while_it_computes():
+    spec = run()
+    total = TotalLoss(spec.model.build(VOCABULARY, spec.data.length), spec.loss)
+    flops = step_flops(spec, total, VOCABULARY)
+    total.model.decoder = LooksAtValues(total.model.decoder)
+    assert step_flops(spec, total, VOCABULARY) == flops
 
 
 def test_a_device_is_measured_once_a_process():
