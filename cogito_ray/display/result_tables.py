@@ -34,8 +34,8 @@ def live(record: Record, stage: str) -> RenderableType:
     head = f"{len(ranking.rows)} trials started, {ended} over"
     if again := record.replicates.values():
         head += f"; of {len(again)} further runs of the best, {sum(run.end is not None for run in again)} are over"
-    if rungs := record.ladder.values():
-        head += f"; of {len(rungs)} rungs of the ladder, {sum(run.end is not None for run in rungs)} are over"
+    if others := record.variants.values():
+        head += f"; of {len(others)} variants of the best, {sum(run.end is not None for run in others)} are over"
     return Group(_table(ranking), Text(head, style="dim"))
 
 
@@ -51,6 +51,7 @@ def final(record: Record) -> RenderableType:
         parts.append(Text(f"{ranking.standing.capitalize()}: trial {row.trial}, {_said(row)}", style="bold"))
         parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]
     parts += [Text(f"Forecast: {one.text}", style="bold") for one in judged(record)]
+    parts += [Text(f"Ablation: {one.text}", style="bold") for one in record.ablations]
     parts += [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
     return Group(*parts)
 

@@ -126,9 +126,9 @@ class TrialStarted(Spec):
     spec: Tree
     """The RunSpec."""
     replicates: str | None = None
-    """The trial that is run again here: with another seed, to see how far its values move, or as `rung` says."""
-    rung: Tree | None = None
-    """What it has instead, by dotted path, where it is a rung of a ladder of sizes; None elsewhere."""
+    """The trial that is run again here: with another seed, to see how far its values move, or with `changes`."""
+    changes: Tree | None = None
+    """What it has instead, by dotted path: a rung of a ladder of sizes, or a setting taken back; None elsewhere."""
     data: DataDigests | None = None
     """What it reads; None in a ledger that does not say."""
 
@@ -301,6 +301,40 @@ class ForecastScored(Spec):
     """Did the interval hold it?"""
 
 
+IDLE = "not needed"
+"""Verdict on settings that may be taken back."""
+
+
+class SettingAblated(Spec):
+    """What it costs to take back settings that the search found."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    event: Literal["setting_ablated"] = "setting_ablated"
+    at: float
+    trial: str
+    changes: Tree
+    """What was taken back to what, by dotted path; several where they were taken back together."""
+    was: Tree
+    """What the trial has there."""
+    goal: str
+    cost: float | None
+    """By how much the goal was worse, as a share of its value: mean of the differences under the same seeds."""
+    low: float | None
+    high: float | None
+    """Interval of that mean. None, all three, where runs failed."""
+    seeds: int
+    verdict: str
+
+    @property
+    def text(self) -> str:
+        """In a line."""
+        back = ", ".join(f"{path} {self.was[path]} -> {value}" for path, value in self.changes.items())
+        if self.cost is None or self.low is None or self.high is None:
+            return f"{back}: {self.verdict}"
+        return f"{back}: {self.goal} worse by {self.cost:+.2%} ({self.low:+.2%} to {self.high:+.2%}), {self.verdict}"
+
+
 class CheckpointsPruned(Spec):
     """Checkpoints that were not needed are deleted, to keep the sweep within its bytes."""
 
@@ -395,7 +429,7 @@ class TruncatedLine(Spec):
 Event = Annotated[
     SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
     | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified
-    | ForecastSealed | ForecastScored | SweepClosed | Evaluated | Noted
+    | ForecastSealed | ForecastScored | SettingAblated | SweepClosed | Evaluated | Noted
     | CheckpointsPruned | TruncatedLine,
     Field(discriminator="event"),
 ]

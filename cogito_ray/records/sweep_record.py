@@ -25,6 +25,7 @@ from cogito_ray.records.ledger import (
     PromotionCertified,
     Reported,
     SampleRejected,
+    SettingAblated,
     Status,
     SweepClosed,
     SweepOpened,
@@ -57,8 +58,8 @@ class Trial:
     started: float
     replicates: str | None = None
     """The trial of which this is a further run."""
-    rung: Tree | None = None
-    """What it has instead, where it is a rung of a ladder of sizes."""
+    changes: Tree | None = None
+    """What it has instead, where it is a rung of a ladder of sizes, or has a setting taken back."""
     data: DataDigests | None = None
     """What it read; None in a record that does not say."""
     reports: dict[int, Reported] = field(default_factory=dict)
@@ -152,8 +153,8 @@ class Record:
     """By name, in the order they first started: what the search tried."""
     replicates: dict[str, Trial] = field(default_factory=dict)
     """Further runs of some of them with other seeds, by name."""
-    ladder: dict[str, Trial] = field(default_factory=dict)
-    """Runs of some of them at other sizes, from which full runs are foretold, by name."""
+    variants: dict[str, Trial] = field(default_factory=dict)
+    """Runs of some of them at other sizes, from which full runs are foretold, or with a setting taken back, by name."""
     events: list[Event] = field(default_factory=list)
     """All of them, in order: what a search is fed again to go on."""
     rejected: list[SampleRejected] = field(default_factory=list)
@@ -170,6 +171,8 @@ class Record:
     """What full runs will reach, by their digest and goal: the first that was sealed counts."""
     scores: dict[tuple[str, str], ForecastScored] = field(default_factory=dict)
     """How those fared that are over."""
+    ablations: list[SettingAblated] = field(default_factory=list)
+    """What the winner's settings are worth."""
     evaluations: list[Evaluated] = field(default_factory=list)
     """Of checkpoints, in the order they came."""
     closing: SweepClosed | None = None
@@ -200,6 +203,8 @@ class Record:
                 self.certified[event.goal] = event
             case ForecastSealed():
                 self.forecasts.setdefault((event.run, event.goal), event)
+            case SettingAblated():
+                self.ablations.append(event)
             case ForecastScored():
                 self.scores[event.run, event.goal] = event
             case SweepClosed():
@@ -234,12 +239,12 @@ class Record:
 
     def known(self, name: str) -> Trial | None:
         """A trial of the search, or a further run, by its name."""
-        return self.trials.get(name) or self.replicates.get(name) or self.ladder.get(name)
+        return self.trials.get(name) or self.replicates.get(name) or self.variants.get(name)
 
     @property
     def runs(self) -> dict[str, Trial]:
         """Trials of the search and all further runs, by name."""
-        return self.trials | self.replicates | self.ladder
+        return self.trials | self.replicates | self.variants
 
     @property
     def is_complete(self) -> bool:
@@ -327,9 +332,9 @@ def _start(record: Record, event: TrialStarted) -> None:
     trial = record.known(event.trial)
     if trial is None:
         trial = Trial(
-            event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.rung, event.data
+            event.trial, event.number, event.sample, event.spec, event.at, event.replicates, event.changes, event.data
         )
-        further = record.replicates if event.rung is None else record.ladder
+        further = record.replicates if event.changes is None else record.variants
         (record.trials if event.replicates is None else further)[event.trial] = trial
     _made(trial, record.opened.provenance)
     trial.began, trial.earlier = event.at, trial.seconds

@@ -123,6 +123,8 @@ class ExperimentFolder:
         more = any(_number(self.spec, place) > _number(then, place) for place in GROWS)
         if get(self.spec, "scale") is not None:
             more = more or any(get(self.spec, place) != get(then, place) for place in FORETELLS)
+        if get(self.spec, "simplify") is not None:
+            more = more or get(self.spec, "simplify") != get(then, "simplify")
         return before.is_complete and not more
 
     def _refuse_renamed(self, record: Record, trials: Iterable[Trial]) -> None:

@@ -12,8 +12,8 @@ from cogito_ray.runtime.trial_report_messages import Paused, metrics_of, outcome
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 Config = dict[str, Any]
-"""What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`, as which
-`rung`."""
+"""What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`, with which
+`changes`."""
 
 
 class TrialRecorder:
@@ -45,7 +45,7 @@ class TrialRecorder:
             sample=config["sample"],
             spec=config["run"],
             replicates=config.get("replicates"),
-            rung=config.get("rung"),
+            changes=config.get("changes"),
             data=self._data[corpus_key(DataSpec.model_validate(config["run"]["data"]))] if self._data else None,
         )
         self.append(event)

@@ -15,6 +15,7 @@ from cogito_ray.sweeps.experiment_names import FolderName
 from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
 from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
+from cogito_ray.sweeps.follow_ups.simplify_spec import SimplifySpec
 from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.search_spec import SearchSpec
@@ -23,7 +24,7 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.sweep_validation import faults
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "plugins"})
+ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "simplify", "plugins"})
 """What may change while a sweep keeps its name: how much is spent on it and where its code is, not what it is."""
 
 
@@ -56,6 +57,8 @@ class SweepSpec(Spec):
     """Full runs that `cogito-ray promote` derives from the best trials."""
     scale: ScaleSpec | None = None
     """A ladder of smaller runs that foretells those full runs, trained once the search is over."""
+    simplify: SimplifySpec | None = None
+    """Which of the winner's settings matter, asked once the search is over."""
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
     """Trials at a time; None = as many as the machine has room for."""
@@ -78,6 +81,8 @@ class SweepSpec(Spec):
             promote=self.promote,
             scale=self.scale,
         )
+        if self.simplify is not None and len(self.goals) > 1:
+            found.append("simplify: asks what one goal loses, and there are several; leave it out")
         if found:
             raise ValueError("\n".join(found))
         return self

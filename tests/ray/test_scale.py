@@ -25,8 +25,8 @@ def test_a_ladder_that_is_added_to_an_ended_sweep_foretells_the_full_run_which_t
     write_ended(SweepSpec.model_validate(tree), tmp_path)
     tree |= {"scale": {"sizes": {"training.steps": [5, 10, 20]}}}
     climbed = cr.sweep(tree, storage=tmp_path, verbose=False).record
-    assert len(climbed.ladder) == 3
-    assert all(rung.status == "completed" for rung in climbed.ladder.values())
+    assert len(climbed.variants) == 3
+    assert all(rung.status == "completed" for rung in climbed.variants.values())
     [(run, goal)] = climbed.forecasts
     assert goal == NATS
     assert len(cr.sweep(tree, storage=tmp_path, verbose=False).record.events) == len(climbed.events)   # nothing is left

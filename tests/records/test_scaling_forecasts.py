@@ -56,14 +56,14 @@ def climbed():
     """The same, once the ladder is trained."""
     told = searched()
     for config in ladder_runs(SWEEP, fold(told)):
-        how = {"replicates": config["replicates"], "rung": config["rung"]}
+        how = {"replicates": config["replicates"], "changes": config["changes"]}
         told += ran(config["trial"], config["number"], config["sample"], config["run"], **how)
     return told
 
 
 def foretold():
     told = climbed()
-    return [*told, *forecasts(SWEEP, fold(told), at=5.0, code="here")]
+    return [*told, *forecasts(SWEEP, fold(told))]
 
 
 def ended(value, *, complete=True):
@@ -90,7 +90,7 @@ def test_a_rung_that_was_interrupted_is_still_left():
 
 def test_rungs_are_no_trials_of_the_search():
     record = fold(climbed())
-    assert (len(record.trials), len(record.replicates), len(record.ladder)) == (2, 0, 2)
+    assert (len(record.trials), len(record.replicates), len(record.variants)) == (2, 0, 2)
 
 
 def test_each_full_run_is_foretold_once_in_every_goal_from_all_rungs():
@@ -102,7 +102,7 @@ def test_each_full_run_is_foretold_once_in_every_goal_from_all_rungs():
     assert loss.low < nats(400) < loss.high
     assert rank.value is None
     assert "do not rise or fall" in rank.law                                       # all rungs have the same
-    assert not list(forecasts(SWEEP, record, at=6.0, code="later"))
+    assert not list(forecasts(SWEEP, record))
 
 
 def test_a_forecast_is_judged_by_the_run_and_the_report_and_the_notebook_say_how_it_fared(tmp_path):

@@ -105,6 +105,7 @@ def _told(entry: Entry, entries: list[Entry]) -> str:
         *_best(entry),
         *(f"{'holds' if gate.holds else 'does not hold'}: {escaped(f'{gate.condition}; {gate.then}')}"
           for gate in record.gates),
+        *(f"taken back: {escaped(one.text)}" for one in record.ablations),
         *(f"forecast: {escaped(one.text)}" for one in judged(record)),
         f"may be compared with {', '.join(alike)}" if alike else "may be compared with no other entry",
         f"[report]({quote(entry.name)}/report.html)",

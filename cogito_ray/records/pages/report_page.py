@@ -61,6 +61,7 @@ def render(record: Record, folder: Path) -> str:
         saved=saved(ranking),
         looks=looks(record) if record.axes else [],
         forecasts=judged(record),
+        ablations=record.ablations,
         importances=found,
         evaluations=scored(record.evaluations),
         charts={

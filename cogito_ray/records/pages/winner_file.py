@@ -1,13 +1,18 @@
 """The winner's run as a file for `cogito-ray train`, in its sweep's folder."""
 
+import copy
 from pathlib import Path
 
 from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.records.ledger import IDLE
 from cogito_ray.records.results.trial_ranking import Row, figures, rank
 from cogito_ray.records.sweep_record import Record
+from cogito_ray.sweeps.space.dotted_paths import put
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 FILE = "winner.yaml"
+SIMPLIFIED = "simplified.yaml"
+"""The same without the settings that were found not to be needed, where it was tried so."""
 
 
 def write(record: Record, folder: Path) -> None:
@@ -16,7 +21,14 @@ def write(record: Record, folder: Path) -> None:
     if winner is None:
         (folder / FILE).unlink(missing_ok=True)
     else:
-        atomic_write_text(folder / FILE, _introduced(winner, record) + dump(record.trials[winner.trial].spec))
+        spec = record.trials[winner.trial].spec
+        atomic_write_text(folder / FILE, _introduced(winner, record) + dump(spec))
+        if idle := [one for one in record.ablations if one.trial == winner.trial and one.verdict == IDLE]:
+            simplest, spec = max(idle, key=lambda one: len(one.changes)), copy.deepcopy(spec)
+            for path, value in simplest.changes.items():
+                put(spec, path, value)
+            said = f"# {' '.join(simplest.text.split())}\n"
+            atomic_write_text(folder / SIMPLIFIED, _introduced(winner, record) + said + dump(spec))
 
 
 def _introduced(winner: Row, record: Record) -> str:

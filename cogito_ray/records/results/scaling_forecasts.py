@@ -34,7 +34,7 @@ def ladders(sweep: SweepSpec, record: Record) -> dict[str, Ladder]:
     return found
 
 
-def forecasts(sweep: SweepSpec, record: Record, *, at: float, code: str) -> Iterator[ForecastSealed]:
+def forecasts(sweep: SweepSpec, record: Record) -> Iterator[ForecastSealed]:
     """Of every full run that is due and every goal, where none was sealed yet. Builds models, to count parameters."""
     known = ladders(sweep, record)
     for promotion in promotions(sweep, record) if known else ():
@@ -45,14 +45,14 @@ def forecasts(sweep: SweepSpec, record: Record, *, at: float, code: str) -> Iter
             seen = list(_seen(known[trial.id], record, goal))
             parameters, tokens = size(run)
             yield ForecastSealed(
-                at=at,
+                at=time.time(),
                 trial=trial.id,
                 run=run.digest(),
                 goal=goal.metric,
                 parameters=parameters,
                 tokens=tokens,
                 ladder=tuple(seen),
-                code=code,
+                code=record.opened.provenance.code,
                 data=trial.data.digest() if trial.data else "",
                 **_foretold(goal, seen, parameters, tokens),
             ).sealed()

@@ -1,10 +1,11 @@
-"""What a sweep runs once its search is over: finalists under other seeds, and winners at other sizes."""
+"""What a sweep runs once its search is over: finalists under other seeds, winners at other sizes or more simply set."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cogito_ray.records.ledger import TrialEnded
+from cogito_ray.records.results.ablations import ablation_of
 from cogito_ray.records.results.scaling_forecasts import ladders
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, Trial
@@ -36,9 +37,21 @@ def seed_replicates(sweep: SweepSpec, record: Record) -> list[Config]:
 def ladder_runs(sweep: SweepSpec, record: Record) -> list[Config]:
     """Rungs that are left of the ladders of the trials that `promote` takes."""
     return [
-        _config(run, record.trials[name]) | {"rung": rung}
+        _config(run, record.trials[name]) | {"changes": rung}
         for name, rungs in ladders(sweep, record).items()
         for rung, run in rungs
+        if _is_left(run, record)
+    ]
+
+
+def ablation_runs(sweep: SweepSpec, record: Record) -> list[Config]:
+    """What is left of the winner with settings taken back, and of the winner itself, under the same seeds."""
+    if (ablation := ablation_of(sweep, record)) is None:
+        return []
+    return [
+        _config(run, ablation.trial) | ({"changes": changes} if changes else {})
+        for changes in ablation.due(record)
+        for run in ablation.runs(changes)
         if _is_left(run, record)
     ]
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
-from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Ledger
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Event, Ledger
+from cogito_ray.records.results.ablations import ablated
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.scaling_forecasts import forecasts
@@ -19,11 +20,11 @@ from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
-from cogito_ray.runtime.search.further_runs import FurtherRuns, ladder_runs, seed_replicates
+from cogito_ray.runtime.search.further_runs import FurtherRuns, ablation_runs, ladder_runs, seed_replicates
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
-from cogito_ray.runtime.trial_recorder import TrialRecorder
+from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota
 from cogito_ray.runtime.tune.trainable import resources, trial
@@ -34,8 +35,17 @@ from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.preparation_plan import Listener
 from cogito_ray.training.checkpoints.checkpoint_store import folder_of
 
+Listed = Callable[[SweepSpec, Record], list[Config]]
+Concluded = Callable[[SweepSpec, Record], Iterable[Event]]
 TUNE = "tune"
 """Folder of Tune's own files, which nobody needs once the sweep is complete."""
+FOLLOW_UPS: tuple[tuple[Listed, Concluded], ...] = (
+    (seed_replicates, lambda sweep, record: ()),
+    (ladder_runs, forecasts),     # sealed before anybody may start a full run
+    (ablation_runs, ablated),     # each setting alone ...
+    (ablation_runs, ablated),     # ... and then together those that are not needed
+)
+"""What runs once the search is over, and what is written down once that is over."""
 RETRIES = 2
 """Times a trial whose process died is taken up again, from its newest checkpoint."""
 
@@ -96,7 +106,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
 
 @dataclass(frozen=True)
 class _Stages:
-    """The search, after it further runs of its finalists, then the ladder; all watched, and all written down."""
+    """The search, and after it FOLLOW_UPS; all watched, and all written down."""
 
     sweep: SweepSpec
     experiment: ExperimentFolder
@@ -112,19 +122,14 @@ class _Stages:
         search = Search(self.sweep, self._recorder(record), list(record.events), written=self._has_written)
         search.follow(StudyCopy(self.sweep, self.experiment.folder, search.trials).update)
         cause = self._tune(record, search)
-        for listed in (seed_replicates, ladder_runs):
+        for listed, concluded in FOLLOW_UPS:
             if cause == COMPLETE:
                 record = self.experiment.now
                 cause = self._tune(record, FurtherRuns(listed(self.sweep, record), self._recorder(record)))
-        if cause == COMPLETE:
-            self._foretell()
+            if cause == COMPLETE:
+                for event in concluded(self.sweep, self.experiment.now):
+                    self.ledger.append(event)
         return (search.shortfall or cause) if cause == COMPLETE else cause
-
-    def _foretell(self) -> None:
-        """Seal what the full runs will reach, before anybody may start them."""
-        record = self.experiment.now
-        for forecast in forecasts(self.sweep, record, at=time.time(), code=record.opened.provenance.code):
-            self.ledger.append(forecast)
 
     def _recorder(self, record: Record) -> TrialRecorder:
         return TrialRecorder(self.ledger.append, self.experiment.folder / TRIALS, record)
