@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from cogito_ray.nn.attention import document_starts
@@ -124,6 +125,16 @@ def test_without_padding_no_attention_has_a_mask_and_what_is_read_is_the_same(
         unmasked = encoder(ids, positions, None)
     assert all(mask is None for mask in masks)
     assert torch.equal(unmasked, encoder(ids, positions, torch.ones_like(ids, dtype=torch.bool)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_without_padding_flash_attention_alone_runs_the_encoder_on_cuda():
+    encoder = build(width=32).encoder.cuda()
+    ids, positions, visible = (each.cuda() for each in seen())
+    with torch.autocast("cuda", torch.bfloat16), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        encoder(ids, positions, None)
+        with pytest.raises(RuntimeError, match="No available kernel"):
+            encoder(ids, positions, visible)
 
 
 def test_attention_weights_of_pooled_tokens_say_where_these_stand():
