@@ -163,7 +163,8 @@ class UnigramSpec(_TrainedSpec):
         )
         model = SentencePieceProcessor(model_proto=written.getvalue())
         numbers = range(1, model.get_piece_size())  # 0 is for what is unknown
-        return self._reading(models.Unigram([(model.id_to_piece(n), model.get_score(n)) for n in numbers]))
+        # a tokenizer.json with more decimals is read with another last bit than it was written with
+        return self._reading(models.Unigram([(model.id_to_piece(n), round(model.get_score(n), 6)) for n in numbers]))
 
 
 TrainedTokenizerSpec = BpeSpec | UnigramSpec | WordPieceSpec

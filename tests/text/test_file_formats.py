@@ -205,12 +205,26 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert documents(tmp_path) == ["words"]
 
 
-@pytest.mark.parametrize("content", ['[\n{"text": "one"}\n]', '{\n"text": "one"\n}'])
-def test_json_over_several_lines_is_named_whole(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    ['[\n{"text": "one"}\n]', '{\n"text": "one"\n}', '[{"text": "one"}]',
+     '{"text": "one",\n"n": 1}', '[{"n": 1},\n{"n": 2}]'],
+)
+def test_a_json_value_that_is_no_lines_of_records_is_named_whole(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
     [bad] = documents(tmp_path)
     assert isinstance(bad, Rejected)
     assert (bad.whole_file, "not JSON Lines" in bad.reason) == (True, True)
+
+
+def test_a_large_text_that_would_be_one_document_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    with (tmp_path / "books.txt").open("wb") as large:
+        large.truncate(300 * 2**20)
+    (tmp_path / "short.txt").write_text("words")
+    [fault] = FilesSpec(path=str(tmp_path)).faults()
+    assert fault.startswith(f"sample_by: {tmp_path}/books.txt holds 300 MB, which as one document takes gigabytes")
+    assert fault.endswith("write sample_by: paragraph (or line), or cut the file up")
+    assert FilesSpec(path=str(tmp_path), sample_by="paragraph").faults() == []
 
 
 def test_csv_rows_of_other_widths_are_named_and_the_others_read(tmp_path: Path) -> None:

@@ -61,8 +61,9 @@ def test_what_lower_case_and_a_normal_form_make_equal_is_read_alike(kind: type[T
     assert one.tolist() == two.tolist()
 
 
-def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path: Path) -> None:
-    tokenizer = BPE.train(texts(50, seed=0))
+@KINDS
+def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path: Path, kind: type[TrainedTokenizerSpec]) -> None:
+    tokenizer = kind(vocabulary=600).train(PROSE)
     tokenizer.save(tmp_path)
     loaded = TextTokenizer.load(tmp_path)
     assert loaded.vocabulary == tokenizer.vocabulary

@@ -13,7 +13,7 @@ SampleBy = Literal["document", "paragraph", "line"]
 """What is a document of a plain text file, in the words of `datasets`."""
 SLOW, SLOWER = ("xz", "bz2"), 4
 """Compressions that are cut less often: decompressing takes a tenth of the time of tokenising, not a hundredth."""
-NESTING = "not JSON Lines but one JSON value over several lines; write a record a line"
+NESTING = "not JSON Lines but one JSON value; write a record a line, or name the data alone (path: folder/*.parquet)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,19 @@ class JsonLinesPiece:
         try:
             with self.file.open() if self.start else self.file.open_text() as stream:
                 for place, line in lines_from(stream, self.start, None):
-                    if place == 0 and line.strip(b"\xef\xbb\xbf \r\n") in (b"[", b"{"):
+                    if place == 0 and self._is_one_value(line):
                         yield place, Rejected(self.file.path, NESTING, whole_file=True)
                         return
                     if line.strip():
                         yield place, _json_value(line, self.column, f"{self.file.path}:byte {place}")
         except UNREADABLE as error:
             yield place, Rejected(self.file.path, f"unreadable: {error}", whole_file=True)
+
+    def _is_one_value(self, first: bytes) -> bool:
+        """Does the file begin otherwise than with a record? Of a .json that says what it is; a .jsonl may be torn."""
+        if self.file.ending == ".json":
+            return bool(first.strip()) and not _is_object(first)
+        return first.strip(b"\xef\xbb\xbf \r\n") in (b"[", b"{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +145,13 @@ def _names(record: Mapping[str, object], above: str = "") -> Iterator[str]:
 def _stretches(size: int, target: int) -> Iterator[tuple[int, int]]:
     stops = [*range(target, size, target), size]
     return zip([0, *stops[:-1]], stops, strict=True)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _json_value(line: bytes, column: str, place: str) -> RawDocument | Rejected:

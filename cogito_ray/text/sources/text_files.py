@@ -1,5 +1,6 @@
 """Documents in files of any usual format, on any file system that pyarrow or fsspec reaches."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ from cogito_ray.text.sources.file_formats import (
 )
 from cogito_ray.text.sources.filesystem_access import File, fingerprints_of, list_files
 from cogito_ray.text.sources.line_files import SampleBy
+
+LARGEST_DOCUMENT = 256 * 2**20
+"""Bytes of a text file that is one document, which a task holds whole, several times over."""
 
 
 class FilesSpec(Spec):
@@ -44,7 +48,18 @@ class FilesSpec(Spec):
         if not files:
             without = f" ({said})" if (said := self.left_out()) else ""
             return [f"path: {self.path!r} holds no file that ends in {', '.join([*RECORDS, *TEXTS])}{without}"]
-        return lacking(files, self.column)
+        return lacking(files, self.column) + self._too_large(files)
+
+    def _too_large(self, files: Sequence[File]) -> list[str]:
+        large = [file for file in files if file.ending in TEXTS and file.expanded_size > LARGEST_DOCUMENT]
+        if not large or self.sample_by != "document":
+            return []
+        more = f" and {len(large) - 1} more hold" if len(large) > 1 else " holds"
+        size = f"{large[0].expanded_size / 2**20:.0f} MB"
+        return [
+            f"sample_by: {large[0].path}{more} {size}, which as one document takes gigabytes of memory; write "
+            "sample_by: paragraph (or line), or cut the file up"
+        ]
 
     def fingerprint(self) -> dict[str, object]:
         """Changes when a file comes, goes, or is written to; not when the folder is moved."""
