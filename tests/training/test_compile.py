@@ -38,7 +38,6 @@ CONFIGURATIONS = {
     "contrast alone": {"loss": {"contrast": {"kind": "dropout"}}, "model": {"decoder": None}},
     "pressure on the last layer": {"loss": {"regularisers": [{"kind": "vicreg"}]}},
     "pressure on every layer": {"loss": {"regularisers": [{"kind": "vicreg", "layers": "every"}, {"kind": "mst"}]}},
-    "documents apart": {"model": {"attention": "document"}},
     "documents apart, pressure on every layer": {
         "model": {"attention": "document", "encoder": {"depth": 2, "tokens": {"kind": "funnel"}}},
         "loss": {"regularisers": [{"kind": "vicreg", "layers": "every"}]},
