@@ -1,11 +1,16 @@
 """The base of every validated setting: frozen, closed to unknown keys, named by a digest of its content."""
 
+import ast
 import difflib
 import hashlib
+import inspect
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -48,12 +53,21 @@ class Spec(BaseModel):
     Values are taken as they are written: true is no 1, and "8" no 8; 8.0 and 1e3 are whole numbers.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler(source)
         return schema if cls.model_config.get("ser_json_inf_nan") == "strings" else _exact(schema, outermost=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, said in _docstrings(cls).items():
+            if (field := properties.get(cls.model_fields[name].alias or name)) is not None:
+                field.setdefault("description", said)
+        return schema
 
     def digest(self) -> str:
         """Twelve hex digits that name this content: equal settings, equal digest, on any machine.
@@ -71,6 +85,27 @@ class Spec(BaseModel):
             if name == "kind" or field.is_required() or value != field.default:
                 kept[name] = _settled(value)
         return kept
+
+
+def _docstrings(spec: type[Spec]) -> dict[str, str]:
+    """Of its fields. Read from the source when a schema is asked for: pydantic's own `use_attribute_docstrings` does it
+    for every class when it is made, which took most of the time of importing this package."""
+    parts = [part for part in reversed(spec.__mro__) if issubclass(part, Spec)]
+    return {name: said for part in parts for name, said in _own_docstrings(part).items() if name in spec.model_fields}
+
+
+@cache
+def _own_docstrings(spec: type[Spec]) -> dict[str, str]:
+    try:
+        [source] = ast.parse(textwrap.dedent(inspect.getsource(spec))).body
+    except (OSError, TypeError):    # it stands in no file
+        return {}
+    found: dict[str, str] = {}
+    for field, said in pairwise(source.body if isinstance(source, ast.ClassDef) else ()):
+        match field, said:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                found[name] = inspect.cleandoc(text)
+    return found
 
 
 def _settled(value: object) -> object:

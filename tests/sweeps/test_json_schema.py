@@ -5,6 +5,7 @@ import copy
 import pytest
 from jsonschema import Draft202012Validator
 
+from cogito_ray.base_spec import Spec
 from cogito_ray.sweeps.yaml_io.json_schema import run_schema, sweep_schema
 
 RUN = {
@@ -79,3 +80,30 @@ def test_a_file_that_extends_another_need_not_be_whole(schema):
 )
 def test_a_wrong_key_or_type_is_found(keys, value):
     assert not Draft202012Validator(sweep_schema()).is_valid(changed(SWEEP, *keys, value=value))
+
+
+class Described(Spec):
+    """Settings of these tests."""
+
+    rate: float
+    """How fast,
+    in words."""
+    bare: int = 0
+
+
+class Heir(Described):
+    """What inherits them."""
+
+    more: int = 1
+    """Its own."""
+
+
+def test_docstrings_of_fields_describe_them_those_that_are_inherited_as_well():
+    said = {name: field.get("description") for name, field in Heir.model_json_schema()["properties"].items()}
+    assert said == {"rate": "How fast,\nin words.", "bare": None, "more": "Its own."}
+
+
+def test_settings_that_stand_in_no_file_have_a_schema_without_descriptions():
+    scope = {"Spec": Spec}
+    exec('class Typed(Spec):\n    rate: float\n    """How fast."""', scope)
+    assert scope["Typed"].model_json_schema()["properties"] == {"rate": {"title": "Rate", "type": "number"}}
