@@ -1,6 +1,7 @@
 """What preparation costs beside tokenising: tokens per second of a core; memory and seconds against parts.
 
     python jobs/bench_prepare.py [--path FOLDER] [--tokenizer FOLDER] [--length 512] [--parts 1000 10000 100000]
+    python jobs/bench_prepare.py --only 100000 [--ray]
 
 FOLDER holds Parquet files with a column `text` (default: documentation that every installation has). "prepare" is this
 package in one process, "bare" a loop over pyarrow and tokenizers, "datasets" Hugging Face's map on the same files;
@@ -25,8 +26,10 @@ from unittest.mock import patch
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
+from cogito_ray.runtime.cluster import cluster
+from cogito_ray.runtime.data.ray_data_preparation import in_parallel
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.preparation_plan import prepare_with, serially
+from cogito_ray.text.preparation_plan import Runner, prepare_with, serially
 from cogito_ray.text.sources import documents
 from cogito_ray.text.sources.filesystem_access import File
 from cogito_ray.text.sources.line_files import JsonLinesPiece, json_pieces
@@ -89,11 +92,11 @@ def mapped(files: list[str], tokenizer: str) -> int:
         return sum(len(ids) for ids in done.with_format("numpy")["ids"])
 
 
-def against_parts(count: int) -> None:
+def against_parts(count: int, run: Runner) -> None:
     """Prints what it takes to cut, count and record so many parts, each a line of a file that stands for much text."""
-    prepare_parts(FILES)  # what is loaded only once
+    prepare_parts(FILES, run)  # what is loaded only once
     before, started = memory(), cpu_seconds()
-    parts, files = prepare_parts(count)
+    parts, files = prepare_parts(count, run)
     used, more = cpu_seconds() - started, memory() - before
     print(
         f"{parts:7,} parts of {parts * documents.SOON_READ / 2**30:6.1f} GB {used:7.1f} CPU s "
@@ -103,7 +106,7 @@ def against_parts(count: int) -> None:
     )
 
 
-def prepare_parts(count: int) -> tuple[int, int]:
+def prepare_parts(count: int, run: Runner) -> tuple[int, int]:
     """Parts, about as many as said, and files in the folder of the source."""
     with tempfile.TemporaryDirectory() as folder:
         line = json.dumps({"text": "some words that stand for a document, " * 3}) + "\n"
@@ -120,7 +123,7 @@ def prepare_parts(count: int) -> tuple[int, int]:
             return [documents.Part((replace(cast(JsonLinesPiece, piece), size=largest),)) for piece in pieces]
 
         with patch("cogito_ray.text.sources.text_files.parts_of_files", a_part_a_line):
-            shards = prepare_with(serially, data, Path(folder) / "s").sources[0].shards
+            shards = prepare_with(run, data, Path(folder) / "s").sources[0].shards
         return len(shards.manifest.part_rows), len(list(shards.folder.iterdir()))
 
 
@@ -135,10 +138,15 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="")
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--parts", type=int, nargs="*", default=[1000, 10_000, 100_000])
-    parser.add_argument("--only", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--only", type=int, default=0, help="so many parts, and nothing else")
+    parser.add_argument("--ray", action="store_true", help="with --only: over Ray; time and memory are its driver's")
     given = parser.parse_args()
+    if given.ray:
+        with cluster():
+            against_parts(given.only, in_parallel)
+        return
     if given.only:
-        against_parts(given.only)
+        against_parts(given.only, serially)
         return
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     beside_the_yardsticks(given.path, given.tokenizer, given.length)
