@@ -11,6 +11,7 @@ import torch
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.objectives.token_masking import MlmSpec
 from cogito_ray.testing.tiny_runs import LENGTH, VOCABULARY, run
+from cogito_ray.text.shards.row_packing import PACKERS
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.training_loop import CorpusFacts, fit
@@ -47,13 +48,13 @@ def spec(*, model=None, loss=None, **training):
     )
 
 
-def train(settings, *, folder=None, stop_at_report=None):
+def train(settings, *, folder=None, stop_at_report=None, rows=ROWS):
     """(weights, [(step, metrics)]) of a run, which may be interrupted at its n-th report."""
-    seen, held_out = [], HeldOutLoss(ROWS[-8:], settings.reference, VOCABULARY)
+    seen, held_out = [], HeldOutLoss(rows[-8:], settings.reference, VOCABULARY)
 
     def feed(done):
         for step in range(done, settings.training.steps):
-            yield ROWS[torch.from_numpy(np.random.default_rng(step).integers(0, 56, settings.training.batch))]
+            yield rows[torch.from_numpy(np.random.default_rng(step).integers(0, 56, settings.training.batch))]
 
     def tell(report):
         seen.append((report.step, report.metrics))
@@ -244,3 +245,17 @@ def test_the_best_checkpoint_stays_the_best_when_a_run_has_gone_back_to_it(undis
     assert saved(folder) == [20, 60]                                # it went back to step 20
     first = next(metrics["loss/reconstruction"] for step, metrics in seen if step == 20)
     assert State.read(folder / "step-00000020").score == first
+
+
+def test_a_run_that_reads_documents_of_shared_rows_apart_resumes_as_if_nothing_had_happened(tmp_path):
+    packer = PACKERS["best_fit"](LENGTH, VOCABULARY, np.dtype("<u2"))
+    documents = [row[: 3 + number % 11].numpy().astype("<u2") for number, row in enumerate(ROWS.repeat(2, 1))]
+    rows = torch.from_numpy(np.concatenate([packer.add(documents), packer.close()]).astype(np.int64))
+    settings = spec(model={"attention": "document", "encoder": {"block": {"kind": "bixt"}}}, steps=20)
+    straight, told = train(settings, folder=tmp_path / "straight", rows=rows)
+    with pytest.raises(Interrupted):
+        train(settings, folder=tmp_path / "struck", stop_at_report=3, rows=rows)
+    resumed, rest = train(settings, folder=tmp_path / "struck", rows=rows)
+    assert all(torch.equal(resumed[name], weight) for name, weight in straight.items())
+    assert rest[-1][1]["eval/reconstruction_nats"] == told[-1][1]["eval/reconstruction_nats"]
+    assert rest[0][0] > 5
