@@ -199,6 +199,7 @@ def test_a_report_names_loss_rank_speed_and_learning_rate():
         "concepts/nuclear_rank", "time/tokens_per_s", "time/mfu", "time/data_wait_share", "optimizer/gradient_norm",
     } <= set(seen[2])  # fmt: skip
     assert seen[2]["loss/total"] == pytest.approx(seen[2]["loss/reconstruction"])
+    assert 0 < seen[2]["time/mfu"] < 1
 
 
 def test_bfloat16_stays_near_float32():
