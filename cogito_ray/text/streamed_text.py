@@ -12,12 +12,14 @@ from itertools import islice
 import numpy as np
 
 from cogito_ray.text.order.block_shuffle import Window, WindowPlan
-from cogito_ray.text.order.row_order import BLOCK
 from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.parts_file import PartsFile
 from cogito_ray.text.shards.row_packing import Ids
 from cogito_ray.text.shards.shard_builder import BuildSettings, train_rows
 from cogito_ray.text.shards.token_shards import RowsDigest
+
+AT_ONCE = 1000
+"""Rows drawn at a time, at most."""
 
 
 class ChangedText(ValueError):
@@ -45,17 +47,18 @@ class StreamedText:
         reads = self.plan.reads(start, stop)
         due = next(reads, None)
         buffers = [_RowBuffer() for _ in self.corpus.sources]
-        for block in range(start // BLOCK, -(-stop // BLOCK)):
-            while due is not None and due[0] <= block:
+        while start < stop:
+            while due is not None and due[0] == start:
                 buffers[due[1].source].put(due[1], self._shuffled(due[1], tokenised))
                 due = next(reads, None)
-            positions = np.arange(max(start, block * BLOCK), min(stop, (block + 1) * BLOCK))
-            sources, draws = self.plan.mixture.draws(positions)
-            ids = np.empty((len(positions), self.corpus.length), self.corpus.dtype)
+            end = min(stop, start + AT_ONCE, due[0] if due else stop)
+            sources, draws = self.plan.mixture.draws(np.arange(start, end))
+            ids = np.empty((end - start, self.corpus.length), self.corpus.dtype)
             for source in np.unique(sources):
                 mine = np.flatnonzero(sources == source)
                 ids[mine] = buffers[source].take(int(draws[mine[0]]), len(mine))
             yield ids
+            start = end
 
     def _shuffled(self, window: Window, tokenised: Iterator[Ids]) -> Ids:
         parts = list(islice(tokenised, len(window.parts)))

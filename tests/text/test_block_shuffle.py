@@ -60,4 +60,10 @@ def test_reads_are_the_windows_that_are_drawn_from(start: int, stop: int) -> Non
     wanted = {(int(s), w.first) for s, d in zip(sources, draws, strict=True) for w in PLAN.windows(s, d, d + 1)}
     reads = list(PLAN.reads(start, stop))
     assert {(window.source, window.first) for _, window in reads} == wanted
-    assert [block for block, _ in reads] == sorted(block for block, _ in reads)
+    places = [place for place, _ in reads]
+    assert places == sorted(places)
+    begun = {int(source): int(draws[sources == source][0]) for source in np.unique(sources)}
+    for place, window in reads:
+        first = (int(sources[place - start]), int(draws[place - start]))
+        assert place == start or first == (window.source, window.first)
+        assert place > start or window.first <= begun[window.source]

@@ -70,8 +70,8 @@ class WindowPlan:
             epoch += 1
 
     def reads(self, start: int, stop: int) -> Iterator[tuple[int, Window]]:
-        """The windows that positions [start, stop) draw from, each with the thousand of positions before which it must
-        be there, in that order."""
+        """The windows that positions [start, stop) draw from, each with the first position at which it must be there,
+        in that order."""
         streams = (self._reads_of(source, start, stop) for source in range(len(self.part_rows)))
         return merge(*streams, key=lambda read: (read[0], read[1].source))
 
@@ -79,7 +79,7 @@ class WindowPlan:
         first, last = (_drawn(self.mixture, source, position) for position in (start, stop))
         if first < last:
             for window in self.windows(source, first, last):
-                yield max(self.mixture.position(source, window.first), start) // BLOCK, window
+                yield max(self.mixture.position(source, window.first), start), window
 
     @cached_property
     def starts(self) -> list[Indices]:
