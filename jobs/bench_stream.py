@@ -1,25 +1,33 @@
 """Tokens per second into one and two workers, by every way to read the same text, beside two yardsticks.
 
-    python jobs/bench_stream.py [--path FOLDER] [--tokenizer FOLDER] [--length 512] [--ways bare text]
+    python jobs/bench_stream.py [--path FOLDER ...] [--tokenizer FOLDER] [--length 512] [--ways bare text] [--repeats 3]
 
-FOLDER holds Parquet files with a column `text` (default: documentation that every Python installation has). "mapped"
-and "streamed" read token shards, by memory map and by Ray Data; "text" tokenises while it reads, by Ray Data; "bare" is
-a loop over pyarrow and tokenizers, one process a worker, which share all cores; "datasets" is Hugging Face's streaming
-with the same tokenizer. Workers are processes that start together; tokens/s are all workers', the wait for the first
-batch included. Then the debug model is trained by each of ours, to see the share of its time that it waits for data.
+Each FOLDER holds Parquet files with a column `text` (default: documentation that every Python installation has). The
+first is read alone, then all of them mixed by size. "mapped" and "streamed" read token shards, by memory map and by Ray
+Data; "text" tokenises while it reads, by Ray Data; "bare" is a loop over pyarrow and tokenizers, one process a worker,
+which share all cores; "datasets" is Hugging Face's streaming with the same tokenizer. Workers are processes that start
+together; seconds begin when they ask, so that the wait for the first batch is included. Everything was read once
+before, in small: processes are warm. Text is read up to the last row of a window, for a window is tokenised whole.
+
+Of several repetitions the medians are told. "x bare" compares tokens a second, "x bare, CPU" tokens a second of CPU of
+all processes of the instance, which tells the same when cores are busy, and hardly depends on what else they do. Then
+the debug model is trained by each of ours, to see the share of its time that it waits for data.
 """
 
 import argparse
 import os
 import resource
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 import ray
 import torch
 
@@ -66,6 +74,15 @@ class Task:
     def steps(self) -> range:
         return range(max(2, self.tokens // (self.batch * self.data.length)))
 
+    def to_whole_windows(self) -> "Task":
+        """At least as many tokens, to where most of what text must be tokenised by then is read."""
+        rows, tokenised, best, share = self.tokens // self.data.length, 0, self.tokens, 0.0
+        for place, window in self.corpus(keep="text").text_plan(0).reads(0, 3 * rows):
+            if place >= rows and place / tokenised > share:
+                best, share = place * self.data.length, place / tokenised
+            tokenised += window.rows
+        return replace(self, tokens=best)
+
 
 def mapped(task: Task) -> Iterator[Indices]:
     corpus = task.corpus()
@@ -83,11 +100,13 @@ def text(task: Task) -> Iterator[Indices]:
 
 
 def bare(task: Task) -> Iterator[Ids]:
-    """In the order of the files, each worker every so many parts, packed like ours; again from the start at the end."""
-    [source] = task.data.sources.values()
+    """A part of each source in turn, each worker every so many parts, packed like ours; again from the start at the
+    end."""
 
     def documents() -> Iterator[str]:
-        for part in source.parts(task.storage / "documents")[task.rank :: task.world]:
+        sources = [source.parts(task.storage / "documents") for source in task.data.sources.values()]
+        parts = [part for parts in zip_longest(*sources) for part in parts if part is not None]
+        for part in parts[task.rank :: task.world]:
             yield from (str(found.value) for found in part.read() if isinstance(found, RawDocument))
 
     return _packed(task, documents)
@@ -97,8 +116,7 @@ def datasets(task: Task) -> Iterator[Ids]:
     from datasets import load_dataset
     from datasets.distributed import split_dataset_by_node
 
-    [source] = task.data.sources.values()
-    parts = source.parts(task.storage / "documents")
+    parts = [part for source in task.data.sources.values() for part in source.parts(task.storage / "documents")]
     files = sorted({piece.file.path for part in parts for piece in part.pieces})  # type: ignore[attr-defined]
     stream = load_dataset("parquet", data_files=files, split="train", streaming=True)
     mine = split_dataset_by_node(stream, task.rank, task.world)
@@ -106,7 +124,7 @@ def datasets(task: Task) -> Iterator[Ids]:
 
 
 def _packed(task: Task, documents: Callable[[], Iterator[str]]) -> Iterator[Ids]:
-    tokenizer = task.corpus().tokenizer
+    tokenizer = task.corpus(keep="text").tokenizer
 
     def rows() -> Iterator[Ids]:
         packer = PACKERS[task.data.packing](task.data.length, tokenizer.vocabulary, tokenizer.dtype)
@@ -125,6 +143,8 @@ class Seen:
     seconds: float
     """To the last batch, with those to the first."""
     peak_mib: float
+    cpu_s: float = 0.0
+    """Of all processes."""
 
 
 @ray.remote(num_cpus=0)
@@ -138,8 +158,8 @@ class Worker:
         """Has imported everything."""
 
     def read(self, way: Callable[[Task], Iterator[Indices]], task: Task) -> Seen:
-        began = time.perf_counter()
         batches = way(task)
+        began = time.perf_counter()
         tokens = next(batches).size
         first = time.perf_counter()
         for ids in batches:
@@ -154,7 +174,7 @@ class Worker:
 def waited(way: Callable[[Task], Iterator[Indices]], run: RunSpec, task: Task) -> float:
     """Share of training's time that it waits for data, once it has begun."""
     torch.set_num_threads(1)
-    corpus, waits = task.corpus(), list[float]()
+    corpus, waits = task.corpus(keep="text"), list[float]()
 
     def tell(report: Report) -> None:
         waits.append(report.metrics["time/data_wait_share"])
@@ -171,7 +191,9 @@ def measured(way: Callable[[Task], Iterator[Indices]], task: Task, world: int) -
     workers = [Worker.remote(max(1, CORES // world)) for _ in range(world)]  # type: ignore[attr-defined]
     ray.get([worker.ready.remote() for worker in workers])
     shares = [replace(task, rank=rank, world=world) for rank in range(world)]
+    before = cpu_seconds()
     seen = ray.get([worker.read.remote(way, share) for worker, share in zip(workers, shares, strict=True)])
+    spent = cpu_seconds() - before
     for worker in workers:
         ray.kill(worker)
     return Seen(
@@ -179,7 +201,20 @@ def measured(way: Callable[[Task], Iterator[Indices]], task: Task, world: int) -
         max(one.first_s for one in seen),
         max(one.seconds for one in seen),
         max(one.peak_mib for one in seen),
+        spent,
     )
+
+
+def cpu_seconds() -> float:
+    """Of this process and all that it started, ended ones included."""
+    spent = 0.0
+    for process in [own := psutil.Process(), *own.children(recursive=True)]:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:     # ended meanwhile
+            continue
+        spent += times.user + times.system + times.children_user + times.children_system
+    return spent
 
 
 WAYS: dict[str, Callable[[Task], Iterator[Any]]] = {
@@ -188,17 +223,26 @@ WAYS: dict[str, Callable[[Task], Iterator[Any]]] = {
 FROM_SHARDS = {"streamed", "mapped"}
 
 
-def rates(task: Task, names: list[str], few: int) -> None:
+def rates(task: Task, names: list[str], few: int, repeats: int) -> None:
     """The table of tokens/s. `few`: tokens read where they must be made first."""
-    print(f"{'way':10} {'workers':>7} {'tokens/s':>14} {'x bare':>8} {'first batch s':>13} {'peak MiB a worker':>17}")
+    made = replace(task, tokens=few).to_whole_windows()
+    print(f"\n{len(task.data.sources)} sources: {made.tokens:,} tokens where they are made, median of {repeats}")
+    print(f"{'way':10} {'workers':>7} {'first batch s':>13} {'tokens/s':>14} {'x bare':>7} {'x bare, CPU':>11} "
+          f"{'peak MiB a worker':>17}")
     for world in (1, 2):
-        yardstick = 0.0
+        seen = defaultdict[str, list[Seen]](list)
         for name in names:
-            seen = measured(WAYS[name], replace(task, tokens=task.tokens if name in FROM_SHARDS else few), world)
-            rate = seen.tokens / seen.seconds
-            yardstick = yardstick or rate
-            print(f"{name:10} {world:7} {rate:14,.0f} {rate / yardstick:8.2f} {seen.first_s:13.2f} "
-                  f"{seen.peak_mib:17.0f}", flush=True)
+            measured(WAYS[name], replace(task, tokens=few // 3), world)
+        for name in names * repeats:
+            seen[name].append(measured(WAYS[name], task if name in FROM_SHARDS else made, world))
+        for name in names:
+            pairs = list(zip(seen[name], seen[names[0]], strict=True))
+            wall = median(one.tokens / one.seconds / (bare.tokens / bare.seconds) for one, bare in pairs)
+            cpu = median(one.tokens / one.cpu_s / (bare.tokens / bare.cpu_s) for one, bare in pairs)
+            first = median(one.first_s for one in seen[name])
+            rate = median(one.tokens / one.seconds for one in seen[name])
+            peak = max(one.peak_mib for one in seen[name])
+            print(f"{name:10} {world:7} {first:13.2f} {rate:14,.0f} {wall:7.2f} {cpu:11.2f} {peak:17.0f}", flush=True)
 
 
 def waits(run: RunSpec, task: Task, names: list[str]) -> None:
@@ -214,28 +258,30 @@ def waits(run: RunSpec, task: Task, names: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--path", help="folder of Parquet files with a column `text`")
+    parser.add_argument("--path", nargs="+", default=[], help="folders of Parquet files with a column `text`")
     parser.add_argument("--tokenizer", help="folder with a tokenizer.json; default: BPE of 8192 entries, trained here")
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=200_000_000, help="read from shards")
-    parser.add_argument("--few-tokens", type=int, default=16_000_000, help="read where they are made from text")
+    parser.add_argument("--few-tokens", type=int, default=5_000_000, help="read where they are made from text")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="the first one is the yardstick")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--storage", type=Path, default=Path("/tmp/cogito-ray-stream"))
     asked = parser.parse_args()
-    files = {"kind": "files", "path": asked.path}
-    data = DataSpec.model_validate({
-        "sources": {"text": files if asked.path else {"kind": "python-docs", "part": "packages"}},
-        "tokenizer": {"kind": "pretrained", "name": asked.tokenizer} if asked.tokenizer else {"kind": "bpe"},
-        "length": asked.length,
-    })
-    storage = asked.storage.absolute()
-    task = Task(data, storage, asked.batch, asked.tokens)
+    files = [{"kind": "files", "path": path} for path in asked.path]
+    sources: dict[str, dict[str, str]] = {f"folder-{number}": file for number, file in enumerate(files, start=1)}
+    sources = sources or {part: {"kind": "python-docs", "part": part} for part in ("packages", "library")}
+    tokenizer = {"kind": "pretrained", "name": asked.tokenizer} if asked.tokenizer else {"kind": "bpe"}
+    ours = [name for name in asked.ways if name not in ("bare", "datasets")]
     with cluster():
-        for keep in ("tokens", "text"):
-            prepare(data.model_copy(update={"keep": keep}), storage)
-        rates(task, asked.ways, asked.few_tokens)
-        waits(load_run(RUN), task, [name for name in asked.ways if name not in ("bare", "datasets")])
+        for count in sorted({1, len(sources)}):
+            mixed = {name: {**source, "weight": "size"} for name, source in list(sources.items())[:count]}
+            data = DataSpec.model_validate({"sources": mixed, "tokenizer": tokenizer, "length": asked.length})
+            task = Task(data, asked.storage.absolute(), asked.batch, asked.tokens)
+            for keep in ("tokens", "text") if FROM_SHARDS & {*ours} else ("text",):
+                prepare(data.model_copy(update={"keep": keep}), task.storage)
+            rates(task, asked.ways, asked.few_tokens, asked.repeats)
+        waits(load_run(RUN), task, ours)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -28,6 +29,8 @@ from cogito_ray.text.streamed_text import StreamedText, regrouped
 SMALLEST_BLOCK, LARGEST_BLOCK = 2**20, 64 * 2**20  # bytes of rows that one task reads
 BLOCKS = 2000
 """Tasks a stream is cut into when its size allows; Ray Data plans them all at the start."""
+HEAD_START = 4
+"""Parts of text that the reading process tokenises itself: about as many as it can while Ray Data starts."""
 MOST_TOKENS = 2**18
 """Tokens that workers take from the actor at a time."""
 REQUESTED_AHEAD = 2
@@ -148,7 +151,20 @@ def _actor(name: str, work: _Work) -> Any:
 
 
 def _tokenised(calls: Iterator[Callable[[], Ids]]) -> Iterator[Ids]:
-    """What the calls give, in order. A Dataset lists its tasks at the start, so that long runs take several."""
+    """What the calls give, in order. The first ones are made here, while Ray Data begins with those that follow."""
+    here = list(islice(calls, HEAD_START))
+    there = _by_ray_data(calls)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, there, None)
+        yield from (call() for call in here)
+        first = following.result()
+    if first is not None:
+        yield first
+        yield from there
+
+
+def _by_ray_data(calls: Iterator[Callable[[], Ids]]) -> Iterator[Ids]:
+    """A Dataset lists its tasks at the start, so that long runs take several."""
     while leg := list(islice(calls, BLOCKS)):
         items = ray.data.from_items([{"call": pickle.dumps(call)} for call in leg], override_num_blocks=len(leg))
         stream = _in_order(items.map_batches(_call, batch_size=None, num_cpus=1))
