@@ -37,7 +37,8 @@ class Funnel(TokenStage):
 
     def __init__(self, width: int, heads: int, *, halvings: int, hidden: int):
         super().__init__()
-        self.layers = nn.ModuleList(FunnelLayer(width, heads, hidden) for _ in range(halvings))
+        # One unit of FSDP2, which before torch 2.13 finds no tensors in what these layers hand on.
+        self.layers = nn.Sequential(*(FunnelLayer(width, heads, hidden) for _ in range(halvings)))
 
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
         for layer in self.layers:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from safetensors.torch import save as packed
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -66,8 +67,8 @@ class ShardedSnapshot:
         try:
             with draft as folder:
                 self._told_by_first(folder.name)
-                files = self._save(folder)
-                retry_within(lambda: _refuse_missing(folder, files), SEEN_WITHIN_S)
+                self._save(folder)
+                retry_within(lambda: _refuse_missing(folder), SEEN_WITHIN_S)
                 (folder / WEIGHTS).write_bytes(packed(self._whole_weights(folder)))
         except OSError as found:
             fault = found
@@ -81,12 +82,10 @@ class ShardedSnapshot:
             raise told[0]
         return told[0]
 
-    def _save(self, folder: Path) -> set[str]:
-        """Names of the files that all workers have written."""
+    def _save(self, folder: Path) -> None:
         with _as_os_error():
             tree = {"weights": self.weights, "optimizer": self.optimizer}
-            metadata = save(tree, checkpoint_id=folder, process_group=self.writers)
-        return {part.relative_path for part in metadata.storage_data.values()}
+            save(tree, checkpoint_id=folder, process_group=self.writers)
 
     def _whole_weights(self, folder: Path) -> dict[str, Tensor]:
         whole = {name: torch.empty(shards.shape, dtype=shards.dtype) for name, shards in self.weights.items()}
@@ -99,7 +98,8 @@ def _load(tree: dict[str, Any], folder: Path) -> None:
         load(tree, checkpoint_id=folder, no_dist=True)
 
 
-def _refuse_missing(folder: Path, files: set[str]) -> None:
+def _refuse_missing(folder: Path) -> None:
+    files = {part.relative_path for part in FileSystemReader(folder).read_metadata().storage_data.values()}
     if missing := sorted(name for name in files if not (folder / name).is_file()):
         raise FileNotFoundError(
             f"{folder}: the first worker does not see {', '.join(missing)}, which others have written; under "
