@@ -2,11 +2,9 @@
 
 import pytest
 from corpora import prepared_run
-from test_promote import write_ended
 
 import cogito_ray as cr
 from cogito_ray.records.ledger import ForecastScored, ForecastSealed, Promoted
-from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 NATS = "eval/reconstruction_nats"
@@ -22,7 +20,7 @@ def test_a_ladder_that_is_added_to_an_ended_sweep_foretells_the_full_run_which_t
         "promote": {"with": {"training.steps": 40}},
         "budget": {"trials": 2},
     }
-    write_ended(SweepSpec.model_validate(tree), tmp_path)
+    assert not cr.sweep(tree, storage=tmp_path, verbose=False).record.forecasts
     tree |= {"scale": {"sizes": {"training.steps": [5, 10, 20]}}}
     climbed = cr.sweep(tree, storage=tmp_path, verbose=False).record
     assert len(climbed.variants) == 3

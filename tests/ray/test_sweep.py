@@ -206,11 +206,12 @@ def test_a_killed_driver_loses_no_trial_repeats_none_and_leaves_no_secret(tmp_pa
     assert set(ends(tmp_path / "tiny").values()) == {1}
 
 
-def one_trial(folder, **training):
-    """A sweep of a single trial."""
+def one_trial(folder, rows, **training):
+    """A sweep of a single trial, of a run in which these settings say what rows are and how they are read."""
     only = {"space": {"seed": {"choice": [3]}}, "search": {"sampler": "grid"}, "budget": {"trials": 1}}
     only["early_stopping"] = {"kind": "none"}
-    return sweep_spec(folder, tiny_run(folder, **training), **only)
+    run = tiny_run(folder, **training)
+    return sweep_spec(folder, run | {part: run[part] | changed for part, changed in rows.items()}, **only)
 
 
 def kill_first_trial(ledger):
@@ -223,8 +224,13 @@ def kill_first_trial(ledger):
 
 @pytest.mark.quick
 @pytest.mark.timeout(600)
-def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path):
-    spec = one_trial(tmp_path, steps=120, report_every=20, checkpoint_every=20)
+@pytest.mark.parametrize(
+    "rows",
+    [{}, {"data": {"packing": "best_fit"}, "model": {"attention": "document"}}],
+    ids=["rows read whole", "documents apart"],
+)
+def test_a_killed_trial_process_resumes_and_ends_as_if_nothing_had_happened(tmp_path, rows):
+    spec = one_trial(tmp_path, rows, steps=120, report_every=20, checkpoint_every=20)
     [undisturbed] = run_sweep(spec, tmp_path / "straight").trials.values()
     with ThreadPoolExecutor() as pool:
         killing = pool.submit(kill_first_trial, tmp_path / "killed" / "tiny" / NAME)
