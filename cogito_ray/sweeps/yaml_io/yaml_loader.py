@@ -67,6 +67,8 @@ class Document:
 
     def overridden(self, sweep: SweepSpec) -> Iterator[str]:
         """What the file itself, and not one that it extends, says of its base run although no trial has it."""
+        if sweep.simplify is not None:    # which takes the winner's settings back to what stands here
+            return
         for path, axis in sweep.search_space.overridden().items():
             place = f"run.{path}"
             if INHERITED not in (origin := self.composed.origins.get(place, INHERITED)):
