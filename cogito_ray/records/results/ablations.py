@@ -4,10 +4,10 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from cogito_ray.records.ledger import IDLE, SettingAblated, Status
 from cogito_ray.records.results.trial_ranking import rank
@@ -56,13 +56,13 @@ class Ablation:
 
     def judged(self, record: Record) -> Iterator[SettingAblated]:
         """What the runs of `due` say; of what was judged already, nothing."""
-        due = self.due(record)
-        costs = [self._costs(changes, record) for changes in due]
-        sound = {index: found for index, found in enumerate(costs) if index and found and costs[0]}
-        apart = paired(costs[0] or [], {str(index): found for index, found in sound.items()}) if sound else {}
-        value = abs(fmean(costs[0])) if costs and costs[0] else math.nan
-        for index, changes in enumerate(due[1:], start=1):
-            told = apart.get(str(index))
+        changed = self.due(record)[1:]
+        own, costs = self._costs({}, record) if changed else None, [self._costs(changes, record) for changes in changed]
+        sound = [found for found in costs if found is not None and own is not None]
+        apart = iter(paired(own, sound) if own is not None and sound else ())
+        value = abs(fmean(own)) if own is not None else math.nan
+        for changes, found in zip(changed, costs, strict=True):
+            told = next(apart) if found is not None and own is not None else None
             cost, low, high = (told.mean / value, told.low / value, told.high / value) if told else (None, None, None)
             yield SettingAblated(
                 at=time.time(),
@@ -103,7 +103,7 @@ def ablation_of(sweep: SweepSpec, record: Record) -> Ablation | None:
     trial = record.trials[best.trial]
     settings = [_taken_back(sweep, trial, axis) for axis in sweep.search_space.varying(trial.sample)]
     found = Ablation(sweep.simplify, sweep.goals[0], trial, ())
-    return Ablation(sweep.simplify, sweep.goals[0], trial, tuple(one for one in settings if _is_run(found, one)))
+    return replace(found, settings=tuple(one for one in settings if _is_run(found, one)))
 
 
 def ablated(sweep: SweepSpec, record: Record) -> Iterator[SettingAblated]:
@@ -126,5 +126,5 @@ def _taken_back(sweep: SweepSpec, trial: Trial, axis: str) -> Tree:
 def _is_run(ablation: Ablation, changes: Mapping[str, JsonValue]) -> bool:
     try:
         return bool(changes) and bool(ablation.runs(dict(changes)))
-    except (ValidationError, ValueError):
+    except ValueError:
         return False

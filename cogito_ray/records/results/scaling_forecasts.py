@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from cogito_ray.records.ledger import ForecastScored, ForecastSealed, LadderRun, Promoted, Status
 from cogito_ray.records.results.promotion_results import promotions, winners
-from cogito_ray.records.sweep_record import Record
+from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.statistics.scaling_law import (
@@ -39,11 +39,11 @@ def forecasts(sweep: SweepSpec, record: Record) -> Iterator[ForecastSealed]:
     known = ladders(sweep, record)
     for promotion in promotions(sweep, record) if known else ():
         run, trial = promotion.run, record.trials[promotion.trial]
-        for goal in sweep.goals:
-            if (run.digest(), goal.metric) in record.forecasts:
-                continue
-            seen = list(_seen(known[trial.id], record, goal))
-            parameters, tokens = size(run)
+        goals = [goal for goal in sweep.goals if (run.digest(), goal.metric) not in record.forecasts]
+        ended = _ended(known[trial.id], record) if goals else []
+        parameters, tokens = size(run) if goals else (0, 0)
+        for goal in goals:
+            seen = list(_seen(ended, goal))
             yield ForecastSealed(
                 at=time.time(),
                 trial=trial.id,
@@ -76,13 +76,16 @@ def size(run: RunSpec) -> tuple[int, int]:
     return run.model.parameters(run.data.length), run.training.steps * run.training.batch * run.data.length
 
 
-def _seen(ladder: Ladder, record: Record, goal: GoalSpec) -> Iterator[LadderRun]:
-    """Rungs that ran to their end."""
-    for _, run in ladder:
-        known = record.known(run.digest())
-        if known is not None and known.status is Status.COMPLETED and (value := known.last(goal.metric)) is not None:
-            parameters, tokens = size(run)
-            yield LadderRun(run=run.digest(), parameters=parameters, tokens=tokens, value=value)
+def _ended(ladder: Ladder, record: Record) -> list[tuple[Trial, tuple[int, int]]]:
+    """Rungs that ran to their end, each with its size."""
+    found = ((record.known(run.digest()), run) for _, run in ladder)
+    return [(known, size(run)) for known, run in found if known is not None and known.status is Status.COMPLETED]
+
+
+def _seen(ended: list[tuple[Trial, tuple[int, int]]], goal: GoalSpec) -> Iterator[LadderRun]:
+    for rung, (parameters, tokens) in ended:
+        if (value := rung.last(goal.metric)) is not None:
+            yield LadderRun(run=rung.id, parameters=parameters, tokens=tokens, value=value)
 
 
 def _foretold(goal: GoalSpec, seen: list[LadderRun], parameters: int, tokens: int) -> dict[str, float | str | None]:
