@@ -69,7 +69,7 @@ def prepare(
 
     `sweep` and `train` do this by themselves. ValueError where text is missing.
     """
-    from cogito_ray.display.live_view import stage_of
+    from cogito_ray.display.live_view import watching
     from cogito_ray.run_spec import RunSpec
 
     with opened(settings, overrides) as spec:
@@ -79,10 +79,8 @@ def prepare(
 
         named = [spec.data] if isinstance(spec, RunSpec) else spec.search_space.corpora()
         refuse_missing_text(named, [])  # before Ray starts
-        with cluster():
-            return [
-                prepare_data(data, Path(storage), lambda told: _say(stage_of(told), verbose=verbose)) for data in named
-            ]
+        with cluster(), watching(None, quiet=not verbose) as stage:
+            return [prepare_data(data, Path(storage), stage.tell) for data in named]
 
 
 def forecast(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> Forecast:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cogito_ray.display.run_table import run_table
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.results.evaluation_scores import Scored
 from cogito_ray.records.results.forecast_calibration import judged
-from cogito_ray.records.results.trial_ranking import Ranking, Row, plain, rank
+from cogito_ray.records.results.trial_ranking import SHOWN, Ranking, Row, figures, plain, rank
+from cogito_ray.records.sweep_progress import progress
 from cogito_ray.records.sweep_record import Record
+from cogito_ray.sweeps.budget_spec import duration
 from cogito_ray.sweeps.statistics.cost_forecast import Forecast
 
 COLOURS = {
@@ -22,27 +30,69 @@ COLOURS = {
     Status.STOPPED: "cyan",
     Status.FAILED: "red",
 }
-WORDS = {Status.UNFINISHED: "running"}
+WORDS = {Status.UNFINISHED: "waiting"}
 
 
-def live(record: Record, stage: str) -> RenderableType:
-    """The one table that is redrawn while a sweep works; before its first trial, what is being prepared."""
-    if not record.trials:
-        return Text(stage, style="dim")
+def live(record: Record, now: float | None = None, *, most: int = 10**6) -> RenderableType:
+    """What is redrawn while a sweep or run works. `now`: seconds since 1970. Of more trials than `most`, those that run
+    are listed, and the first others."""
+    if not record.axes:
+        return run_table(record, now)
     ranking = rank(record)
-    ended = sum(row.status is not Status.UNFINISHED for row in ranking.rows)
-    head = f"{len(ranking.rows)} trials started, {ended} over"
-    if again := record.replicates.values():
-        head += f"; of {len(again)} further runs of the best, {sum(run.end is not None for run in again)} are over"
-    if others := record.variants.values():
-        head += f"; of {len(others)} variants of the best, {sum(run.end is not None for run in others)} are over"
-    return Group(_table(ranking), Text(head, style="dim"))
+    running = {row.trial for row in ranking.rows if record.is_running(record.trials[row.trial])}
+    room = max(0, most - len(running))
+    others = [row.trial for row in ranking.rows if row.trial not in running][:room]
+    shown = [row for row in ranking.rows if row.trial in running or row.trial in set(others)][:most]
+    more = len(ranking.rows) - len(shown)
+    hidden = [Text(f"and {more} others", style="dim")] if more else []
+    return Group(*(Text(line) for line in so_far(record, now)), _fitting(ranking, shown, running), *hidden)
+
+
+def so_far(record: Record, now: float | None = None) -> list[str]:
+    """How far a sweep is, in lines: time, trials, budget, and the best so far beside what predicting nothing gives."""
+    far = progress(record, now)
+    left = "time left not known" if far.left_s is None else f"about {duration(far.left_s)} left"
+    time = f"{duration(far.elapsed_s)} elapsed" + ("" if record.is_complete else f", {left}")
+    trials = ", ".join(f"{count} {state}" for state, count in far.trials.items())
+    for runs, what in ((record.replicates, "further runs of the best"), (record.variants, "variants of the best")):
+        if runs:
+            trials += f"; of {len(runs)} {what}, {sum(run.end is not None for run in runs.values())} are over"
+    budget = [_granted(name, *amounts) for name, amounts in far.budget.items()]
+    return [time, trials, *([f"budget: {', '.join(budget)}"] if budget else []), *_best_so_far(rank(record))]
+
+
+def _granted(name: str, used: float, granted: float) -> str:
+    if name == "trials":
+        return f"{used:g} of {granted:g} trials"
+    return f"{name} {used:.3g} of {granted:g} h ({max(0.0, granted - used):.3g} left)"
+
+
+def _best_so_far(ranking: Ranking) -> Iterator[str]:
+    """In each goal, of those that ran to their end; of all while none did."""
+    ranked = [row for row in ranking.rows if row.rank is not None]
+    for goal in ranking.goals:
+        known = [(goal.cost(measured), row) for row in ranked or ranking.rows if (measured := _known(row))]
+        sound = [(cost, row.number, row) for cost, row in known if math.isfinite(cost)]
+        if sound:
+            row = min(sound)[-1]
+            at = "" if ranked else f" at step {row.step} of {row.steps}"
+            with_none = ranking.unigram_nats if goal is ranking.goal else None
+            constant = "" if with_none is None else f" (the best constant prediction: {figures(with_none)})"
+            value = f"{goal.metric} {figure(row, goal.metric)}"
+            yield f"best so far: trial {row.number} ({row.trial[:8]}), {value}{at}{constant}"
+
+
+def _known(row: Row) -> dict[str, float]:
+    return {metric: value for metric, value in row.values.items() if value is not None}
 
 
 def final(record: Record) -> RenderableType:
-    """The ranked table, the settings of the winner or the front, and the line values must be read against."""
+    """The ranked table, the settings of the winner or the front, and the line values must be read against; of a run on
+    its own, what it reached."""
+    if not record.axes and record.trials:
+        return run_table(record)
     ranking = rank(record)
-    parts: list[RenderableType] = [_table(ranking)]
+    parts: list[RenderableType] = [_fitting(ranking, ranking.rows)]
     if ranking.footnote:
         parts.append(Text(ranking.footnote, style="dim"))
     if ranking.unigram_nats is not None:
@@ -122,32 +172,57 @@ def _said(row: Row) -> str:
     return ", ".join(known) or "no value"
 
 
-def _table(ranking: Ranking) -> Table:
+@dataclass(frozen=True)
+class _Fitting:
+    """The first of some tables that is not too wide, or the last."""
+
+    tables: Sequence[Table]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        *first, last = self.tables
+        wide = options.update(max_width=10**4)
+        yield next((one for one in first if Measurement.get(console, wide, one).maximum <= options.max_width), last)
+
+
+def _fitting(ranking: Ranking, rows: Sequence[Row], running: Collection[str] = ()) -> _Fitting:
+    """With all metrics, or with those alone that trials are ranked by."""
+    goals = [goal.metric for goal in ranking.goals]
+    every = [*goals, *(ranking.rows[0].metrics if ranking.rows else ())]
+    needed = [metric for metric in every if metric not in SHOWN or metric in goals]
+    return _Fitting([_table(ranking, rows, running, measured) for measured in (every, needed)])
+
+
+def _table(ranking: Ranking, rows: Sequence[Row], running: Collection[str], measured: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    short = [axis.rsplit(".", 1)[-1] for axis in ranking.axes]
-    measured = [*(goal.metric for goal in ranking.goals), *_metrics(ranking)]
     front = ["front"] if len(ranking.goals) > 1 else []
     again = ["runs"] if any(row.further for row in ranking.rows) else []
-    for name in ("#", *front, "trial", "status", *again, "step", *map(_leaf, measured), *short):
+    fixed = ["#", *front, "trial", "status", *again, "step"]
+    short = short_names([*measured, *ranking.axes], taken=fixed)
+    short[: len(measured)] = [name.replace("_", " ") for name in short[: len(measured)]]
+    for name in (*fixed, *short):
         table.add_column(name, justify="left" if name in ("trial", "status") else "right", no_wrap=True)
-    for row in ranking.rows:
-        colour = COLOURS[row.status]
+    for row in rows:
+        status = "running" if row.trial in running else WORDS.get(row.status, row.status)
         table.add_row(
             str(row.rank or ""),
             *(str(row.front or "") for _ in front),
             row.trial[:8],
-            Text(WORDS.get(row.status, row.status), style=colour),
+            Text(status, style=COLOURS[row.status]),
             *("" if row.further is None else f"{row.further[0]} of {row.further[1]}" for _ in again),
             f"{row.step}/{row.steps}",
-            *(figure(row, metric) for metric in row.values | row.metrics),
+            *(figure(row, metric) for metric in measured),
             *(row.settings.get(axis, "") for axis in ranking.axes),
         )
     return table
 
 
-def _metrics(ranking: Ranking) -> list[str]:
-    return list(ranking.rows[0].metrics) if ranking.rows else []
-
-
-def _leaf(metric: str) -> str:
-    return metric.rsplit("/", 1)[-1].replace("_", " ")
+def short_names(names: Sequence[str], *, taken: Collection[str] = ()) -> list[str]:
+    """The ends of dotted paths and of names of metrics, each as short as tells it from the others and from `taken`."""
+    parts, length = [re.split(r"[./]", name) for name in names], [1] * len(names)
+    while True:
+        found = [".".join(part[-count:]) for part, count in zip(parts, length, strict=True)]
+        often = Counter([*found, *taken])
+        alike = [at for at, name in enumerate(found) if often[name] > 1 and length[at] < len(parts[at])]
+        if not alike:
+            return found
+        length = [count + (at in alike) for at, count in enumerate(length)]

@@ -246,6 +246,11 @@ class Record:
         """Trials of the search and all further runs, by name."""
         return self.trials | self.replicates | self.variants
 
+    def is_running(self, trial: Trial) -> bool:
+        """Was it started by the last driver, and has not been heard to end?"""
+        over = trial.end or trial.paused or self.closing
+        return over is None and trial.began >= self.opened.at
+
     @property
     def is_complete(self) -> bool:
         """Is nothing left to do?"""

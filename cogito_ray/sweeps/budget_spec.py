@@ -23,6 +23,14 @@ def seconds(text: object) -> float:
     return _measured(text, SECONDS, "duration; write 8h, 90m, 1h30m or 45s")
 
 
+def duration(seconds: float) -> str:
+    """3661 -> 1 h 1 min."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def size(text: object) -> float:
     """'20GB' -> 2e10 bytes. Raises ValueError."""
     return _measured(text, BYTES, "size; write 20GB, 500MB or 1.5TiB")
@@ -88,19 +96,24 @@ class BudgetSpec(Spec):
 
     def exhausted(self, spent: Spent) -> str:
         """What of it is spent, in words; empty while nothing is."""
-        used = {"gpu_hours": spent.gpu_hours, "cpu_hours": spent.cpu_hours, "wall": spent.wall_s / HOUR_S}
-        limits = {"gpu_hours": self.gpu_hours, "cpu_hours": self.cpu_hours, "wall": self._wall_hours()}
         said = [
-            f"budget.{name}: {used[name]:.4g} of {limit:.4g} hours are used"
-            for name, limit in limits.items()
-            if limit is not None and used[name] >= limit
+            f"budget.{name}: {used:.4g} of {limit:.4g} hours are used"
+            for name, (used, limit) in self.hours(spent).items()
+            if used >= limit
         ]
         if self.disk_bytes is not None and spent.disk_bytes > self.disk_bytes:
             said.append(f"budget.disk: checkpoints that are needed take {spent.disk_bytes / 1e9:.3g} GB of {self.disk}")
         return "; ".join(said)
 
-    def _wall_hours(self) -> float | None:
-        return seconds(self.wall) / HOUR_S if self.wall else None
+    def hours(self, spent: Spent) -> dict[str, tuple[float, float]]:
+        """Of each limit in hours that is set, what is used and what is granted."""
+        wall = seconds(self.wall) / HOUR_S if self.wall else None
+        named = {
+            "gpu_hours": (spent.gpu_hours, self.gpu_hours),
+            "cpu_hours": (spent.cpu_hours, self.cpu_hours),
+            "wall": (spent.wall_s / HOUR_S, wall),
+        }
+        return {name: (used, limit) for name, (used, limit) in named.items() if limit is not None}
 
     def faults(self, runs: Iterable["RunSpec"]) -> Iterator[str]:
         """What cannot take effect in a sweep of such runs."""

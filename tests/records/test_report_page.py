@@ -20,7 +20,7 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
-from cogito_ray.records.pages.report_page import FILE, breakable, duration, is_up_to_date, write
+from cogito_ray.records.pages.report_page import FILE, breakable, is_up_to_date, write
 from cogito_ray.records.provenance import Provenance
 
 NATS = "eval/reconstruction_nats"
@@ -193,14 +193,6 @@ def test_a_sweep_of_unfinished_trials_has_a_page_without_a_winner(sweep):
     page = sweep((None, 6.0, ""), (None, 5.0, ""))
     assert "No trial ran to its end, so there is no winner." in page.plain
     assert "The winner's settings" not in page.text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (89, "89 s"), (150, "2 min"), (3599, "1 h 0 min"), (3661, "1 h 1 min"), (7199, "2 h 0 min")],
-)
-def test_durations_are_written_for_people(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_paths_break_after_dots_and_slashes():

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.budget_spec import BudgetSpec, Reserved, Spent, seconds, size
+from cogito_ray.sweeps.budget_spec import BudgetSpec, Reserved, Spent, duration, seconds, size
 
 RUN = RunSpec.model_validate(
     {
@@ -20,6 +20,14 @@ RUN = RunSpec.model_validate(
 )
 def test_durations_are_read_as_people_write_them(text, value):
     assert seconds(text) == value
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [(0.4, "0 s"), (89, "89 s"), (150, "2 min"), (3599, "1 h 0 min"), (3661, "1 h 1 min"), (7199, "2 h 0 min")],
+)
+def test_durations_are_written_for_people(length, text):
+    assert duration(length) == text
 
 
 @pytest.mark.parametrize(("text", "value"), [("20GB", 2e10), ("500 MB", 5e8), ("1.5TiB", 1.5 * 2**40)])

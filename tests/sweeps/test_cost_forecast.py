@@ -55,7 +55,8 @@ def test_early_stopping_saves_what_its_rungs_say(goal):
 
     def left(mode, trials):
         stopping = {"kind": "asha", "first_rung": 100, "eta": 3, "mode": mode}
-        return share_left(sweep(early_stopping=stopping, budget={"trials": trials}, goals=goals), 900)
+        spec = sweep(early_stopping=stopping, budget={"trials": trials}, goals=goals)
+        return share_left(spec.early_stopping, spec.aim, 900, trials=trials)
 
     assert left("pause", 162) == pytest.approx(ideal, rel=0.15)  # some were among the best when they came
     assert left("stop", 150) == pytest.approx(ideal, rel=0.35)  # the first always pass
@@ -64,9 +65,12 @@ def test_early_stopping_saves_what_its_rungs_say(goal):
 
 def test_constraints_do_not_make_every_trial_a_loser():
     stopping = {"kind": "pareto_asha", "first_rung": 100, "eta": 3}
-    plain = share_left(sweep(early_stopping=stopping), 900)
-    bound = {"concepts/effective_rank": ">= 3"}
-    assert share_left(sweep(early_stopping=stopping, constraints=bound), 900) == plain
+
+    def left(**constraints):
+        spec = sweep(early_stopping=stopping, constraints=constraints)
+        return share_left(spec.early_stopping, spec.aim, 900, trials=20)
+
+    assert left(**{"concepts/effective_rank": ">= 3"}) == left()
 
 
 def test_further_runs_of_finalists_are_counted():

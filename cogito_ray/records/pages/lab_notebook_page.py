@@ -14,10 +14,11 @@ from urllib.parse import quote
 from cogito_ray.atomic_files import atomic_write_text, explain_os_error
 from cogito_ray.base_spec import digest
 from cogito_ray.records.ledger import NAME
-from cogito_ray.records.pages.report_page import day, duration, headline, numbered, origins, span
+from cogito_ray.records.pages.report_page import day, headline, numbered, origins, span
 from cogito_ray.records.results.forecast_calibration import calibration, judged
 from cogito_ray.records.results.trial_ranking import Ranking, Row, rank
 from cogito_ray.records.sweep_record import Record, Trial, read
+from cogito_ray.sweeps.budget_spec import duration
 from cogito_ray.sweeps.goals.comparability import MUST_AGREE, asked_at
 from cogito_ray.sweeps.space.dotted_paths import get
 

@@ -21,6 +21,7 @@ from cogito_ray.records.results.gate_results import looks, stopping
 from cogito_ray.records.results.hyperparameter_importance import importances
 from cogito_ray.records.results.trial_ranking import Ranking, Row, figures, rank, settings
 from cogito_ray.records.sweep_record import Record, read
+from cogito_ray.sweeps.budget_spec import duration
 from cogito_ray.sweeps.space.domains import written
 from cogito_ray.sweeps.space.dotted_paths import get
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump, inline
@@ -233,14 +234,6 @@ def span(record: Record) -> float:
     ends = [trial.end.at for trial in trials if trial.end] + [trial.started + trial.seconds for trial in trials]
     closing = [record.closing.at] if record.closing else []
     return max([*ends, *closing, record.opened.at]) - record.openings[0].at
-
-
-def duration(seconds: float) -> str:
-    """3661 -> 1 h 1 min."""
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def day(at: float) -> str:

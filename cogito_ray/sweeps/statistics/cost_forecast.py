@@ -12,7 +12,8 @@ import numpy as np
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import HOUR_S, Reserved, Spent
 from cogito_ray.sweeps.disk_quota import least
-from cogito_ray.sweeps.goals.goal_spec import Bound
+from cogito_ray.sweeps.early_stopping.policy import PolicySpec
+from cogito_ray.sweeps.goals.goal_spec import Aim
 from cogito_ray.sweeps.space.space_points import count
 from cogito_ray.sweeps.statistics.seed_intervals import FINALISTS
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -95,14 +96,14 @@ class Forecast:
     @property
     def share(self) -> float:
         """Of all trials' steps that early stopping leaves to be done."""
-        return share_left(self.sweep, self.dearest.run.training.steps)
+        sweep, steps = self.sweep, self.dearest.run.training.steps
+        return share_left(sweep.early_stopping, sweep.aim, steps, trials=sweep.budget.trials)
 
     @property
     def whole_trials(self) -> float:
         """The sweep's work, in trials that run to their end; further runs of finalists included."""
-        trials, goals = self.sweep.budget.trials, len(self.sweep.goals)
-        finalists = min(FINALISTS, trials if goals > 1 else max(2, trials // 2)) if self.sweep.seeds else 0
-        return trials * self.share + finalists * self.sweep.seeds
+        trials, sweep = self.sweep.budget.trials, self.sweep
+        return trials * self.share + further_runs(trials, goals=len(sweep.goals), seeds=sweep.seeds)
 
     @property
     def wall_s(self) -> Range:
@@ -166,15 +167,15 @@ class Forecast:
         return Reserved.by(self.dearest.run.model_dump(mode="json"))
 
 
-def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
+def share_left(stopping: PolicySpec, aim: Aim, steps: int, *, trials: int, seed: int = 0) -> float:
     """The share of all steps that is left to be done when trials come one after the other, in random order of merit."""
-    policy, done = sweep.policy(), dict[str, int]()
-    stops = [*sweep.early_stopping.rungs(steps), steps]
-    merits = np.random.default_rng(seed).random((sweep.budget.trials, len(sweep.goals)))
-    held = {metric: Bound.parse(text).number for metric, text in sweep.constraints.items()}
+    policy, done = stopping.policy(steps, aim), dict[str, int]()
+    stops = [*stopping.rungs(steps), steps]
+    merits = np.random.default_rng(seed).random((trials, len(aim.goals)))
+    held = {metric: bound.number for metric, bound in aim.constraints.items()}
 
     def go_on(trial: str) -> None:
-        drawn = zip(sweep.goals, merits[int(trial)], strict=True)
+        drawn = zip(aim.goals, merits[int(trial)], strict=True)
         metrics = held | {goal.metric: float(value) for goal, value in drawn}
         for step in (step for step in stops if step > done.get(trial, 0)):
             done[trial] = step
@@ -190,7 +191,12 @@ def share_left(sweep: SweepSpec, steps: int, *, seed: int = 0) -> float:
         go_on(str(number))
         promote(idle=False)
     promote(idle=True)
-    return sum(done.values()) / (steps * sweep.budget.trials)
+    return sum(done.values()) / (steps * trials)
+
+
+def further_runs(trials: int, *, goals: int, seeds: int) -> int:
+    """Of the finalists of so many trials, under other seeds."""
+    return seeds * min(FINALISTS, trials if goals > 1 else max(2, trials // 2))
 
 
 def grid_points(sweep: SweepSpec) -> int:
