@@ -138,46 +138,57 @@ def test_tokenising_is_a_bar_of_its_tasks():
     assert bar.count("━") == live_view.BAR * 3 // 4
 
 
-def lines_of(capsys):
-    """Without their times."""
-    lines = capsys.readouterr().out.splitlines()
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
-    return [line[20:] for line in lines]
+@pytest.fixture
+def lines(capsys):
+    """All lines printed so far, without their times, once one of them begins so."""
+    said = []
+
+    def until(beginning=""):
+        deadline = time.monotonic() + 20
+        while True:
+            said.extend(capsys.readouterr().out.splitlines())
+            assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in said)
+            told = [line[20:] for line in said]
+            if any(line.startswith(beginning) for line in told):
+                return told
+            assert time.monotonic() < deadline, told
+            time.sleep(0.01)
+
+    return until
 
 
-def test_in_a_pipe_a_run_tells_its_last_report_and_not_every_one(tmp_path, capsys, monkeypatch):
+def test_in_a_pipe_a_run_tells_its_last_report_and_not_every_one(tmp_path, lines, monkeypatch):
     monkeypatch.setattr(live_view, "REDRAWN_EVERY_S", 0.02)
     with watching(SharedRecord(tmp_path / NAME), quiet=False), Ledger(tmp_path / NAME) as ledger:
         for event in run_record(tmp_path).events[:3]:
             ledger.append(event)
-        time.sleep(0.2)
+        lines("step 20 ")
         for step in range(21, 40):
             ledger.append(Reported(trial="abc", step=step, seconds=step, metrics=MEASURED))
-        time.sleep(0.2)
-    said = [line for line in lines_of(capsys) if line.startswith("step ")]
+    said = [line for line in lines() if line.startswith("step ")]
     assert [line.split(" of ")[0] for line in said] == ["step 20", "step 39"]
 
 
-def test_in_a_pipe_a_sweep_tells_who_ended_and_now_and_then_how_far_it_is(tmp_path, capsys, swept):
+def test_in_a_pipe_a_sweep_tells_who_ended_and_now_and_then_how_far_it_is(tmp_path, lines, swept):
     with Ledger(tmp_path / NAME) as ledger:
         ledger.append(swept.events[0])
         with watching(SharedRecord(tmp_path / NAME), quiet=False):
             for event in swept.events[1:]:
                 ledger.append(event)
-    said = lines_of(capsys)
+    said = lines("trial ")
     ends = [line for line in said if line.startswith("trial ")]
     assert [line.split(": ")[0].split(" ", 2)[2] for line in ends] == ["completed at step 100 of 100"] * 2
     assert "1 running, 0 waiting, 3 queued, 2 over; budget" in said[-1]
 
 
-def test_preparing_in_a_pipe_tells_each_stage_and_not_every_task(capsys, monkeypatch):
+def test_preparing_in_a_pipe_tells_each_stage_and_not_every_task(lines, monkeypatch):
     monkeypatch.setattr(live_view, "REDRAWN_EVERY_S", 0.01)
     with watching(None, quiet=False) as stage:
         for name in ("docs", "news"):
             for done in range(20):
                 stage.tell(Progress(f"{name}: tokenising", done, 20))
-                time.sleep(0.005)
-    assert [line.split(":")[0] for line in lines_of(capsys)][-2:] == ["docs", "news"]
+                lines(f"{name}: ")
+    assert [line.split(":")[0] for line in lines() if "tokenising" in line] == ["docs", "news"]
 
 
 def test_what_takes_long_to_draw_is_drawn_seldom(monkeypatch):
