@@ -50,6 +50,8 @@ def _announce(due: "list[Promotion]") -> None:
         out.print(f"trial {one.number} -> full run {one.run.digest()}")
         for change in one.changes:
             out.print(f"  {change}")
+    for advice in {one.advice for one in due} - {""}:
+        out.print(f"Note: {advice}", markup=False)
 
 
 def _conclude(record: "Record", *, as_json: bool) -> None:

@@ -204,7 +204,7 @@ class Promoted(Spec):
     """Digest of the full run's RunSpec."""
     folder: str
     changes: tuple[str, ...]
-    """How it differs from the trial: `place: old -> new` each."""
+    """How it differs from the trial: `place: old -> new` each, with the rules by which it follows, if any."""
     complete: bool
     """Did it run to its last step?"""
     cause: str = ""

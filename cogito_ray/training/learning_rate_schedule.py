@@ -1,7 +1,7 @@
 """Learning-rate schedules as pure functions of progress, so that resuming needs no scheduler state."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt
 
@@ -22,6 +22,10 @@ class CosineSpec(Spec):
     def factor(self, step: int, steps: int) -> float:
         """Factor of the learning rate in step `step` (from 1) of `steps`."""
         return min(_rise(step, self.warmup * steps), self._fall(step, steps))
+
+    def lengthened(self, times: float) -> Self:
+        """For so many times the steps: all of it is in shares of them."""
+        return self
 
     def _fall(self, step: int, steps: int) -> float:
         done = max(0.0, step / steps - self.warmup) / max(1 - self.warmup, 1e-9)
@@ -47,6 +51,10 @@ class StableDecaySpec(Spec):
         """Factor of the learning rate in step `step` (from 1) of `steps`."""
         left = (steps - step + 1) / max(self.decay * steps, 1.0)
         return min(_rise(step, self.warmup_steps), self.floor + (1 - self.floor) * min(1.0, left))
+
+    def lengthened(self, times: float) -> Self:
+        """For so many times the steps, of which the warm-up keeps its share."""
+        return self.model_copy(update={"warmup_steps": round(times * self.warmup_steps)})
 
 
 ScheduleSpec = Annotated[CosineSpec | StableDecaySpec, Field(discriminator="kind")]

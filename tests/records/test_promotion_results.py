@@ -66,6 +66,22 @@ def test_the_best_trials_are_due_each_under_every_seed():
     assert len({one.run.digest() for one in due}) == 4
 
 
+def test_what_follows_by_a_rule_is_told_with_it():
+    rules = SWEEP.promote.model_copy(update={"rules": ("rate_by_tokens", "decay_by_time_scale")})
+    due = promotions(SWEEP.model_copy(update={"promote": rules}), fold(story([5.0])))
+    assert due[0].changes == (
+        "training.steps: 1000 -> 5000",
+        "training.optimizer.learning_rate: 0.002 -> 0.001195 (by rate_by_tokens)",
+        "training.optimizer.weight_decay: 0.01 -> 0.003347 (by decay_by_time_scale)",
+    )
+    assert due[0].advice == ""
+
+
+def test_longer_runs_whose_rate_stays_are_advised_of_the_rules():
+    [due, *_] = promotions(SWEEP, fold(story([5.0])))
+    assert "let rules derive them: promote: {rules: [rate_by_batch, rate_by_tokens," in due.advice
+
+
 def test_a_setting_that_has_come_since_the_sweep_ran_is_no_silent_difference():
     told = story([5.0])
     del told[1].spec["training"]["guards"]

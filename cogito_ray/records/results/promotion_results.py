@@ -8,9 +8,14 @@ from cogito_ray.records.ledger import Promoted
 from cogito_ray.records.results.trial_ranking import Row, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.follow_ups.horizon_rules import RULES
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
+
+LENGTHENS = ("training.steps:", "training.batch:")
+FOLLOWS = ("training.optimizer", "training.schedule")
+"""Settings of a run, and those that should follow from them."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,18 @@ class Promotion:
     number: int
     run: RunSpec
     changes: tuple[str, ...]
-    """How it differs from that trial: `place: old -> new` each."""
+    """How it differs from that trial: `place: old -> new` each, with the rules by which it follows, if any."""
+
+    @property
+    def advice(self) -> str:
+        """What stays as in the trial though it should not; empty where nothing does."""
+        is_longer = any(line.startswith(LENGTHENS) for line in self.changes)
+        if not is_longer or any(line.startswith(FOLLOWS) for line in self.changes):
+            return ""
+        return (
+            "learning rate, weight decay and warm-up stay those of the shorter trial; set them under promote.with, or "
+            f"let rules derive them: promote: {{rules: [{', '.join(RULES)}]}}"
+        )
 
 
 def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
@@ -33,6 +49,7 @@ def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
     found = []
     for row in ranked:
         trial = record.trials[row.trial]
+        rules = sweep.promote.reasons(sweep.search_space, trial.sample)
         for tree in sweep.promote.trees(sweep.search_space, trial.sample):
             run = RunSpec.model_validate(tree)
             changes = diff(trial.spec, run.model_dump(mode="json"))
@@ -41,8 +58,14 @@ def promotions(sweep: SweepSpec, record: Record) -> list[Promotion]:
                     f"promote: a full run would differ from trial {row.number} in what promote does not declare: "
                     f"{'; '.join(undeclared)}. Declare it there, or run the sweep again with this version"
                 )
-            found.append(Promotion(row.trial, row.number, run, tuple(changes)))
+            told = (_with_rules(line, rules) for line in changes)
+            found.append(Promotion(row.trial, row.number, run, tuple(told)))
     return found
+
+
+def _with_rules(line: str, rules: Mapping[str, list[str]]) -> str:
+    names = rules.get(line.partition(":")[0])
+    return f"{line} (by {' and '.join(names)})" if names else line
 
 
 def winners(sweep: SweepSpec, record: Record) -> list[Row]:

@@ -29,7 +29,8 @@ def ladders(sweep: SweepSpec, record: Record) -> dict[str, Ladder]:
         return {}
     found = {}
     for row in winners(sweep, record):
-        trees = sweep.scale.trees(sweep.search_space, record.trials[row.trial].sample)
+        rules = sweep.promote.rules if sweep.promote else ()
+        trees = sweep.scale.trees(sweep.search_space, record.trials[row.trial].sample, rules)
         found[row.trial] = [(rung, RunSpec.model_validate(tree)) for rung, tree in trees]
     return found
 

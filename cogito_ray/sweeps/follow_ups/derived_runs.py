@@ -3,12 +3,13 @@
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import JsonValue, ValidationError
 
 from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.follow_ups import horizon_rules
 from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
 from cogito_ray.sweeps.space.domains import Sample, reads, written
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, kinds_at, near, overlap
@@ -30,18 +31,29 @@ class Derivation:
     """What a run has instead, by dotted path."""
     scale: Mapping[str, float] = field(default_factory=dict)
     """How many times a trial's number a run has, by dotted path."""
+    rules: tuple[horizon_rules.RuleName, ...] = ()
+    """By which further settings follow from these; none changes what is overridden or multiplied."""
     noun: str = "a full run"
 
     def tree(self, space: Space, sample: Sample) -> Tree:
-        """The run: the trial's sample over the changed base run."""
+        """The run: the trial's sample over the changed base run, and what follows by rules."""
+        return self.explained(space, sample)[0]
+
+    def explained(self, space: Space, sample: Sample) -> tuple[Tree, Mapping[str, list[str]]]:
+        """The run, and the rules by which settings of it follow, by dotted path. ValidationError where rules are asked
+        about what is no run."""
         base = copy.deepcopy(space.run)
         for path in sorted(self.overrides, key=lambda path: path.count(".")):
             write(base, path, self.overrides[path])
-        return space.written(base, sample, self.scale)
+        tree = space.written(base, sample, self.scale)
+        if not self.rules:
+            return tree, {}
+        return tree, horizon_rules.follow(self.rules, space.trial(sample), tree, [*self.overrides, *self.scale])
 
     def undeclared(self, changes: Iterable[str], space: Space) -> list[str]:
         """Those of the lines `place: old -> new` that neither are declared nor follow from what is."""
         declared = [*self.overrides, *self.scale, SEED, BRANCH]     # a full run is no copy that branches off
+        declared += horizon_rules.WRITTEN if self.rules else ()
         for path in space.ordered:
             if any(overlap(read, other) for read in reads(space.axes[path]) for other in declared):
                 declared.append(path)
@@ -53,7 +65,8 @@ class Derivation:
         found = [*self._unknown(), *self._lost(space), *self._unscalable(space)]
         if not found and not may_be_idle:
             found += self._idle(space, points)
-        yield from found or self._run_faults(space, points)
+        found = found or [*replace(self, rules=())._run_faults(space, points)] or [*self._run_faults(space, points)]
+        yield from found or ([] if may_be_idle else self._idle_rules(space, points))
 
     def _unknown(self) -> Iterator[str]:
         for key, path in [*((self.key, path) for path in self.overrides), *(("scale", path) for path in self.scale)]:
@@ -89,6 +102,15 @@ class Derivation:
         for path, value in self.overrides.items():
             if all((get(tree, path) or default_at(RunSpec, path)) == value for tree in trees):
                 yield f"{self.place}.{self.key}.{path}: every trial has {brief(value)} there already; leave it out"
+
+    def _idle_rules(self, space: Space, points: list[Sample]) -> Iterator[str]:
+        followed = {name for point in points for names in self.explained(space, point)[1].values() for name in names}
+        for name in dict.fromkeys(self.rules):
+            if name not in followed:
+                yield (
+                    f"{self.place}.rules: {name} changes no full run: what it goes by is as in the trials, or what it "
+                    "would set is set already; leave it out"
+                )
 
     def _run_faults(self, space: Space, points: list[Sample]) -> Iterator[str]:
         for point in points:

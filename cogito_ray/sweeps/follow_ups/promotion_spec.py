@@ -1,12 +1,13 @@
 """Full runs from a sweep's winners: what may be scaled up, and nothing else. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.sweeps.follow_ups.derived_runs import Derivation, with_seeds
+from cogito_ray.sweeps.follow_ups.horizon_rules import RuleName
 from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree
@@ -27,6 +28,11 @@ class PromoteSpec(Spec):
     """What a full run has instead, by dotted path."""
     scale: dict[str, PositiveFloat] = Field(default={}, examples=[{"model.width": 4}])
     """How many times a trial's number a full run has, by dotted path, also where the sweep searches over it."""
+    rules: tuple[RuleName, ...] = Field(default=(), examples=[["rate_by_tokens", "decay_by_time_scale"]])
+    """By which settings follow from how much longer a full run is and how much larger its batch; rungs of a ladder go
+    by them, too. What `with` or `scale` sets stays. () = learning rate, weight decay and warm-up stay the trial's.
+    rate_by_batch: the learning rate grows with the root of the batch. rate_by_tokens: it falls as tokens^-0.32.
+    decay_by_time_scale: rate x weight decay x steps stays. warmup_by_steps: a warm-up keeps its share of the steps."""
     seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
     """Full runs of each, the trial's own seed first."""
 
@@ -40,6 +46,10 @@ class PromoteSpec(Spec):
         """The full runs that are made of a trial, one per seed: its sample over the changed base run."""
         return with_seeds(self._derivation.tree(space, sample), self.seeds)
 
+    def reasons(self, space: Space, sample: Sample) -> Mapping[str, list[str]]:
+        """The rules by which settings of a trial's full runs follow, by dotted path."""
+        return self._derivation.explained(space, sample)[1]
+
     def undeclared(self, changes: Iterable[str], space: Space) -> list[str]:
         """Those of the lines `place: old -> new` that neither are declared nor follow from what is."""
         return self._derivation.undeclared(changes, space)
@@ -50,4 +60,4 @@ class PromoteSpec(Spec):
 
     @property
     def _derivation(self) -> Derivation:
-        return Derivation("promote", "with", self.overrides, self.scale)
+        return Derivation("promote", "with", self.overrides, self.scale, self.rules)

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.sweeps.follow_ups.derived_runs import Derivation, with_seeds
+from cogito_ray.sweeps.follow_ups.horizon_rules import RuleName
 from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
 from cogito_ray.sweeps.space.domains import Sample
@@ -41,12 +42,14 @@ class ScaleSpec(Spec):
         """What each rung has instead of the trial's settings, by dotted path."""
         return [dict(zip(self.sizes, values, strict=True)) for values in itertools.product(*self.sizes.values())]
 
-    def trees(self, space: Space, sample: Sample) -> list[tuple[dict[str, JsonValue], Tree]]:
-        """Each rung with the run that it makes of a trial, once per seed."""
+    def trees(
+        self, space: Space, sample: Sample, rules: tuple[RuleName, ...] = ()
+    ) -> list[tuple[dict[str, JsonValue], Tree]]:
+        """Each rung with the run that it makes of a trial, by the rules of `promote`, once per seed."""
         return [
             (rung, tree)
             for rung in self.rungs()
-            for tree in with_seeds(self._derivation(rung).tree(space, sample), self.seeds)
+            for tree in with_seeds(self._derivation(rung, rules).tree(space, sample), self.seeds)
         ]
 
     def faults(self, space: Space, points: list[Sample], promote: PromoteSpec | None) -> Iterator[str]:
@@ -54,7 +57,8 @@ class ScaleSpec(Spec):
         if promote is None:
             yield "scale: foretells full runs, and there are none; say them: promote: {with: {training.steps: N}}"
         for rung in self.rungs():
-            yield from self._derivation(rung).faults(space, points, may_be_idle=True)
+            rules = promote.rules if promote else ()
+            yield from self._derivation(rung, rules).faults(space, points, may_be_idle=True)
 
-    def _derivation(self, rung: dict[str, JsonValue]) -> Derivation:
-        return Derivation("scale", "sizes", rung, noun="a rung")
+    def _derivation(self, rung: dict[str, JsonValue], rules: tuple[RuleName, ...]) -> Derivation:
+        return Derivation("scale", "sizes", rung, rules=rules, noun="a rung")
