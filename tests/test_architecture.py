@@ -31,8 +31,10 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
     | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"},
-    "training.optimizer": {"base_spec", "training.learning_rate_schedule", "training.parameter_roles"},
-    "training.parameter_roles": set(),
+    "training.optimizer": {
+        "base_spec", "nn.parametrisation", "training.learning_rate_schedule", "training.parameter_roles",
+    },
+    "training.parameter_roles": {"nn.parametrisation"},
     "training.learning_rate_schedule": {"base_spec"},
     "training.guards": {"base_spec", "training.learning_rate_schedule"},
     "training.checkpoints": {"training.checkpoints.manifest"},

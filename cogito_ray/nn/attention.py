@@ -8,6 +8,16 @@ from cogito_ray.nn.position_encodings import Rotary
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 
+class ResidualOutput(nn.Linear):
+    """The last layer of a residual branch, whose part of the sum is multiplied (see `nn.parametrisation`)."""
+
+    multiplier = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        return out if self.multiplier == 1 else out * self.multiplier
+
+
 class Attention(nn.Module):
     """Multi-head attention from one sequence to another (arXiv:1706.03762).
 
@@ -18,10 +28,10 @@ class Attention(nn.Module):
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
-        self.heads = heads
+        self.heads, self.scale = heads, (width // heads) ** -0.5
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(source_width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width)
+        self.out = ResidualOutput(width, width)
 
     def forward(
         self,
@@ -38,7 +48,7 @@ class Attention(nn.Module):
         """
         query, key, value = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
         mask = None if visible is None else for_every_head(visible)            # (B, 1, 1 or Q, S)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
         return self.out(read.transpose(1, 2).flatten(2))
 
     def project(
@@ -65,7 +75,7 @@ class Attention(nn.Module):
         `forward` never holds these weights (torch's fused kernels do not); asking for them costs O(Q S) memory.
         """
         query, key, _ = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
-        scores = query @ key.mT * query.shape[-1] ** -0.5                      # (B, H, Q, S)
+        scores = query @ key.mT * self.scale                                   # (B, H, Q, S)
         return scores.softmax(dim=-1) if visible is None else masked_softmax(scores, for_every_head(visible), dim=-1)
 
     def init_as_lookup(self, gain: float) -> None:
@@ -134,7 +144,7 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.up, self.down = nn.Linear(width, 2 * hidden), nn.Linear(hidden, width)
+        self.up, self.down = nn.Linear(width, 2 * hidden), ResidualOutput(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.up(x).chunk(2, dim=-1)
@@ -146,7 +156,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.up, self.down = nn.Linear(width, hidden), ResidualOutput(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x)))

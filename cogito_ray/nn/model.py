@@ -14,6 +14,7 @@ from cogito_ray.nn.concept_latents import AnchoredLatentsSpec, LatentsSpec, Segm
 from cogito_ray.nn.decoders import DecoderSpec
 from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
 from cogito_ray.nn.encoder import Encoder, EncoderSpec
+from cogito_ray.nn.parametrisation import Growth, ParametrisationSpec, StandardSpec, parametrise
 from cogito_ray.nn.position_encodings import segment_centres
 from cogito_ray.nn.token_embedding import Embedding, EmbeddingSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec, VocabularyHead
@@ -40,10 +41,13 @@ class ModelSpec(Spec):
     encoder: EncoderSpec = EncoderSpec()
     decoder: DecoderSpec | None = None
     head: HeadSpec = HeadSpec()
+    parametrisation: ParametrisationSpec = StandardSpec()
+    """How initial weights, multipliers and learning rates follow the sizes of the model."""
 
     @model_validator(mode="after")
     def _widths_fit(self) -> Self:
-        if faults := [*self._head_faults(), *self._position_faults(), *self._document_faults()]:
+        faults = [*self._head_faults(), *self._position_faults(), *self._document_faults(), *self._base_faults()]
+        if faults:
             raise ValueError("\n".join(faults))
         return self
 
@@ -92,12 +96,49 @@ class ModelSpec(Spec):
             if self.reads_documents and part is not None and not part.respects_documents
         ]
 
+    def _base_faults(self) -> list[str]:
+        """Of what the model would be at its base sizes, where it is sound itself."""
+        sizes, base = self.parametrisation.base, self.base
+        if sizes is None or base is None:
+            return []
+        faults = [f"parametrisation: of the base sizes, {fault}" for fault in base._head_faults()]
+        if sizes.base_decoder_depth and getattr(self.decoder, "depth", None) is None:
+            faults.append("parametrisation.base_decoder_depth: there is no decoder of several layers; leave it out")
+        return faults
+
     def build(self, vocabulary: Vocabulary, length: int, log_unigram: Tensor | None = None) -> "ConceptModel":
         """A model with random weights (torch's global generator) for rows of `length` tokens.
 
         log_unigram (V,): log frequency of each word, where the head's bias starts.
         """
-        return ConceptModel(self, vocabulary, length, log_unigram=log_unigram)
+        model = ConceptModel(self, vocabulary, length, log_unigram=log_unigram)
+        if self.base is not None:
+            with torch.random.fork_rng(devices=()):
+                base = ConceptModel(self.base, vocabulary, length)
+            model.growth = parametrise(model, base, self._width_ratios(self.base), self._depth_ratios())
+        return model
+
+    @property
+    def base(self) -> Self | None:
+        """The model at the sizes at which its settings were searched; None under the standard parametrisation."""
+        sizes = self.parametrisation.base
+        if sizes is None:
+            return None
+        heads = sizes.base_heads or self.heads
+        widths = {"width": sizes.base_width, "token_width": sizes.base_token_width}
+        return self.model_copy(update=widths | {"heads": heads, "parametrisation": StandardSpec()})
+
+    def _width_ratios(self, base: Self) -> dict[int, float]:
+        widths = self.width, self.token_width or self.width
+        return dict(zip(widths, (widths[0] / base.width, widths[1] / (base.token_width or base.width)), strict=True))
+
+    def _depth_ratios(self) -> dict[str, float]:
+        """Of each stack of residual layers, by its path."""
+        sizes = self.parametrisation.base
+        assert sizes is not None
+        depth = getattr(self.decoder, "depth", 1)
+        decoder = depth / (sizes.base_decoder_depth or depth)
+        return {"encoder.blocks": self.encoder.depth / sizes.base_depth, "decoder.layers": decoder}
 
     def parameters(self, length: int) -> int:
         """How many there are, those of token tables and of what else grows with the vocabulary left out."""
@@ -124,6 +165,7 @@ class ConceptModel(nn.Module):
     def __init__(self, spec: ModelSpec, vocabulary: Vocabulary, length: int, *, log_unigram: Tensor | None = None):
         super().__init__()
         self.width, self.heads = spec.width, spec.heads
+        self.growth: dict[str, Growth] = {}         # over the base model; none where it is its own base
         self.separated_by = vocabulary if spec.reads_documents else None
         token_width = spec.token_width or spec.width
         embedding = spec.embedding.build(vocabulary.size, length, token_width)

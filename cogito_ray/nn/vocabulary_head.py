@@ -71,7 +71,7 @@ class VocabularyHead(nn.Module):
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.narrow = init_identity(nn.Linear(width, token.embedding_dim, bias=False)) if narrow else nn.Identity()
         self.own = None if tied else nn.Linear(width, token.num_embeddings, bias=False)
-        self.bias, self.weighted_sum, self.z_loss = bias, loss, z_loss
+        self.bias, self.weighted_sum, self.z_loss, self.multiplier = bias, loss, z_loss, 1.0
         object.__setattr__(self, "token", token)               # the encoder owns its parameters
 
     @property
@@ -81,7 +81,7 @@ class VocabularyHead(nn.Module):
 
     def forward(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """hidden (B, M, D), targets (B, M) -> cross-entropy of each target (B, M), in nats."""
-        features = self.narrow(self.norm(hidden)).flatten(0, -2)
+        features = self._features(hidden).flatten(0, -2)
         flat = nats(features, self.weight, bias=self.bias, targets=targets.flatten(), label_smoothing=label_smoothing)
         return flat.view_as(targets)
 
@@ -100,7 +100,7 @@ class VocabularyHead(nn.Module):
         The weighted sum is divided by the sum of the weights, or by `divisor` where they are part of a larger batch. 0
         where all weights are 0.
         """
-        features = self.narrow(self.norm(hidden)).flatten(0, -2)
+        features = self._features(hidden).flatten(0, -2)
         total = self.weighted_sum(
             features,
             self.weight,
@@ -113,4 +113,9 @@ class VocabularyHead(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> (..., V). For reading a few places; losses never need it."""
-        return nn.functional.linear(self.narrow(self.norm(hidden)), self.weight, self.bias)
+        return nn.functional.linear(self._features(hidden), self.weight, self.bias)
+
+    def _features(self, hidden: Tensor) -> Tensor:
+        """hidden (..., D) -> what is multiplied with the table, (..., D or T)."""
+        features: Tensor = self.narrow(self.norm(hidden))
+        return features if self.multiplier == 1 else features * self.multiplier

@@ -11,8 +11,16 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.nn.parametrisation import Growth
 from cogito_ray.training.learning_rate_schedule import Share
-from cogito_ray.training.parameter_roles import Role, parameters_by_role
+from cogito_ray.training.parameter_roles import (
+    Factors,
+    Role,
+    adamw_factors,
+    growth_by_name,
+    muon_factors,
+    parameters_by_role,
+)
 
 
 class GroupSpec(Spec):
@@ -82,24 +90,34 @@ class _OptimizerSpec(Spec):
         """Is the model that is asked, and exported, the average of the weights?"""
         return self.ema is not None and self.ema.evaluate
 
-    def _groups(self, module: nn.Module) -> dict[Role, dict[str, Any]]:
-        """Those of the parameters that require a gradient. `initial_lr` is the rate that schedules multiply.
+    def _groups(self, module: nn.Module) -> list[tuple[Factors, dict[str, Any]]]:
+        """Of the parameters that require a gradient, one for each role, or for each that mup's factors tell apart.
+        `initial_lr` is the rate that schedules multiply.
 
         ValueError where a role is given settings that no parameter has.
         """
-        found = {}
+        growth, found = growth_by_name(module), list[tuple[Factors, dict[str, Any]]]()
         for role, named in parameters_by_role(module).items():
             spec: GroupSpec = getattr(self.groups, role)
-            trained = [parameter for parameter in named.values() if parameter.requires_grad]
-            if not trained:
-                if spec != GroupSpec():
-                    raise ValueError(f"training.optimizer.groups.{role}: no parameter has this role; leave it out")
-                continue
-            rate = self.learning_rate * spec.learning_rate_factor
-            usual = 0.0 if role is Role.NORMS_AND_BIASES else self.weight_decay
-            decay = usual if spec.weight_decay is None else spec.weight_decay
-            found[role] = {"params": trained, "lr": rate, "initial_lr": rate, "weight_decay": decay}
+            alike: dict[Factors, list[nn.Parameter]] = {}
+            for name, parameter in named.items():
+                if parameter.requires_grad:
+                    grown = growth.get(name, Growth((1.0,) * parameter.ndim))
+                    alike.setdefault(self._factors(role, parameter, grown), []).append(parameter)
+            if not alike and spec != GroupSpec():
+                raise ValueError(f"training.optimizer.groups.{role}: no parameter has this role; leave it out")
+            found += [(factors, self._group(role, spec, factors) | {"params": each}) for factors, each in alike.items()]
         return found
+
+    def _factors(self, role: Role, parameter: nn.Parameter, growth: Growth) -> Factors:
+        return adamw_factors(role, growth)
+
+    def _group(self, role: Role, spec: GroupSpec, factors: Factors) -> dict[str, Any]:
+        rate = self.learning_rate * spec.learning_rate_factor * factors.rate
+        usual = 0.0 if role is Role.NORMS_AND_BIASES else self.weight_decay
+        decay = usual if spec.weight_decay is None else spec.weight_decay
+        group = {"lr": rate, "initial_lr": rate, "weight_decay": decay / factors.rate}
+        return group if factors.epsilon is None else group | {"eps": self.epsilon * factors.epsilon}
 
     def _followed(self, optimizer: Optimizer) -> Optimizer:
         if self.ema is not None:
@@ -107,7 +125,7 @@ class _OptimizerSpec(Spec):
         return optimizer
 
     def _adamw(self, groups: list[dict[str, Any]]) -> AdamW:
-        return AdamW(groups, betas=(self.beta1, self.beta2), eps=self.epsilon, fused=True)
+        return AdamW(groups, betas=(self.beta1, self.beta2), fused=True)
 
 
 class AdamWSpec(_OptimizerSpec):
@@ -123,7 +141,7 @@ class AdamWSpec(_OptimizerSpec):
 
     def build(self, module: nn.Module) -> Optimizer:
         """An optimizer of the parameters that require a gradient, a group a role."""
-        return self._followed(self._adamw([*self._groups(module).values()]))
+        return self._followed(self._adamw([group for _, group in self._groups(module)]))
 
 
 class MuonSpec(_OptimizerSpec):
@@ -142,15 +160,17 @@ class MuonSpec(_OptimizerSpec):
     def build(self, module: nn.Module) -> Optimizer:
         """An optimizer of the parameters that require a gradient, a group a role. ValueError where none is a matrix."""
         groups = self._groups(module)
-        matrices = groups.get(Role.MATRICES, {"params": []})
-        flat = [parameter for parameter in matrices["params"] if parameter.ndim == 2]
+        flat = [group for factors, group in groups if factors.epsilon is None]
         if not flat:
             raise ValueError("training.optimizer 'muon': the model has no matrix that is trained; use 'adamw'")
-        others = [parameter for parameter in matrices["params"] if parameter.ndim != 2]
-        groups[Role.MATRICES] = matrices | {"params": others}
-        muon = Muon([matrices | {"params": flat}], momentum=self.momentum, adjust_lr_fn="match_rms_adamw")
-        adamw = self._adamw([group for group in groups.values() if group["params"]])
+        muon = Muon(flat, momentum=self.momentum, adjust_lr_fn="match_rms_adamw")
+        adamw = self._adamw([group for factors, group in groups if factors.epsilon is not None])
         return self._followed(MuonAndAdamW(muon, adamw))
+
+    def _factors(self, role: Role, parameter: nn.Parameter, growth: Growth) -> Factors:
+        if role is Role.MATRICES and parameter.ndim == 2:
+            return muon_factors(parameter.shape, growth)
+        return adamw_factors(role, growth)
 
 
 def _adamw_by_default(given: object) -> object:
@@ -161,29 +181,29 @@ OptimizerSpec = Annotated[AdamWSpec | MuonSpec, Field(discriminator="kind"), Bef
 
 
 class MuonAndAdamW(Optimizer):
-    """One optimizer of two, with one state: Muon for the first group, AdamW for the others."""
+    """One optimizer of two, with one state: Muon for the first groups, AdamW for the others."""
 
     found_inf: Tensor | None = None
     """Scalar on the device; where it is 1, a step changes nothing (see `skip_if_not_finite`)."""
 
     def __init__(self, muon: Muon, adamw: AdamW):
         super().__init__([*muon.param_groups, *adamw.param_groups], {})
-        self._muon, self._adamw = muon, adamw
+        self._muon, self._adamw, self._by_muon = muon, adamw, len(muon.param_groups)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:                           # type: ignore[override]
         """Both, on the state and the settings that stand here, wherever they were loaded from."""
-        matrices, *others = self.param_groups
+        groups, others = self.param_groups[: self._by_muon], self.param_groups[self._by_muon :]
         self._adamw.param_groups, self._adamw.state = others, self.state
         self._adamw.found_inf = self.found_inf                              # type: ignore[attr-defined]
         self._adamw.step()
         self._muon.state = self.state
-        for parameter in matrices["params"]:                                # one by one: one copy at a time is kept
+        for settings, parameter in ((group, each) for group in groups for each in group["params"]):
             if "momentum_buffer" not in self.state[parameter]:
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            momentum = self.state[parameter]["momentum_buffer"]
+            momentum = self.state[parameter]["momentum_buffer"]             # one by one: one copy at a time is kept
             before = [] if self.found_inf is None else [(each, each.clone()) for each in (parameter, momentum)]
-            self._muon.param_groups = [matrices | {"params": [parameter]}]
+            self._muon.param_groups = [settings | {"params": [parameter]}]
             self._muon.step()
             for now, kept in before:
                 now.copy_(torch.where(self.found_inf == 1, kept, now))      # type: ignore[arg-type]

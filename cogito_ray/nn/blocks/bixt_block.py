@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import Attention, for_every_head, heads_of, masked_softmax
+from cogito_ray.nn.attention import Attention, ResidualOutput, for_every_head, heads_of, masked_softmax
 from cogito_ray.nn.blocks.block_interface import Block, BlockContext, Sizes
 from cogito_ray.nn.blocks.perceiver_block import CrossBlock
 
@@ -56,14 +56,14 @@ class SharedBixtBlock(CrossBlock):
     def __init__(self, sizes: Sizes, token_norm: bool):
         super().__init__(sizes, token_norm)
         self.reverse_value = nn.Linear(sizes.width, sizes.width, bias=False)
-        self.reverse_out = nn.Linear(sizes.width, sizes.token_width)
+        self.reverse_out = ResidualOutput(sizes.width, sizes.token_width)
 
     def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, Tensor]:
         normed, visible, heads = self.cross_norm(concepts), context.visible, self.cross_attention.heads
         query, key, value = self.cross_attention.project(
             normed, self.tokens_norm(tokens), rotary=context.concept_rotary, source_rotary=context.token_rotary
         )
-        scores = query @ key.mT * query.shape[-1] ** -0.5                  # (B, H, C, K)
+        scores = query @ key.mT * self.cross_attention.scale               # (B, H, C, K)
         weights = _softmax(scores, visible)
         reverse_weights = _softmax(scores.mT, context.concepts_of_tokens)  # (B, H, K, C)
         read = weights @ value                                             # (B, H, C, D/H)

@@ -55,6 +55,7 @@ class SlotAttention(nn.Module):
 
     def __init__(self, width: int, token_width: int):
         super().__init__()
+        self.heads, self.scale = 1, width**-0.5
         self.query = nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(token_width, 2 * width, bias=False)
         self.out = nn.Linear(width, width)
@@ -73,7 +74,7 @@ class SlotAttention(nn.Module):
         """Normalised twice: over concepts, so that they compete for each token, then over tokens, so that a concept
         reads a mean however little it won (1e-8: also where it won nothing)."""
         query = _rotated(self.query(concepts), context.concept_rotary)     # (B, C, D)
-        scores = query @ _rotated(key, context.token_rotary).mT * query.shape[-1] ** -0.5      # (B, C, K)
+        scores = query @ _rotated(key, context.token_rotary).mT * self.scale                   # (B, C, K)
         rivals = context.concepts_of_tokens
         weights = scores.softmax(dim=1) if rivals is None else masked_softmax(scores, rivals.mT, dim=1)
         if context.visible is not None:
