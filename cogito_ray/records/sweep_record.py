@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import Annotated, TypeVar, cast
@@ -70,6 +71,12 @@ class Trial:
     """When it was started or taken up again last, in seconds since 1970."""
     earlier: float = 0.0
     """Seconds it had run before."""
+    reached: int = 0
+    """The last step reported."""
+    longest: float = 0.0
+    """The most seconds reported."""
+    known: dict[str, float] = field(default_factory=dict)
+    """Every metric at the last report that has it."""
     noted: list[Noted] = field(default_factory=list)
     made_by: list[Provenance] = field(default_factory=list)
     """Of the driver that started it, and of each that took it up again with other code or packages."""
@@ -89,16 +96,16 @@ class Trial:
     def step(self) -> int:
         """Steps done, as far as is known."""
         over = self.end or self.paused
-        return max([*self.reports, over.step if over else 0, self.branch[1] if self.branch else 0])
+        return max(self.reached, over.step if over else 0, self.branch[1] if self.branch else 0)
 
-    @property
+    @cached_property
     def steps(self) -> int | None:
         """Steps planned; None in a record that does not say."""
         training = self.spec.get("training")
         steps = training.get("steps") if isinstance(training, dict) else None
         return steps if isinstance(steps, int) else None
 
-    @property
+    @cached_property
     def branch(self) -> tuple[str, int] | None:
         """The trial of which it is a copy, and the step at which it branches off."""
         run, step = get(self.spec, "branch.run"), get(self.spec, "branch.step")
@@ -108,13 +115,13 @@ class Trial:
     def seconds(self) -> float:
         """Time it ran, interruptions left out; so is the wait of one that left and was ended while it waited."""
         over = self.paused or self.end
-        reported = max((report.seconds for report in self.reports.values()), default=self.earlier)
+        reported = self.longest if self.reports else self.earlier
         return max(reported, self.earlier + over.at - self.began if over else 0.0)
 
     @property
     def rows(self) -> str | None:
         """Names the rows read up to the last report; equal for two runs that saw the same data."""
-        return self.reports[max(self.reports)].rows if self.reports else None
+        return self.reports[self.reached].rows if self.reports else None
 
     @property
     def notes(self) -> list[str]:
@@ -129,16 +136,22 @@ class Trial:
         return [(step, report.metrics[metric]) for step, report in reports if metric in report.metrics]
 
     def last(self, metric: str) -> float | None:
-        """Its value at the last report."""
-        curve = self.curve(metric)
-        return curve[-1][1] if curve else None
+        """Its value at the last report that has it."""
+        return self.known.get(metric)
 
     def latest(self) -> dict[str, float]:
         """Every metric at the last report that has it."""
-        known: dict[str, float] = {}
-        for _, report in sorted(self.reports.items()):
-            known |= report.metrics
-        return known
+        return dict(self.known)
+
+    def add(self, report: Reported) -> None:
+        """It has reported, or does so again."""
+        in_order = not self.reports or report.step > self.reached
+        self.reports[report.step] = report
+        self.reached, self.longest = max(self.reached, report.step), max(self.longest, report.seconds)
+        if in_order:
+            self.known |= report.metrics
+        else:
+            self.known = {name: value for _, one in sorted(self.reports.items()) for name, value in one.metrics.items()}
 
 
 @dataclass
@@ -363,7 +376,7 @@ def _go_on(record: Record, event: Reported | TrialEnded | TrialPaused | Evaluate
         raise LedgerFault(f"{record.path}: trial {event.trial} is named, but never started")
     match event:
         case Reported():
-            trial.reports[event.step] = event
+            trial.add(event)
             _alive_at(record, trial.began + event.seconds - trial.earlier)
         case TrialEnded():
             trial.end = event

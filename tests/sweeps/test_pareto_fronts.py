@@ -2,19 +2,37 @@
 
 import math
 import random
+from bisect import bisect_left
 
 import numpy as np
 import pytest
 
 from cogito_ray.sweeps.goals.goal_spec import Aim, Bound, GoalSpec, Merit
-from cogito_ray.sweeps.goals.pareto_fronts import by_hypervolume, by_spread, fronts, hypervolume, place_by_spread
+from cogito_ray.sweeps.goals.pareto_fronts import SpreadOrder, by_hypervolume, by_spread, fronts, hypervolume
 
 LINE = [Merit((float(n), 4.0 - n), 0.0) for n in range(5)]
 
 
+def places(merits):
+    """How many come before each, if it is ahead of its equals."""
+    order, names = SpreadOrder(), [str(n) for n in range(len(merits))]
+    for name, merit in zip(names, merits, strict=True):
+        order.add(name, merit)
+
+    def is_before(name):
+        return lambda count: order.is_among(name, count + 1, newest_first=True)
+
+    return [bisect_left(range(len(merits)), True, key=is_before(name)) for name in names]
+
+
+def place_by_spread(merits):
+    """How many come before the first."""
+    return places(merits)[0]
+
+
 def by_place(merits):
     """The order that the places say; copies share theirs."""
-    return sorted(range(len(merits)), key=lambda n: place_by_spread([merits[n], *merits[:n], *merits[n + 1 :]]))
+    return sorted(range(len(merits)), key=places(merits).__getitem__)
 
 
 ORDERS = pytest.mark.parametrize("order", [by_hypervolume, by_place])
@@ -122,3 +140,24 @@ def test_where_no_constraint_was_measured_yet_goals_decide_and_not_who_came_firs
     assert by_spread(unmeasured, 3) == [1, 2, 0]
     assert by_spread([*unmeasured, Merit((9.0,), 0.5)], 2) == [1, 3]    # measured is less broken than unmeasured
     assert by_spread([*unmeasured, Merit((9.0,), 0.0)], 1) == [3]
+
+
+@pytest.mark.parametrize("goals", [1, 2, 3])
+@pytest.mark.parametrize("constrained", [False, True])
+def test_one_by_one_merits_take_the_order_of_all_at_once(goals, constrained):
+    draw, order, merits, waiting = random.Random(goals), SpreadOrder(), list[Merit](), set[str]()
+    for number in range(60):
+        drawn = (draw.choice((math.nan, *range(9))) if draw.random() < 0.3 else draw.random() for _ in range(goals))
+        costs = tuple(drawn)
+        merits.append(Merit(costs, draw.choice((0.0, 0.5, 1.5, math.inf)) if constrained else 0.0))
+        order.add(str(number), merits[-1])
+        waits = draw.random() < 0.7
+        order.wait(str(number), waits)
+        waiting |= {str(number)} if waits and merits[-1].finite else set()
+        for count in (1, 5, number // 3, number + 1):
+            best = [str(index) for index in by_spread(merits, count)]
+            assert [str(n) for n in range(number + 1) if order.is_among(str(n), count)] == sorted(best, key=int)
+            ahead = by_spread([merits[-1], *merits[:-1]], count)
+            assert order.is_among(str(number), count, newest_first=True) == (0 in ahead)
+            among = {name for name in waiting if draw.random() < 0.8}
+            assert order.first(count, among) == next((name for name in best if name in among), None)

@@ -9,8 +9,10 @@ at the same step, and not what it would have reached.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 
 from cogito_ray.records.ledger import Status
@@ -83,7 +85,7 @@ class Ranking:
         """The first one."""
         return self.goals[0]
 
-    @property
+    @cached_property
     def winner(self) -> Row | None:
         """The best trial. None where there are several goals, for which to prefer is not ours to say, or where others
         cannot be told from it."""
@@ -101,7 +103,7 @@ class Ranking:
             return "front"
         return "winner" if self.winner else "indistinguishable"
 
-    @property
+    @cached_property
     def best(self) -> tuple[Row, ...]:
         """The winner and whatever cannot be told from it, or the trials of the first front."""
         first = self._first
@@ -144,26 +146,55 @@ def rank(record: Record) -> Ranking:
 
 def _ranked(record: Record) -> Ranking:
     aim, trials = record.aim, list(record.trials.values())
+    order = in_order(record, trials)
+    further, ranks = order.further, {trial.id: place for place, trial in enumerate(order.sound, start=1)}
+    spreads = _spreads(order.sound, further, aim)
+    rows = tuple(
+        replace(
+            _row(trial, ranks.get(trial.id), order.fronts.get(trial.id), aim, order.known.get(trial.id, trial.known)),
+            spread=spreads.get(trial.id, {}),
+            further=further[trial.id].counts,
+            code=_code([trial, *further[trial.id].sound]),
+            note="; ".join(filter(None, [_note(trial, aim, order.known.get(trial.id, {})), further[trial.id].note])),
+            like=order.like.get(trial.id, ()),
+            copied=_copied(record, trial),
+        )
+        for trial in [*order.sound, *order.others]
+    )
+    return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Trials in order of merit, without what is told of each."""
+
+    sound: list[Trial]
+    """Those that count as a result, best first."""
+    others: list[Trial]
+    fronts: dict[str, int]
+    like: dict[str, tuple[int, ...]]
+    """Of those that were run again, numbers of those that they cannot be told from."""
+    further: Mapping[str, "Further"]
+    known: dict[str, dict[str, float]]
+    """Of the completed ones, what they are ranked by."""
+
+    def best(self, goals: int) -> set[str]:
+        """Names, as `Ranking.best` has them: the first and those like it, or with several goals the first front."""
+        if goals > 1:
+            return {name for name, front in self.fronts.items() if front == 1}
+        like = self.like.get(self.sound[0].id, ()) if self.sound else ()
+        return {trial.id for trial in self.sound if trial is self.sound[0] or trial.number in like}
+
+
+def in_order(record: Record, trials: Sequence[Trial]) -> Order:
+    """These trials of the record among each other."""
+    aim = record.aim
     further = further_runs(record, aim)
     completed = [trial for trial in trials if trial.status is Status.COMPLETED]
     known = {trial.id: further[trial.id].means(trial) for trial in completed}
     sound, layers = _in_order(completed, known, further, aim)
-    ranks = {trial.id: place for place, trial in enumerate(sound, start=1)}
-    others = sorted((trial for trial in trials if trial.id not in ranks), key=lambda trial: _order(trial, aim))
-    spreads, like = _spreads(sound, further, aim), _alike(sound, further, aim)
-    rows = tuple(
-        replace(
-            _row(trial, ranks.get(trial.id), layers.get(trial.id), aim, known.get(trial.id, trial.latest())),
-            spread=spreads.get(trial.id, {}),
-            further=further[trial.id].counts,
-            code=_code([trial, *further[trial.id].sound]),
-            note="; ".join(filter(None, [_note(trial, aim, known.get(trial.id, {})), further[trial.id].note])),
-            like=like.get(trial.id, ()),
-            copied=_copied(record, trial),
-        )
-        for trial in [*sound, *others]
-    )
-    return Ranking(aim.goals, tuple(record.axes), rows, _constant(trials, aim))
+    others = sorted((trial for trial in trials if trial.id not in layers), key=lambda trial: _order(trial, aim))
+    return Order(sound, others, layers, _alike(sound, further, aim), further, known)
 
 
 def _code(runs: Sequence[Trial]) -> tuple[str, ...]:
@@ -228,20 +259,21 @@ class Further:
         return {int(str(get(run.spec, "seed"))): goal.cost(run.latest()) for run in self.sound}
 
 
-def further_runs(record: Record, aim: Aim) -> dict[str, Further]:
+def further_runs(record: Record, aim: Aim) -> Mapping[str, Further]:
     """Of every trial."""
-    over: dict[str, list[Trial]] = {name: [] for name in record.trials}
+    over: dict[str, list[Trial]] = defaultdict(list)
     for run in record.replicates.values():
         if run.end is not None and run.replicates is not None:
             over[run.replicates].append(run)
 
     def is_sound(run: Trial) -> bool:
-        return run.status is Status.COMPLETED and aim.merit(run.latest()).finite
+        return run.status is Status.COMPLETED and aim.merit(run.known).finite
 
-    return {
+    found = {
         name: Further(tuple(filter(is_sound, runs)), tuple(run for run in runs if not is_sound(run)))
         for name, runs in over.items()
     }
+    return defaultdict(Further, found)
 
 
 def _copied(record: Record, trial: Trial) -> tuple[int, int] | None:
@@ -278,13 +310,13 @@ def _alike(sound: list[Trial], further: Mapping[str, Further], aim: Aim) -> dict
     }
 
 
-def _constant(trials: list[Trial], aim: Aim) -> float | None:
-    values = {value for trial in trials if (value := trial.last(UNIGRAM)) is not None}
+def _constant(trials: Sequence[Trial], aim: Aim) -> float | None:
+    values = {value for trial in trials if (value := trial.known.get(UNIGRAM)) is not None}
     return values.pop() if len(values) == 1 and aim.goals[0].metric.endswith("_nats") else None
 
 
 def _order(trial: Trial, aim: Aim) -> tuple[int, int, tuple[float, ...], int]:
-    merit = aim.merit(trial.latest())
+    merit = aim.merit(trial.known)
     group = {Status.COMPLETED: 0, Status.STOPPED: 1, Status.UNFINISHED: 2}.get(trial.status, 3)
     costs = tuple(cost if math.isfinite(cost) else math.inf for cost in merit.costs)
     return group, -trial.step, (not merit.finite, merit.excess, *costs), trial.number

@@ -7,7 +7,8 @@ the ledger alone. So a driver may be killed between any two writes: the next one
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
@@ -79,10 +80,13 @@ class Search:
         self._grid = RoundRobin(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
         self._asked = self._rejected = 0
         self._exhausted: list[GridPointExhausted] = []
-        self._judged: dict[str, RunSpec | str] = {}
+        self._members = 0
+        """Trials that are no copies: what `budget.trials` counts."""
+        self._runs, self._faults = dict[str, str](), dict[str, str]()
+        """Digest of a sample -> the name of its run, or why it is none."""
         self._copier = PopulationBranching(sweep, self._policy, written)
         self._closed: str | None = None
-        self._changed: Callable[[FrozenTrial], None] = lambda trial: None
+        self._changed: Callable[[FrozenTrial], None] | None = None
         self._warm = not sweep.search.warm_start
         self._data: dict[str, DataDigests] = {}
         for event in history:
@@ -131,9 +135,15 @@ class Search:
 
     def sources(self, record: Record) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which copies are to go on, or may have to once others come to that step."""
+        if not self._policy.sources and not self._policy.copies:
+            return set()
         due = self._copier.sources(self._trials, record.trials)
         passed = min([step_passed(record, self._sweep.budget.trials), *(step for _, step in due)])
         return due | {(name, step) for name, step in self._policy.sources if step > passed}
+
+    def _tell(self, trial: Trial) -> None:
+        if self._changed is not None:
+            self._changed(self._study.shown(trial))
 
     def close(self, cause: str) -> None:
         """Hand out nothing more, though something may be left."""
@@ -209,7 +219,7 @@ class Search:
                 trial.failed = event.status is Status.FAILED
                 self._study.tell(trial.study_trial, event, trial.metrics, trial.reports)
                 self._move(trial, Phase.OVER)
-                self._changed(self._study.shown(trial.study_trial))
+                self._tell(trial.study_trial)
 
     def _propose(self, event: TrialProposed, drawn: Trial | None = None) -> SearchTrial:
         """`drawn`: in the study, where it has just been drawn."""
@@ -219,16 +229,16 @@ class Search:
         else:
             drawn = drawn or self._study.draw_again(crossed, event.sample)
             self._grid.served(crossed)
-            self._asked, self._rejected = self._asked + 1, 0
+            self._asked, self._rejected, self._members = self._asked + 1, 0, self._members + 1
         self._study.name(drawn, event, crossed)
         trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = SearchTrial(event, drawn)
-        self._changed(self._study.shown(drawn))
+        self._tell(drawn)
         return trial
 
     def _reject(self, event: SampleRejected, drawn: Trial) -> None:
         self._study.reject(drawn, event)
         self._asked, self._rejected = self._asked + 1, self._rejected + 1
-        self._changed(self._study.shown(drawn))
+        self._tell(drawn)
 
     def _start(self, event: TrialStarted) -> None:
         trial = self._trials[event.trial]
@@ -244,7 +254,7 @@ class Search:
         if merit.finite and event.step > max(trial.reports, default=-1):
             trial.reports[event.step] = [event.metrics[goal.metric] for goal in self._aim.goals]
             self._study.report(trial.study_trial, event.step, trial.reports[event.step])
-            self._changed(self._study.shown(trial.study_trial))
+            self._tell(trial.study_trial)
         if event.step >= self._steps(trial):
             verdict = Verdict(keep=True)
         trial.verdict = verdict
@@ -285,7 +295,7 @@ class Search:
 
     def _promoted(self, *, idle: bool) -> SearchTrial | None:
         """One that waits and is to go on. Who is about to wait, but runs still, is asked about when it has paused."""
-        name = self._policy.promoted(self._in[Phase.WAITING].keys() - self._handed_out, idle=idle)
+        name = self._policy.promoted(_Without(self._in[Phase.WAITING], self._handed_out), idle=idle)
         return None if name is None else self._trials[name]
 
     def _give_up(self) -> None:
@@ -367,11 +377,15 @@ class Search:
         if self._sweep.search_space.excludes(sample):
             return "left out by `exclude`"
         key = digest(sample)
-        if key not in self._judged:
-            self._judged[key] = self._validated(sample)
-        found = self._judged[key]
-        same = self._trials.get(found.digest()) if isinstance(found, RunSpec) else None
-        return found if same is None else f"{SAME}{same.proposal.number}"
+        if self._runs.get(key) not in self._trials and key not in self._faults:
+            found = self._validated(sample)
+            if isinstance(found, RunSpec):
+                self._runs[key] = found.digest()
+                if self._runs[key] not in self._trials:
+                    return found
+            else:
+                self._faults[key] = found
+        return self._faults.get(key) or f"{SAME}{self._trials[self._runs[key]].proposal.number}"
 
     def _validated(self, sample: Sample) -> RunSpec | str:
         tree: Tree = {}
@@ -389,10 +403,16 @@ class Search:
         steps: int = trial.config["run"]["training"]["steps"]
         return steps
 
-    @property
-    def _members(self) -> int:
-        """Trials that are no copies: what `budget.trials` counts."""
-        return sum(trial.proposal.copy_number is None for trial in self._trials.values())
+
+@dataclass(frozen=True)
+class _Without:
+    """A difference of two sets that nobody has to make."""
+
+    names: Container[str]
+    others: Container[str]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names and name not in self.others
 
 
 def _summary(causes: Counter[str]) -> str:

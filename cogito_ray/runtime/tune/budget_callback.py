@@ -25,6 +25,7 @@ class BudgetCallback(Callback):
         self._budget, self._preempt, self._end, self._pruner = budget, preempt, end, pruner
         self._before, self._alive_at = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
+        """By name."""
         self.exhausted = ""
         """What of the budget is spent; empty while nothing is."""
 
@@ -42,17 +43,16 @@ class BudgetCallback(Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Its time counts from now on."""
         self._settle(trial)  # one that is tried again, because its process died
-        self._running[trial.trial_id] = time.time(), Reserved.by(trial.config["run"])
+        self._running[trial.config["trial"]] = time.time(), Reserved.by(trial.config["run"])
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Its time is spent; its checkpoints may be pruned."""
         self._settle(trial)
-        self._pruner.look()
+        self._pruner.look([trial.config["trial"], *self._running])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The same."""
-        self._settle(trial)
-        self._pruner.look()
+        self.on_trial_complete(iteration, trials, trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Ends the sweep once something of the budget is spent."""
@@ -64,7 +64,7 @@ class BudgetCallback(Callback):
 
     def _settle(self, trial: Trial) -> None:
         """What a trial that runs no longer has spent is spent."""
-        if (found := self._running.pop(trial.trial_id, None)) is None:
+        if (found := self._running.pop(trial.config["trial"], None)) is None:
             return
         began, reserved = found
         hours, before = (time.time() - began) / HOUR_S, self._before

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from cogito_ray.losses.total_loss import TotalLoss
-from cogito_ray.records.ledger import CHECKPOINTS, CheckpointsPruned, Ledger
+from cogito_ray.records.ledger import CHECKPOINTS, CheckpointsPruned, Ledger, Status
 from cogito_ray.records.results.disk_quota_priority import retention_priorities
 from cogito_ray.records.sweep_record import Record, SharedRecord
 from cogito_ray.run_spec import RunSpec
@@ -19,9 +19,12 @@ from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.training.checkpoints.checkpoint_store import bytes_of, folder_of, remove
 
+LOST = frozenset({Status.FAILED, Status.STOPPED})
+"""Whose checkpoints go first."""
+
 
 class CheckpointPruner:
-    """Each look costs a listing of all checkpoints, and a ranking."""
+    """Lists all checkpoints once, then those of trials that may have changed; ranks trials while there are too many."""
 
     def __init__(
         self,
@@ -35,39 +38,58 @@ class CheckpointPruner:
         see `quota.pruned`."""
         self._ledger, self._record = ledger, record
         self._trials, self._quota, self._sources = trials, quota, sources
+        self._stored: dict[str, list[Stored]] | None = None
+        """By trial; None until it looks for the first time."""
         self.bytes = 0
         """Of all checkpoints when it looked last, after pruning."""
 
-    def look(self) -> None:
-        """Delete what is over the quota and not needed."""
+    def look(self, changed: Iterable[str] = ()) -> None:
+        """Delete what is over the quota and not needed. `changed`: trials that may have written checkpoints since it
+        looked last."""
         if self._quota is None:
             return
-        stored = self._stored()
+        if self._stored is None:
+            self._stored, changed = {}, [folder.parent.name for folder in self._trials.glob(f"*/{CHECKPOINTS}")]
+        for name in changed:
+            self._list(name, self._stored)
+        if self.bytes > self._quota:
+            self._prune(self._stored, self._quota)
+
+    def _list(self, name: str, stored: dict[str, list[Stored]]) -> None:
+        found = []
+        for folder in sorted((self._trials / name / CHECKPOINTS).glob("step-*")):
+            size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+            found.append(Stored(name, int(folder.name.removeprefix("step-")), size))
+        self.bytes += sum(one.size for one in found) - sum(one.size for one in stored.pop(name, []))
+        if found:
+            stored[name] = found
+
+    def _prune(self, stored: dict[str, list[Stored]], quota: float) -> None:
         with self._record.now() as record:
-            known, named = retention_priorities(record), self._branches(record, {one.trial for one in stored})
-        stored = [one for one in stored if one.trial in known]
-        deleted = pruned(stored, known, self._quota, sources=named)
-        self.bytes = sum(one.size for one in stored) - sum(one.size for one in deleted)
-        for trial, group in groupby(deleted, key=lambda one: one.trial):
-            ones = list(group)
-            steps, size = tuple(one.step for one in ones), sum(one.size for one in ones)
+            known = {name: trial for name in stored if (trial := record.known(name)) is not None}
+            named = self._branches(record, known)
+            lost = {name: trial for name, trial in known.items() if trial.status in LOST}
+            for among in (lost, known):    # the others are ranked where those that lost are not enough
+                if self.bytes > quota:
+                    ones = [one for name in among for one in stored.get(name, [])]
+                    rest = self.bytes - sum(one.size for one in ones)
+                    priorities = retention_priorities(record, among.values())
+                    self._delete(pruned(ones, priorities, quota - rest, sources=named), stored)
+
+    def _delete(self, ones: Iterable[Stored], stored: dict[str, list[Stored]]) -> None:
+        for trial, group in groupby(ones, key=lambda one: one.trial):
+            going = list(group)
+            steps, size = tuple(one.step for one in going), sum(one.size for one in going)
             self._ledger.append(CheckpointsPruned(at=time.time(), trial=trial, steps=steps, bytes=size))
-            for one in ones:
-                folder = folder_of(self._trials / one.trial / CHECKPOINTS, one.step)
+            for one in going:
                 with suppress(OSError):  # its run may be faster
-                    remove(folder)
+                    remove(folder_of(self._trials / trial / CHECKPOINTS, one.step))
+            self._list(trial, stored)
 
     def _branches(self, record: Record, own: Collection[str]) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which copies go on, made or not, while they have none of their `own`."""
         copies = (trial for trial in record.trials.values() if trial.end is None and trial.id not in own)
         return {trial.branch for trial in copies if trial.branch}.union(self._sources(record))
-
-    def _stored(self) -> list[Stored]:
-        found = []
-        for folder in sorted(self._trials.glob(f"*/{CHECKPOINTS}/step-*")):
-            size = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-            found.append(Stored(folder.parents[1].name, int(folder.name.removeprefix("step-")), size))
-        return found
 
 
 def refuse_small_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:

@@ -11,7 +11,8 @@ pause: the others wait, and go on once enough worse ones have come that they are
 over, and the first at a rung always passes, so that who came first may take the steps of who is better.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from typing import ClassVar, Literal
@@ -19,8 +20,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials, Policy, PolicySpec, Verdict, measured
-from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
-from cogito_ray.sweeps.goals.pareto_fronts import by_spread, place_by_spread
+from cogito_ray.sweeps.goals.goal_spec import Aim
+from cogito_ray.sweeps.goals.pareto_fronts import SpreadOrder
 
 
 class AshaSpec(PolicySpec):
@@ -79,7 +80,7 @@ class Halving(Policy):
     rungs: tuple[int, ...]
     eta: int
     aim: Aim
-    _recorded: dict[int, list[Merit]] = field(default_factory=dict)
+    _recorded: dict[int, SpreadOrder] = field(default_factory=lambda: defaultdict(SpreadOrder))
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
@@ -88,10 +89,11 @@ class Halving(Policy):
         if rung is None:
             return Verdict(keep=True)
         if (trial, rung) not in self._verdicts:
-            others, merit = self._recorded.setdefault(rung, []), self.aim.merit(metrics)
-            passes = decide(others, merit, eta=self.eta)
+            here = self._recorded[rung]
+            here.add(trial, self.aim.merit(metrics))
+            places = max(1, len(here) // self.eta) + extra_places(here, self.aim)
+            passes = here.is_among(trial, places, newest_first=True)
             self._verdicts[trial, rung] = Verdict(passes, rung, "" if passes else lost(self, metrics, rung))
-            others.append(merit)
         return self._verdicts[trial, rung]
 
 
@@ -103,7 +105,7 @@ class Pausing(Policy):
     eta: int
     aim: Aim
     _waiting: dict[str, Verdict] = field(default_factory=dict)
-    _recorded: dict[int, dict[str, Merit]] = field(default_factory=dict)
+    _recorded: dict[int, SpreadOrder] = field(default_factory=lambda: defaultdict(SpreadOrder))
 
     @property
     def waiting(self) -> Mapping[str, Verdict]:
@@ -114,30 +116,30 @@ class Pausing(Policy):
         rung = max((rung for rung in self.rungs if rung <= step), default=None)
         if rung is None:
             return Verdict(keep=True)
-        here = self._recorded.setdefault(rung, {})
+        here = self._recorded[rung]
         if trial not in here:
-            self._waiting.pop(trial, None)
-            here[trial] = self.aim.merit(metrics)
-            if trial not in self._best(rung, idle=False):
+            self.resumed(trial)
+            here.add(trial, self.aim.merit(metrics))
+            if not here.is_among(trial, self._places(here, idle=False)):
                 self._waiting[trial] = Verdict(False, rung, lost(self, metrics, rung), waits=True)
+                here.wait(trial, True)
         return self._waiting.get(trial, Verdict(True, rung))
 
     def promoted(self, among: Container[str], *, idle: bool) -> str | None:
         """Who of those that wait goes on now, the farthest first. When `idle`, somebody leaves every rung."""
         for rung in reversed(self.rungs):
-            for trial in self._best(rung, idle=idle):
-                if trial in among and trial in self._waiting and self._waiting[trial].rung == rung:
-                    return trial
+            here = self._recorded[rung]
+            if (found := here.first(self._places(here, idle=idle), among)) is not None:
+                return found
         return None
 
     def resumed(self, trial: str) -> None:
-        self._waiting.pop(trial, None)
+        if (verdict := self._waiting.pop(trial, None)) is not None and verdict.rung is not None:
+            self._recorded[verdict.rung].wait(trial, False)
 
-    def _best(self, rung: int, *, idle: bool) -> list[str]:
-        names, merits = list(self._recorded.get(rung, {})), list(self._recorded.get(rung, {}).values())
-        passing = max(len(names) // self.eta, int(idle))
-        further = extra_places(merits) if passing else 0
-        return [names[index] for index in by_spread(merits, passing + further)]
+    def _places(self, here: SpreadOrder, *, idle: bool) -> int:
+        passing = max(len(here) // self.eta, int(idle))
+        return passing + extra_places(here, self.aim) if passing else 0
 
 
 def lost(policy: Halving | Pausing, metrics: Mapping[str, float], rung: int) -> str:
@@ -145,18 +147,9 @@ def lost(policy: Halving | Pausing, metrics: Mapping[str, float], rung: int) -> 
     return f"{measured(policy.aim, metrics)} not among the best 1/{policy.eta} at rung {rung}"
 
 
-def extra_places(merits: Sequence[Merit]) -> int:
+def extra_places(here: SpreadOrder, aim: Aim) -> int:
     """One for each goal but the first, so that the best of every goal goes on however few came; and one for who breaks
     the constraints least, while nobody keeps them."""
-    finite = [merit for merit in merits if merit.finite]
-    if not finite:
-        return 0
-    return len(finite[0].costs) - 1 + (not any(merit.feasible for merit in finite))
-
-
-def decide(recorded: Sequence[Merit], merit: Merit, *, eta: int) -> bool:
-    """May a trial pass a rung where others left `recorded`? What is not finite never passes, and loses to all else."""
-    if not merit.finite:
-        return False
-    places = max(1, (len(recorded) + 1) // eta) + extra_places([merit, *recorded])
-    return place_by_spread([merit, *recorded]) < places
+    if here.feasible.names:
+        return len(aim.goals) - 1
+    return len(aim.goals) if here.infeasible.names else 0

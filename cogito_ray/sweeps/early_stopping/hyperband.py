@@ -6,6 +6,7 @@ that HyperBand gives its brackets: so all brackets fill side by side, however fe
 bracket from its first report on, and is compared within it; what is not finite at a rung of any bracket is over in all.
 """
 
+from collections import ChainMap
 from collections.abc import Container, Mapping
 from typing import Literal
 
@@ -39,7 +40,7 @@ class Brackets(Policy):
 
     @property
     def waiting(self) -> Mapping[str, Verdict]:
-        return {name: verdict for bracket in self._brackets for name, verdict in bracket.waiting.items()}
+        return ChainMap(*(bracket.waiting for bracket in self._brackets))  # type: ignore[arg-type]  # read, not written
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """A trial's metrics after `step` steps, judged in its bracket."""

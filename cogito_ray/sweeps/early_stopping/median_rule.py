@@ -5,6 +5,7 @@ that breaks a constraint is worse than all that do not; where the median breaks 
 the goal, or in how far the constraints are broken, for they need only hold at the end.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, median_low
@@ -17,7 +18,7 @@ from cogito_ray.sweeps.goals.goal_spec import Aim, Merit
 
 
 class MedianSpec(PolicySpec):
-    """For one goal: no rungs, but a comparison at every report. Each costs a pass over all reports of all trials."""
+    """For one goal: no rungs, but a comparison at every report."""
 
     kind: Literal["median"] = "median"
     first_step: PositiveInt
@@ -46,14 +47,28 @@ class Median(Policy):
     least: int
     aim: Aim
     _curves: dict[str, dict[int, Merit]] = field(default_factory=dict)
+    _means: dict[int, "_Means"] = field(default_factory=dict)
+    """By step, of all trials that have come as far."""
     _verdicts: dict[tuple[str, int], Verdict] = field(default_factory=dict)
 
     def report(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         """A trial's metrics after `step` steps; each of its steps is decided once."""
         if (trial, step) not in self._verdicts:
-            self._curves.setdefault(trial, {})[step] = self.aim.merit(metrics)
+            self._record(trial, step, self.aim.merit(metrics))
             self._verdicts[trial, step] = self._decide(trial, step, metrics)
         return self._verdicts[trial, step]
+
+    def _record(self, trial: str, step: int, merit: Merit) -> None:
+        curve = self._curves.setdefault(trial, {})
+        before = max(curve, default=0)
+        curve[step] = merit
+        if step not in self._means:
+            self._means[step] = _Means()
+            for other, known in self._curves.items():
+                self._means[step].set(other, known if max(known) >= step else {}, step)
+        for at, means in self._means.items():
+            if min(step, before + 1) <= at <= max(step, before):    # no other mean has changed
+                means.set(trial, curve, at)
 
     def _decide(self, trial: str, step: int, metrics: Mapping[str, float]) -> Verdict:
         if step < self.first_step:
@@ -62,18 +77,36 @@ class Median(Policy):
         own = _known(self._curves[trial], step)
         if not own:
             return stop
-        others = [
-            _known(curve, step) for name, curve in self._curves.items() if name != trial and max(curve) >= step
-        ]
-        means = [(fmean(e for e, _ in curve), fmean(c for _, c in curve)) for curve in others if curve]
-        if len(means) < self.least:
-            return Verdict(keep=True)
-        return Verdict(keep=True) if _no_worse(own, means) else stop
+        others = self._means[step].without(trial)
+        return Verdict(keep=True) if len(others) < self.least or _no_worse(own, others) else stop
+
+
+class _Means:
+    """Of the curves up to one step: (excess, cost) of each trial, in order."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[float, float]] = {}
+        self._sorted = list[tuple[float, float]]()
+
+    def set(self, trial: str, curve: Mapping[int, Merit], step: int) -> None:
+        """Anew; none of a trial that measured nothing finite."""
+        if (before := self._of.pop(trial, None)) is not None:
+            self._sorted.remove(before)
+        if known := _known(curve, step):
+            mean = fmean(excess for excess, _ in known), fmean(cost for _, cost in known)
+            self._of[trial] = mean
+            insort(self._sorted, mean)
+
+    def without(self, trial: str) -> list[tuple[float, float]]:
+        """Those of the others."""
+        own = self._of.get(trial)
+        place = len(self._sorted) if own is None else bisect_left(self._sorted, own)
+        return self._sorted[:place] + self._sorted[place + 1 :]
 
 
 def _no_worse(own: list[tuple[float, float]], others: list[tuple[float, float]]) -> bool:
-    """Is the best of its (excess, cost) no worse than the median of the others'?"""
-    median = sorted(others)[(len(others) - 1) // 2]
+    """Is the best of its (excess, cost) no worse than the median of the others', which are sorted?"""
+    median = others[(len(others) - 1) // 2]
     if min(own) <= median:
         return True
     excess, cost = (median_low(values) for values in zip(*others, strict=True))
