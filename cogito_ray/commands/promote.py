@@ -22,7 +22,10 @@ def promote(
     storage: Storage = RUNS,
     as_json: AsJson = False,
 ) -> None:
-    """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy."""
+    """Train what a sweep's `promote:` derives from its best trials, or what is left of it, and certify the proxy.
+
+    Exit status 1 where a full run did not end, or a forecast missed its interval: then see what differs.
+    """
     from cogito_ray.records.pages import report_page
 
     due = cr.promotions(file, storage=storage, overrides=overrides or ())
@@ -41,7 +44,8 @@ def promote(
     if not as_json:  # which is one object, for scripts
         out.print(f"Report: {result.path / report_page.FILE}")
     done = {told.run for told in result.record.promoted.values() if told.complete}
-    if not all(one.run.digest() in done for one in due):
+    missed = [forecast.sealed.run for forecast in result.forecasts if forecast.missed]
+    if any(one.run.digest() not in done or one.run.digest() in missed for one in due):
         raise typer.Exit(1)
 
 
@@ -62,7 +66,8 @@ def _conclude(record: "Record", *, as_json: bool) -> None:
     runs = [told.model_dump(mode="json") for told in record.promoted.values()]
     certificates = [told.model_dump(mode="json") for told in record.certified.values()]
     if as_json:
-        print(json.dumps({"runs": runs, "certificates": certificates}))
+        scores = [told.model_dump(mode="json") for told in record.scores.values()]
+        print(json.dumps({"runs": runs, "certificates": certificates, "forecasts": scores}))
         return
     for told in record.promoted.values():
         number = record.trials[told.trial].number
@@ -70,6 +75,6 @@ def _conclude(record: "Record", *, as_json: bool) -> None:
         became = values if told.complete else told.cause
         out.print(f"trial {number} at full size: {became} ({told.folder})")
     for forecast in judged(record):
-        out.print(f"Forecast: {forecast.text}")
+        out.print(f"{'Forecast missed' if forecast.missed else 'Forecast'}: {forecast.text}", markup=False)
     for found in record.certified.values():
         out.print(f"Proxy against full runs, {found.goal}: {found.verdict}")

@@ -299,6 +299,8 @@ class ForecastScored(Spec):
     """Forecast over value, less one."""
     inside: bool
     """Did the interval hold it?"""
+    differs: tuple[str, ...] = ()
+    """Where it did not, how the full run differs from the ladder, in other things than the ladder varies."""
 
 
 IDLE = "not needed"

@@ -27,6 +27,8 @@ class Provenance(Spec):
     host: str
     plugins: dict[str, str] = Field(default={}, exclude_if=lambda plugins: not plugins)
     """Twelve hex digits of the source of each module that the settings name under `plugins`."""
+    gpus: tuple[str, ...] | None = Field(default=None, exclude_if=lambda gpus: gpus is None)
+    """Kinds of accelerators in the cluster, as Ray names them; None where nobody asked."""
     source: str | None = None
     """Twelve hex digits of the package's own files, which tell changes apart that no commit holds. Version 0.1 did not
     say."""
@@ -42,14 +44,19 @@ class Provenance(Spec):
         return f"{name}{changed}{f' ({self.source})' if self.source else ''}{plugins}"
 
     def changes(self, later: "Provenance") -> list[str]:
-        """How a later driver's code and packages differ: `name: old -> new` each."""
+        """How a later driver's code, packages and GPUs differ: `name: old -> new` each."""
         code = [f"code: {self.code} -> {later.code}"] if self.code != later.code else []
         names = dict.fromkeys([*self.versions, *later.versions])
         versions = ((name, self.versions.get(name, "none"), later.versions.get(name, "none")) for name in names)
-        return code + [f"{name}: {old} -> {new}" for name, old, new in versions if old != new]
+        changed = code + [f"{name}: {old} -> {new}" for name, old, new in versions if old != new]
+        if self.gpus is None or later.gpus is None or self.gpus == later.gpus:
+            return changed
+        return [*changed, f"GPUs: {', '.join(self.gpus) or 'none'} -> {', '.join(later.gpus) or 'none'}"]
 
 
-def collect(*, host: str, plugins: Iterable[str] = (), source: Path = PACKAGE.parent) -> Provenance:
+def collect(
+    *, host: str, plugins: Iterable[str] = (), gpus: tuple[str, ...] | None = None, source: Path = PACKAGE.parent
+) -> Provenance:
     """The facts of now. `plugins`: those that the settings name. `source`: a folder of the tree whose commit is asked
     for."""
     commit = _git(source, "rev-parse", "HEAD")
@@ -62,6 +69,7 @@ def collect(*, host: str, plugins: Iterable[str] = (), source: Path = PACKAGE.pa
         versions=versions,
         host=host,
         plugins=digests(plugins),
+        gpus=gpus,
         source=_digest_of(PACKAGE),
     )
 

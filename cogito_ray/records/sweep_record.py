@@ -79,7 +79,7 @@ class Trial:
     """Every metric at the last report that has it."""
     noted: list[Noted] = field(default_factory=list)
     made_by: list[Provenance] = field(default_factory=list)
-    """Of the driver that started it, and of each that took it up again with other code or packages."""
+    """Of the driver that started it, and of each that took it up again with other code, packages or GPUs."""
 
     @property
     def status(self) -> Status:
@@ -364,7 +364,7 @@ def _made(trial: Trial, provenance: Provenance) -> None:
     """A trial of which one part was made by other code than another says so."""
     changes = trial.made_by[-1].changes(provenance) if trial.made_by else []
     if changes:
-        note = f"goes on with other code or packages: {'; '.join(changes)}"
+        note = f"goes on with other code, packages or GPUs: {'; '.join(changes)}"
         trial.noted.append(Noted(trial=trial.id, step=trial.step, note=note))
     if changes or not trial.made_by:
         trial.made_by.append(provenance)

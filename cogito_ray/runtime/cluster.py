@@ -21,6 +21,8 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """Of a local instance. Token rows are memory-mapped from shards, so the object store holds little."""
 NOTICES_OF_NODES = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 """A process a trainer, which hears that a machine will be taken away."""
+KIND = "accelerator_type:"
+"""Begins the name of the resource that a machine with accelerators of a kind has."""
 PATIENCE_S = 20.0
 """For Ray to give back what has ended."""
 ACTORS = frozenset({"ImplicitFunc", "RayTrainWorker"})
@@ -90,6 +92,11 @@ def capacity(runs: Iterable[RunSpec]) -> int:
     if not (fits := room(machines, shapes)):
         raise refusal(machines, shapes, 1)
     return fits
+
+
+def kinds_of_gpus() -> tuple[str, ...]:
+    """Those in the cluster, as Ray names them."""
+    return tuple(sorted(name.removeprefix(KIND) for name in ray.cluster_resources() if name.startswith(KIND)))
 
 
 def _machines() -> list[Machine]:

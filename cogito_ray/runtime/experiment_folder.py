@@ -154,11 +154,11 @@ class ExperimentFolder:
             "what was done then and now may be theirs; the report says which made which trial"
         )
 
-    def _provenance(self) -> Provenance:
-        """By what this process works here."""
+    def _provenance(self, gpus: tuple[str, ...] | None = None) -> Provenance:
+        """By what this process works here, on these kinds of GPUs."""
         named = [get(self.spec, path) for path in ("plugins", "run.plugins")]
         plugins = [str(one) for part in named if isinstance(part, list) for one in part]
-        return collect(host=socket.gethostname(), plugins=plugins)
+        return collect(host=socket.gethostname(), plugins=plugins, gpus=gpus)
 
     def _as_of_now(self, record: Record) -> Tree:
         """What was recorded, with every setting that came since at its default. Raises OtherSettings."""
@@ -228,15 +228,21 @@ class ExperimentFolder:
             raise ChangedData("\n".join(said))
         return found
 
-    def opening(self, data: Mapping[str, DataDigests] | None = None, corpora: Corpora | None = None) -> SweepOpened:
+    def opening(
+        self,
+        data: Mapping[str, DataDigests] | None = None,
+        corpora: Corpora | None = None,
+        *,
+        gpus: tuple[str, ...] | None = None,
+    ) -> SweepOpened:
         """The event that starts, or takes up again, what is to be done here. `data`: what is read, by `corpus_key`, in
-        these `corpora`."""
+        these `corpora`; `gpus`: kinds of those in the cluster."""
         left_out = {key: found for key, corpus in (corpora or {}).items() if (found := corpus.left_out)}
         return SweepOpened(
             at=time.time(),
             spec=self.spec,
             sweep=digest(self.spec),
-            provenance=self._provenance(),
+            provenance=self._provenance(gpus),
             format=FORMAT,
             data=dict(data or {}),
             left_out=left_out,

@@ -69,6 +69,13 @@ def test_packages_that_changed_are_named_with_both_versions():
     assert one.changes(other) == ["torch: 2.12 -> 2.13", "optuna: none -> 5.0"]
 
 
+def test_gpus_of_another_kind_are_named_where_both_are_known():
+    one = Provenance(commit="a" * 40, dirty=False, versions={}, host="here")
+    here, there = (one.model_copy(update={"gpus": gpus}) for gpus in ((), ("A100", "H100")))
+    assert here.changes(there) == ["GPUs: none -> A100, H100"]
+    assert one.changes(there) == there.changes(one) == here.changes(here) == []
+
+
 def began(number):
     spec = {"training": {"steps": 10}, "seed": 0}
     return TrialStarted(at=0.0, trial=f"t{number}", number=number, sample={"seed": 0}, spec=spec)
@@ -93,7 +100,7 @@ def test_each_trial_is_set_beside_the_code_that_made_it_and_readers_are_warned(t
     assert [row.code for row in ranking.rows] == [("a" * 12,), ("a" * 12, "b" * 12), ("b" * 12,)]
     assert "made by different code" in ranking.footnote
     assert record.trials["t1"].notes == [
-        f"step 0: goes on with other code or packages: code: {'a' * 12} -> {'b' * 12}"
+        f"step 0: goes on with other code, packages or GPUs: code: {'a' * 12} -> {'b' * 12}"
     ]
     assert [(one.provenance.commit[0], one.trials) for one in origins(record)] == [("a", (0, 1)), ("b", (1, 2))]
     page = render(record, tmp_path)

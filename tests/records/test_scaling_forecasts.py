@@ -9,11 +9,13 @@ from cogito_ray.records.pages.report_page import render
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.forecast_calibration import calibration, judged
 from cogito_ray.records.results.promotion_results import promotions
-from cogito_ray.records.results.scaling_forecasts import forecasts, scored, size
-from cogito_ray.records.sweep_record import fold
+from cogito_ray.records.results.scaling_forecasts import differences, forecasts, scored, size
+from cogito_ray.records.sweep_record import Trial, fold
 from cogito_ray.runtime.search.further_runs import ladder_runs
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.text.data_digests import DataDigests
 
+LADDER_DATA = DataDigests("t", {"docs": "d"})
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 SWEEP = SweepSpec.model_validate(
     {
@@ -36,7 +38,7 @@ def ran(trial, number, sample, run, **how):
     steps = run["training"]["steps"]
     metrics = {NATS: nats(steps) + number, RANK: 9.0 - number}
     return [
-        TrialStarted(at=0.0, trial=trial, number=number, sample=sample, spec=run, **how),
+        TrialStarted(at=0.0, trial=trial, number=number, sample=sample, spec=run, data=LADDER_DATA, **how),
         Reported(trial=trial, step=steps, seconds=1.0, metrics=metrics),
         TrialEnded(at=1.0, trial=trial, status="completed", step=steps),
     ]
@@ -44,8 +46,7 @@ def ran(trial, number, sample, run, **how):
 
 def searched():
     """Events of a search that is over; the first trial is better in both goals."""
-    origin = Provenance(commit=None, dirty=False, versions={}, host="here")
-    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=origin)]
+    told = [SweepOpened(at=0.0, spec=SWEEP.model_dump(mode="json"), sweep="s", provenance=ORIGIN)]
     for number, rate in enumerate([0.3, 0.6]):
         run = SWEEP.trial({"objective.rate": rate})
         told += ran(run.digest(), number, {"objective.rate": rate}, run.model_dump(mode="json"))
@@ -73,6 +74,18 @@ def ended(value, *, complete=True):
         at=9.0, trial=full.trial, run=full.run.digest(), folder="f", changes=full.changes, complete=complete,
         metrics=metrics,
     )  # fmt: skip
+
+
+ORIGIN = Provenance(commit="a" * 40, dirty=False, versions={"torch": "2.11"}, host="here", gpus=("A100",))
+
+
+def full_trial(data=None, origin=ORIGIN):
+    """The full run as its own ledger tells of it."""
+    [due] = promotions(SWEEP, fold(searched()))
+    spec = due.run.model_dump(mode="json")
+    told = [SweepOpened(at=8.0, spec={}, sweep="f", provenance=origin)]
+    told.append(TrialStarted(at=8.0, trial=due.run.digest(), number=0, sample={}, spec=spec, data=data))
+    return fold(told).trials[due.run.digest()]
 
 
 def test_the_ladder_is_that_of_the_trials_that_promote_takes_and_what_ran_already_is_not_run_again():
@@ -107,7 +120,7 @@ def test_each_full_run_is_foretold_once_in_every_goal_from_all_rungs():
 
 def test_a_forecast_is_judged_by_the_run_and_the_report_and_the_notebook_say_how_it_fared(tmp_path):
     told = foretold()
-    hit, miss = (list(scored(fold(told), ended(value))) for value in (nats(400), 9.0))
+    hit, miss = (list(scored(fold(told), ended(value), full_trial())) for value in (nats(400), 9.0))
     assert [score.inside for score in hit] == [True]
     assert [score.inside for score in miss] == [False]
     assert miss[0].error == pytest.approx(judged(fold(told))[0].sealed.value / 9.0 - 1)
@@ -121,15 +134,55 @@ def test_a_forecast_is_judged_by_the_run_and_the_report_and_the_notebook_say_how
     assert "1 of 1 forecasts of full runs" in lab_notebook_page.render(tmp_path)
 
 
+def missed(**differs):
+    """The forecast of the loss, whose ladder and full run differ so."""
+    told = foretold()
+    record = fold([*told, *scored(fold(told), ended(9.0), full_trial(**differs))])
+    return judged(record)[0]
+
+
+def test_a_forecast_that_holds_opens_no_gate():
+    told = foretold()
+    held = judged(fold([*told, *scored(fold(told), ended(nats(400)), full_trial())]))[0]
+    assert not held.missed
+    assert held.differs == ""
+
+
+def test_a_missed_forecast_tells_data_code_packages_and_gpus_that_differ():
+    data = DataDigests("t", {"docs": "other"})
+    other = Provenance(commit="b" * 40, dirty=False, versions={"torch": "2.12"}, host="there", gpus=("H100",))
+    found = missed(data=data, origin=other)
+    assert found.missed
+    assert found.score.differs == (
+        f"data: {LADDER_DATA.digest()} -> {data.digest()}",
+        f"code: {'a' * 12} -> {'b' * 12}",
+        "torch: 2.11 -> 2.12",
+        "GPUs: A100 -> H100",
+    )
+    assert all(line in found.text for line in found.score.differs)
+
+
+def test_a_missed_forecast_tells_settings_that_the_ladder_does_not_vary_and_no_others():
+    run, full = SWEEP.trial({"objective.rate": 0.3}), full_trial()
+    rungs = [Trial(f"t{number}", 0, {}, run.model_dump(mode="json"), 0.0) for number in range(2)]
+    rungs[0].spec["training"]["steps"] = 20
+    full.spec["training"]["precision"], full.spec["seed"] = "bfloat16", 7
+    assert differences(rungs, full) == ["training.precision: float32 -> bfloat16"]
+
+
+def test_where_nothing_else_differs_the_law_itself_is_doubted():
+    assert missed(data=LADDER_DATA).differs.endswith("the law does not reach so far; add rungs")
+
+
 def test_a_run_that_failed_judges_nothing():
-    assert not list(scored(fold(foretold()), ended(3.0, complete=False)))
+    assert not list(scored(fold(foretold()), ended(3.0, complete=False), full_trial()))
 
 
 def test_a_forecast_that_was_changed_afterwards_counts_for_nothing():
     told = foretold()
     sealed = next(event for event in told if getattr(event, "goal", "") == NATS)
     changed = [event.model_copy(update={"value": 9.0}) if event is sealed else event for event in told]
-    record = fold([*changed, *scored(fold(changed), ended(9.0))])
+    record = fold([*changed, *scored(fold(changed), ended(9.0), full_trial())])
     assert not judged(record)[0].sealed.is_intact
     assert "was changed after it was sealed" in judged(record)[0].text
     assert calibration([record]) is None

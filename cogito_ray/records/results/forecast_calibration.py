@@ -38,9 +38,23 @@ class JudgedForecast:
         return f"reached {figures(self.score.value)}: {self.score.error:+.1%}, {where}"
 
     @property
+    def missed(self) -> bool:
+        """Did the run end outside the interval? Then nobody should go on before it is known why."""
+        return self.sealed.is_intact and self.score is not None and not self.score.inside
+
+    @property
+    def differs(self) -> str:
+        """Where it missed, how the full run differs from the ladder."""
+        if not self.missed or self.score is None:
+            return ""
+        if not self.score.differs:
+            return "differs from its ladder in nothing but what that varies: the law does not reach so far; add rungs"
+        return f"differs from its ladder, beside what that varies, in {'; '.join(self.score.differs)}"
+
+    @property
     def text(self) -> str:
         """All of it, in a line."""
-        became = f"; {self.verdict}" if self.verdict else ""
+        became = "".join(f"; {part}" for part in (self.verdict, self.differs) if part)
         return f"trial {self.number} at full size ({self.sealed.run}), {self.sealed.goal}: {self.foretold}{became}"
 
 

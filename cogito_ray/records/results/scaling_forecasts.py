@@ -9,6 +9,7 @@ from cogito_ray.records.ledger import ForecastScored, ForecastSealed, LadderRun,
 from cogito_ray.records.results.promotion_results import promotions, winners
 from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.follow_ups.derived_runs import SEED
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.statistics.scaling_law import (
     Rung,
@@ -18,6 +19,7 @@ from cogito_ray.sweeps.statistics.scaling_law import (
     forecast_trend,
 )
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_writer import diff
 
 Ladder = list[tuple[dict[str, JsonValue], RunSpec]]
 """Rungs, each with its run."""
@@ -59,17 +61,35 @@ def forecasts(sweep: SweepSpec, record: Record) -> Iterator[ForecastSealed]:
             ).sealed()
 
 
-def scored(record: Record, ended: Promoted) -> Iterator[ForecastScored]:
-    """How the forecasts of a full run fared, which has ended."""
+def scored(record: Record, ended: Promoted, full: Trial) -> Iterator[ForecastScored]:
+    """How the forecasts of a full run fared, which has ended; `full`: what its own ledger says of it."""
     for (run, metric), forecast in record.forecasts.items():
         value = ended.metrics.get(metric)
         if run == ended.run and ended.complete and value and forecast.value is not None:
             assert forecast.low is not None
             assert forecast.high is not None
             inside, error = forecast.low <= value <= forecast.high, forecast.value / value - 1
-            yield ForecastScored(
-                at=time.time(), run=run, goal=metric, seal=forecast.seal, value=value, error=error, inside=inside
-            )
+            rungs = [known for rung in forecast.ladder if (known := record.known(rung.run)) is not None]
+            differs = () if inside else tuple(differences(rungs, full))
+            told = {"value": value, "error": error, "inside": inside, "differs": differs}
+            yield ForecastScored(at=time.time(), run=run, goal=metric, seal=forecast.seal, **told)
+
+
+def differences(rungs: list[Trial], full: Trial) -> list[str]:
+    """How a run differs from the rungs of a ladder, each as `what: old -> new`: in settings that no two rungs have
+    otherwise (but the seed), in the text, the code, packages and GPUs."""
+    places = {SEED} | {_place(line) for rung in rungs for line in diff(rungs[0].spec, rung.spec)}
+    found = [line for line in diff(rungs[-1].spec, full.spec) if _place(line) not in places]
+    for rung in rungs:
+        if rung.data is not None and full.data is not None and rung.data != full.data:
+            found.append(f"data: {rung.data.digest()} -> {full.data.digest()}")
+        if rung.made_by and full.made_by:
+            found += rung.made_by[-1].changes(full.made_by[-1])
+    return list(dict.fromkeys(found))
+
+
+def _place(line: str) -> str:
+    return line.partition(":")[0]
 
 
 def size(run: RunSpec) -> tuple[int, int]:

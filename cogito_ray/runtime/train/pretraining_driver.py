@@ -13,7 +13,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from cogito_ray.records.ledger import COMPLETE, INTERRUPTED, Ledger, Reported, Status, TrialEnded, TrialStarted
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.cluster import cluster, concurrency
+from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus
 from cogito_ray.runtime.control_files import stalls
 from cogito_ray.runtime.evaluation.checkpoint_evaluation import Panel
 from cogito_ray.runtime.evaluation.evaluation_during_training import ConcurrentEvaluation, evaluate_rest, panel_of
@@ -82,7 +82,7 @@ def _trained(
     [(key, corpus)] = corpora.items()
     job = Job(run, storage, corpus.digests, experiment.folder)
     with Ledger(experiment.ledger) as ledger:
-        ledger.append(experiment.opening({key: job.data}, corpora))
+        ledger.append(experiment.opening({key: job.data}, corpora, gpus=kinds_of_gpus()))
         spec = run.model_dump(mode="json")
         ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data))
     evaluation = ConcurrentEvaluation(run, experiment.ledger, panel) if panel else None

@@ -82,6 +82,6 @@ def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> 
     )
     with Ledger(experiment.ledger) as ledger:
         ledger.append(told)
-        for score in scored(experiment.now, told):
+        for score in scored(experiment.now, told, trial):
             ledger.append(score)
     return own

@@ -16,7 +16,7 @@ from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.scaling_forecasts import forecasts
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.cluster import cluster, concurrency, left_behind
+from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus, left_behind
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
@@ -91,7 +91,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
                 refuse_misfits(runs, corpora)
             refuse_small_quota(sweep, runs, corpora, at_once=at_once)
             data = {key: corpus.digests for key, corpus in corpora.items()}
-            ledger.append(experiment.opening(data, corpora))
+            ledger.append(experiment.opening(data, corpora, gpus=kinds_of_gpus()))
             cause = _Stages(sweep, experiment, ledger, at_once, data).run()
             for verdict in judge(experiment.now):
                 ledger.append(verdict)
