@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
+from multiprocessing.pool import AsyncResult, Pool, ThreadPool
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -95,20 +96,22 @@ TINY = Sizes((8, 16), (1, 2), 2, 4, 4, 8, ((8, 16, 24), (2, 3, 4)), (32, 8))
 class Parametrisation:
     """How a model changes with its size."""
 
-    model: Callable[[Sizes], dict[str, Any]]
+    settings: Callable[[Sizes, float], dict[str, Any]]
+    """By the share that token width is of width."""
     per_doubling: float
     """Notches by which the best rate is guessed to move; 0 = the smallest width's is used at every width."""
 
 
-KINDS = {
-    "standard": Parametrisation(lambda sizes: {}, -1.0),
-    "mup": Parametrisation(
-        lambda sizes: {
-            "parametrisation": {"kind": "mup", "base_width": sizes.widths[0], "base_depth": sizes.depths[0]}
-        },
-        0.0,
-    ),
-}
+def standard(sizes: Sizes, thin: float) -> dict[str, Any]:
+    return {"kind": "standard"}
+
+
+def mup(sizes: Sizes, thin: float) -> dict[str, Any]:
+    base = {"base_width": sizes.widths[0], "base_depth": sizes.depths[0]}
+    return {"kind": "mup", **base, "base_token_width": round(thin * sizes.widths[0])}
+
+
+KINDS = {"standard": Parametrisation(standard, -1.0), "mup": Parametrisation(mup, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -143,13 +146,14 @@ def spec(task: Task, notch: float, sizes: Sizes, device: str) -> RunSpec:
     cell, asked = task.cell, {"deletion": 0.6, "variance": 0.01, "concepts": 16, "thin": 1.0}
     asked |= {task.cell.axis: task.value}
     recipe = merged({"objective": {"kind": "tsdae", "rate": asked["deletion"]}}, RECIPES[cell.recipe])
-    token_width = round(recipe.pop("thin", asked["thin"]) * cell.width)
-    model = {"width": cell.width, "token_width": token_width, "heads": sizes.heads, "concepts": int(asked["concepts"])}
+    thin = recipe.pop("thin", asked["thin"])
+    model = {"width": cell.width, "token_width": round(thin * cell.width), "heads": sizes.heads}
+    model |= {"concepts": int(asked["concepts"]), "parametrisation": KINDS[cell.kind].settings(sizes, thin)}
     parts = {"latents": {"kind": "anchored"}, "encoder": {"depth": cell.depth}, "decoder": {"kind": "position"}}
     weights = {"variance": asked["variance"]}
     base = {
         "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": LENGTH},
-        "model": model | parts | KINDS[cell.kind].model(sizes),
+        "model": model | parts,
         "loss": {"regularisers": [{"kind": "variance"}], "weighting": {"kind": "fixed", "weights": weights}},
         "training": {
             "steps": cell.steps,
@@ -336,8 +340,6 @@ class Clock:
         return time.perf_counter() + 1.1 * step * cell.steps < self.end
 
 
-Begin = Callable[[Task, float], Callable[[], dict[str, Any] | None]]
-"""Begins a run, and gives what asks for its line: None while it is under way."""
 _trainer: Trainer
 
 
@@ -353,31 +355,18 @@ def _train(task: Task, notch: float) -> dict[str, Any]:
 def run_all(given: argparse.Namespace) -> None:
     """Runs of a part, as many as the time allows."""
     sizes = TINY if given.tiny else replace(Sizes(), steps=given.steps, batch=given.batch)
-    cells, seal = cells_of(given.part, given, sizes), {}
-    if given.part == "full":
-        seal = {"seal": intact(given.sealed)["sha256"]}
+    cells = cells_of(given.part, given, sizes)
+    seal = {"seal": intact(given.sealed)["sha256"]} if given.part == "full" else {}
     for cell in cells:          # refused here, before anything is spent
         spec(Task(cell, *wanted(cell, {}, 1, sizes)[0]), guess(cell, sizes), sizes, "cpu")
-    if not given.processes:
-        trainer = Trainer(given.rows, sizes)
-
-        def here(task: Task, notch: float) -> Callable[[], dict[str, Any]]:
-            line = trainer(task, notch)
-            return lambda: line
-
-        return schedule(cells, given, sizes, seal, here)
-    with multiprocessing.get_context("spawn").Pool(given.processes, _start, (given.rows, sizes)) as pool:
-
-        def begin(task: Task, notch: float) -> Callable[[], dict[str, Any] | None]:
-            result = pool.apply_async(_train, (task, notch))
-            return lambda: result.get() if result.ready() else None
-
-        schedule(cells, given, sizes, seal, begin)      # leaving the pool ends what is still under way
+    workers = multiprocessing.get_context("spawn").Pool if given.processes else ThreadPool
+    with workers(max(1, given.processes), _start, (given.rows, sizes)) as pool:
+        schedule(cells, given, sizes, seal, pool)       # leaving the pool ends what is still under way
 
 
-def schedule(cells: list[Cell], given: argparse.Namespace, sizes: Sizes, seal: dict[str, str], begin: Begin) -> None:
+def schedule(cells: list[Cell], given: argparse.Namespace, sizes: Sizes, seal: dict[str, str], pool: Pool) -> None:
     """Begins runs while there is time for them, and writes down what each comes to."""
-    done, clock, running = known(given.known), Clock(given.minutes), dict[Task, Callable[[], dict[str, Any] | None]]()
+    done, clock, running = known(given.known), Clock(given.minutes), dict[Task, AsyncResult[dict[str, Any]]]()
     with given.out.open("a") as file:
         while time.perf_counter() < clock.end:
             for task in upcoming(cells, done, running, given.seeds, sizes):
@@ -385,16 +374,16 @@ def schedule(cells: list[Cell], given: argparse.Namespace, sizes: Sizes, seal: d
                     break
                 if clock.allows(task):
                     notch = task.value if task.cell.axis == RATE else usual_notch(task.cell, done, sizes)
-                    running[task] = begin(task, notch)
-            ended = [(task, line) for task, ask in running.items() if (line := ask()) is not None]
-            for task, line in ended:
+                    running[task] = pool.apply_async(_train, (task, notch))
+            ended = {task: result.get() for task, result in running.items() if result.ready()}
+            for task, line in ended.items():
                 del running[task]
                 clock.ended(task, line["seconds"])
                 done[task] = math.inf if line["nats"] is None else line["nats"]
                 print(json.dumps(line | seal), file=file, flush=True)
             if not (running or ended):
                 break
-            time.sleep(0.0 if ended else 0.02)
+            time.sleep(0.01)
 
 
 def lines_of(files: Iterable[Path]) -> list[dict[str, Any]]:
@@ -443,7 +432,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     runs.add_argument("--sealed", type=Path, help="the forecast of full runs")
     runs.add_argument("--minutes", type=float, default=8.0)
     runs.add_argument("--processes", type=int, default=16, help="side by side; 0 = in this one")
-    runs.add_argument("--parametrisations", choices=list(KINDS), nargs="+", default=["standard"])
+    runs.add_argument("--parametrisations", choices=list(KINDS), nargs="+", default=list(KINDS))
     runs.add_argument("--recipes", choices=list(RECIPES), nargs="+", default=["tsdae"])
     runs.add_argument("--seeds", type=int, default=1)
     runs.add_argument("--steps", type=int, default=Sizes.steps, help="of parts rate and settings")

@@ -67,7 +67,8 @@ def ladder(tmp_path_factory):
 
 def run(folder, part, *arguments):
     out = folder / f"{part}.jsonl"
-    bench.main(["runs", "--part", part, "--tiny", "--processes", "0", "--out", str(out), *map(str, arguments)])
+    kind = ["--parametrisations", "mup"]
+    bench.main(["runs", "--part", part, "--tiny", "--processes", "0", "--out", str(out), *kind, *map(str, arguments)])
     return [json.loads(line) for line in out.read_text().splitlines()]
 
 
