@@ -33,8 +33,6 @@ from bench_transfer import (
     spec,
 )
 
-from cogito_ray.sweeps.statistics.scaling_law import Rung, Unforecastable, forecast_loss
-
 NAMED = ["recipe", "parametrisation", "width", "depth"]
 REACH, WORST = 4, 1.05
 """A parabola goes through runs at most so many notches from the best, and at most so many times its nats."""
@@ -58,6 +56,8 @@ def forecast(given: argparse.Namespace) -> None:
 
 def foretold(full: Cell, lines: list[dict[str, Any]], sizes: Sizes) -> dict[str, Any]:
     """Of a full run, from its ladder's runs."""
+    from cogito_ray.sweeps.statistics.scaling_law import Rung, Unforecastable, forecast_loss  # and with it scipy
+
     model = spec(Task(full, 0.0, 0), sizes.guess, sizes, "cpu").model
     parameters, tokens = model.parameters(LENGTH), full.steps * lines[0]["tokens"] // lines[0]["cell"]["steps"]
     rungs = [Rung(line["parameters"], line["tokens"], line["nats"]) for line in lines]
