@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         verify,
     )
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
+    from cogito_ray.sweep_control import SweepStatus, add, budget, concurrency, pause, resume, status, stop
     from cogito_ray.sweeps.budget_spec import BudgetSpec
     from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
     from cogito_ray.sweeps.goals.goal_spec import GoalSpec
@@ -66,26 +67,36 @@ __all__ = [
     "Scores",
     "SearchSpec",
     "SweepSpec",
+    "SweepStatus",
     "TrainingSpec",
     "TrialResult",
+    "add",
     "analyse",
+    "budget",
     "check",
+    "concurrency",
     "evaluate",
     "export",
     "forecast",
     "load",
     "notebook",
+    "pause",
     "prepare",
     "promote",
     "promotions",
     "publish",
     "report",
+    "resume",
+    "status",
+    "stop",
     "sweep",
     "train",
     "verify",
 ]
 _RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult", "load")
+_CONTROLS = ("SweepStatus", "add", "budget", "concurrency", "pause", "resume", "status", "stop")
 _ELSEWHERE = {
+    **dict.fromkeys(_CONTROLS, "cogito_ray.sweep_control"),
     **dict.fromkeys(_RESULTS, "cogito_ray.experiment_result"),
     **dict.fromkeys(("EvaluationSpec", "RunSpec", "TrainingSpec"), "cogito_ray.run_spec"),
     "BudgetSpec": "cogito_ray.sweeps.budget_spec",

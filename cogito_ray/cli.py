@@ -8,6 +8,7 @@ from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     analyse,
     check,
+    control,
     evaluate,
     export,
     init,
@@ -17,6 +18,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     publish,
     report,
     scale,
+    status,
     sweep,
     train,
     verify,

@@ -38,6 +38,7 @@ import numpy as np
 from ray.tune import TuneConfig
 
 from cogito_ray.display import console, live_view
+from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import CHECKPOINTS, NAME, TRIALS, Ledger, Reported
 from cogito_ray.records.pages import report_page
 from cogito_ray.runtime.control_files import PAUSED
@@ -47,6 +48,7 @@ from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.trial_report_messages import paused, progress
 from cogito_ray.runtime.tune import sweep_driver
+from cogito_ray.runtime.tune.notification import Notifier
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
@@ -226,7 +228,9 @@ def opened(folder: Path, mode: str, goals: int, trials: int) -> tuple[SweepSpec,
 def stages(spec: SweepSpec, experiment: ExperimentFolder, ledger: Ledger, read: Any) -> str:
     """What `run_sweep` does once everything is checked and prepared."""
     ledger.append(experiment.opening(read))
-    return sweep_driver._Stages(spec, experiment, ledger, WORKERS, read).run()
+    notifier = Notifier(None, experiment.folder, ledger.append)
+    limits = SweepLimits(spec.budget)
+    return sweep_driver._Stages(spec, experiment, ledger, WORKERS, read, lambda _: None, limits, notifier).run()
 
 
 def drive(folder: Path, mode: str, goals: int, sizes: list[int]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cogito_ray.display.run_table import run_table
-from cogito_ray.records.ledger import Status
+from cogito_ray.records.control_requests import ON_REQUEST
+from cogito_ray.records.ledger import Notified, Status
 from cogito_ray.records.results.evaluation_scores import Scored
 from cogito_ray.records.results.forecast_calibration import judged
 from cogito_ray.records.results.trial_ranking import SHOWN, Ranking, Row, figures, plain, rank
@@ -51,7 +52,8 @@ def live(record: Record, now: float | None = None, *, most: int = 10**6) -> Rend
 def so_far(record: Record, now: float | None = None) -> list[str]:
     """How far a sweep is, in lines: time, trials, budget, and the best so far beside what predicting nothing gives."""
     far = progress(record, now)
-    left = "time left not known" if far.left_s is None else f"about {duration(far.left_s)} left"
+    unknown = f"paused {ON_REQUEST}" if record.limits.is_paused else "time left not known"
+    left = unknown if far.left_s is None else f"about {duration(far.left_s)} left"
     time = f"{duration(far.elapsed_s)} elapsed" + ("" if record.is_complete else f", {left}")
     trials = ", ".join(f"{count} {state}" for state, count in far.trials.items())
     for runs, what in ((record.replicates, "further runs of the best"), (record.variants, "variants of the best")):
@@ -102,6 +104,8 @@ def final(record: Record) -> RenderableType:
         parts += [Text(f"  {path}: {value}") for path, value in row.settings.items()]
     parts += [Text(f"Forecast: {one.text}", style="bold") for one in judged(record)]
     parts += [Text(f"Ablation: {one.text}", style="bold") for one in record.ablations]
+    failed = [event for event in record.events if isinstance(event, Notified) and event.fault]
+    parts += [Text(f"The command of notify failed ({one.occasion}): {one.fault}", style="red") for one in failed]
     parts += [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
     return Group(*parts)
 

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cogito_ray.atomic_files import naming, open_to_append
 from cogito_ray.base_spec import Spec
+from cogito_ray.records.control_requests import ControlRequest
 from cogito_ray.records.file_locks import hold
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.sweeps.space.domains import Sample
@@ -28,7 +29,7 @@ TRIALS, CHECKPOINTS, PROMOTED = "trials", "checkpoints", "promoted"
 """Beside it: folders of one folder a trial, of checkpoints (a run's, a trial's), and of one folder a full run."""
 PATIENCE_S = 300.0
 """For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
-FORMAT = 4
+FORMAT = 5
 """Of what is written here: one more whenever there is a new event, or a field that this could not read."""
 
 
@@ -422,6 +423,31 @@ class Noted(Spec):
     note: str
 
 
+class Controlled(Spec):
+    """Somebody asked something of the sweep while it ran."""
+
+    event: Literal["controlled"] = "controlled"
+    at: float
+    id: str
+    """Of the request: what was answered is not answered again."""
+    by: str
+    """Who asked, as far as that is known."""
+    request: ControlRequest
+    accepted: bool
+    outcome: str
+    """What comes of it, or why nothing does."""
+
+
+class Notified(Spec):
+    """The command of `notify` was called."""
+
+    event: Literal["notified"] = "notified"
+    at: float
+    occasion: str
+    fault: str = ""
+    """Why that failed; empty where it did not."""
+
+
 class TruncatedLine(Spec):
     """The line before this one was cut short by a crash."""
 
@@ -432,7 +458,7 @@ Event = Annotated[
     SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
     | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified
     | ForecastSealed | ForecastScored | SettingAblated | SweepClosed | Evaluated | Noted
-    | CheckpointsPruned | TruncatedLine,
+    | CheckpointsPruned | Controlled | Notified | TruncatedLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

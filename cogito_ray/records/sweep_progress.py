@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cogito_ray.plugins import load
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.sweep_record import Record, Trial
-from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
-from cogito_ray.sweeps.statistics.cost_forecast import further_runs, share_left
+from cogito_ray.sweeps.statistics.early_stopping_work import further_runs, share_left
 
 SIMULATED = 200
 """Trials of which early stopping is asked what it leaves of their steps: of more, the share is the same."""
@@ -45,15 +44,16 @@ class Progress:
 
 def progress(record: Record, now: float | None = None) -> Progress:
     """`now`: seconds since 1970, while a driver is at work; None = as far as is recorded. Costs grow with trials."""
-    budget, used = _budget(record), spent(record, now)
+    budget, used = record.limits.budget, spent(record, now)
     states = Counter(_state(record, trial) for trial in record.runs.values())
     trials = {name: states[name] for name in ("running", "waiting", "queued", "over")}
     trials["queued"] += _to_come(record)
     limits = budget.hours(used) if budget else {}
-    left = [0.0] if record.is_complete else [_left_s(record)] if record.axes else [_left_of_run_s(record)]
-    if None not in left:    # the budget may be spent before
-        left += [used.wall_s * (granted / gone - 1) for gone, granted in limits.values() if gone > 0]
-    known = [max(0.0, seconds) for seconds in left if seconds is not None]
+    left = _left_s(record) if record.axes else _left_of_run_s(record)
+    known = [0.0] if record.is_complete else []
+    if left is not None and not record.closing and not record.limits.is_paused:
+        cut = [used.wall_s * (granted / gone - 1) for gone, granted in limits.values() if gone > 0]
+        known = [max(0.0, seconds) for seconds in (left, *cut)]    # a budget may be spent before
     started = {"trials": (float(len(record.trials)), float(budget.trials))} if budget else {}
     return Progress(used.wall_s, min(known, default=None), trials, started | limits)
 
@@ -64,16 +64,9 @@ def _state(record: Record, trial: Trial) -> str:
     return "running" if record.is_running(trial) else "waiting" if trial.paused else "queued"
 
 
-def _budget(record: Record) -> BudgetSpec | None:
-    try:
-        return BudgetSpec.model_validate(record.opened.spec.get("budget"))
-    except ValidationError:    # a run on its own has none
-        return None
-
-
 def _expected(record: Record) -> int:
     """Trials that the search will have tried: no more than there are points."""
-    budget, listed = _budget(record), [domain.values() for domain in record.axes.values()]
+    budget, listed = record.limits.budget, [domain.values() for domain in record.axes.values()]
     points = prod(len(values) for values in listed if values is not None)
     most = budget.trials if budget else len(record.trials)
     return most if None in listed else min(most, points)

@@ -10,9 +10,11 @@ from typing import Annotated, TypeVar, cast
 
 from pydantic import Field, TypeAdapter
 
+from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import (
     COMPLETE,
     INTERRUPTED,
+    Controlled,
     Evaluated,
     Event,
     ForecastScored,
@@ -188,6 +190,10 @@ class Record:
     """What the winner's settings are worth."""
     evaluations: list[Evaluated] = field(default_factory=list)
     """Of checkpoints, in the order they came."""
+    controls: list[Controlled] = field(default_factory=list)
+    """What was asked of it while it ran."""
+    limits: SweepLimits = field(default_factory=SweepLimits)
+    """What it may do now."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
     spans: list[tuple[float, float]] = field(default_factory=list)
@@ -206,6 +212,7 @@ class Record:
             case SweepOpened():
                 self.openings.append(event)
                 self.spans.append((event.at, event.at))
+                self.limits.open(event.spec)
                 self.closing = None
                 self.gates.clear()
             case GateJudged():
@@ -231,6 +238,11 @@ class Record:
                 self.rejected.append(event)
             case GridPointExhausted():
                 self.exhausted.append(event)
+            case Controlled():
+                self.controls.append(event)
+                if event.accepted:
+                    self.limits.apply(event.request)
+                _alive_at(self, event.at)
 
     def computed(self, compute: Callable[["Record"], Result]) -> Result:
         """What a pure function makes of it: called once, until something else happens."""

@@ -86,6 +86,13 @@ def concurrency(runs: Iterable[RunSpec], *, requested: int | None, in_sweep: boo
     return requested or fits
 
 
+def refuse_many(runs: Iterable[RunSpec], requested: int) -> None:
+    """NoRoom where the cluster would not hold so many trials at once, if nobody else used it."""
+    shapes, machines = {Shape.of(run) for run in runs}, _machines()
+    if room(machines, shapes) < requested:
+        raise refusal(machines, shapes, requested)
+
+
 def capacity(runs: Iterable[RunSpec]) -> int:
     """How many of these the cluster would hold at once if nobody else used it; NoRoom if none."""
     shapes, machines = {Shape.of(run, in_sweep=False) for run in runs}, _machines()

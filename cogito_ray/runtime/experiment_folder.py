@@ -20,6 +20,7 @@ from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, Sweep
 from cogito_ray.records.provenance import Provenance, collect
 from cogito_ray.records.sweep_record import Record, SharedRecord, Trial
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.control_channel import DRIVER, said_by
 from cogito_ray.runtime.preflight_checks import MissingInputs
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
 from cogito_ray.sweeps.space.validation_messages import explain
@@ -32,8 +33,6 @@ from cogito_ray.text.prepared_corpus import Corpus
 
 ANEW = "give this one another name, or delete that folder"
 """The way out where something cannot be taken up again."""
-DRIVER = "driver.lock"
-"""File of a sweep or run that its driver locks, and in which it says who it is."""
 LEFT = ("trials", "checkpoints", "study.journal")
 """What a sweep or a run leaves in its folder besides its ledger, and never before it."""
 GROWS = ("budget.trials", "seeds")
@@ -186,7 +185,7 @@ class ExperimentFolder:
                 held.enter_context(hold(lock, lost=interrupt_main))
             except Busy as busy:
                 raise Busy(
-                    f"{self.folder} has a driver already ({_said(lock)}); wait until it ends, or end it"
+                    f"{self.folder} has a driver already ({said_by(lock)}); wait until it ends, or end it"
                 ) from busy
             _say(lock, f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             yield
@@ -259,10 +258,6 @@ def _say(lock: Path, who: str) -> None:
     file = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(file, "w") as opened:
         opened.write(who + "\n")
-
-
-def _said(lock: Path) -> str:
-    return (lock.read_text(errors="replace").strip() if lock.exists() else "") or f"it holds {lock}"
 
 
 def closing(cause: str = COMPLETE) -> SweepClosed:

@@ -71,6 +71,10 @@ class Spent:
     """Of checkpoints that are needed."""
 
 
+STEERED = ("trials", "gpu_hours", "cpu_hours", "wall")
+"""What of a budget may be changed while the sweep runs."""
+
+
 class BudgetSpec(Spec):
     """When any of it is spent, no further trial starts; those that run leave a checkpoint after their next report. The
     sweep goes on from there when it is started again with more, under the same name."""
@@ -105,6 +109,24 @@ class BudgetSpec(Spec):
             said.append(f"budget.disk: checkpoints that are needed take {spent.disk_bytes / 1e9:.3g} GB of {self.disk}")
         return "; ".join(said)
 
+    def changed(self, changes: Iterable[str]) -> "BudgetSpec":
+        """With `name=value` instead, or `name=+value` more; no name means `wall`. ValueError for what is neither."""
+        tree: Tree = self.model_dump(mode="json")
+        for change in changes:
+            name, _, value = change.rpartition("=")
+            name, more = name.strip().removeprefix("budget.") or "wall", value.strip().startswith("+")
+            value = value.strip().removeprefix("+")
+            if name not in STEERED:
+                raise ValueError(f"{change!r}: of a sweep that runs, {', '.join(STEERED)} may be changed")
+            if more and tree[name] is None:
+                raise ValueError(f"{change!r}: budget.{name} has no limit that could be raised; write {name}={value}")
+            if name == "wall":
+                tree[name] = f"{seconds(value) + (seconds(tree[name]) if more else 0):.15g}s"
+            else:
+                amount = _amount(change, value) + (_amount(change, str(tree[name])) if more else 0)
+                tree[name] = int(amount) if name == "trials" else amount
+        return BudgetSpec.model_validate(tree)
+
     def hours(self, spent: Spent) -> dict[str, tuple[float, float]]:
         """Of each limit in hours that is set, what is used and what is granted."""
         wall = seconds(self.wall) / HOUR_S if self.wall else None
@@ -119,6 +141,13 @@ class BudgetSpec(Spec):
         """What cannot take effect in a sweep of such runs."""
         if self.gpu_hours is not None and not any(run.gpus_per_worker for run in runs):
             yield "budget.gpu_hours: no trial reserves a GPU; set run.gpus_per_worker, or write cpu_hours"
+
+
+def _amount(change: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{change!r}: {value!r} is no number") from None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.sweep_validation import faults
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "simplify", "plugins"})
+ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "simplify", "notify", "plugins"})
 """What may change while a sweep keeps its name: how much is spent on it and where its code is, not what it is."""
 
 
@@ -62,6 +62,10 @@ class SweepSpec(Spec):
     budget: BudgetSpec
     concurrency: PositiveInt | None = None
     """Trials at a time; None = as many as the machine has room for."""
+    notify: str | None = Field(default=None, min_length=1, exclude_if=lambda command: command is None)
+    """A command for the shell, called when a guard ends a trial, when a gate holds, and when the sweep ends. Its
+    environment has COGITO_OCCASION (guard, gate or end), COGITO_TEXT, COGITO_SWEEP, COGITO_FOLDER and COGITO_TRIAL. One
+    that fails, or takes more than a minute, costs a note in the ledger."""
     plugins: tuple[Reference, ...] = Field(default=(), exclude_if=lambda plugins: not plugins)
     """Modules that define kinds of your own, by name, or as files of Python by their paths from the folder of this
     file. Every process that reads the sweep, or a trial, imports them."""

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
@@ -17,7 +17,17 @@ from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space import space_points
-from cogito_ray.sweeps.space.domains import Bundle, Domain, Scalar, is_inexact, is_unordered, is_whole, reads, written
+from cogito_ray.sweeps.space.domains import (
+    Bundle,
+    Domain,
+    Sample,
+    Scalar,
+    is_inexact,
+    is_unordered,
+    is_whole,
+    reads,
+    written,
+)
 from cogito_ray.sweeps.space.dotted_paths import Tree, kinds_at, near
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.space.valid_points import Tried, certain, refused, tried
@@ -131,17 +141,21 @@ def _seed_faults(space: Space, seeds: int) -> Iterator[str]:
 
 
 def _start_faults(space: Space, search: SearchSpec) -> Iterator[str]:
-    drawn = space.drawn()
     for index, point in enumerate(search.start_with):
-        for path, value in point.items():
-            place = f"search.start_with.{index}.{path}"
-            if path not in drawn:
-                yield f"{place}: no axis that is drawn; name one of {', '.join(drawn) or 'none: all are crossed'}"
-            elif not _holds(drawn[path], value):
-                yield f"{place}: {value!r} is not in its domain {_said(space.axes[path])}"
-            for other, values in space.axes[path].conditions().items() if path in drawn else ():
-                if other in point and point[other] not in values:
-                    yield f"{place}: does not vary where {other} is {point[other]!r}; leave it out of this point"
+        yield from point_faults(space, point, f"search.start_with.{index}", space.drawn())
+
+
+def point_faults(space: Space, point: Sample, where: str, axes: Mapping[str, Domain]) -> Iterator[str]:
+    """What is wrong with values for some of `axes`, which are those that may be named `where`."""
+    for path, value in point.items():
+        place = f"{where}.{path}"
+        if path not in axes:
+            yield f"{place}: no axis that is drawn; name one of {', '.join(axes) or 'none: all are crossed'}"
+        elif not _holds(axes[path], value):
+            yield f"{place}: {value!r} is not in its domain {_said(space.axes[path])}"
+        for other, values in space.axes[path].conditions().items() if path in axes else ():
+            if other in point and point[other] not in values:
+                yield f"{place}: does not vary where {other} is {point[other]!r}; leave it out of this point"
 
 
 def _bundle_faults(space: Space, axis: str, bundle: Bundle) -> Iterator[str]:

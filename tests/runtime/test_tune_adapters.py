@@ -6,6 +6,7 @@ from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
+from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import Reported, TrialEnded, TrialPaused, TrialProposed, TrialStarted
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.trial_recorder import TrialRecorder
@@ -32,7 +33,9 @@ class Tuned:
         spec = SweepSpec.model_validate(tree)
         self.log, self.asked = [opening(spec)], []
         self.search = Search(spec, TrialRecorder(self.log.append, folder), list(self.log))
-        self.handout, self.course = StageSearcher(self.search), StageScheduler(self.search, self.asked.append)
+        self.limits = SweepLimits()
+        self.handout = StageSearcher(self.search, self.limits, at_once=4)
+        self.course = StageScheduler(self.search, self.limits, self.asked.append)
         self.starts = StageCallback(self.search)
 
     def start(self):

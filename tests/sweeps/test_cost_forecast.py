@@ -10,8 +10,8 @@ from cogito_ray.sweeps.statistics.cost_forecast import (
     Measured,
     grid_points,
     micro,
-    share_left,
 )
+from cogito_ray.sweeps.statistics.early_stopping_work import share_left
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 CHEAP = Measured(start_s=10.0, step_s=0.1, report_s=1.0, checkpoint_bytes=100, peak_bytes=1000)

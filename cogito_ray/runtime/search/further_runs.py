@@ -4,13 +4,15 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cogito_ray.records.ledger import TrialEnded
+from cogito_ray.records.control_requests import ControlRequest
+from cogito_ray.records.ledger import Controlled, TrialEnded
 from cogito_ray.records.results.ablations import ablation_of
 from cogito_ray.records.results.scaling_forecasts import ladders
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.search.searcher import FINISHED
+from cogito_ray.runtime.search.trial_state_machine import PAUSE
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Verdict
 from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
@@ -84,6 +86,23 @@ class FurtherRuns:
         """Is nothing listed left, and nothing under way?"""
         return not self._left and not self._under_way
 
+    @property
+    def is_busy(self) -> bool:
+        """Is one under way?"""
+        return bool(self._under_way)
+
+    @property
+    def on_hold(self) -> bool:
+        """Nobody holds one back alone."""
+        return False
+
+    def consider(self, request: ControlRequest) -> str:
+        """Nothing of single runs can be changed any more."""
+        raise ValueError("the search is over, and further runs of its best trials are under way; pause the whole sweep")
+
+    def controlled(self, event: Controlled) -> None:
+        """What was asked of the whole sweep is others' affair."""
+
     def sources(self, record: Record) -> set[tuple[str, int]]:
         """Nothing is copied."""
         return set()
@@ -110,7 +129,9 @@ class FurtherRuns:
         return Verdict(keep=True)
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
-        """One runs no longer: it is over, or was paused because the budget was spent."""
-        event = self._recorder.ended(config, result, error=error, stopped="", paused=self._closed or "")
-        if isinstance(event, TrialEnded):
-            self._under_way.discard(config["trial"])
+        """One runs no longer: it is over, or was paused, because the budget was spent or somebody asked for it."""
+        why = self._closed or PAUSE.cause
+        event = self._recorder.ended(config, result, error=error, stopped="", paused=why)
+        self._under_way.discard(config["trial"])
+        if not isinstance(event, TrialEnded):
+            self._left.appendleft(config)

@@ -13,6 +13,9 @@ class RoundRobin:
         self._index = {digest(point): index for index, point in enumerate(points)}
         self._next, self._exhausted = 0, set[int]()
 
+    def __contains__(self, point: Sample) -> bool:
+        return digest(point) in self._index
+
     def next(self) -> Sample | None:
         """None when nothing is left in any."""
         for turn in range(len(self._grid)):

@@ -6,7 +6,7 @@ the ledger alone. So a driver may be killed between any two writes: the next one
 """
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,16 @@ from optuna.trial import FrozenTrial, Trial
 from pydantic import ValidationError
 
 from cogito_ray.base_spec import digest
+from cogito_ray.records.control_requests import (
+    AddPoint,
+    ControlRequest,
+    PauseTrial,
+    ResumeTrial,
+    StopTrial,
+    SweepLimits,
+)
 from cogito_ray.records.ledger import (
+    Controlled,
     Event,
     GridPointExhausted,
     Reported,
@@ -37,7 +46,7 @@ from cogito_ray.runtime.search.optuna_study import Study
 from cogito_ray.runtime.search.pbt_branching import PopulationBranching
 from cogito_ray.runtime.search.round_robin import RoundRobin
 from cogito_ray.runtime.search.search_warm_start import earlier_trials, frozen
-from cogito_ray.runtime.search.trial_state_machine import Phase, SearchTrial
+from cogito_ray.runtime.search.trial_state_machine import PAUSE, STOP, Phase, SearchTrial
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.space.domains import Sample
@@ -45,6 +54,7 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.space_points import combined
 from cogito_ray.sweeps.space.validation_messages import explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.sweep_validation import point_faults
 from cogito_ray.text.data_digests import DataDigests
 
 FINISHED: Final = "FINISHED"
@@ -87,12 +97,15 @@ class Search:
         self._copier = PopulationBranching(sweep, self._policy, written)
         self._closed: str | None = None
         self._changed: Callable[[FrozenTrial], None] | None = None
+        self._limits, self._wanted = SweepLimits(sweep.budget), deque[Sample]()
+        """The second: points that somebody added, and that were not drawn yet."""
         self._warm = not sweep.search.warm_start
         self._data: dict[str, DataDigests] = {}
         for event in history:
             self._apply(event)
         self._interrupt()
         self._catch_up()
+        self._stop_requested()
         if not self._warm:
             self._record(WarmStarted(at=time.time(), trials=tuple(earlier_trials(sweep, self._data))))
 
@@ -119,17 +132,17 @@ class Search:
         """Is there nothing left to do: is all that was handed out over, the budget, or the space, used up, and every
         copy made?"""
         left = any(self._in[phase] for phase in Phase if phase is not Phase.OVER) or self._copier.due(self._trials)
-        return not left and (self._members >= self._sweep.budget.trials or self._grid.next() is None)
+        return not left and not self._wanted and (self._members >= self._most or self._grid.next() is None)
 
     @property
     def shortfall(self) -> str:
         """Why there are fewer trials than the budget has room for, where it cannot be that all there are have run."""
         missed = [point for point in self._exhausted if not point.whole]
-        if not missed or self._members >= self._sweep.budget.trials:
+        if not missed or self._members >= self._most:
             return ""
         causes = "; ".join(dict.fromkeys(point.cause for point in missed))
         return (
-            f"only {self._members} of {self._sweep.budget.trials} trials could be drawn: {causes}; under another name, "
+            f"only {self._members} of {self._most} trials could be drawn: {causes}; under another name, "
             "narrow the space, or leave out with `exclude` what is no run"
         )
 
@@ -149,16 +162,69 @@ class Search:
         """Hand out nothing more, though something may be left."""
         self._closed = cause
 
+    @property
+    def on_hold(self) -> bool:
+        """Is a trial kept back until somebody resumes it?"""
+        return bool(self._in[Phase.HELD])
+
+    def consider(self, request: ControlRequest) -> str:
+        """What will come of what is asked of one trial, or for a further one; nothing of the rest, which others answer.
+        ValueError where nothing can."""
+        match request:
+            case AddPoint():
+                self._refuse_point(request.point)
+                return "it is the next new trial, besides those of the budget"
+            case StopTrial() | PauseTrial() | ResumeTrial():
+                return self._considered(request)
+            case _:
+                return ""
+
+    def _refuse_point(self, point: Sample) -> None:
+        """ValueError where it cannot be added."""
+        space = self._sweep.search_space
+        faults = list(point_faults(space, point, "point", space.axes))
+        unsaid = [path for path in space.crossed() if path not in point and space.axes[path].applies(point)]
+        faults += [f"point.{path}: is not drawn, so it must be given" for path in unsaid]
+        if not faults and self._crossed(point) not in self._grid:
+            faults.append("point: no point of the space has these values together")
+        if not faults and set(point) == set(space.varying(point)) and isinstance(run := self._judge(point), str):
+            faults.append(f"point: is {run}" if run.startswith(SAME) else f"point: {run}")
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def _considered(self, request: StopTrial | PauseTrial | ResumeTrial) -> str:
+        trial = self._trials.get(request.trial)
+        if trial is None or trial.phase is Phase.OVER:
+            raise ValueError(f"trial {request.trial} is {'not one of this sweep' if trial is None else 'over'}")
+        runs = trial.phase is Phase.RUNNING or trial.name in self._handed_out
+        match request:
+            case StopTrial():
+                return "it is stopped" + (" at its next report" if runs else f" at step {trial.step}")
+            case PauseTrial():
+                if trial.requested is PAUSE:
+                    raise ValueError(f"trial {request.trial} is paused already")
+                return "it leaves a checkpoint at its next report" if runs else "it waits"
+            case ResumeTrial():
+                if trial.requested is not PAUSE:
+                    raise ValueError(f"trial {request.trial} is not paused on request")
+                return "it goes on"
+
+    def controlled(self, event: Controlled) -> None:
+        """This was granted, and is on record."""
+        self._apply(event)
+        self._stop_requested()
+
     def suggest(self) -> Config | str | None:
         """The next trial. None while only those under way can tell whether there will be another; FINISHED when there
         is none."""
         if self._closed is not None:
             return FINISHED
         found = self._next()
-        if found is None and self._is_busy:
+        if found is None and self.is_busy:
             return None
         if found is None:
-            self._give_up()
+            if not self.on_hold:
+                self._give_up()
             return FINISHED
         self._handed_out.add(found.name)
         return found.config
@@ -176,7 +242,7 @@ class Search:
         """A trial runs no longer; `result` is the last that it reported."""
         trial = self._trials[config["trial"]]
         if trial.phase is not Phase.OVER:  # Tune tells twice of one whose end it could not work off
-            why = self._closed or trial.verdict.cause
+            why = self._closed or trial.verdict.cause or PAUSE.cause
             self._apply(self._recorder.ended(config, result, error=error, stopped=trial.verdict.cause, paused=why))
 
     def _record(self, event: Event) -> None:
@@ -188,6 +254,7 @@ class Search:
         match event:
             case SweepOpened():
                 self._data |= event.data
+                self._limits.open(event.spec)
                 self._interrupt()
             case WarmStarted():
                 self._study.learn(frozen(self._sweep, trial) for trial in event.trials)
@@ -204,6 +271,9 @@ class Search:
                 self._start(event)
             case Reported() | TrialPaused() | TrialEnded() if event.trial in self._trials:
                 self._go_on(event)
+            case Controlled(accepted=True):
+                self._limits.apply(event.request)
+                self._obey(event.request)
 
     def _go_on(self, event: Reported | TrialPaused | TrialEnded) -> None:
         trial = self._trials[event.trial]
@@ -211,9 +281,8 @@ class Search:
             case Reported():
                 self._judge_report(event)
             case TrialPaused():
-                waits = trial.name in self._policy.waiting
-                self._move(trial, Phase.WAITING if waits else Phase.DUE)
-                if waits:
+                self._move(trial, self._left_in(trial))
+                if trial.name in self._policy.waiting:
                     self._study.waits(trial.study_trial)
             case TrialEnded():
                 trial.failed = event.status is Status.FAILED
@@ -229,7 +298,8 @@ class Search:
         else:
             drawn = drawn or self._study.draw_again(crossed, event.sample)
             self._grid.served(crossed)
-            self._asked, self._rejected, self._members = self._asked + 1, 0, self._members + 1
+            self._rejected, self._members = 0, self._members + 1
+            self._drew()
         self._study.name(drawn, event, crossed)
         trial = self._trials[event.trial] = self._in[Phase.DUE][event.trial] = SearchTrial(event, drawn)
         self._tell(drawn)
@@ -237,12 +307,20 @@ class Search:
 
     def _reject(self, event: SampleRejected, drawn: Trial) -> None:
         self._study.reject(drawn, event)
-        self._asked, self._rejected = self._asked + 1, self._rejected + 1
+        self._rejected += 1
+        self._drew()
         self._tell(drawn)
+
+    def _drew(self) -> None:
+        """What somebody added comes before whatever else is drawn."""
+        if self._wanted:
+            self._wanted.popleft()
+        else:
+            self._asked += 1
 
     def _start(self, event: TrialStarted) -> None:
         trial = self._trials[event.trial]
-        if trial.phase is Phase.WAITING:
+        if trial.phase is not Phase.RUNNING and trial.name in self._policy.waiting:
             self._policy.resumed(trial.name)
         self._study.goes_on(trial.study_trial)
         self._move(trial, Phase.RUNNING)
@@ -255,6 +333,8 @@ class Search:
             trial.reports[event.step] = [event.metrics[goal.metric] for goal in self._aim.goals]
             self._study.report(trial.study_trial, event.step, trial.reports[event.step])
             self._tell(trial.study_trial)
+        if trial.requested is not None and (verdict.keep or trial.requested is STOP):
+            verdict = trial.requested
         if event.step >= self._steps(trial):
             verdict = Verdict(keep=True)
         trial.verdict = verdict
@@ -263,7 +343,41 @@ class Search:
     def _interrupt(self) -> None:
         """The last driver is gone: what was under way is to be handed out again."""
         for trial in list(self._in[Phase.RUNNING].values()):
-            self._move(trial, Phase.DUE)
+            self._move(trial, Phase.HELD if trial.requested is PAUSE else Phase.DUE)
+
+    def _left_in(self, trial: SearchTrial) -> Phase:
+        """Where one stands that runs no longer and is not over."""
+        if trial.requested is PAUSE:
+            return Phase.HELD
+        return Phase.WAITING if trial.name in self._policy.waiting else Phase.DUE
+
+    def _obey(self, request: ControlRequest) -> None:
+        """What was asked of one trial, or for a further one."""
+        match request:
+            case StopTrial():
+                self._trials[request.trial].requested = STOP
+            case PauseTrial():
+                trial = self._trials[request.trial]
+                trial.requested = PAUSE
+                if trial.phase is not Phase.RUNNING and trial.name not in self._handed_out:
+                    self._move(trial, Phase.HELD)
+            case ResumeTrial():
+                trial = self._trials[request.trial]
+                trial.requested = None
+                if trial.phase is Phase.HELD:
+                    self._move(trial, self._left_in(trial))
+            case AddPoint():
+                self._wanted.append(request.point)
+            case _:
+                pass
+
+    def _stop_requested(self) -> None:
+        """Who is to stop and does not run, is over at once; who runs, at the next report."""
+        for phase in (Phase.DUE, Phase.WAITING, Phase.HELD):
+            for trial in list(self._in[phase].values()):
+                if trial.requested is STOP and trial.step and trial.name not in self._handed_out:
+                    trial.verdict = STOP
+                    self._stop(trial)
 
     def _catch_up(self) -> None:
         """What was decided on the last report of a trial, but not written down, comes about now."""
@@ -285,13 +399,14 @@ class Search:
         self._in[phase][trial.name] = trial
 
     @property
-    def _is_busy(self) -> bool:
+    def is_busy(self) -> bool:
+        """Is a trial under way, or handed out?"""
         return bool(self._in[Phase.RUNNING] or self._handed_out)
 
     def _next(self) -> SearchTrial | None:
         due = next((trial for trial in self._in[Phase.DUE].values() if trial.name not in self._handed_out), None)
         found = due or self._promoted(idle=False) or self._copy() or self._new()
-        return found if found or self._is_busy else self._promoted(idle=True)
+        return found if found or self.is_busy else self._promoted(idle=True)
 
     def _promoted(self, *, idle: bool) -> SearchTrial | None:
         """One that waits and is to go on. Who is about to wait, but runs still, is asked about when it has paused."""
@@ -314,9 +429,25 @@ class Search:
 
     def _new(self) -> SearchTrial | None:
         """A run not had yet; None when the budget or the space is used up."""
-        while self._members < self._sweep.budget.trials and (point := self._grid.next()) is not None:
+        while self._wanted:
+            if (made := self._added(self._wanted[0])) is not None:
+                return made
+        while self._members < self._most and (point := self._grid.next()) is not None:
             if (made := self._drawn(point)) is not None:
                 return made
+        return None
+
+    def _added(self, wanted: Sample) -> SearchTrial | None:
+        """What somebody asked for, with what the point leaves out drawn; None, on record, if it is no new run."""
+        point = self._crossed(wanted)
+        drawn = self._study.draw(point, wanted)
+        sample = drawn.params | point
+        run = self._judge(sample)
+        if isinstance(run, RunSpec):
+            return self._settled(sample, run, drawn)
+        rejected = SampleRejected(at=time.time(), sample=sample, cause=run)
+        self._recorder.append(rejected)
+        self._reject(rejected, drawn)
         return None
 
     def _drawn(self, point: Sample) -> SearchTrial | None:
@@ -402,6 +533,11 @@ class Search:
     def _steps(self, trial: SearchTrial) -> int:
         steps: int = trial.config["run"]["training"]["steps"]
         return steps
+
+    @property
+    def _most(self) -> int:
+        """Trials that are no copies, as the budget is now."""
+        return self._limits.budget.trials if self._limits.budget else self._sweep.budget.trials
 
 
 @dataclass(frozen=True)

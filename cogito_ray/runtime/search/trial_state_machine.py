@@ -8,7 +8,11 @@
 | RUNNING | Reported               | RUNNING | the policy gives its verdict on the trial                            |
 | RUNNING | TrialPaused            | WAITING | if the policy lets it wait: it has lost at a rung                    |
 | RUNNING | TrialPaused            | DUE     | if not: the budget was spent                                         |
+| RUNNING | TrialPaused            | HELD    | if it was asked to: somebody paused it                               |
 | RUNNING | SweepOpened            | DUE     | a new driver: the last one was killed, or ended                      |
+| RUNNING | SweepOpened            | HELD    | the same, of one that was asked to pause                             |
+| DUE     | Controlled: pause      | HELD    | so is one that is WAITING; one that runs leaves at its next report   |
+| HELD    | Controlled: resume     | DUE     | or WAITING, if the policy lets it wait                               |
 | any     | TrialEnded             | OVER    | the study is told how it ended                                       |
 
 A search that lives through these events and one that replays them from its ledger are in the same state. What Tune was
@@ -23,6 +27,7 @@ from enum import Enum, auto
 
 from optuna.trial import Trial
 
+from cogito_ray.records.control_requests import ON_REQUEST
 from cogito_ray.records.ledger import TrialProposed
 from cogito_ray.runtime.trial_recorder import Config
 from cogito_ray.sweeps.early_stopping.policy import Verdict
@@ -30,6 +35,8 @@ from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.dotted_paths import get
 
 KEEP = Verdict(keep=True)
+STOP = Verdict(keep=False, cause=f"stopped {ON_REQUEST}")
+PAUSE = Verdict(keep=False, cause=f"paused {ON_REQUEST}", waits=True)
 
 
 class Phase(Enum):
@@ -40,6 +47,8 @@ class Phase(Enum):
     RUNNING = auto()
     WAITING = auto()
     """It has left at a rung, and may go on later."""
+    HELD = auto()
+    """It goes on when somebody resumes it."""
     OVER = auto()
 
 
@@ -60,6 +69,8 @@ class SearchTrial:
     """Last one reported."""
     verdict: Verdict = KEEP
     """On its last report."""
+    requested: Verdict | None = None
+    """STOP or PAUSE, where somebody asked for that."""
 
     @property
     def name(self) -> str:

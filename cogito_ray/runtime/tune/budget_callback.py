@@ -22,7 +22,7 @@ class BudgetCallback(Callback):
         self, budget: BudgetSpec, record: Record, preempt: Path, end: Callable[[str], None], pruner: CheckpointPruner
     ):
         """`record`: of the sweep just opened. `end`: told once what is exhausted, so that no further trial starts."""
-        self._budget, self._preempt, self._end, self._pruner = budget, preempt, end, pruner
+        self.budget, self._preempt, self._end, self._pruner = budget, preempt, end, pruner
         self._before, self._alive_at = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
         """By name."""
@@ -55,8 +55,12 @@ class BudgetCallback(Callback):
         self.on_trial_complete(iteration, trials, trial)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune's own loop."""
+        self.look()
+
+    def look(self) -> None:
         """Ends the sweep once something of the budget is spent."""
-        if not self.exhausted and (exhausted := self._budget.exhausted(self.spent())):
+        if not self.exhausted and (exhausted := self.budget.exhausted(self.spent())):
             self.exhausted = exhausted
             self._end(exhausted)
             self._preempt.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,13 +12,15 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
+from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Event, Ledger
 from cogito_ray.records.results.ablations import ablated
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.scaling_forecasts import forecasts
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus, left_behind
+from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus, left_behind, refuse_many
+from cogito_ray.runtime.control_channel import ControlChannel
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
@@ -26,7 +30,9 @@ from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
+from cogito_ray.runtime.tune.control_callback import ControlCallback
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota
+from cogito_ray.runtime.tune.notification import Notifier
 from cogito_ray.runtime.tune.trainable import resources, trial
 from cogito_ray.runtime.tune.tune_adapters import SilentReporter, Stage, StageCallback, StageScheduler, StageSearcher
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -78,13 +84,16 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
     if before is not None and experiment.is_finished(before):
         return before
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
+    limits = deepcopy(before.limits) if before else SweepLimits()
+    limits.open(experiment.spec)
+    budget = limits.budget or sweep.budget
     with Ledger(experiment.ledger) as ledger:
-        if before is not None and (exhausted := sweep.budget.exhausted(spent(before))):
+        if before is not None and (exhausted := budget.exhausted(spent(before))):
             ledger.append(experiment.opening(before.data))
             ledger.append(closing(_cause(before, exhausted, over=False)))
             return experiment.now
         with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
-            at_once = concurrency(runs, requested=sweep.concurrency)
+            at_once = concurrency(runs, requested=limits.concurrency)
             corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
             refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
             if before is None or not before.trials:
@@ -92,10 +101,15 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             refuse_small_quota(sweep, runs, corpora, at_once=at_once)
             data = {key: corpus.digests for key, corpus in corpora.items()}
             ledger.append(experiment.opening(data, corpora, gpus=kinds_of_gpus()))
-            cause = _Stages(sweep, experiment, ledger, at_once, data).run()
+            notifier, fits = Notifier(sweep.notify, experiment.folder, ledger.append), partial(refuse_many, runs)
+            cause = _Stages(sweep, experiment, ledger, at_once, data, fits, limits, notifier).run()
             for verdict in judge(experiment.now):
                 ledger.append(verdict)
+                if verdict.holds:
+                    notifier.tell("gate", f"{verdict.condition}, so {verdict.then}")
             ledger.append(closing(cause))
+            notifier.tell("end", cause)
+            notifier.settle()
             if held := left_behind():
                 raise RuntimeError(
                     f"{experiment.folder}: the sweep is over and recorded, but still holds {', '.join(held)}, which "
@@ -115,6 +129,10 @@ class _Stages:
     """Trials at a time."""
     data: Mapping[str, DataDigests]
     """What trials read, by `corpus_key`."""
+    refuse_many: Callable[[int], None]
+    """ValueError for more trials at a time than there is room for."""
+    limits: SweepLimits
+    notifier: Notifier
 
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
@@ -145,21 +163,41 @@ class _Stages:
     def _tune(self, record: Record, stage: Stage) -> str:
         preempt = self.experiment.folder / TRIALS / PREEMPT
         preempt.unlink(missing_ok=True)
-        budget, shared = self.sweep.budget, self.experiment.record
+        budget, shared = self.limits.budget or self.sweep.budget, self.experiment.record
         pruner = CheckpointPruner(self.ledger, shared, preempt.parent, budget.disk_bytes, stage.sources)
         watch = BudgetCallback(budget, record, preempt, stage.close, pruner)
-        config = TuneConfig(
-            search_alg=StageSearcher(stage),
-            scheduler=StageScheduler(stage, self._pause),
-            num_samples=-1,  # until the stage says that it is over
-            max_concurrent_trials=self.at_once,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once per time it starts
-        )
-        if not stage.exhausted:
-            callbacks = [StageCallback(stage), watch]  # the ledger first: pruning reads it
-            _tuner(self.experiment, self.data, config, callbacks).fit()
+        control, held = self._control(record, stage, watch), False
+        with suppress(KeyboardInterrupt):    # while all wait; Tune has a way of its own
+            while not stage.exhausted:
+                control.wait(held=held)
+                if watch.exhausted:
+                    break
+                searcher = StageSearcher(stage, self.limits, self.at_once)
+                config = TuneConfig(
+                    search_alg=searcher,
+                    scheduler=StageScheduler(stage, self.limits, self._pause),
+                    num_samples=-1,  # until the stage says that it is over
+                    max_concurrent_trials=self.at_once,  # that Tune may have pending
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once a start
+                )
+                callbacks = [StageCallback(stage), watch, control, self.notifier]  # the ledger first: pruning reads it
+                _tuner(self.experiment, self.data, config, callbacks).fit()
+                if not searcher.paused or stage.is_busy:
+                    break
+                held = stage.on_hold
         return _cause(self.experiment.now, watch.exhausted, over=stage.exhausted)
+
+    def _control(self, record: Record, stage: Stage, watch: BudgetCallback) -> ControlCallback:
+        return ControlCallback(
+            ControlChannel(self.experiment.folder),
+            self.ledger.append,
+            stage,
+            self.limits,
+            watch,
+            answered={event.id for event in record.controls},
+            refuse_many=self.refuse_many,
+        )
 
 
 def _tuner(

@@ -10,6 +10,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from cogito_ray.records.control_requests import ControlRequest, SweepLimits
+from cogito_ray.records.ledger import Controlled
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.trial_recorder import Config
 from cogito_ray.sweeps.early_stopping.policy import Verdict
@@ -21,6 +23,20 @@ class Stage(Protocol):
     @property
     def exhausted(self) -> bool:
         """Is there nothing left to do? What was handed out and is not over yet, is left."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Is a trial under way, or handed out?"""
+
+    @property
+    def on_hold(self) -> bool:
+        """Is a trial kept back until somebody resumes it?"""
+
+    def consider(self, request: ControlRequest) -> str:
+        """What will come of it. ValueError where nothing can. Of the whole sweep, others are asked."""
+
+    def controlled(self, event: Controlled) -> None:
+        """This was granted, and is on record."""
 
     def sources(self, record: Record) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which further trials are to go on, or may have to."""
@@ -54,18 +70,39 @@ class SilentReporter(ProgressReporter):
 
 
 class StageSearcher(Searcher):
-    """Hands out what the stage says; what it is told, the stage has heard before."""
+    """Hands out what the stage says, within the limits; what it is told, the stage has heard before."""
 
-    def __init__(self, stage: Stage):
+    def __init__(self, stage: Stage, limits: SweepLimits, at_once: int):
+        """`at_once`: trials at a time, where the limits name no number."""
         super().__init__()
-        self._stage = stage
+        self._stage, self._limits, self._at_once, self._live = stage, limits, at_once, set[str]()
+        self.paused = False
+        """Did it end Tune's loop because nothing may start until somebody resumes something?"""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles it, and the ledger is the state."""
+        return {}
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """It keeps to a number of its own, which may change."""
+        return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray forgot FINISHED
         """Under Tune's own id, which nothing depends on."""
-        return self._stage.suggest()
+        if self._limits.is_paused:
+            self.paused = True
+            return Searcher.FINISHED
+        if len(self._live) >= (self._limits.concurrency or self._at_once):
+            return None
+        found = self._stage.suggest()
+        if isinstance(found, dict):
+            self._live.add(trial_id)
+        self.paused = found == Searcher.FINISHED and self._stage.on_hold
+        return found
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The stage has heard of it."""
+        self._live.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the state."""
@@ -80,15 +117,15 @@ class StageScheduler(FIFOScheduler):
     Tune's own pausing is not used: what leaves frees its place, and the stage hands it out again.
     """
 
-    def __init__(self, stage: Stage, pause: Callable[[str], None]):
+    def __init__(self, stage: Stage, limits: SweepLimits, pause: Callable[[str], None]):
         """`pause` asks a trial, by its name, to end at its last report, with a checkpoint to go on from."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._stage, self._pause = stage, pause
+        self._stage, self._limits, self._pause = stage, limits, pause
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Goes on, unless the stage says that it is over."""
         verdict = self._stage.report(trial.config, result)
-        if verdict.waits:
+        if verdict.waits or (verdict.keep and self._limits.is_paused):
             self._pause(trial.config["trial"])
         return str(TrialScheduler.CONTINUE if verdict.keep or verdict.waits else TrialScheduler.STOP)
 

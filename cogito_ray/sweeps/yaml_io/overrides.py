@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
 from cogito_ray.base_spec import without_secrets
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.space.domains import KEYS
+from cogito_ray.sweeps.space.domains import KEYS, Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, put
 from cogito_ray.sweeps.space.validation_messages import SweepFault
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -23,6 +23,7 @@ HOLDS_PATHS = re.compile(
     r"space|space\..+\.bundle\.[^.]+|promote\.(with|scale)|scale\.sizes|(exclude|search\.start_with)\.\d+"
 )
 """Places whose keys are dotted paths."""
+_SAMPLE: TypeAdapter[Sample] = TypeAdapter(Sample)
 
 
 def overridden(file: Path, composed: Composed, overrides: Sequence[str]) -> Composed:
@@ -59,6 +60,17 @@ def _changed(composed: Composed, argument: str) -> Composed:
     put(tree, keys, value)
     around = {part: told for part in above(place) if part not in kept}
     return Composed(tree, kept | around | dict.fromkeys([place, *places(value, place)], told))
+
+
+def sample_of(arguments: Sequence[str]) -> Sample:
+    """A point of a space, from `path=value` each, or from one YAML file that holds such a mapping. ValueError, with all
+    faults, where one is neither."""
+    if len(arguments) == 1 and "=" not in arguments[0]:
+        return _SAMPLE.validate_python(value_of(Path(arguments[0]).read_text()))
+    parts = [argument.partition("=") for argument in arguments]
+    if faults := [f"{path}: is no value of an axis; write {path}=VALUE" for path, sign, _ in parts if not sign]:
+        raise ValueError("\n".join(faults))
+    return _SAMPLE.validate_python({path.strip(): value_of(text) for path, _, text in parts})
 
 
 def _refuse_other_sort(path: str, *, sweep: bool) -> None:

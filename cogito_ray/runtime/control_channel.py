@@ -1,0 +1,80 @@
+"""How requests reach the driver of a sweep: files in its folder, which whoever sees the storage may write.
+
+Another way, such as messages, is another class with these methods; nothing else knows of the files.
+"""
+
+import getpass
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.base_spec import Spec
+from cogito_ray.records.control_requests import ControlRequest
+from cogito_ray.records.file_locks import is_held
+
+REQUESTS = "requests"
+"""Folder of one file a request, beside the ledger."""
+DRIVER = "driver.lock"
+"""File of a sweep or run that its driver locks, and in which it says who it is."""
+
+
+def driver_of(folder: Path) -> str:
+    """Who works at a sweep or run; empty while nobody does."""
+    lock = folder / DRIVER
+    return said_by(lock) if is_held(lock) else ""
+
+
+def said_by(lock: Path) -> str:
+    """Who holds it, in words."""
+    return (lock.read_text(errors="replace").strip() if lock.exists() else "") or f"it holds {lock}"
+
+
+class Asked(Spec):
+    """A request on its way."""
+
+    id: str
+    by: str
+    request: ControlRequest
+
+
+@dataclass(frozen=True)
+class ControlChannel:
+    """Of the sweep in one folder. Many may send, its driver alone receives."""
+
+    folder: Path
+
+    def send(self, request: ControlRequest) -> Asked:
+        """What was sent; later requests have later ids."""
+        by = f"{getpass.getuser()} on {socket.gethostname()}"
+        asked = Asked(id=f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", by=by, request=request)
+        self._file(asked).parent.mkdir(exist_ok=True)
+        atomic_write_text(self._file(asked), asked.model_dump_json())
+        return asked
+
+    def received(self) -> Iterator[Asked]:
+        """What was sent and neither withdrawn nor done with, first come first."""
+        files = sorted((self.folder / REQUESTS).glob("*.json"))    # costs one listing where there is nothing
+        for file in files:
+            with suppress(FileNotFoundError):
+                try:
+                    yield Asked.model_validate_json(file.read_text())
+                except ValidationError:    # of another version: its sender waits in vain, and says so
+                    file.unlink()
+
+    def remove(self, asked: Asked) -> bool:
+        """The driver has done with it, or its sender withdraws it. Was it still there?"""
+        try:
+            self._file(asked).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _file(self, asked: Asked) -> Path:
+        return self.folder / REQUESTS / f"{asked.id}.json"
