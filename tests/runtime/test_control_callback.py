@@ -16,14 +16,14 @@ from cogito_ray.records.control_requests import (
 from cogito_ray.records.ledger import NAME, Ledger
 from cogito_ray.records.sweep_record import SharedRecord, read
 from cogito_ray.runtime.control_channel import REQUESTS, ControlChannel
+from cogito_ray.runtime.control_files import PREEMPT
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.trial_recorder import TrialRecorder
-from cogito_ray.runtime.trial_report_messages import progress
 from cogito_ray.runtime.tune import control_callback
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
 from cogito_ray.runtime.tune.control_callback import ControlCallback
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner
-from cogito_ray.runtime.tune.tune_adapters import StageScheduler, StageSearcher
+from cogito_ray.runtime.tune.tune_adapters import StageSearcher
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import opening
 
@@ -44,18 +44,18 @@ class Driver:
         spec = SweepSpec.model_validate(tree)
         self.ledger, self.channel = Ledger(folder / NAME), ControlChannel(folder)
         self.ledger.append(opening(spec).model_copy(update={"at": time.time()}))
-        self.record, self.left = read(folder / NAME), []
+        self.record = read(folder / NAME)
         self.search = Search(spec, TrialRecorder(self.ledger.append, folder, self.record), self.record.events)
         self.limits = self.record.limits
         pruner = CheckpointPruner(self.ledger, SharedRecord(folder / NAME), folder, None)
         self.budget = BudgetCallback(spec.budget, self.record, folder / "preempt", self.search.close, pruner)
         answered = {event.id for event in self.record.controls}
+        self.preempt = folder / "trials" / PREEMPT
         self.control = ControlCallback(
-            self.channel, self.ledger.append, self.search, self.limits, self.budget,
+            self.channel, self.ledger.append, self.search, self.limits, self.budget, self.preempt,
             answered=answered, refuse_many=refuse_more_than_three,
         )  # fmt: skip
         self.searcher = StageSearcher(self.search, self.limits, at_once=2)
-        self.scheduler = StageScheduler(self.search, self.limits, self.left.append)
 
     def asked(self, request):
         """Its answer."""
@@ -90,16 +90,16 @@ def test_a_request_that_a_killed_driver_answered_and_left_is_not_answered_again(
     assert not file.exists()
 
 
-def test_a_paused_sweep_hands_out_nothing_lets_trials_leave_and_goes_on(driver):
-    first = driver.searcher.suggest("0")
-    driver.search.started(first)
+def test_a_paused_sweep_hands_out_nothing_asks_all_trials_to_leave_and_goes_on(driver):
+    driver.searcher.suggest("0")
     driver.asked(PauseSweep())
     assert driver.searcher.suggest("1") == "FINISHED"
     assert driver.searcher.paused
-    told = type("Trial", (), {"config": first})()
-    assert driver.scheduler.on_trial_result(None, told, progress(10, {NATS: 5.0})) == "CONTINUE"
-    assert driver.left == [first["trial"]]
+    assert driver.preempt.exists()
+    driver.asked(ChangeBudget(changes=("trials=3",)))
+    assert driver.preempt.exists()
     driver.asked(ResumeSweep())
+    assert not driver.preempt.exists()
     assert isinstance(driver.searcher.suggest("2"), dict)
 
 

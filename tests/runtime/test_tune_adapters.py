@@ -35,7 +35,7 @@ class Tuned:
         self.search = Search(spec, TrialRecorder(self.log.append, folder), list(self.log))
         self.limits = SweepLimits()
         self.handout = StageSearcher(self.search, self.limits, at_once=4)
-        self.course = StageScheduler(self.search, self.limits, self.asked.append)
+        self.course = StageScheduler(self.search, self.asked.append)
         self.starts = StageCallback(self.search)
 
     def start(self):

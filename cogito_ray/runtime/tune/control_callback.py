@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -33,14 +34,15 @@ class ControlCallback(Callback):
         stage: Stage,
         limits: SweepLimits,
         budget: BudgetCallback,
+        preempt: Path,
         *,
         answered: set[str],
         refuse_many: Callable[[int], object],
     ):
-        """`answered`: ids of requests that the ledger has. `refuse_many`: raises ValueError for more trials at a time
-        than there is room for."""
+        """`preempt`: while this file exists, trials leave. `answered`: ids of requests that the ledger has.
+        `refuse_many`: raises ValueError for more trials at a time than there is room for."""
         self._channel, self._append, self._stage, self._limits = channel, append, stage, limits
-        self._budget, self._answered, self._refuse_many = budget, answered, refuse_many
+        self._budget, self._preempt, self._answered, self._refuse_many = budget, preempt, answered, refuse_many
         self._looked = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -80,8 +82,12 @@ class ControlCallback(Callback):
         if accepted:
             self._limits.apply(asked.request)
             self._stage.controlled(event)
-            if self._limits.budget is not None:
-                self._budget.budget = self._limits.budget
+            self._budget.budget = self._limits.budget or self._budget.budget
+            if self._limits.is_paused:
+                self._preempt.parent.mkdir(parents=True, exist_ok=True)
+                self._preempt.touch()
+            elif not self._budget.exhausted:
+                self._preempt.unlink(missing_ok=True)
         return accepted
 
     def _considered(self, request: ControlRequest) -> str:

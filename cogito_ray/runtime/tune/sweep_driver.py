@@ -175,7 +175,7 @@ class _Stages:
                 searcher = StageSearcher(stage, self.limits, self.at_once)
                 config = TuneConfig(
                     search_alg=searcher,
-                    scheduler=StageScheduler(stage, self.limits, self._pause),
+                    scheduler=StageScheduler(stage, self._pause),
                     num_samples=-1,  # until the stage says that it is over
                     max_concurrent_trials=self.at_once,  # that Tune may have pending
                     reuse_actors=True,
@@ -195,6 +195,7 @@ class _Stages:
             stage,
             self.limits,
             watch,
+            self.experiment.folder / TRIALS / PREEMPT,
             answered={event.id for event in record.controls},
             refuse_many=self.refuse_many,
         )

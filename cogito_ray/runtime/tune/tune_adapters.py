@@ -117,15 +117,15 @@ class StageScheduler(FIFOScheduler):
     Tune's own pausing is not used: what leaves frees its place, and the stage hands it out again.
     """
 
-    def __init__(self, stage: Stage, limits: SweepLimits, pause: Callable[[str], None]):
+    def __init__(self, stage: Stage, pause: Callable[[str], None]):
         """`pause` asks a trial, by its name, to end at its last report, with a checkpoint to go on from."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._stage, self._limits, self._pause = stage, limits, pause
+        self._stage, self._pause = stage, pause
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Goes on, unless the stage says that it is over."""
         verdict = self._stage.report(trial.config, result)
-        if verdict.waits or (verdict.keep and self._limits.is_paused):
+        if verdict.waits:
             self._pause(trial.config["trial"])
         return str(TrialScheduler.CONTINUE if verdict.keep or verdict.waits else TrialScheduler.STOP)
 
