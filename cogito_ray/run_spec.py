@@ -63,6 +63,9 @@ class TrainingSpec(Spec):
     """bfloat16 = autocast of the forward pass; weights and optimizer stay float32."""
     tf32: bool = True
     """On CUDA, float32 matrices are multiplied in TF32, 10 bits of mantissa instead of 23 and several times as fast."""
+    deterministic: bool = True
+    """On CUDA, training takes kernels that give the same bits whenever they are run, without which a resumed run is
+    near to, but not the same as, one that was never stopped. A CPU's always do."""
     report_every: PositiveInt = 50
     """Steps between two reports; each report evaluates the held-out rows."""
     checkpoint_every: PositiveInt = 500

@@ -6,8 +6,9 @@ report before anybody hears of it; checkpoints are written after reports only, s
 """
 
 import logging
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -164,7 +165,9 @@ class _Trainer:
         with closing(one_ahead(views.make, range(state.step + 1, training.steps + 1))) as prefetched:
             for step in range(state.step + 1, training.steps + 1):
                 self._rate_factor = slower * training.schedule.factor(step, training.steps)
-                self._step(step, self._passes(step, prefetched), places)
+                passes = self._passes(step, prefetched)
+                with deterministic(self.accelerator.device, training.deterministic):
+                    self._step(step, passes, places)
                 if step == training.steps or step % training.report_every == 0:
                     yield step
 
@@ -384,6 +387,21 @@ def seed_device(device: torch.device, seed: int) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
+@contextmanager
+def deterministic(device: torch.device, wanted: bool) -> Iterator[None]:
+    """Where `wanted` of a CUDA device, refuses what does not give the same bits whenever it is run (sums by atomic
+    additions, as in most attention's backward pass); torch then names it."""
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False     # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def _model(run: RunSpec, facts: CorpusFacts) -> TotalLoss:
     torch.manual_seed(run.seed)
     total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
@@ -429,6 +447,7 @@ def _accelerator(run: RunSpec) -> Accelerator:
     passes = run.micro_batches(PartialState(cpu=on_cpu).num_processes)
     if not on_cpu:
         torch.set_float32_matmul_precision("high" if run.training.tf32 else "highest")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")     # without which cuBLAS may add in any order
     mixed = {"float32": "no", "bfloat16": "bf16"}[run.training.precision]
     # In a static graph DDP learns from its first backward pass when a gradient is complete, which it cannot where that
     # pass is not the last one of the step.
