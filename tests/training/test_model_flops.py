@@ -11,7 +11,7 @@ from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.spec_registry import name_of
-from cogito_ray.testing.tiny_runs import VOCABULARY, kinds, run
+from cogito_ray.testing.tiny_runs import VOCABULARY, build, kinds, run
 from cogito_ray.training.model_flops import FORMULAS, matmul_rate, step_flops
 
 RUNS: dict[str, Callable[[], RunSpec]] = {
@@ -67,6 +67,15 @@ def test_what_looks_at_values_is_counted_while_it_computes():
     flops = step_flops(spec, total, VOCABULARY)
     total.model.decoder = LooksAtValues(total.model.decoder)
     assert step_flops(spec, total, VOCABULARY) == flops
+
+
+@pytest.mark.parametrize("loss", ["liger", "cut"])
+def test_flops_are_counted_where_the_kernels_of_the_loss_cannot_run(loss):
+    spec = run(model={"head": {"loss": loss}})
+    total = TotalLoss(spec.model.build(VOCABULARY, spec.data.length), spec.loss)
+    chosen = total.model.head.weighted_sum
+    assert step_flops(spec, total, VOCABULARY) == step_flops(run(), build(run()), VOCABULARY)
+    assert total.model.head.weighted_sum is chosen
 
 
 def test_a_device_is_measured_once_a_process():
