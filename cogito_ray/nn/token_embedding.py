@@ -1,5 +1,9 @@
 """Token vectors: an embedding table plus positions."""
 
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -36,4 +40,40 @@ class Embedding(nn.Module):
 
     def tokens(self, ids: Tensor) -> Tensor:
         """ids (B, K) -> (B, K, T), without positions."""
-        return self.token(ids) * self.scale
+        compiled = torch.compiler.is_compiling() and ids.is_cuda
+        vectors: Tensor = compiled_lookup(self.token.weight, ids) if compiled else self.token(ids)
+        return vectors * self.scale
+
+
+@torch.library.custom_op("cogito_ray::lookup", mutates_args=())
+def compiled_lookup(table: Tensor, ids: Tensor) -> Tensor:
+    """table (V, T), ids (...) -> (..., T), as F.embedding, whose gradient the compiler would turn into a scattered sum:
+    without atomic additions that takes an id's places one by one, and every eighth place may be the mask's."""
+    return F.embedding(ids, table)
+
+
+@torch.library.custom_op("cogito_ray::lookup_backward", mutates_args=())
+def _lookup_backward(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
+    return torch.ops.aten.embedding_dense_backward(gradient, ids, rows, -1, False)
+
+
+@compiled_lookup.register_fake
+def _(table: Tensor, ids: Tensor) -> Tensor:
+    return table.new_empty((*ids.shape, table.shape[1]))
+
+
+@_lookup_backward.register_fake
+def _(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
+    return gradient.new_empty((rows, gradient.shape[-1]))
+
+
+def _keep_ids(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.rows = len(inputs[0])
+    ctx.save_for_backward(inputs[1])
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    return _lookup_backward(gradient.contiguous(), *ctx.saved_tensors, ctx.rows), None
+
+
+compiled_lookup.register_autograd(_backward, setup_context=_keep_ids)

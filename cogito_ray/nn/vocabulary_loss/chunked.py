@@ -175,6 +175,8 @@ class _Sums:
         weighted = (hidden * weights[:, None]).to(hidden.dtype)
         if self.weight.dtype == hidden.dtype:
             self.weight.addmm_(gradient.T, weighted)
+        elif hidden.is_cuda:                                                   # which adds without rounding
+            torch.addmm(self.weight, gradient.T, weighted, out_dtype=self.weight.dtype, out=self.weight)
         else:
             self.weight.add_(gradient.T @ weighted)
         self.bias.add_(torch.mv(logits.T, weights.to(logits.dtype)))
@@ -183,7 +185,10 @@ class _Sums:
 def _logits_into(out: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Logits (rows, V) of hidden (rows, D), in the precision of `out`, which holds them."""
     if out.dtype != hidden.dtype:                                              # under autocast: bias and sum in float32
-        out.copy_(hidden @ weight.T)
+        if hidden.is_cuda:
+            torch.mm(hidden, weight.T, out_dtype=out.dtype, out=out)
+        else:
+            out.copy_(hidden @ weight.T)
         return out if bias is None else out.add_(bias)
     if bias is None:
         return torch.mm(hidden, weight.T, out=out)
