@@ -14,12 +14,13 @@ import json
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,6 +28,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cogito_ray.nn.interop import legacy_checkpoint
 from cogito_ray.nn.vocabulary_loss.chunked import Penalties
@@ -44,6 +46,7 @@ FULL = {"width": 512, "heads": 8, "concepts": 128, "encoder": {"depth": 6}}
 RECIPES = {"tsdae/position": ("tsdae", "position"), "mlm/perceiver": ("mlm", "perceiver")}
 PACKAGES = {"liger": "liger_kernel", "cut": "cut_cross_entropy"}
 CUDA = "a CUDA GPU"
+Row = TypeVar("Row")
 STEPS = 8
 PLAIN = {"learning_rate": 1e6, "epsilon": 1e6, "beta1": 0.0, "beta2": 0.0, "weight_decay": 0.0}
 """Gradient descent by 1, in which weights go a few percent. AdamW's first steps make as much of a rounding error as of
@@ -83,7 +86,11 @@ class Check:
         if lacks := [need for need in self.needs if need in settings.missing]:
             return self.name, "skipped", f"needs {' and '.join(lacks)}"
         torch.set_float32_matmul_precision("highest")       # whatever a run has left
-        found = self.error(settings)
+        try:
+            found = self.error(settings)
+        except Exception as fault:                          # one that breaks off has failed; the others are still asked
+            traceback.print_exc()
+            return self.name, "failed", f"{type(fault).__name__}: {fault}".splitlines()[0][:100]
         return self.name, "passed" if found <= self.allowed else "failed", f"{found:.1e}, allowed {self.allowed:.1e}"
 
 
@@ -99,6 +106,8 @@ class Speed:
     tokens_per_s: float | None = None
     mfu: float | None = None
     peak_gib: float | None = None
+    data_wait: float | None = None
+    """Share of the time in which the step waited for its rows."""
     note: str = ""
 
 
@@ -182,7 +191,7 @@ def device_against_cpu(settings: Settings) -> float:
 def resumed(precision: str) -> Callable[[Settings], float]:
     def error(settings: Settings) -> float:
         steps = {"precision": precision, "report_every": STEPS // 2, "checkpoint_every": STEPS // 2}
-        one = spec(settings.device, model=settings.model, training=steps)
+        one = spec(settings.device, model=settings.model, training=steps, data={"length": settings.lengths[0]})
         with tempfile.TemporaryDirectory() as folder:
             whole, _ = train(one)
             train(one, folder=Path(folder), leave_at=STEPS // 2)
@@ -205,7 +214,9 @@ def kernel(kind: str, dtype: torch.dtype) -> Callable[[Settings], float]:
         torch.manual_seed(0)
         width, words, device = settings.model.get("width", 16), settings.vocabulary, settings.device
         shapes = {"hidden": (2048, width), "weight": (words, width), "bias": (words,)}
-        drawn = {name: torch.randn(shape, device=device).to(dtype) for name, shape in shapes.items()}
+        drawn = {name: torch.randn(shape, device=device) for name, shape in shapes.items()}
+        drawn["weight"] *= 2 / width**0.5                   # for logits of deviation 2, as trained models have
+        drawn = {name: each.to(dtype) for name, each in drawn.items()}
         targets, weights = torch.randint(words, (2048,), device=device), torch.rand(2048, device=device)
         given = {"targets": targets, "weights": weights, "penalties": Penalties(0.1, 1e-4)}
         found = outcome(drawn, dtype, LOSSES[kind], given)
@@ -249,13 +260,39 @@ def waits(settings: Settings) -> float:
     return 0.0
 
 
-def together(precision: str, parallel: str) -> Callable[[Settings], float]:
+def tf32_is_obeyed(settings: Settings) -> float:
+    """How far a float32 product is from the exact one after a run that refused TF32; 1 where one that allows it is as
+    near, as no matrix was multiplied faster then."""
+    errors = []
+    for allowed in (False, True):
+        train(spec(settings.device, training={"tf32": allowed}))
+        matrix = torch.randn(512, 512, dtype=torch.float64, device=settings.device)
+        errors.append(distance({"": matrix.float() @ matrix.float()}, {"": matrix @ matrix}))
+    exact, rounded = errors
+    return exact if rounded > 10 * exact else 1.0
+
+
+def flash_attention_alone(settings: Settings) -> float:
+    """Concepts of rows without padding, by flash attention in bfloat16, against float32's by any."""
+    vocabulary = Vocabulary(settings.vocabulary, 0, 1, 2, (0, 1, 2, 3))
+    model = spec(settings.device, model=settings.model).model.build(vocabulary, 64).to(settings.device)
+    ids = torch.randint(4, settings.vocabulary, (4, 64), device=settings.device)
+    places = torch.arange(64, device=settings.device).expand_as(ids)
+    with torch.no_grad():
+        expected = model.encoder(ids, places, None)
+        with torch.autocast(settings.device, torch.bfloat16), sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            found = model.encoder(ids, places, None)
+    return distance({"concepts": found}, {"concepts": expected})
+
+
+def together(precision: str, parallel: str, *, compile: bool = False) -> Callable[[Settings], float]:
     """Weights after a run by all GPUs, or two workers on a CPU, against those of a run by one."""
 
     def error(settings: Settings) -> float:
         world = torch.cuda.device_count() or 2
         workers = world if world > 1 else {"min": 1, "max": 2}
         shape = {"batch": 4 * max(2, world), "micro_batch": 4, "precision": precision, "optimizer": PLAIN}
+        shape["compile"] = compile
         alone, _ = train(spec(settings.device, workers=workers, training=shape))
         form = spec(settings.device, workers=workers, training=shape | {"parallel": parallel})
         with tempfile.TemporaryDirectory() as folder:
@@ -284,6 +321,8 @@ CHECKS = [
     Check("bfloat16 resumes bit for bit", (CUDA,), resumed("bfloat16"), 0.0),
     Check("a compiled run ends as an eager one", (CUDA,), compiled, 1e-4),
     Check("no step waits for its device", (CUDA,), waits, 0.0),
+    Check("TF32 where it is allowed, and only there", (CUDA,), tf32_is_obeyed, 1e-5),
+    Check("flash attention alone runs an encoder without padding", (CUDA,), flash_attention_alone, 3e-2),
     *(
         Check(f"loss '{kind}' in {precision}", needs, kernel(kind, getattr(torch, precision)), allowed)
         for kind, needs in {"chunked": (), "liger": (CUDA, PACKAGES["liger"]), "cut": (CUDA, PACKAGES["cut"])}.items()
@@ -294,6 +333,7 @@ CHECKS = [
         for precision, allowed in (("float32", 1e-4), ("bfloat16", 2e-3))
         for parallel in ("ddp", "fsdp")
     ),
+    Check("all GPUs in float32, fsdp, compiled, end as one", (CUDA,), together("float32", "fsdp", compile=True), 1e-4),
 ]
 
 
@@ -329,8 +369,20 @@ def measured(row: Speed, settings: Settings) -> Speed:
         metrics = train(form, settings.vocabulary)[1][-1].metrics
     except torch.OutOfMemoryError:
         return replace(row, note="out of memory")
+    except RuntimeError as fault:
+        traceback.print_exc()
+        return replace(row, note=f"failed: {fault}".splitlines()[0][:100])
     peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else None
-    return replace(row, tokens_per_s=metrics["time/tokens_per_s"], mfu=metrics["time/mfu"], peak_gib=peak)
+    wait = metrics["time/data_wait_share"]
+    return replace(
+        row, tokens_per_s=metrics["time/tokens_per_s"], mfu=metrics["time/mfu"], peak_gib=peak, data_wait=wait
+    )
+
+
+def shown_at_once(row: Row) -> Row:
+    """The row itself: who watches sees how far it is, and keeps what was measured if the machine is taken away."""
+    print(row, file=sys.stderr, flush=True)
+    return row
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -347,10 +399,11 @@ def report(machine: dict[str, Any], checks: list[tuple[str, str, str]], speeds: 
     """The whole of it, in Markdown."""
     rows = [
         [one.recipe, str(one.length), one.precision, "yes" if one.compiled else "no", one.loss,
-         shown(one.tokens_per_s, ",.0f"), shown(one.mfu, ".1%"), shown(one.peak_gib, ".2f"), one.note]
+         shown(one.tokens_per_s, ",.0f"), shown(one.mfu, ".1%"), shown(one.peak_gib, ".2f"),
+         shown(one.data_wait, ".1%"), one.note]
         for one in speeds
     ]
-    head = ["recipe", "N", "precision", "compiled", "loss", "tokens/s", "MFU", "peak GiB", "note"]
+    head = ["recipe", "N", "precision", "compiled", "loss", "tokens/s", "MFU", "peak GiB", "data wait", "note"]
     said = ", ".join(f"{name} {value}" for name, value in machine.items())
     claims = table(["check", "outcome", "relative error"], [list(each) for each in checks])
     return "\n\n".join([said, claims, table(head, rows)])
@@ -361,7 +414,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="tiny models, a few steps")
     parser.add_argument("--out", default="bench_gpu", help="begins the names of the two files")
-    parser.add_argument("--batch", type=int, default=64, help="rows of a step at the shortest length")
+    parser.add_argument("--batch", type=int, default=256, help="rows of a step at the shortest length")
     parser.add_argument("--steps", type=int, default=20, help="timed steps of a run")
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 4096, 16384])
     given = parser.parse_args(arguments)
@@ -371,8 +424,8 @@ def main(arguments: list[str]) -> int:
         settings = Settings(device, {}, 64, (16, 32), 4, 2)
     machine = {"torch": torch.__version__, "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
                "GPUs": torch.cuda.device_count()}
-    checks = [check.told(settings) for check in CHECKS]
-    speeds = [measured(row, settings) for row in planned(settings)]
+    checks = [shown_at_once(check.told(settings)) for check in CHECKS]
+    speeds = [shown_at_once(measured(row, settings)) for row in planned(settings)]
     said = report(machine, checks, speeds)
     tree = {"machine": machine, "checks": checks, "speeds": [asdict(row) for row in speeds]}
     Path(f"{given.out}.md").write_text(said + "\n")

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from cogito_ray.testing.tiny_runs import VOCABULARY, run, two_documents
 from cogito_ray.training.training_loop import CorpusFacts, fit
 
 STEPS, LAYERS = 2, 3
+
+inductor = torch.compile
 
 
 def trained(rank, parallel, compiled):
@@ -29,7 +32,7 @@ def trained(rank, parallel, compiled):
         return counted
 
     torch._dynamo.reset()
-    torch.compiler.set_default_backend(backend)
+    torch.compile = partial(inductor, backend=backend)      # torch 2.11 cannot be told otherwise
     training = {"steps": STEPS, "batch": 4, "report_every": STEPS, "parallel": parallel, "compile": compiled}
     settings = run(
         model={"attention": "document", "encoder": {"block": {"kind": "bixt"}}},

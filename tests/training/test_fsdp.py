@@ -49,8 +49,9 @@ def test_bfloat16_gathers_layers_in_bfloat16_and_gives_the_gradient_of_autocast_
 
     def watch(total):
         for module in (total.model.encoder.blocks[0].mlp, total.weighting):
+            name = type(module).__name__
             module.register_forward_pre_hook(
-                lambda module, _: seen.update({type(module).__name__: next(module.parameters()).dtype})
+                lambda module, _, name=name: seen.update({name.removeprefix("FSDP"): next(module.parameters()).dtype})
             )
 
     how = (("ddp", "bf16", None), ("fsdp", "bf16", watch), ("ddp", "no", None))
