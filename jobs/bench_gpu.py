@@ -326,7 +326,7 @@ CHECKS = [
     *(
         Check(f"loss '{kind}' in {precision}", needs, kernel(kind, getattr(torch, precision)), allowed)
         for kind, needs in {"chunked": (), "liger": (CUDA, PACKAGES["liger"]), "cut": (CUDA, PACKAGES["cut"])}.items()
-        for precision, allowed in (("float32", 1e-4), ("bfloat16", 2e-2))
+        for precision, allowed in (("float32", 2e-3 if kind == "cut" else 1e-4), ("bfloat16", 2e-2))    # cut: by TF32
     ),
     *(
         Check(f"all GPUs in {precision}, {parallel}, end as one", (CUDA,), together(precision, parallel), allowed)
