@@ -9,13 +9,13 @@ from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class ResidualOutput(nn.Linear):
-    """The last layer of a residual branch, whose part of the sum is multiplied (see `nn.parametrisation`)."""
+    """The last layer of a residual branch, of which a share is added (see `nn.parametrisation`)."""
 
-    multiplier = 1.0
+    share = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)
-        return out if self.multiplier == 1 else out * self.multiplier
+        return out if self.share == 1 else out * self.share
 
 
 class Attention(nn.Module):

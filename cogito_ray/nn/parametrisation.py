@@ -15,7 +15,6 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import ResidualOutput
 from cogito_ray.nn.position_encodings import RotaryPositions
 from cogito_ray.nn.token_embedding import Embedding
 from cogito_ray.nn.vocabulary_head import VocabularyHead
@@ -52,6 +51,8 @@ class MupSpec(Spec):
         return self
 
 
+_FINITE = ("encoder.stage.", "head.own")
+"""What reads or writes something of a fixed size."""
 ParametrisationSpec = Annotated[StandardSpec | MupSpec, Field(discriminator="kind")]
 
 
@@ -74,6 +75,13 @@ class ScalesScores(Protocol):
     scale: float
 
 
+@runtime_checkable
+class EndsBranch(Protocol):
+    """The end of a residual branch, which adds a `share` of it to the stream."""
+
+    share: float
+
+
 @torch.no_grad()
 def parametrise(
     model: nn.Module, base: nn.Module, sizes: Mapping[int, float], depths: Mapping[str, float]
@@ -89,21 +97,22 @@ def parametrise(
     for path, part in model.named_modules():
         if isinstance(part, nn.Linear | nn.RNNCellBase):
             _start_biases(part, axes)
+        if isinstance(part, nn.Linear) and not path.startswith(_FINITE):
+            written, read = axes[part.weight]
+            there = [part.out_features / written, part.in_features / read]
+            part.weight.mul_(_narrowing(*part.weight.shape) / _narrowing(*there))
         if isinstance(part, RotaryPositions):
             part.constant.mul_(axes[part.constant][0] ** 0.5)
         if isinstance(part, Embedding):
             drawn, part.scale = part.scale, parts[path].scale
             part.token.weight.mul_(drawn / part.scale)
         if isinstance(part, VocabularyHead):
-            width = axes[part.weight][1]
-            part.multiplier = 1 / width
-            if part.own is not None:
-                part.own.weight.mul_(width**0.5)
+            _scale_head(part, parts[path].narrow, axes[part.weight][1])
         if isinstance(part, ScalesScores):
             of_base = parts[path]
             part.scale = of_base.scale * _head_width(of_base) / _head_width(part)
-        if isinstance(part, ResidualOutput):
-            part.multiplier = 1 / _depth(path, depths)
+        if isinstance(part, EndsBranch):
+            part.share = 1 / _depth(path, depths)
     return growth
 
 
@@ -132,6 +141,21 @@ def _start_biases(layer: nn.Module, axes: Mapping[Tensor, tuple[float, ...]]) ->
     for parameter in own:
         if parameter.ndim == 1:
             parameter.mul_(read**0.5)
+
+
+def _narrowing(written: float, read: float) -> float:
+    """A layer that writes fewer numbers than it reads passes on what many have learned alike: it starts smaller, by the
+    root of their ratio (arXiv:2310.17813)."""
+    return min(1.0, written / read) ** 0.5
+
+
+def _scale_head(head: VocabularyHead, narrow_there: nn.Module, read: float) -> None:
+    """Scores are sums over the width of the table, of what comes to point the same way."""
+    head.multiplier = 1 / read
+    if head.own is not None:
+        head.own.weight.mul_(read**0.5)
+    elif isinstance(narrow_there, nn.Linear) and not isinstance(head.narrow, nn.Linear):
+        head.multiplier /= _narrowing(*narrow_there.weight.shape)
 
 
 def _head_width(attention: ScalesScores) -> float:

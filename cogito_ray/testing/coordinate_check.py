@@ -53,7 +53,7 @@ def slopes(by_size: Mapping[int, dict[str, float]]) -> dict[str, float]:
 def _activations(total: TotalLoss, view: View) -> dict[str, Tensor]:
     model = total.model
     concepts = model.encoder.every_layer(view.visible_ids, view.visible_positions, view.mask, view.starts)
-    found = {"concepts of the first block": concepts[0], "concepts": concepts[-1]}
+    found = {"concepts halfway": concepts[(len(concepts) - 1) // 2], "concepts": concepts[-1]}
     if model.decoder is not None and model.head is not None:
         hidden = model.decoder(concepts[-1], view.target_positions, view.query_ids, view.noise, view.starts)
         logits = model.head.logits(hidden)                                      # (B, M, V)

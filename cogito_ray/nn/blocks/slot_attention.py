@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
@@ -34,7 +35,7 @@ class SlotBlock(Block):
         self.tokens_norm = nn.LayerNorm(token_width) if token_norm else nn.Identity()
         self.cross_norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.cross_attention = SlotAttention(width, token_width)
-        self.update = nn.GRUCell(width, width)
+        self.update = GatedUpdate(width, width)
         self.mlp = GatedFeedForward(width, sizes.hidden)
 
     def forward(self, concepts: Tensor, tokens: Tensor, context: BlockContext) -> tuple[Tensor, None]:
@@ -48,6 +49,16 @@ class SlotBlock(Block):
 
     def attention_to_init(self) -> "SlotAttention":
         return self.cross_attention
+
+
+class GatedUpdate(nn.GRUCell):
+    """A GRU's step, of which a share is taken (see `nn.parametrisation`)."""
+
+    share = 1.0
+
+    def forward(self, read: Tensor, concepts: Tensor) -> Tensor:    # type: ignore[override]
+        updated = super().forward(read, concepts)
+        return updated if self.share == 1 else torch.lerp(concepts, updated, self.share)
 
 
 class SlotAttention(nn.Module):
