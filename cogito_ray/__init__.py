@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cogito_ray.python_api import (
         analyse,
         check,
+        dashboard,
         evaluate,
         export,
         forecast,
@@ -75,6 +76,7 @@ __all__ = [
     "budget",
     "check",
     "concurrency",
+    "dashboard",
     "evaluate",
     "export",
     "forecast",

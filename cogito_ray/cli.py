@@ -9,6 +9,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     analyse,
     check,
     control,
+    dashboard,
     evaluate,
     export,
     init,

@@ -21,6 +21,7 @@ from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record, fold
 
 if TYPE_CHECKING:
+    from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
     from cogito_ray.runtime.experiment_folder import ExperimentFolder
@@ -345,6 +346,21 @@ def notebook(storage: str | Path = RUNS) -> Path:
     if not Path(storage).is_dir():
         raise FileNotFoundError(f"{storage}: no such folder; the storage is the one that sweeps were run in")
     return write(storage)
+
+
+def dashboard(folder: str | Path = "monitoring", *, ray_folder: str | Path | None = None) -> MonitoringFolder:
+    """Write what Prometheus and Grafana need to show live metrics into `folder`, alerts and a dashboard included.
+
+        print(*cr.dashboard().advice(), sep="\n")
+
+    `ray_folder`: Ray's --temp-dir, where it was given one. OSError where `folder` cannot be written to.
+    """
+    from cogito_ray.records.monitoring import monitoring_folder
+    from cogito_ray.records.monitoring.prometheus_files import DISCOVERY
+
+    found = monitoring_folder.MonitoringFolder(Path(folder).absolute())
+    found.write(Path(ray_folder or monitoring_folder.ray_folder()).absolute() / DISCOVERY)
+    return found
 
 
 def publish(folder: str | Path, *, project: str = "cogito-ray", follow: bool = False) -> Result:

@@ -43,6 +43,7 @@ from cogito_ray.records.ledger import CHECKPOINTS, NAME, TRIALS, Ledger, Reporte
 from cogito_ray.records.pages import report_page
 from cogito_ray.runtime.control_files import PAUSED
 from cogito_ray.runtime.experiment_folder import ExperimentFolder
+from cogito_ray.runtime.metrics_export import MetricsExporter
 from cogito_ray.runtime.search.optuna_study import Study
 from cogito_ray.runtime.search.searcher import Search
 from cogito_ray.runtime.trial_recorder import TrialRecorder
@@ -230,7 +231,9 @@ def stages(spec: SweepSpec, experiment: ExperimentFolder, ledger: Ledger, read: 
     ledger.append(experiment.opening(read))
     notifier = Notifier(None, experiment.folder, ledger.append)
     limits = SweepLimits(spec.budget)
-    return sweep_driver._Stages(spec, experiment, ledger, WORKERS, read, lambda _: None, limits, notifier).run()
+    with MetricsExporter(spec.name, experiment.folder, experiment.now) as metrics:
+        told = (lambda _: None, limits, notifier, metrics)
+        return sweep_driver._Stages(spec, experiment, ledger, WORKERS, read, *told).run()
 
 
 def drive(folder: Path, mode: str, goals: int, sizes: list[int]) -> dict[str, Any]:

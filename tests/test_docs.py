@@ -30,7 +30,7 @@ FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILIN
 NAMED = re.compile(r'(?<![\w/."-])((?:cogito_ray|search_spaces|jobs|cluster|tests|docs)/[\w./-]*\w(?:\.\w+|/))')
 """Files and folders of the repository."""
 MADE = {
-    *("run.md", "sweep.md", "fine-tune.md", "command-line.md", "cogito_ray.md"),
+    *("run.md", "sweep.md", "fine-tune.md", "metrics.md", "command-line.md", "cogito_ray.md"),
     *("security.md", "contributing.md", "architecture.svg"),
 }
 """Pages that are made when the site is built, which checks links to them."""

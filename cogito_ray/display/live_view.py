@@ -158,6 +158,10 @@ class _Lines:
             out.print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
 
     def _news(self, known: Record, *, last: bool) -> Iterator[str]:
+        for link in known.shown_at:
+            if link not in self._told:
+                self._told.add(link)
+                yield link
         if not known.trials:
             text, stage = self._stage.text, self._stage.told.stage if self._stage.told else ""
             if text != self._said and (self._is_due(LINE_S) or not stage or not self._said.startswith(stage)):

@@ -46,7 +46,8 @@ def live(record: Record, now: float | None = None, *, most: int = 10**6) -> Rend
     shown = [row for row in ranking.rows if row.trial in running or row.trial in set(others)][:most]
     more = len(ranking.rows) - len(shown)
     hidden = [Text(f"and {more} others", style="dim")] if more else []
-    return Group(*(Text(line) for line in so_far(record, now)), _fitting(ranking, shown, running), *hidden)
+    head = [*so_far(record, now), *record.shown_at]
+    return Group(*(Text(line) for line in head), _fitting(ranking, shown, running), *hidden)
 
 
 def so_far(record: Record, now: float | None = None) -> list[str]:

@@ -35,6 +35,8 @@ def run_table(record: Record, now: float | None = None) -> RenderableType:
     folder = Path(record.path).parent
     measured.add_row(Text("checkpoint", style="dim"), Text(_checkpoint(folder, now)))
     measured.add_row(Text("guards", style="dim"), Text(_guards(run)))
+    for link in record.shown_at:
+        measured.add_row("", Text(link, style="dim"))
     return Group(head, measured, *(Text(note, style="yellow") for note in run.notes[-NOTES:]))
 
 

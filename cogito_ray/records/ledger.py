@@ -448,6 +448,21 @@ class Notified(Spec):
     """Why that failed; empty where it did not."""
 
 
+RAY_DASHBOARD = "Ray dashboard"
+
+
+class Linked(Spec):
+    """Where else an experiment, or a trial of it, can be looked at."""
+
+    event: Literal["linked"] = "linked"
+    at: float
+    where: str
+    """What it is: Ray's dashboard, or a tracker by its name."""
+    url: str
+    trial: str | None = None
+    """None: the whole experiment."""
+
+
 class TruncatedLine(Spec):
     """The line before this one was cut short by a crash."""
 
@@ -458,7 +473,7 @@ Event = Annotated[
     SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
     | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified
     | ForecastSealed | ForecastScored | SettingAblated | SweepClosed | Evaluated | Noted
-    | CheckpointsPruned | Controlled | Notified | TruncatedLine,
+    | CheckpointsPruned | Controlled | Notified | Linked | TruncatedLine,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -23,6 +23,7 @@ from cogito_ray.records.ledger import (
     GridPointExhausted,
     LedgerFault,
     LedgerReader,
+    Linked,
     Noted,
     Promoted,
     PromotionCertified,
@@ -194,6 +195,8 @@ class Record:
     """What was asked of it while it ran."""
     limits: SweepLimits = field(default_factory=SweepLimits)
     """What it may do now."""
+    links: dict[tuple[str, str | None], str] = field(default_factory=dict)
+    """URLs of where else it can be looked at, by what that is and by trial, None being the whole experiment."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
     spans: list[tuple[float, float]] = field(default_factory=list)
@@ -234,6 +237,8 @@ class Record:
                 _start(self, event)
             case Reported() | TrialEnded() | TrialPaused() | Evaluated() | Noted():
                 _go_on(self, event)
+            case Linked():
+                self.links[event.where, event.trial] = event.url
             case SampleRejected():
                 self.rejected.append(event)
             case GridPointExhausted():
@@ -285,6 +290,11 @@ class Record:
     def is_interrupted(self) -> bool:
         """Was its last driver ended, in order, before its work was?"""
         return self.closing is not None and self.closing.cause.startswith(INTERRUPTED)
+
+    @property
+    def shown_at(self) -> list[str]:
+        """Where else it can be looked at, while it works."""
+        return [f"{where}: {url}" for (where, trial), url in self.links.items() if trial is None and not self.closing]
 
     @property
     def opened(self) -> SweepOpened:

@@ -30,35 +30,45 @@ ACTORS = frozenset({"ImplicitFunc", "RayTrainWorker"})
 started it, and not sooner where that is ours: its handler of interrupts holds on to it."""
 
 
-@contextmanager
-def cluster(*, dashboard: bool = False) -> Iterator[None]:
-    """Join the cluster of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at the end.
+DASHBOARD = "COGITO_DASHBOARD"
+"""Environment variable: where it says off, a local sweep does without Ray's dashboard, which takes 150 MB of memory."""
 
-    A local instance gets one logical CPU per core, and the spare one. Trainers need the dashboard: Ray's cleaner of
-    their placement groups asks one whether they live. Where their own instance has none, it asks that of any other
-    instance on the machine, which does not know them, and takes their workers' places away.
+
+@contextmanager
+def cluster(*, dashboard: bool | None = False) -> Iterator[str]:
+    """Join the cluster of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at the end. Gives the
+    URL of its dashboard; empty where it has none.
+
+    A local instance gets one logical CPU per core, and the spare one. `dashboard`: on loopback; None = unless
+    COGITO_DASHBOARD says off. Trainers need it: Ray's cleaner of their placement groups asks one whether they live.
+    Where their own instance has none, it asks that of any other instance on the machine, which does not know them, and
+    takes their workers' places away.
     """
     if ray.is_initialized():
-        yield
+        yield _url(worker._global_node and worker._global_node.webui_url)
         return
     worker.print_to_stdstream = _print_to_stderr
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if os.environ.get("RAY_ADDRESS"):
         shipped = {"py_modules": found} if (found := paths()) else {}
-        ray.init(address="auto", runtime_env={"env_vars": QUIET, **shipped}, **quiet)
+        joined = ray.init(address="auto", runtime_env={"env_vars": QUIET, **shipped}, **quiet)
     else:  # its processes inherit our environment
         os.environ.setdefault(NOTICES_OF_NODES, "0")  # where the only node goes, all goes
-        ray.init(
+        joined = ray.init(
             address="local",
             num_cpus=(os.cpu_count() or 1) + SPARE_CPUS,
-            include_dashboard=dashboard,
+            include_dashboard=os.environ.get(DASHBOARD) != "off" if dashboard is None else dashboard,
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
     try:
-        yield
+        yield _url(joined.dashboard_url)
     finally:
         ray.shutdown()
+
+
+def _url(address: str | None) -> str:
+    return f"http://{address}" if address else ""
 
 
 _print_to_stdstream = worker.print_to_stdstream

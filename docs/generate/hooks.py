@@ -5,6 +5,7 @@ from pathlib import Path
 
 from architecture import architecture
 from command_line import command_line
+from metrics_page import metrics_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from settings import Reference
@@ -47,6 +48,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/sweep.md": SWEEP + Reference(SweepSpec.model_json_schema()).markdown(),
         "reference/fine-tune.md": FINE_TUNE + Reference(FineTuneSpec.model_json_schema()).markdown(),
         "reference/command-line.md": command_line(),
+        "reference/metrics.md": metrics_page(),
         "security.md": (ROOT / "SECURITY.md").read_text(),
         "contributing.md": contributing.replace("(SECURITY.md)", "(security.md)").replace("(docs/", "("),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(),

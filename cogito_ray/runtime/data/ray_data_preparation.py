@@ -45,6 +45,7 @@ def in_parallel(work: Sequence[Callable[[], Result]]) -> Iterator[tuple[int, Res
 
     calls = [{"number": number, "call": cloudpickle.dumps(call)} for number, call in enumerate(work)]
     tasks = ray.data.from_items(calls, override_num_blocks=len(work)).map(run, num_cpus=1)
+    tasks.set_name("prepare text")
     tasks.context.enable_progress_bars = False
     for row in tasks.iter_rows():
         result, error = pickle.loads(row["outcome"])

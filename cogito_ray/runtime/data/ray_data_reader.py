@@ -23,6 +23,7 @@ from ray.util import get_current_placement_group
 from cogito_ray.base_spec import digest
 from cogito_ray.text.memory_mapped_reader import MappedReader
 from cogito_ray.text.order.row_order import Indices, positions_of, share_of_batch
+from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.shards.row_packing import Ids
 from cogito_ray.text.streamed_text import StreamedText, regrouped
 
@@ -60,7 +61,8 @@ class StreamReader:
         size = len(steps) * count * self.rows.corpus.length * self.rows.corpus.dtype.itemsize
         block = min(max(size // BLOCKS, SMALLEST_BLOCK), LARGEST_BLOCK)
         numbers = ray.data.range(len(steps), override_num_blocks=min(-(-size // block), len(steps)))
-        return _in_order(numbers.map_batches(read, batch_size=None, num_cpus=1))
+        name = f"rows of {_sources(self.rows.corpus)}, worker {rank}"
+        return _in_order(numbers.map_batches(read, batch_size=None, num_cpus=1), name)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class TextReader:
     def whole(self, steps: range, *, batch: int) -> Iterator[Ids]:
         """(batch, N) for each of `steps`, in the integers of the shards."""
         start, stop = steps.start * batch, steps.stop * batch
-        rows = self.text.rows(start, stop, _tokenised(self.text.calls(start, stop)))
+        name = f"text of {_sources(self.text.corpus)}"
+        rows = self.text.rows(start, stop, _tokenised(self.text.calls(start, stop), name))
         return regrouped(rows, batch)
 
     def _feeder(self, work: "_Work", rank: int) -> Any:
@@ -150,10 +153,14 @@ def _actor(name: str, work: _Work) -> Any:
     return _named[name]
 
 
-def _tokenised(calls: Iterator[Callable[[], Ids]]) -> Iterator[Ids]:
+def _sources(corpus: Corpus) -> str:
+    return "+".join(source.name for source in corpus.sources)
+
+
+def _tokenised(calls: Iterator[Callable[[], Ids]], name: str) -> Iterator[Ids]:
     """What the calls give, in order. The first ones are made here, while Ray Data begins with those that follow."""
     here = list(islice(calls, HEAD_START))
-    there = _by_ray_data(calls)
+    there = _by_ray_data(calls, name)
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, there, None)
         yield from (call() for call in here)
@@ -163,11 +170,11 @@ def _tokenised(calls: Iterator[Callable[[], Ids]]) -> Iterator[Ids]:
         yield from there
 
 
-def _by_ray_data(calls: Iterator[Callable[[], Ids]]) -> Iterator[Ids]:
+def _by_ray_data(calls: Iterator[Callable[[], Ids]], name: str) -> Iterator[Ids]:
     """A Dataset lists its tasks at the start, so that long runs take several."""
     while leg := list(islice(calls, BLOCKS)):
         items = ray.data.from_items([{"call": pickle.dumps(call)} for call in leg], override_num_blocks=len(leg))
-        stream = _in_order(items.map_batches(_call, batch_size=None, num_cpus=1))
+        stream = _in_order(items.map_batches(_call, batch_size=None, num_cpus=1), name)
         stream.context.target_max_block_size = None         # what one call gives stays in one piece
         for block in stream.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=2):
             yield block["ids"]
@@ -179,7 +186,9 @@ def _call(calls: dict[str, NDArray[np.object_]]) -> dict[str, Ids]:
     return {"ids": pickle.loads(call)()}
 
 
-def _in_order(stream: ray.data.Dataset) -> ray.data.Dataset:
+def _in_order(stream: ray.data.Dataset, name: str) -> ray.data.Dataset:
+    """`name`: by which Ray's dashboard knows it."""
+    stream.set_name(name)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # else it tells of every execution
     stream.context.enable_progress_bars = False
     stream.context.execution_options.preserve_order = True

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,17 @@ from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
-from cogito_ray.records.ledger import COMPLETE, INTERRUPTED, Ledger, Reported, Status, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import (
+    COMPLETE,
+    INTERRUPTED,
+    RAY_DASHBOARD,
+    Ledger,
+    Linked,
+    Reported,
+    Status,
+    TrialEnded,
+    TrialStarted,
+)
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus
@@ -24,6 +34,7 @@ from cogito_ray.runtime.experiment_folder import (
     refuse_few_rows,
     refuse_missing_text,
 )
+from cogito_ray.runtime.metrics_export import MetricsExporter
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.train.torch_trainer import trainer
@@ -60,14 +71,19 @@ def pretrain(
     panel = panel_of(run)
     if before is None:
         refuse_damaged_weights([run])
-    with experiment.driving(), cluster(dashboard=True):
+    with experiment.driving(), cluster(dashboard=True) as dashboard:
         bound = {corpus_key(run.data): data} if data else {}
         corpora = partial(experiment.prepare, [run.data], storage, listener, bound=bound)
-        return _trained(run, storage, experiment, panel, corpora)
+        return _trained(run, storage, experiment, panel, corpora, dashboard)
 
 
 def _trained(
-    run: RunSpec, storage: Path, experiment: ExperimentFolder, panel: Panel | None, prepared: Callable[[], Corpora]
+    run: RunSpec,
+    storage: Path,
+    experiment: ExperimentFolder,
+    panel: Panel | None,
+    prepared: Callable[[], Corpora],
+    dashboard: str,
 ) -> Record:
     """As its only driver. What was done so far is read again: another driver may just have ended."""
     before = experiment.recorded()
@@ -83,11 +99,14 @@ def _trained(
     job = Job(run, storage, corpus.digests, experiment.folder)
     with Ledger(experiment.ledger) as ledger:
         ledger.append(experiment.opening({key: job.data}, corpora, gpus=kinds_of_gpus()))
+        if dashboard:
+            ledger.append(Linked(at=time.time(), where=RAY_DASHBOARD, url=dashboard))
         spec = run.model_dump(mode="json")
-        ledger.append(TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data))
+        started = TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data)
+        ledger.append(started)
     evaluation = ConcurrentEvaluation(run, experiment.ledger, panel) if panel else None
     try:
-        failure = _fit(job, experiment, _LedgerCallback(run, experiment.ledger, done, evaluation))
+        failure = _fit(job, experiment, _LedgerCallback(job, experiment.ledger, done, evaluation, started))
     except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
         return _closed(experiment, INTERRUPTED)
     _end(experiment, run, failure)
@@ -132,19 +151,34 @@ class _LedgerCallback(UserCallback):
     """Writes the first worker's reports, and what its checkpoints answer, into the ledger. Lives in Train's controller
     process."""
 
-    def __init__(self, run: RunSpec, ledger: Path, seconds: float, evaluation: ConcurrentEvaluation | None):
-        self._path, self._trial, self._steps = ledger, run.digest(), run.training.steps
-        self._evaluation = evaluation
+    def __init__(
+        self,
+        job: Job,
+        ledger: Path,
+        seconds: float,
+        evaluation: ConcurrentEvaluation | None,
+        started: TrialStarted,
+    ):
+        self._path, self._trial, self._steps = ledger, job.run.digest(), job.run.training.steps
+        self._job, self._evaluation, self._started = job, evaluation, started
         self._began = time.time() - seconds
 
+    @cached_property
+    def _metrics(self) -> MetricsExporter:
+        """Of the process that this is in when it is first told anything."""
+        exporter = MetricsExporter(self._job.experiment, self._job.folder)
+        exporter.tell(self._started)
+        return exporter
+
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        first = metrics[0]
+        first, event = metrics[0], self._event(metrics[0])
         with Ledger(self._path) as ledger:
-            ledger.append(self._event(first))
+            ledger.append(event)
+            self._metrics.tell(event)
             if self._evaluation is not None:
                 over = "died" in first or first["step"] == self._steps
-                for event in self._evaluation.look(over=over):
-                    ledger.append(event)
+                for answer in self._evaluation.look(over=over):
+                    ledger.append(answer)
 
     def _event(self, result: dict[str, Any]) -> TrialEnded | Reported:
         step = result["step"]

@@ -25,7 +25,7 @@ def trainer(job: train_worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
         train_loop_config={"job": job},
         scaling_config=_scaling(run),
         run_config=ray.train.RunConfig(
-            name=f"train-{run.digest()}",
+            name=f"{job.experiment.replace('/', '-')}-{run.digest()}",
             storage_path=str(job.folder / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=RETRIES, controller_failure_limit=RETRIES),  # type: ignore[call-arg]
             callbacks=callbacks,

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from cogito_ray.atomic_files import open_to_append
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
-from cogito_ray.records.ledger import CHECKPOINTS
+from cogito_ray.records.ledger import CHECKPOINTS, TRIALS
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.control_files import PAUSED, STALLED, stalls
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
+from cogito_ray.runtime.metrics_export import emit
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.memory_mapped_reader import MappedReader
@@ -43,6 +44,12 @@ class Job:
     def paused(self) -> Path:
         """A file that asks the same of this run alone."""
         return self.folder / PAUSED
+
+    @property
+    def experiment(self) -> str:
+        """The sweep or run that it belongs to, by its folder in the storage."""
+        whole = self.folder.parents[1] if self.folder.parent.name == TRIALS else self.folder
+        return str(whole.relative_to(self.storage)) if whole.is_relative_to(self.storage) else whole.name
 
     @property
     def checkpoints(self) -> Path:
@@ -110,7 +117,12 @@ def _fit(job: Job, on_report: ReportCallback, progress: WorkerProgress, place: P
         evaluate=report_metrics(run, corpus, vocabulary),
         on_report=on_report,
         checkpoints=Checkpoints(
-            job.checkpoints, run.digest(), run.training.checkpoints, progress.note, origin=job.origin
+            job.checkpoints,
+            run.digest(),
+            run.training.checkpoints,
+            progress.note,
+            origin=job.origin,
+            took=lambda seconds: emit("checkpoint_seconds", seconds, job.experiment),
         ),
         requested=lambda: _requested(job, place),
         progress=progress,

@@ -19,10 +19,18 @@ class BudgetCallback(Callback):
     """Once something of the budget is exhausted, `preempt` is written, which trials look for after each report."""
 
     def __init__(
-        self, budget: BudgetSpec, record: Record, preempt: Path, end: Callable[[str], None], pruner: CheckpointPruner
+        self,
+        budget: BudgetSpec,
+        record: Record,
+        preempt: Path,
+        end: Callable[[str], None],
+        pruner: CheckpointPruner,
+        spending: Callable[[BudgetSpec, Spent], None] = lambda budget, spent: None,
     ):
-        """`record`: of the sweep just opened. `end`: told once what is exhausted, so that no further trial starts."""
+        """`record`: of the sweep just opened. `end`: told once what is exhausted, so that no further trial starts.
+        `spending`: told the budget and what is spent of it, again and again."""
         self.budget, self._preempt, self._end, self._pruner = budget, preempt, end, pruner
+        self._spending = spending
         self._before, self._alive_at = spent(record), record.spans[-1][1]
         self._running: dict[str, tuple[float, Reserved]] = {}
         """By name."""
@@ -60,7 +68,8 @@ class BudgetCallback(Callback):
 
     def look(self) -> None:
         """Ends the sweep once something of the budget is spent."""
-        if not self.exhausted and (exhausted := self.budget.exhausted(self.spent())):
+        self._spending(self.budget, spent := self.spent())
+        if not self.exhausted and (exhausted := self.budget.exhausted(spent)):
             self.exhausted = exhausted
             self._end(exhausted)
             self._preempt.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune import TuneConfig, Tuner
 
 from cogito_ray.records.control_requests import SweepLimits
-from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Event, Ledger
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, RAY_DASHBOARD, TRIALS, Event, Ledger, Linked
 from cogito_ray.records.results.ablations import ablated
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
@@ -23,6 +23,7 @@ from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus, left
 from cogito_ray.runtime.control_channel import ControlChannel
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
+from cogito_ray.runtime.metrics_export import MetricsExporter
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
 from cogito_ray.runtime.search.further_runs import FurtherRuns, ablation_runs, ladder_runs, seed_replicates
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
@@ -92,7 +93,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             ledger.append(experiment.opening(before.data))
             ledger.append(closing(_cause(before, exhausted, over=False)))
             return experiment.now
-        with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs)):
+        with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs) or None) as dashboard:
             at_once = concurrency(runs, requested=limits.concurrency)
             corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
             refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
@@ -102,7 +103,10 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             data = {key: corpus.digests for key, corpus in corpora.items()}
             ledger.append(experiment.opening(data, corpora, gpus=kinds_of_gpus()))
             notifier, fits = Notifier(sweep.notify, experiment.folder, ledger.append), partial(refuse_many, runs)
-            cause = _Stages(sweep, experiment, ledger, at_once, data, fits, limits, notifier).run()
+            if dashboard:
+                ledger.append(Linked(at=time.time(), where=RAY_DASHBOARD, url=dashboard))
+            with MetricsExporter(sweep.name, experiment.folder, experiment.now) as metrics:
+                cause = _Stages(sweep, experiment, ledger, at_once, data, fits, limits, notifier, metrics).run()
             for verdict in judge(experiment.now):
                 ledger.append(verdict)
                 if verdict.holds:
@@ -133,6 +137,7 @@ class _Stages:
     """ValueError for more trials at a time than there is room for."""
     limits: SweepLimits
     notifier: Notifier
+    metrics: MetricsExporter
 
     def run(self) -> str:
         """Do what is left of both; say why that is over."""
@@ -150,7 +155,11 @@ class _Stages:
         return (search.shortfall or cause) if cause == COMPLETE else cause
 
     def _recorder(self, record: Record) -> TrialRecorder:
-        return TrialRecorder(self.ledger.append, self.experiment.folder / TRIALS, record)
+        return TrialRecorder(self._append, self.experiment.folder / TRIALS, record)
+
+    def _append(self, event: Event) -> None:
+        self.ledger.append(event)
+        self.metrics.tell(event)
 
     def _has_written(self, trial: str, step: int) -> bool:
         return folder_of(self.experiment.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
@@ -165,7 +174,7 @@ class _Stages:
         preempt.unlink(missing_ok=True)
         budget, shared = self.limits.budget or self.sweep.budget, self.experiment.record
         pruner = CheckpointPruner(self.ledger, shared, preempt.parent, budget.disk_bytes, stage.sources)
-        watch = BudgetCallback(budget, record, preempt, stage.close, pruner)
+        watch = BudgetCallback(budget, record, preempt, stage.close, pruner, self.metrics.spending)
         control, held = self._control(record, stage, watch), False
         with suppress(KeyboardInterrupt):    # while all wait; Tune has a way of its own
             while not stage.exhausted:
@@ -175,10 +184,11 @@ class _Stages:
                 searcher = StageSearcher(stage, self.limits, self.at_once)
                 config = TuneConfig(
                     search_alg=searcher,
-                    scheduler=StageScheduler(stage, self._pause),
+                    scheduler=StageScheduler(stage, self._pause, self.metrics.rung),
                     num_samples=-1,  # until the stage says that it is over
                     max_concurrent_trials=self.at_once,  # that Tune may have pending
                     reuse_actors=True,
+                    trial_name_creator=lambda trial: f"{self.sweep.name}-{trial.config['number']}",
                     trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once a start
                 )
                 callbacks = [StageCallback(stage), watch, control, self.notifier]  # the ledger first: pruning reads it
@@ -206,6 +216,7 @@ def _tuner(
 ) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
     body = partial(trial, storage=experiment.folder.parent, data=dict(data), trials=experiment.folder / TRIALS)
+    body.__name__ = experiment.folder.name  # type: ignore[attr-defined]  # what Ray's dashboard calls its actors
     return Tuner(
         tune.with_resources(body, resources),
         tune_config=config,

@@ -117,14 +117,19 @@ class StageScheduler(FIFOScheduler):
     Tune's own pausing is not used: what leaves frees its place, and the stage hands it out again.
     """
 
-    def __init__(self, stage: Stage, pause: Callable[[str], None]):
-        """`pause` asks a trial, by its name, to end at its last report, with a checkpoint to go on from."""
+    def __init__(
+        self, stage: Stage, pause: Callable[[str], None], rung: Callable[[str, int], None] = lambda trial, steps: None
+    ):
+        """`pause` asks a trial, by its name, to end at its last report, with a checkpoint to go on from. `rung` is told
+        which one a trial has come to, in steps."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._stage, self._pause = stage, pause
+        self._stage, self._pause, self._rung = stage, pause, rung
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Goes on, unless the stage says that it is over."""
         verdict = self._stage.report(trial.config, result)
+        if verdict.rung is not None:
+            self._rung(trial.config["trial"], verdict.rung)
         if verdict.waits:
             self._pause(trial.config["trial"])
         return str(TrialScheduler.CONTINUE if verdict.keep or verdict.waits else TrialScheduler.STOP)

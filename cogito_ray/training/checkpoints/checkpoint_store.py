@@ -194,10 +194,13 @@ class Checkpoints:
         note: Callable[[str], None] = log.warning,
         *,
         origin: BranchPoint | None = None,
+        took: Callable[[float], None] = lambda _: None,
     ):
-        """`origin`: where the run branches off; it is read while there is no checkpoint of its own."""
+        """`origin`: where the run branches off; it is read while there is no checkpoint of its own. `took`: told how
+        many seconds each took to be written."""
         self._chosen: ChosenCheckpoint | None = None
         self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
+        self._took = took
         self._remote = RemoteFolder(spec.upload, run_digest) if spec.upload else None
         self._uploads = Uploader(self._remote, note, last=MANIFEST) if self._remote else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -356,7 +359,9 @@ class Checkpoints:
         self._trouble = trouble
 
     def _write(self, snapshot: Writable) -> Path:
+        began = time.monotonic()
         snapshot.write(self._draft(snapshot.state), self.folder)
+        self._took(time.monotonic() - began)
         return folder_of(self.folder, snapshot.state.step)
 
     @contextmanager
