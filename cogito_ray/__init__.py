@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cogito_ray.control.sweep_control import SweepStatus, add, budget, concurrency, pause, resume, status, stop
     from cogito_ray.experiment_result import (
         AnalysisReport,
         Checked,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         verify,
     )
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
-    from cogito_ray.sweep_control import SweepStatus, add, budget, concurrency, pause, resume, status, stop
     from cogito_ray.sweeps.budget_spec import BudgetSpec
     from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
     from cogito_ray.sweeps.goals.goal_spec import GoalSpec
@@ -98,7 +98,7 @@ __all__ = [
 _RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult", "load")
 _CONTROLS = ("SweepStatus", "add", "budget", "concurrency", "pause", "resume", "status", "stop")
 _ELSEWHERE = {
-    **dict.fromkeys(_CONTROLS, "cogito_ray.sweep_control"),
+    **dict.fromkeys(_CONTROLS, "cogito_ray.control.sweep_control"),
     **dict.fromkeys(_RESULTS, "cogito_ray.experiment_result"),
     **dict.fromkeys(("EvaluationSpec", "RunSpec", "TrainingSpec"), "cogito_ray.run_spec"),
     "BudgetSpec": "cogito_ray.sweeps.budget_spec",

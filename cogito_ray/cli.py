@@ -19,6 +19,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     publish,
     report,
     scale,
+    serve,
     status,
     sweep,
     train,

@@ -56,17 +56,17 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
     "display": {"analysis", "records", "sweeps", "text.preparation_plan"},
     "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records"},
-    "sweep_control": {"base_spec", "sweeps", "records", "runtime.control_channel"},
+    "control": {"base_spec", "display", "sweeps", "records", "runtime.control_channel"},
     "python_api": MODEL
     | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}
     | {"experiment_result"},
     "commands": {"base_spec", "atomic_files", "run_spec", "text.prepared_corpus", "analysis", "evaluation.tasks"}
-    | {"sweeps", "records", "runtime.verification", "display", "experiment_result", "python_api"},
+    | {"sweeps", "records", "runtime.verification", "display", "experiment_result", "python_api", "control"},
     "testing": MODEL
     | {"run_spec", "analysis", "sweeps", "text.pmi_collocations", "text.data_digests", "text.data_spec", "records"}
     | {"runtime.search", "runtime.trial_report_messages", "runtime.trial_recorder"},
     "cli": {"sweeps", "atomic_files", "display", "commands"},
-    "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "python_api", "sweep_control"},
+    "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "python_api", "control"},
     "__main__": {"cli"},
 }  # fmt: skip
 ONLY = {  # library -> the only packages that may import it, anywhere

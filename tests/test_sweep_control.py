@@ -52,7 +52,7 @@ def test_nobody_is_asked_where_no_driver_lives(tmp_path):
 
 def test_the_only_sweep_that_runs_is_meant_where_none_is_named(tmp_path, driven, monkeypatch):
     opened(tmp_path / "other")
-    monkeypatch.setattr("cogito_ray.sweep_control.PATIENCE_S", 0.0)
+    monkeypatch.setattr("cogito_ray.control.sweep_control.PATIENCE_S", 0.0)
     with pytest.raises(ValueError, match=f"{tmp_path}/mine: its driver did not answer within 0 s"):
         cr.concurrency(2, storage=driven)
     with hold(tmp_path / "other" / DRIVER), pytest.raises(ValueError, match=r"2 sweeps run in .*: mine, other; name"):
@@ -62,7 +62,7 @@ def test_the_only_sweep_that_runs_is_meant_where_none_is_named(tmp_path, driven,
 
 
 def test_what_is_not_answered_in_time_is_withdrawn(driven, monkeypatch):
-    monkeypatch.setattr("cogito_ray.sweep_control.PATIENCE_S", 0.3)
+    monkeypatch.setattr("cogito_ray.control.sweep_control.PATIENCE_S", 0.3)
     with pytest.raises(ValueError, match="nothing was done"):
         cr.pause(storage=driven)
     assert list((driven / "mine" / REQUESTS).iterdir()) == []

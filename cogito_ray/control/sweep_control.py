@@ -70,7 +70,7 @@ def status(run: str | Path | None = None, *, storage: str | Path = RUNS) -> list
     `run`: its folder, or its name in the storage. FileNotFoundError where there is none.
     """
     folders = _known(Path(storage)) if run is None else [_folder(run, Path(storage))]
-    found = [_status(folder, read(folder / NAME)) for folder in folders]
+    found = [status_of(folder, read(folder / NAME)) for folder in folders]
     return sorted(found, key=lambda one: not one.driver)
 
 
@@ -113,7 +113,8 @@ def concurrency(trials: int, *, run: str | Path | None = None, storage: str | Pa
     return _ask(run, storage, lambda _: SetConcurrency(trials=trials))
 
 
-def _status(folder: Path, record: Record) -> SweepStatus:
+def status_of(folder: Path, record: Record) -> SweepStatus:
+    """The same of a record that was read already."""
     driver = driver_of(folder)
     return SweepStatus(folder, driver, progress(record, time.time() if driver and not record.closing else None), record)
 

@@ -1,0 +1,255 @@
+"""The live page of a storage: what it serves to whom, and what a real browser makes of it."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import threading
+import time
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from cogito_ray.control.live_server import LiveServer
+from cogito_ray.records.file_locks import hold
+from cogito_ray.records.ledger import (
+    NAME,
+    Controlled,
+    Ledger,
+    Reported,
+    SweepClosed,
+    SweepOpened,
+    TrialEnded,
+    TrialStarted,
+)
+from cogito_ray.records.provenance import Provenance
+from cogito_ray.runtime.control_channel import DRIVER, ControlChannel
+
+NATS = "eval/reconstruction_nats"
+TOKEN = "secret"
+NASTY = "<img src=x onerror=alert(1)>"
+
+
+class Sweep:
+    """One that runs, as far as its folder tells: two trials, of which one is over."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        origin = Provenance(commit=None, dirty=False, versions={}, host="h")
+        spec = {"name": folder.name, "goals": [{"metric": NATS, "mode": "min"}], "budget": {"trials": 3, "wall": "1h"}}
+        spec |= {"space": {"objective.rate": {"uniform": [0.0, 1.0]}}}
+        self.ledger = Ledger(folder / NAME)
+        self.add(SweepOpened(at=time.time(), spec=spec, sweep="s", provenance=origin))
+        for number, name in enumerate("ab"):
+            run, sample = {"training": {"steps": 100}, "objective": {"rate": 0.5}}, {"objective.rate": 0.5}
+            self.add(TrialStarted(at=time.time(), trial=name, number=number, sample=sample, spec=run))
+            self.report(name, 10)
+        self.add(TrialEnded(at=time.time(), trial="a", status="failed", step=10, cause=NASTY))
+
+    def add(self, event):
+        self.ledger.append(event)
+
+    def report(self, name, step):
+        self.add(Reported(trial=name, step=step, seconds=step / 10, metrics={NATS: 5 + 1 / step}))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    made = Sweep(tmp_path / "mine")
+    with hold(made.folder / DRIVER):
+        yield made
+
+
+@pytest.fixture
+def address(tmp_path, sweep):
+    with LiveServer(tmp_path, port=0, token=TOKEN) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def asked(address, name="mine", *, token=TOKEN, **body):
+    request = Request(f"{address}/{name}/ask", json.dumps(body).encode(), {"X-Token": token}, method="POST")
+    try:
+        with urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+class Events:
+    """Those of a page, one after the other."""
+
+    def __init__(self, address):
+        self.stream = urlopen(address, timeout=20)
+
+    def next(self):
+        while not (line := self.stream.readline()).startswith(b"data: "):
+            pass
+        return json.loads(line[6:])
+
+
+def test_all_sweeps_and_runs_of_a_storage_are_listed_full_runs_too(address, sweep, tmp_path):
+    Sweep(sweep.folder / "promoted" / "full").add(SweepClosed(at=time.time(), cause="complete"))
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / NAME).write_text('{"event": "dance"}\n')
+    told = {run["name"]: run for run in Events(f"{address}/events").next()["runs"]}
+    assert {name: run["state"] for name, run in told.items() if name != "torn"} == {
+        "mine": "running", "mine/promoted/full": "complete",
+    }  # fmt: skip
+    assert "1 running" in told["mine"]["lines"][1]
+    assert "was written by a newer version" in told["torn"]["state"]
+
+
+def test_an_event_comes_whenever_the_record_has_grown(address, sweep):
+    events = Events(f"{address}/mine/events")
+    first = events.next()
+    sweep.report("b", 20)
+    then = events.next()
+    assert [[len(line["x"]) for line in told["charts"][0]["data"]][-1] for told in (first, then)] == [1, 2]
+    assert [row["cells"][3] for row in then["table"]["rows"]] == ["20/100", "10/100"]
+    assert then["log"][0].endswith(f"trial 0 failed at step 10: {NASTY}")
+
+
+def test_nobody_without_the_token_steers(address, sweep):
+    assert asked(address, token="guess", action="pause")[0] == 403
+    assert not (sweep.folder / "requests").exists()
+    assert asked(address, name="yours", action="pause")[0] == 404
+    assert asked(address, action="dance") == (409, "dance : there is no such thing to ask for")
+
+
+def test_a_refusal_is_told(address):
+    status, said = asked(address, action="stop", argument="17")
+    assert status == 409
+    assert "no such trial" in said
+
+
+@pytest.mark.parametrize("path", ["/mine/../../etc/passwd", "/mine/ledger.jsonl", "/yours", "/mine/report.html"])
+def test_nothing_but_pages_is_served(address, path):
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{address}{path}", timeout=10)
+    assert refused.value.code == 404
+
+
+def test_the_report_is_served_once_it_is_there(address, sweep):
+    (sweep.folder / "report.html").write_text("<p>here")
+    assert urlopen(f"{address}/mine/report.html", timeout=10).read() == b"<p>here"
+    assert Events(f"{address}/mine/events").next()["links"] == ["report.html"]
+
+
+def test_a_page_of_elsewhere_that_was_bent_to_this_address_is_refused(address):
+    with pytest.raises(HTTPError) as refused:
+        urlopen(Request(address, headers={"Host": "evil.example"}), timeout=10)
+    assert refused.value.code == 403
+
+
+class Browser:
+    """Chromium without a window, over its DevTools protocol (https://chromedevtools.github.io/devtools-protocol/)."""
+
+    def __init__(self, socket):
+        self.socket, self.count, self.faults = socket, 0, []
+
+    async def send(self, method, **params):
+        self.count += 1
+        await self.socket.send_json({"id": self.count, "method": method, "params": params})
+        while True:
+            told = await self.socket.receive_json(timeout=30)
+            if told.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.faults.append(told["params"])
+            if told.get("method") == "Runtime.consoleAPICalled" and told["params"]["type"] in ("error", "warning"):
+                self.faults.append(told["params"])
+            if told.get("id") == self.count:
+                return told["result"]
+
+    async def value(self, script):
+        found = await self.send("Runtime.evaluate", expression=script, returnByValue=True)
+        return found["result"].get("value")
+
+    async def until(self, script, wanted):
+        deadline = time.monotonic() + 20
+        while (value := await self.value(script)) != wanted:
+            assert time.monotonic() < deadline, (script, value, self.faults)
+            await asyncio.sleep(0.1)
+
+
+async def _browsed(folder, address, look):
+    aiohttp = pytest.importorskip("aiohttp")
+    quiet = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    command = ["chromium", *quiet, f"--user-data-dir={folder}", "about:blank"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            port = folder / "DevToolsActivePort"
+            while not port.exists() or len(port.read_text().split()) < 2:
+                await asyncio.sleep(0.1)
+            at = port.read_text().split()[0]
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"http://127.0.0.1:{at}/json") as listed:
+                    [page] = [one for one in await listed.json() if one["type"] == "page"]
+                async with session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0) as socket:
+                    browser = Browser(socket)
+                    for domain in ("Runtime", "Log", "Page"):
+                        await browser.send(f"{domain}.enable")
+                    await browser.send("Page.navigate", url=address)
+                    await look(browser)
+                    return browser.faults
+        finally:
+            process.terminate()
+
+
+def browsed(folder, address, look):
+    """What the console complained of while `look` looked at a page."""
+    return asyncio.run(_browsed(folder, address, look))
+
+
+chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+STATUS = "document.querySelector('tr[data-number=\"1\"] td:nth-child(3)')?.textContent"
+POINTS = "Math.max(...(document.querySelector('.js-plotly-plot')?.data ?? []).map(line => line.x.length))"
+
+
+@chromium
+@pytest.mark.timeout(120)
+def test_in_a_browser_curves_move_and_a_trial_that_is_stopped_stops(address, sweep, tmp_path):
+    def drive():
+        """Does what was asked, as a driver would."""
+        channel, deadline = ControlChannel(sweep.folder), time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for asked in channel.received():
+                answer = {"accepted": True, "outcome": "it is stopped at its next report"}
+                sweep.add(Controlled(at=time.time(), id=asked.id, by=asked.by, request=asked.request, **answer))
+                over = {"status": "stopped", "step": 20, "cause": "stopped on request"}
+                sweep.add(TrialEnded(at=time.time(), trial=asked.request.trial, **over))
+                channel.remove(asked)
+                return
+            time.sleep(0.05)
+
+    async def look(browser):
+        await browser.until(STATUS, "running")
+        await browser.until(POINTS, 1)
+        sweep.report("b", 20)
+        await browser.until(POINTS, 2)
+        assert NASTY in await browser.value("document.querySelector('#log').textContent")
+        threading.Thread(target=drive, daemon=True).start()
+        await browser.value("document.querySelector('tr[data-number=\"1\"] button').click()")
+        await browser.until(STATUS, "stopped")
+        await browser.until("document.querySelector('#answer').textContent", "stop 1: it is stopped at its next report")
+
+    assert browsed(tmp_path / "browser", f"{address}/mine#token={TOKEN}", look) == []
+
+
+@chromium
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_the_page_is_as_wide_as_the_phone_in_light_and_dark(address, tmp_path, scheme):
+    async def look(browser):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        await browser.send("Emulation.setEmulatedMedia", features=[feature])
+        phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        await browser.send("Emulation.setDeviceMetricsOverride", **phone)
+        await browser.until(STATUS, "running")
+        assert await browser.value("document.documentElement.scrollWidth") == 390
+        assert await browser.value("getComputedStyle(document.querySelector('.controls')).display") == "none"
+        paper = await browser.value("getComputedStyle(document.body).backgroundColor")
+        assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+
+    assert browsed(tmp_path / "browser", f"{address}/mine", look) == []
