@@ -146,3 +146,30 @@ def test_full_runs_alone_may_be_asked_labelled_questions():
     run = sweep({"with": {"training.steps": 5000}}).run
     with pytest.raises(ValidationError, match=r"run\.evaluation\.labelled: a sweep's trials are not asked;"):
         sweep({"with": {"training.steps": 5000}}, run=run | {"evaluation": {"labelled": asked}})
+
+
+MUP = {"kind": "mup", "base_width": 32, "base_depth": 2}
+
+
+def test_full_runs_rungs_and_trials_along_an_axis_keep_the_base_sizes_of_their_parametrisation():
+    model = {"width": 32, "heads": 2, "parametrisation": MUP}
+    axes = {"model.width": {"choice": [32, 64]}}
+    run = unread_run(steps=90, report_every=10, batch=8)
+    grown = {"promote": {"scale": {"model.width": 4}}, "scale": {"sizes": {"model.width": [32, 64, 128]}}}
+    spec = sweep(grown["promote"], run=run | {"model": run["model"] | model}, space=axes)
+    trees = [*spec.promote.trees(spec.search_space, {"model.width": 64}), spec.trial({"model.width": 64}).model_dump()]
+    widths = [(RunSpec.model_validate(tree).model.width, tree["model"]["parametrisation"]) for tree in trees]
+    assert [width for width, _ in widths] == [256, 64]
+    fixed = sweep(grown["promote"], run=run | {"model": run["model"] | model}, scale=grown["scale"])
+    rungs = [RunSpec.model_validate(tree).model for _, tree in fixed.scale.trees(fixed.search_space, POINT)]
+    assert [rung.width for rung in rungs] == [32, 64, 128]
+    assert {one.base.width for one in [*rungs, *(RunSpec.model_validate(tree).model for tree in trees)]} == {32}
+
+
+def test_a_sweep_under_the_standard_parametrisation_is_promoted_under_mup():
+    spec = sweep({"with": {"model.parametrisation": MUP}, "scale": {"model.width": 2}})
+    run, changes = full(spec, POINT)
+    assert run.model.base is not None
+    assert run.model.base.width == 32
+    assert {line.partition(":")[0].rpartition(".")[0] for line in changes} == {"model", "model.parametrisation"}
+    assert run.model.width == 128
