@@ -4,9 +4,10 @@
 
 Tune is replaced by a loop in which workers take turns and report made-up curves; searcher, scheduler, callbacks,
 ledger, retention of checkpoints, copy of the study and record are those of `run_sweep`. One sweep of the largest size
-is driven for each mode and number of goals. What it costs at a size is the mean over the second half of the trials up
-to it, in CPU time of the driver, so that ratios are of one run. `fsync` is left out: it costs wall time and no CPU, and
-does not grow. Points are drawn at random; what TPE takes to draw one is told apart, for it is Optuna's.
+is driven for each mode and number of goals. A size is how many trials have started, those that wait at a rung among
+them. What it costs there is the mean over the second half of the trials up to it, in CPU time of the driver, so that
+ratios are of one run. `fsync` is left out: it costs wall time and no CPU, and does not grow. Points are drawn at
+random; what TPE takes to draw one is told apart, for it is Optuna's.
 
 What is read from the ledger as it was at each size, in a process of its own each: resume, until the search is where it
 was; report.html; the live table, as share of a core, while reports come in.
@@ -114,10 +115,10 @@ def measured(sample: dict[str, Any], step: int, noise: np.random.Generator) -> d
 
 @dataclass
 class Costs:
-    """CPU seconds by kind of event, each with the trials that had ended by then."""
+    """CPU seconds by kind of event, each with the trials that had started by then."""
 
     events: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
-    ended: int = 0
+    started: int = 0
     apart: float = 0.0
     """Seconds of the sampler within what is being measured."""
 
@@ -125,13 +126,15 @@ class Costs:
     def of(self, kind: str) -> Iterator[None]:
         before, self.apart = time.process_time(), 0.0
         yield
-        self.events[kind].append((self.ended, time.process_time() - before - self.apart))
+        self.events[kind].append((self.started, time.process_time() - before - self.apart))
         if self.apart:
-            self.events["draw"].append((self.ended, self.apart))
+            self.events["draw"].append((self.started, self.apart))
 
     def at(self, size: int) -> dict[str, float]:
         """Milliseconds of each kind, over the second half of the trials up to this size."""
-        found = {kind: [cost for ended, cost in told if size / 2 <= ended < size] for kind, told in self.events.items()}
+        found = {
+            kind: [cost for started, cost in told if size / 2 <= started < size] for kind, told in self.events.items()
+        }
         return {kind: 1000 * sum(costs) / max(1, len(costs)) for kind, costs in found.items()}
 
 
@@ -155,7 +158,7 @@ class Loop:
         self.steps: dict[str, int] = {}
         self.queue: list[tuple[int, int, Driven]] = []
         self.starts, self.noise = 0, np.random.default_rng(0)
-        self.at_size: Callable[[int], None] = lambda ended: None
+        self.at_size: Callable[[int], None] = lambda started: None
 
     def fit(self) -> None:
         now = 0
@@ -163,7 +166,7 @@ class Loop:
             while len(self.queue) < WORKERS and self._start(now):
                 pass
             if not self.queue:
-                return
+                return self.at_size(self.costs.started)
             now, _, trial = heappop(self.queue)
             if self._report(trial):
                 heappush(self.queue, (now + EVERY, self.starts, trial))
@@ -174,7 +177,10 @@ class Loop:
             config = self.searcher.suggest(f"t{self.starts}")
         if not isinstance(config, dict):
             return False
-        trial = Driven(f"t{self.starts}", config, self.steps.get(config["trial"], 0))
+        if config["trial"] not in self.steps:
+            self.at_size(self.costs.started)
+            self.costs.started += 1
+        trial = Driven(f"t{self.starts}", config, self.steps.setdefault(config["trial"], 0))
         with self.costs.of("start"):
             self._tell("on_trial_start", trial)
         heappush(self.queue, (now + EVERY, self.starts, trial))
@@ -200,9 +206,6 @@ class Loop:
             self.scheduler.on_trial_complete(None, trial, paused(trial.step) if leaves else trial.last_result)
             self.searcher.on_trial_complete(trial.trial_id)
             self._tell("on_trial_complete", trial)
-        if not leaves:
-            self.costs.ended += 1
-            self.at_size(self.costs.ended)
         return False
 
     def _tell(self, what: str, *trial: Driven) -> None:
@@ -248,12 +251,12 @@ def drive(folder: Path, mode: str, goals: int, sizes: list[int]) -> dict[str, An
         costs.apart += time.process_time() - before
         return found
 
-    def at_size(ended: int) -> None:
-        if ended in sizes:
-            there = folder / f"at-{ended}" / spec.name
+    def at_size(started: int) -> None:
+        if started in sizes and started not in peak:
+            there = folder / f"at-{started}" / spec.name
             there.mkdir(parents=True)
             shutil.copy(experiment.folder / NAME, there)
-            peak[ended], reports[ended] = rss_mb(), len(costs.events["report"])
+            peak[started], reports[started] = rss_mb(), len(costs.events["report"])
 
     def tuner(experiment: ExperimentFolder, data: Any, config: TuneConfig, callbacks: list[Any]) -> Loop:
         loop = Loop(experiment, config, callbacks, costs)

@@ -100,3 +100,13 @@ def test_an_axis_that_some_trials_lack_has_no_share_and_is_named():
     found = importances(record(trials, SPACE | gain), NATS)
     assert {share.path for share in found.shares} == set(SPACE)
     assert found.caveat == "model.latents.gain varies in some trials only: no share"
+
+
+def test_of_more_trials_than_can_be_fitted_quickly_some_are_drawn_and_it_is_said(monkeypatch):
+    monkeypatch.setattr(hyperparameter_importance, "RESAMPLES", 1)
+    monkeypatch.setattr(hyperparameter_importance, "MOST_TRIALS", 20)
+    trials = [(point(n / 50, "plain" if n % 3 else "anchored"), {10: n / 50}, "completed") for n in range(50)]
+    found = importances(record(trials), NATS)
+    assert found.trials == 50
+    assert found.shares[0].path == "objective.rate"
+    assert found.caveat == "20 of them, drawn at random, were compared"

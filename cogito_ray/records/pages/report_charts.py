@@ -16,6 +16,10 @@ from cogito_ray.sweeps.space.domains import Domain, LogUniform, Scalar, Steps
 
 WINNER, COMPLETED, STOPPED, FAILED, CONSTANT = "#e8590c", "#3b82c4", "#8b95a1", "#d6336c", "#2f9e44"
 SYMBOLS: dict[str, str] = {Status.STOPPED: "circle-open", Status.UNFINISHED: "circle-open", Status.FAILED: "x"}
+MANY = 60
+"""Curves from which on a browser draws them by WebGL, ..."""
+CURVES, POINTS, DOTS = 300, 100, 2000
+"""... and the most of them, of points of each, and of trials in a front: a page must open."""
 WORDS = 12
 """Values up to which an axis of numbers names each."""
 SCALE = [(0.0, WINNER), (0.35, "#c77f9b"), (1.0, "#3b6fb5")]
@@ -26,14 +30,16 @@ def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
     """A metric over steps: a line per trial, a cross where it was cut short, the constant predictor dashed."""
     figure = go.Figure()
     shown: set[str] = set()
-    for row in reversed(ranking.rows):  # the winner last, on top
+    rows = some_rows(ranking, CURVES)
+    scatter = go.Scattergl if len(rows) > MANY else go.Scatter
+    for row in reversed(rows):  # the winner last, on top
         name, colour, width = _style(row, ranking)
         trial = record.trials[row.trial]
-        points = [(step, value) for step, value in trial.curve(metric) if math.isfinite(value)]
+        points = _thinned([(step, value) for step, value in trial.curve(metric) if math.isfinite(value)])
         if not points:
             continue
         cut = row.status in (Status.STOPPED, Status.FAILED)
-        figure.add_scatter(
+        line = scatter(
             x=[step for step, _ in points],
             y=[value for _, value in points],
             mode="lines+markers",
@@ -44,6 +50,7 @@ def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
             marker={"size": [4] * (len(points) - 1) + [10 if cut else 5], "symbol": _symbols(len(points), cut=cut)},
             hovertemplate=f"{_hover(row)}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
         )
+        figure.add_trace(line)
         shown.add(name)
     if ranking.unigram_nats is not None and shown and metric == ranking.goal.metric:
         figure.add_scatter(
@@ -60,6 +67,21 @@ def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
     return laid_out(figure, height=440)
 
 
+def some_rows(ranking: Ranking, most: int) -> list[Row]:
+    """The best, and as many others as make `most`, evenly from all places; in order."""
+    best = [row for row in ranking.rows if row in ranking.best]
+    others = [row for row in ranking.rows if row not in ranking.best]
+    room = max(0, most - len(best))
+    chosen = others if len(others) <= room else [others[at * len(others) // room] for at in range(room)]
+    return [*best, *chosen]
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most POINTS of a curve, evenly, its last among them."""
+    each = -(-len(points) // POINTS) or 1
+    return points[::-each][::-1]
+
+
 def front(ranking: Ranking) -> go.Figure | None:
     """Where trials ended in the first two goals, the front's joined by steps; None where there is one goal."""
     if len(ranking.goals) < 2:
@@ -67,7 +89,7 @@ def front(ranking: Ranking) -> go.Figure | None:
     across, up = ranking.goals[:2]
     figure = go.Figure()
     groups: dict[str, list[Row]] = {}
-    for row in ranking.rows:
+    for row in some_rows(ranking, DOTS):
         if all(value is not None and math.isfinite(value) for value in row.values.values()):
             groups.setdefault(_style(row, ranking)[0], []).append(row)
     for name, rows in groups.items():
@@ -108,7 +130,7 @@ def parallel(record: Record, ranking: Ranking) -> go.Figure | None:
     trials = [trial for trial, _ in measured]
     dimensions = [_dimension(path, domain, trials) for path, domain in record.axes.items()]
     for goal in ranking.goals:
-        at_step = [dict(trial.curve(goal.metric)).get(step or 0, math.nan) for trial in trials]
+        at_step = [trial.reports[step or 0].metrics.get(goal.metric, math.nan) for trial in trials]
         dimensions.append({"label": f"{goal.metric.rpartition('/')[2]} at {step}", "values": at_step})
     dimensions.append({"label": "steps done", "values": [trial.step for trial in trials]})
     line = {

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.records.ledger import NAME, Status
 from cogito_ray.records.pages.page_templates import chart, environment
-from cogito_ray.records.pages.report_charts import curves, front, importance_bars, parallel
+from cogito_ray.records.pages.report_charts import CURVES, curves, front, importance_bars, parallel
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.evaluation_scores import scored
 from cogito_ray.records.results.forecast_calibration import judged
@@ -27,6 +27,8 @@ from cogito_ray.sweeps.space.dotted_paths import get
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump, inline
 
 FILE = "report.html"
+MOST = 500
+"""Rows of any of its tables."""
 
 
 def write(folder: Path | str) -> Path:
@@ -51,6 +53,8 @@ def render(record: Record, folder: Path) -> str:
     return templates.get_template("page.html").render(
         record=record,
         ranking=ranking,
+        most=MOST,
+        curves=CURVES,
         headline=headline(ranking),
         settings={row.number: settings_yaml(record, ranking, row) for row in ranking.best},
         runs={row.number: dump(record.trials[row.trial].spec) for row in ranking.best},

@@ -13,7 +13,8 @@ import numpy as np
 from cogito_ray.records.ledger import Status
 from cogito_ray.records.sweep_record import Record, Trial
 
-LEAST_TRIALS = 8
+LEAST_TRIALS, MOST_TRIALS = 8, 128
+"""A fit takes seconds where they are hundreds, and its time grows faster than they do."""
 RESAMPLES = 16
 TREES = 32
 
@@ -70,6 +71,8 @@ def importances(record: Record, metric: str) -> Importances:
         return Importances((), len(measured), step, few)
     if len({value for _, value in measured}) < 2:
         return Importances((), len(measured), step, "all trials reached the same value: nothing to explain")
+    known, reached = sum(trial.end is not None for trial, _ in measured), len(measured)
+    measured = _some(measured)
     whole = _shares(record, measured, seed=0)
     draws = np.random.default_rng(0).integers(len(measured), size=(RESAMPLES, len(measured)))
     again = [_shares(record, [measured[index] for index in draw], seed=seed) for seed, draw in enumerate(draws)]
@@ -79,12 +82,19 @@ def importances(record: Record, metric: str) -> Importances:
         shares.append(Share(path, share, min(float(low), share), max(float(high), share)))
     caveats = [f"{path} varies in some trials only: no share" for path in sorted(set(record.axes) - set(whole))]
     over = sum(trial.end is not None for trial in _whole(record))
-    known = sum(trial.end is not None for trial, _ in measured)
     if known < over:
         caveats.append(f"{over - known} of {_trials(over)} without a finite value there left out")
+    if reached > len(measured):
+        caveats.append(f"{len(measured)} of them, drawn at random, were compared")
     if len(measured) < 10 * len(whole):
         caveats.append(f"{_trials(len(measured))} for {len(whole)} axes are few: read the ranges, not the bars")
-    return Importances(tuple(shares), len(measured), step, "; ".join(caveats))
+    return Importances(tuple(shares), reached, step, "; ".join(caveats))
+
+
+def _some(measured: list[tuple[Trial, float]]) -> list[tuple[Trial, float]]:
+    """At most MOST_TRIALS of them, in their order."""
+    chosen = np.random.default_rng(0).permutation(len(measured))[:MOST_TRIALS]
+    return [measured[index] for index in sorted(chosen)]
 
 
 def _trials(count: int) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-LEAST_TRIALS = 5
+LEAST_TRIALS, MOST_TRIALS = 5, 1000
+"""Of more, so many are drawn: memory grows with their square."""
 RESAMPLES = 1000
 COVERAGE = 0.9
 WEAK = 0.3
@@ -55,12 +56,15 @@ def certify(early: Mapping[str, float], final: Mapping[str, float], *, seed: int
     names = sorted(name for name in early.keys() & final.keys() if math.isfinite(early[name] + final[name]))
     if len(names) < LEAST_TRIALS:
         return Certificate(len(names), None, None, None, None, None)
+    regret = final[min(names, key=early.__getitem__)] - min(final[name] for name in names)
+    drawing, whole = np.random.default_rng(seed), len(names)
+    if whole > MOST_TRIALS:
+        names = [names[index] for index in drawing.permutation(whole)[:MOST_TRIALS]]
     first, last = (np.array([look[name] for name in names]) for look in (early, final))
-    draws = np.random.default_rng(seed).multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
+    draws = drawing.multinomial(len(names), [1 / len(names)] * len(names), size=RESAMPLES)
     [tau] = _taus(first, last, np.ones((1, len(names))))
     low, high = np.quantile(_taus(first, last, draws.astype(float)), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    regret = float(last[first.argmin()] - last.min())
-    return Certificate(len(names), float(tau), float(low), float(high), regret, float(np.ptp(last)))
+    return Certificate(whole, float(tau), float(low), float(high), regret, float(np.ptp(last)))
 
 
 def _taus(one: Values, two: Values, times: Values) -> Values:
