@@ -17,6 +17,7 @@ from cogito_ray.records.ledger import (
     NAME,
     Controlled,
     Ledger,
+    Linked,
     Reported,
     SweepClosed,
     SweepOpened,
@@ -138,6 +139,13 @@ def test_the_report_is_served_once_it_is_there(address, sweep):
     assert Events(f"{address}/mine/events").next()["links"] == ["report.html"]
 
 
+def test_links_lead_to_dashboards_and_run_no_script(address, sweep):
+    for where, url in (("Ray dashboard", "http://127.0.0.1:8265"), ("wandb", "javascript:alert(1)")):
+        sweep.add(Linked(at=time.time(), where=where, url=url))
+    told = Events(f"{address}/mine/events").next()
+    assert told["elsewhere"] == [{"name": "Ray dashboard", "url": "http://127.0.0.1:8265"}]
+
+
 def test_a_page_of_elsewhere_that_was_bent_to_this_address_is_refused(address):
     with pytest.raises(HTTPError) as refused:
         urlopen(Request(address, headers={"Host": "evil.example"}), timeout=10)
@@ -249,6 +257,10 @@ def test_on_a_phone_the_page_is_as_wide_as_the_phone_in_light_and_dark(address, 
         await browser.until(STATUS, "running")
         assert await browser.value("document.documentElement.scrollWidth") == 390
         assert await browser.value("getComputedStyle(document.querySelector('.controls')).display") == "none"
+        for width in (844, 390, 844, 390):    # turned, and back
+            await browser.send("Emulation.setDeviceMetricsOverride", **phone | {"width": width})
+            await browser.until("document.documentElement.clientWidth", width)
+        assert await browser.value("document.querySelector('.js-plotly-plot').clientHeight") >= 400
         paper = await browser.value("getComputedStyle(document.body).backgroundColor")
         assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
 

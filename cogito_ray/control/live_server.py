@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _page(self, name: str) -> None:
-        self._send(live_page.page(name=name, storage=str(self.live.storage)), "text/html")
+        self._send(live_page.page(name=name, storage=self.live.storage.name), "text/html")
 
     def _send(self, text: str, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         content = text.encode()

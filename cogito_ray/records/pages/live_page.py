@@ -51,6 +51,11 @@ def content(record: Record, folder: Path) -> dict[str, object]:
         "charts": [{"name": name, **json.loads(figure.to_json())} for name, figure in drawn.items()],
         "log": log(record),
         "links": links(folder),
+        "elsewhere": [
+            {"name": where, "url": url}
+            for (where, trial), url in record.links.items()
+            if trial is None and url.startswith(("http://", "https://"))
+        ],
     }
 
 
