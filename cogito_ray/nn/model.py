@@ -128,9 +128,21 @@ class ModelSpec(Spec):
         widths = {"width": sizes.base_width, "token_width": sizes.base_token_width}
         return self.model_copy(update=widths | {"heads": heads, "parametrisation": StandardSpec()})
 
+    @property
+    def multipliers(self) -> str:
+        """Names the parametrisation with whose multipliers weights mean what they do; empty where there are none."""
+        if self.base is None:
+            return ""
+        widths = [self._token_width / self.base._token_width, self.width / self.base.width]
+        ratios = {*widths, self.heads / self.base.heads, *self._depth_ratios().values()}
+        return self.parametrisation.digest() if ratios != {1.0} else ""
+
+    @property
+    def _token_width(self) -> int:
+        return self.token_width or self.width
+
     def _width_ratios(self, base: Self) -> dict[int, float]:
-        widths = self.width, self.token_width or self.width
-        return dict(zip(widths, (widths[0] / base.width, widths[1] / (base.token_width or base.width)), strict=True))
+        return {self.width: self.width / base.width, self._token_width: self._token_width / base._token_width}
 
     def _depth_ratios(self) -> dict[str, float]:
         """Of each stack of residual layers, by its path."""

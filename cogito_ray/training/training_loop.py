@@ -115,7 +115,8 @@ def fit(
     else:
         began_from = agreement.decide_on_first(lambda: origin(run.start_from))
     trainer = _Trainer(run, facts.vocabulary, total, accelerator, progress)
-    keeper = _CheckpointKeeper(trainer, checkpoints, agreement, chosen, State(origin=began_from, data=facts.data))
+    state = State(origin=began_from, multipliers=run.model.multipliers, data=facts.data)
+    keeper = _CheckpointKeeper(trainer, checkpoints, agreement, chosen, state)
     with keeper:
         while keeper.state.step < run.training.steps:
             with closing(trainer.steps(keeper.state, feed)) as steps:

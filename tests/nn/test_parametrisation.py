@@ -155,3 +155,9 @@ def test_base_sizes_that_are_no_model_are_refused(over: Model, fault: str):
     parametrisation = {"kind": "mup", "base_depth": 2} | over
     with pytest.raises(ValueError, match=fault):
         run(model={"parametrisation": parametrisation, "decoder": {"kind": "weighted"}})
+
+
+def test_checkpoints_name_the_multipliers_of_their_model_where_it_has_any():
+    assert {run().model.multipliers, run(model={"parametrisation": MUP | {"base_width": 16}}).model.multipliers} == {""}
+    others = [MUP, MUP | {"base_width": 16, "base_depth": 1}, MUP | {"base_width": 16, "base_heads": 1}]
+    assert len({run(model={"parametrisation": other}).model.multipliers for other in others} - {""}) == 3

@@ -21,6 +21,7 @@ MODELS = [
     {"decoder": {"kind": "perceiver"}},
     {"decoder": {"kind": "diffusion"}, "token_width": 4},
     {"decoder": {"kind": "position"}, "embedding": {"positions": {"kind": "rotary"}}, "head": {"tied": False}},
+    {"decoder": {"kind": "perceiver"}, "parametrisation": {"kind": "mup", "base_width": 4, "base_depth": 1}},
 ]
 
 

@@ -56,3 +56,15 @@ def test_a_checkpoint_of_another_tokenizer_is_refused_though_its_shapes_fit(sour
     other = begun(run, folder, data=run.data.model_dump() | {"tokenizer": tokenizer})
     with pytest.raises(ValueError, match=r"was trained with tokenizer \w+, this run has \w+"):
         refuse_misfits([other], corpora_of(other, storage))
+
+
+def test_a_checkpoint_of_a_model_with_other_multipliers_is_refused_though_its_shapes_fit(source):
+    run, storage, folder = source
+    sizes = {"base_width": run.model.width, "base_depth": run.model.encoder.depth}
+    base, grown = (
+        begun(run, folder, model=run.model.model_dump() | {"parametrisation": {"kind": "mup"} | sizes | over})
+        for over in ({}, {"base_width": 8})
+    )
+    refuse_misfits([base], corpora_of(run, storage))
+    with pytest.raises(ValueError, match=r"was trained under another model\.parametrisation, so its weights"):
+        refuse_misfits([grown], corpora_of(run, storage))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.nn.model import ModelSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import Corpora
 from cogito_ray.runtime.preflight_checks import MissingInputs
@@ -36,7 +37,17 @@ def _faults(run: RunSpec, corpora: Corpora) -> list[str]:
         return []
     corpus = corpora[corpus_key(run.data)]
     total = TotalLoss(run.model.build(corpus.vocabulary, run.data.length), run.loss)
-    return InitialWeights.read(run.start_from).faults(total) + _tokenizer_faults(run.start_from, corpus)
+    misfits = InitialWeights.read(run.start_from).faults(total)
+    return misfits + _tokenizer_faults(run.start_from, corpus) + _multiplier_faults(run.start_from, run.model)
+
+
+def _multiplier_faults(spec: StartFromSpec, model: ModelSpec) -> list[str]:
+    if spec.multipliers == model.multipliers:
+        return []
+    return [
+        f"{spec.folder} was trained under another model.parametrisation, so its weights mean something else here; "
+        "write the one, and the base sizes, of the run that made it"
+    ]
 
 
 def _tokenizer_faults(spec: StartFromSpec, corpus: Corpus) -> list[str]:

@@ -68,6 +68,8 @@ class State:
     """Names the rows read so far (see `training.row_fingerprint`)."""
     origin: str = ""
     """Names the weights it started from (see `training.checkpoints.initial_weights`); empty where all were random."""
+    multipliers: str = ""
+    """Of the model (see `nn.model.ModelSpec.multipliers`), with which its weights mean what they do."""
     data: DataDigests | None = None
     """What it reads; None for rows of no prepared corpus."""
     score: float | None = None

@@ -70,6 +70,11 @@ class FromCheckpointSpec(_InitialWeightsSpec):
         data = State.read(self.file.parent).data
         return data.tokenizer if data else ""
 
+    @property
+    def multipliers(self) -> str:
+        """Names those of the model it was trained as; empty where there were none."""
+        return State.read(self.file.parent).multipliers
+
     def read(self) -> Weights:
         """Of the whole TotalLoss, under its names."""
         return named_weights(self.file)
@@ -94,6 +99,11 @@ class FromSeedSpec(_InitialWeightsSpec):
     @property
     def tokenizer(self) -> str:
         """It does not say."""
+        return ""
+
+    @property
+    def multipliers(self) -> str:
+        """There were none."""
         return ""
 
     def read(self) -> Weights:
