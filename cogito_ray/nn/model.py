@@ -97,11 +97,13 @@ class ModelSpec(Spec):
         ]
 
     def _base_faults(self) -> list[str]:
-        """Of what the model would be at its base sizes, where it is sound itself."""
+        """Of what the model would be at its base sizes, besides its own."""
         sizes, base = self.parametrisation.base, self.base
         if sizes is None or base is None:
             return []
-        faults = [f"parametrisation: of the base sizes, {fault}" for fault in base._head_faults()]
+        own = [*self._head_faults(), *self._position_faults()]
+        found = [fault for fault in [*base._head_faults(), *base._position_faults()] if fault not in own]
+        faults = [f"parametrisation: of the base sizes, {fault}" for fault in found]
         if sizes.base_decoder_depth and getattr(self.decoder, "depth", None) is None:
             faults.append("parametrisation.base_decoder_depth: there is no decoder of several layers; leave it out")
         return faults

@@ -157,6 +157,12 @@ def test_base_sizes_that_are_no_model_are_refused(over: Model, fault: str):
         run(model={"parametrisation": parametrisation, "decoder": {"kind": "weighted"}})
 
 
+def test_positions_that_fit_the_model_but_not_its_base_are_refused():
+    parametrisation = MUP | {"base_width": 8, "base_token_width": 4}
+    with pytest.raises(ValueError, match=r"of the base sizes, decoder 'position' of width 8 cannot use 'learned'"):
+        run(model={"parametrisation": parametrisation, "embedding": {"positions": {"kind": "learned"}}})
+
+
 def test_checkpoints_name_the_multipliers_of_their_model_where_it_has_any():
     assert {run().model.multipliers, run(model={"parametrisation": MUP | {"base_width": 16}}).model.multipliers} == {""}
     others = [MUP, MUP | {"base_width": 16, "base_depth": 1}, MUP | {"base_width": 16, "base_heads": 1}]
