@@ -62,3 +62,16 @@ def test_bfloat16_gathers_layers_in_bfloat16_and_gives_the_gradient_of_autocast_
         return sum((one[name] - exact[name]).square().sum() for name in exact).sqrt()
 
     assert distance(sharded) < 3 * distance(whole)
+
+
+def test_sharded_weights_are_trained_with_the_rates_that_their_sizes_ask_for():
+    spec, rates = fitting(("parametrisation",), "mup"), {}
+    for kind in ("ddp", "fsdp"):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        total = build(spec)
+        optimizer = STRATEGIES[kind](Accelerator(cpu=True), total, AdamWSpec()).optimizer
+        names = {parameter: name for name, parameter in total.named_parameters()}
+        groups = optimizer.param_groups
+        rates[kind] = {names[each]: (group["lr"], group["eps"]) for group in groups for each in group["params"]}
+    assert rates["fsdp"] == rates["ddp"]
+    assert len(set(rates["ddp"].values())) > 2
