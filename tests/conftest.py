@@ -1,22 +1,32 @@
 """Settings of every test, and what several ask for."""
 
+import os
 import resource
 import signal
 
 import pytest
-import torch
 
 SLOW = {
     f"test_{name}.py"
     for name in ("distributed", "interrupted_search", "interrupted_training", "compile", "architecture")
 }
 
-torch.set_num_threads(1)            # tiny shapes gain nothing from more, and thread pools of two processes fight
+# Of torch, in processes that tests start as well: tiny shapes gain nothing from more, and the pools of two processes
+# fight. Set before anybody imports torch, which pytest's own process, that gives others their tests, never does.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow ones first: begun last, they would be waited for when every other core has nothing left to do."""
     items.sort(key=lambda item: item.path.name not in SLOW)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def without_waiting_for_the_disk():
+    """A process that is killed loses nothing of what it has written: only a machine without power does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture

@@ -413,13 +413,13 @@ FINE = [
 
 def refusal(file):
     """Faults of a file; none if it is fine. Whatever else its reading raises is a fault of ours."""
-    began = time.monotonic()
+    began = time.thread_time()
     try:
         with opened(file):
             faults = []
     except SweepFault as refused:
         faults = refused.faults
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5            # of work, however busy the machine is
     return faults
 
 

@@ -1,7 +1,6 @@
 """An interrupted search is the same search: a driver is killed after every write of its ledger, and given again."""
 
 import math
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -122,12 +121,6 @@ def undisturbed(spec, folder, workers):
     machine = Machine(spec, folder / "straight", workers)
     machine.drive()
     return machine
-
-
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    """A killed process loses nothing that it has written: only a machine without power does."""
-    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 POLICIES = {

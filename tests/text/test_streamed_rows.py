@@ -47,16 +47,15 @@ def read(raw: StreamedText, start: int, stop: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("packing", ["concatenate", "document", "best_fit"])
-@pytest.mark.parametrize(("start", "stop"), [(0, 3000), (1717, 2300)])
 def test_text_and_shards_give_the_same_rows(
-    sources: dict[str, dict[str, object]], tmp_path: Path, packing: str, start: int, stop: int
+    sources: dict[str, dict[str, object]], tmp_path: Path, packing: str
 ) -> None:
     kept, text = (prepared(sources, tmp_path / "s", keep=keep, packing=packing) for keep in ("tokens", "text"))
     plan = text.text_plan(seed=3)
     assert min(map(len, plan.part_rows)) > 5
-    mapped = MappedReader(kept, plan).at(np.arange(start, stop))
-    streamed = read(StreamedText(text, plan), start, stop)
-    assert streamed.tobytes() == mapped.tobytes()
+    mapped = MappedReader(kept, plan).at(np.arange(3000))
+    for start, stop in [(0, 3000), (1717, 2300)]:
+        assert read(StreamedText(text, plan), start, stop).tobytes() == mapped[start:stop].tobytes()
 
 
 def test_small_weights_wait_for_a_few_windows_alone(sources: dict[str, dict[str, object]], tmp_path: Path) -> None:
@@ -193,7 +192,10 @@ def test_text_that_was_moved_is_read_where_it_lies_now(
     np.testing.assert_array_equal(read(StreamedText(now, now.text_plan(seed=3)), 0, 300), rows)
 
 
-def test_gathered_text_is_read_from_a_storage_that_was_moved(tmp_path: Path) -> None:
+def test_gathered_text_is_read_from_a_storage_that_was_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / "nothing"))       # pydoc's topics are enough
     docs = {"docs": {"kind": "python-docs", "part": "library"}}
     before = prepared(docs, tmp_path / "old", keep="text")
     rows = read(StreamedText(before, before.text_plan(seed=3)), 0, 10)
