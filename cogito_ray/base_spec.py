@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -23,6 +23,8 @@ IN_URL = re.compile(
     re.IGNORECASE,
 )
 """A password, or what is as good as one, in a URL. Keys of AWS may hold a slash."""
+TrackerName = Literal["wandb", "mlflow", "tensorboard"]
+"""Where a sweep or run can be followed besides."""
 ISSUED = re.compile(r"\b(?:hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{30,}|AKIA[0-9A-Z]{16})\b")
 """A token that tells by its beginning who issued it."""
 FROM_ENVIRONMENT = re.compile(r"\$\{\w+\}")
@@ -45,7 +47,6 @@ def _number(given: object) -> object:
     if isinstance(given, bool | str):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return given
-
 
 class Spec(BaseModel):
     """A setting a user may write in YAML. Unknown keys are errors; instances never change.

@@ -7,7 +7,6 @@ import what they need, and Ray last, so that faults of settings are told within 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record, fold
 
 if TYPE_CHECKING:
+    from cogito_ray.base_spec import TrackerName
     from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 """Folder of everything that is written, where none is given."""
-POLL_S = 10.0
-"""Between two looks at a sweep that is published while it runs."""
 Settings: TypeAlias = "str | Path | Mapping[str, object] | SweepSpec | RunSpec"
 Overrides: TypeAlias = Mapping[str, object] | Sequence[str]
 """Values by dotted path, or `path=value` each."""
@@ -128,14 +126,16 @@ def sweep(
 
 def _swept(spec: SweepSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
     from cogito_ray.display.live_view import watching
+    from cogito_ray.records.tracking.follower import tracked
     from cogito_ray.runtime.tune.sweep_driver import run_sweep
     from cogito_ray.sweeps.space.valid_points import tried_in_all
 
     for note in tried_in_all(spec.search_space)[1] if verbose else []:
         _say(f"note: {note}")
     _tell_other_code(experiment, known)
-    with watching(experiment.record, quiet=not verbose) as stage:
-        return run_sweep(spec, experiment.folder.parent, stage.tell, experiment=experiment)
+    with tracked(experiment.folder, spec.track), watching(experiment.record, quiet=not verbose) as stage:
+        run_sweep(spec, experiment.folder.parent, stage.tell, experiment=experiment)
+    return experiment.now
 
 
 def train(
@@ -169,11 +169,13 @@ def train(
 
 def _trained(run: RunSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
     from cogito_ray.display.live_view import watching
+    from cogito_ray.records.tracking.follower import tracked
     from cogito_ray.runtime.train.pretraining_driver import pretrain
 
     _tell_other_code(experiment, known)
-    with watching(experiment.record, quiet=not verbose) as stage:
-        return pretrain(run, experiment.folder.name, experiment.folder.parent, stage.tell, experiment=experiment)
+    with tracked(experiment.folder, run.track), watching(experiment.record, quiet=not verbose) as stage:
+        pretrain(run, experiment.folder.name, experiment.folder.parent, stage.tell, experiment=experiment)
+    return experiment.now
 
 
 def promotions(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> list[Promotion]:
@@ -195,11 +197,14 @@ def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overri
     Gives the sweep's result. Errors as for `promotions`; Interrupted where Ctrl-C ended one of them.
     """
     with opened_sweep(settings, overrides, storage) as spec:
+        from cogito_ray.records.tracking.follower import tracked
         from cogito_ray.runtime.train.promotion_driver import promote as train_full
 
         folder = Path(storage) / spec.name
         try:
-            result = Result(folder, train_full(spec, Path(storage)))
+            with tracked(folder, spec.track):
+                train_full(spec, Path(storage))
+            result = load(folder)
         except KeyboardInterrupt as interrupted:
             raise Interrupted(load(folder)) from interrupted
     result.report()
@@ -363,19 +368,18 @@ def dashboard(folder: str | Path = "monitoring", *, ray_folder: str | Path | Non
     return found
 
 
-def publish(folder: str | Path, *, project: str = "cogito-ray", follow: bool = False) -> Result:
-    """Send a record to Weights & Biases, also while it grows; what was sent is not sent again. Needs wandb.
+def publish(
+    folder: str | Path, *, to: TrackerName = "wandb", project: str = "cogito-ray", follow: bool = False
+) -> Result:
+    """Send a record to a tracker, also while it grows; what was sent is not sent again. `track` of a sweep or run does
+    the same while it works.
 
-    `follow`: go on until the sweep is complete. ValueError for what is no project's name, or without wandb.
+    `to`: wandb, mlflow or tensorboard. `follow`: go on until it is closed. ValueError for what is no project's name, or
+    without the tracker's library.
     """
-    from cogito_ray.records import wandb_tracker
+    from cogito_ray.records.tracking import follower
 
-    publisher = wandb_tracker.Publisher(Path(folder), project)
-    record = publisher.publish()
-    while follow and not record.is_complete:
-        time.sleep(POLL_S)
-        record = publisher.publish()
-    return Result(Path(folder), record)
+    return Result(Path(folder), follower.publish(Path(folder), to, project, follow=follow))
 
 
 @contextmanager

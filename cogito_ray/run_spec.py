@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Generator, Tensor
 
-from cogito_ray.base_spec import Spec, Worded, did_you_mean, digest, nearest
+from cogito_ray.base_spec import Spec, TrackerName, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.losses.total_loss import LossSpec
@@ -155,6 +155,9 @@ class RunSpec(Spec):
     with the cluster's spare CPUs, a little slower; where data.keep is text, it tokenises as well."""
     gpus_per_worker: NonNegativeFloat = 0.0
     """GPUs reserved for each worker; a fraction lets one-worker trials share a GPU."""
+    track: tuple[TrackerName, ...] = Field(default=(), exclude_if=lambda track: not track)
+    """Trackers that are told of a run on its own while it trains: wandb, mlflow, tensorboard. Of a sweep, write it
+    beside `run`."""
     labels: dict[Label, Label] = Field(default={}, exclude_if=lambda labels: not labels)
     """Labels of the machines that may hold workers, where not all are alike: {gpu: a5000} = those whose Ray was started
     with `--labels gpu=a5000`. {} = all machines."""
@@ -162,7 +165,7 @@ class RunSpec(Spec):
     def digest(self) -> str:
         """As of every Spec; but what its checkpoints are asked besides makes it no other run."""
         measured = self.evaluation.model_copy(update={"labelled": None})
-        return digest(self.model_copy(update={"evaluation": measured, "plugins": ()}).settled())
+        return digest(self.model_copy(update={"evaluation": measured, "plugins": (), "track": ()}).settled())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Between processes, a run is its settings: whoever reads them imports its plugins first."""

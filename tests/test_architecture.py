@@ -75,6 +75,8 @@ ONLY = {  # library -> the only packages that may import it, anywhere
     "rich": {"commands", "display"},
     "plotly": {"records"},
     "wandb": {"records"},
+    "mlflow": {"records"},
+    "tensorboardX": {"records"},
 }
 LIGHT = {"torch", "pydantic", "numpy", "safetensors"}
 LIBRARIES = {  # package -> all that it may import when it is imported; inside functions it may import more

@@ -19,10 +19,10 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialProposed,
     TrialStarted,
+    events,
 )
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.sweep_record import read
-from cogito_ray.records.wandb_tracker import SENT
+from cogito_ray.records.tracking.follower import SENT
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 COMMANDS = [str(command.callback and command.callback.__name__) for command in app.registered_commands]
@@ -119,7 +119,7 @@ def test_pages_and_tracker_of_a_record_import_neither_models_nor_cluster_nor_sea
     """The tracker is sent nothing, for it has everything."""
     _, storage = recorded
     folder = storage / "finished"
-    (folder / SENT).write_text(json.dumps({"cogito-ray": dict.fromkeys(read(folder / NAME).trials, 2)}))
+    (folder / SENT).write_text(json.dumps({"wandb/cogito-ray": len(events(folder / NAME))}))
     said, libraries = commanded(["report", folder], ["notebook", "--storage", storage], ["publish", folder])
     assert [line.split()[0] for line in said.splitlines()] == [f"{folder}/report.html", f"{storage}/notebook.md", "4"]
     assert libraries & (MODELS | SEARCH | CLUSTER) == set()

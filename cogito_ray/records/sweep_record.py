@@ -291,6 +291,10 @@ class Record:
         """Was its last driver ended, in order, before its work was?"""
         return self.closing is not None and self.closing.cause.startswith(INTERRUPTED)
 
+    def tracked(self, trial: str) -> list[tuple[str, str]]:
+        """Trackers that were told of a trial or full run, each with where it can be looked at: a URL or a folder."""
+        return [(where, url) for (where, told), url in self.links.items() if told == trial]
+
     @property
     def shown_at(self) -> list[str]:
         """Where else it can be looked at, while it works."""

@@ -77,7 +77,7 @@ class ExperimentFolder:
         goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
         goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
         spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-        apart = frozenset({"run.evaluation.labelled", "run.plugins"})
+        apart = frozenset({"run.evaluation.labelled", "run.plugins", "run.track"})
         return cls(storage.absolute() / name, spec, apart, {"run": RunSpec})
 
     @property

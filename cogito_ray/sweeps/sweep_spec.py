@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
-from cogito_ray.base_spec import Spec, digest
+from cogito_ray.base_spec import Spec, TrackerName, digest
 from cogito_ray.plugins import Reference, importing
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
@@ -24,7 +24,7 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.sweep_validation import faults
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "simplify", "notify", "plugins"})
+ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "simplify", "notify", "plugins", "track"})
 """What may change while a sweep keeps its name: how much is spent on it and where its code is, not what it is."""
 
 
@@ -66,6 +66,8 @@ class SweepSpec(Spec):
     """A command for the shell, called when a guard ends a trial, when a gate holds, and when the sweep ends. Its
     environment has COGITO_OCCASION (guard, gate or end), COGITO_TEXT, COGITO_SWEEP, COGITO_FOLDER and COGITO_TRIAL. One
     that fails, or takes more than a minute, costs a note in the ledger."""
+    track: tuple[TrackerName, ...] = Field(default=(), exclude_if=lambda track: not track)
+    """Trackers that are sent what happens while it happens: wandb, mlflow, tensorboard."""
     plugins: tuple[Reference, ...] = Field(default=(), exclude_if=lambda plugins: not plugins)
     """Modules that define kinds of your own, by name, or as files of Python by their paths from the folder of this
     file. Every process that reads the sweep, or a trial, imports them."""
@@ -87,6 +89,8 @@ class SweepSpec(Spec):
         )
         if self.simplify is not None and len(self.goals) > 1:
             found.append("simplify: asks what one goal loses, and there are several; leave it out")
+        if "track" in self.run:
+            found.append("run.track: a sweep is tracked as a whole; write it beside `run`")
         if found:
             raise ValueError("\n".join(found))
         return self

@@ -52,6 +52,7 @@ def sweep(short_folder):
         "search": {"sampler": "grid"},
         "early_stopping": {"kind": "asha", "first_rung": 20, "eta": 10, "mode": "stop"},
         "budget": {"trials": 2, "wall": "1h"},
+        "track": ["tensorboard"],
     }
     (short_folder / "sweep.yaml").write_text(dump(settings))
     command = [sys.executable, "-m", "cogito_ray", "sweep", "sweep.yaml", "--json"]
@@ -132,6 +133,14 @@ def test_the_ledger_says_where_the_dashboard_is(prometheus, sweep):
     url = read(sweep / "shown" / NAME).links[RAY_DASHBOARD, None]
     with urllib.request.urlopen(url) as page:
         assert b"Ray Dashboard" in page.read()
+
+
+def test_a_tracker_is_told_while_the_sweep_runs(prometheus, sweep):
+    deadline = time.monotonic() + 30
+    while not (told := read(sweep / "shown" / NAME)).tracked(next(iter(told.trials))) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert {Path(url).name for trial in told.trials for _, url in told.tracked(trial)} == {"shown-0", "shown-1"}
+    assert [*(sweep / "shown" / "tensorboard" / "shown-0").glob("events*")]
 
 
 @pytest.mark.parametrize(("what", "file"), [("rules", RULES), ("config", CONFIG)])

@@ -11,6 +11,7 @@ from cogito_ray.records.ledger import (
     COMPLETE,
     NAME,
     Ledger,
+    Linked,
     Reported,
     SweepClosed,
     SweepOpened,
@@ -76,6 +77,14 @@ def test_entries_stand_newest_first_with_their_question_and_outcome(storage):
     assert list(told) == ["two", "one"]
     assert "one?" in told["one"]
     assert f"{NATS} is 5.000" in told["one"]
+
+
+def test_the_best_trial_links_to_the_trackers_that_were_told_of_it(storage):
+    runs = storage(a={})
+    with Ledger(runs / "a" / NAME) as ledger:
+        ledger.append(Linked(at=9, where="wandb", url="https://w/b", trial="t"))
+        ledger.append(Linked(at=9, where="tensorboard", url="/a folder", trial="t"))
+    assert "tracked: [wandb](https://w/b), `/a folder`" in entries(write(runs))["a"]
 
 
 def test_only_entries_measured_alike_may_be_compared(storage):

@@ -12,6 +12,7 @@ from cogito_ray.records.ledger import (
     Evaluated,
     GridPointExhausted,
     Ledger,
+    Linked,
     Reported,
     SampleRejected,
     SweepClosed,
@@ -210,6 +211,16 @@ def test_labelled_scores_stand_there_with_their_intervals(sweep, tmp_path):
         ledger.append(asked)
     table = Page(write(tmp_path)).plain.split("Labelled tasks")[1]
     assert "0 40 stsb zero-shot mean spearman 0.610 0.580 to 0.640 1 1500".replace(" ", "") in table.replace(" ", "")
+
+
+def test_a_trial_links_to_the_trackers_that_were_told_of_it(sweep, tmp_path):
+    sweep(("completed", 5.0, ""))
+    with Ledger(tmp_path / NAME) as ledger:
+        for where, url in (("wandb", "https://w/b?x=1&y"), ("tensorboard", "/f")):
+            ledger.append(Linked(at=61.0, where=where, url=url, trial="t0"))
+    page = write(tmp_path).read_text()
+    assert '<a href="https://w/b?x=1&amp;y">wandb</a>' in page
+    assert '<span title="/f">tensorboard</span>' in page
 
 
 def test_points_that_were_not_tried_stand_there_with_how_many_there_were_and_why(sweep, tmp_path):

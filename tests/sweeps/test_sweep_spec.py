@@ -104,6 +104,16 @@ class RunLater(RunSpec):
     patience: int = 3
 
 
+def test_who_is_told_of_a_run_or_sweep_renames_neither():
+    run = RunSpec.model_validate(BASE["run"])
+    assert run.model_copy(update={"track": ("wandb",)}).digest() == run.digest()
+    assert sweep(track=["mlflow"]).identity() == sweep().identity()
+
+
+def test_trackers_of_a_sweeps_run_are_refused():
+    assert "run.track: a sweep is tracked as a whole; write it beside `run`" in faults(run__track=["wandb"])
+
+
 def test_a_setting_that_a_later_version_adds_renames_no_run_unless_it_is_set():
     tree = sweep().trial({"objective.rate": 0.4}).model_dump(mode="json")
     assert RunLater.model_validate(tree).digest() == RunSpec.model_validate(tree).digest()

@@ -116,6 +116,12 @@ def _told(entry: Entry, entries: list[Entry]) -> str:
     return "\n\n".join([*filter(None, said), "\n".join(f"- {fact}" for fact in facts)])
 
 
+def _tracked(row: Row, record: Record) -> str:
+    """Where a trial can be looked at besides."""
+    links = [f"[{where}]({url})" if url.startswith("http") else _code(url) for where, url in record.tracked(row.trial)]
+    return f", tracked: {', '.join(links)}" if links else ""
+
+
 def _outcome(record: Record, ranking: Ranking) -> str:
     found = headline(ranking).text
     return found if record.is_complete else f"Not complete. {found}"
@@ -123,7 +129,7 @@ def _outcome(record: Record, ranking: Ranking) -> str:
 
 def _best(entry: Entry) -> list[str]:
     return [
-        f"trial {row.number} read {_tokens(entry.record.trials[row.trial])}{_further(row)}"
+        f"trial {row.number} read {_tokens(entry.record.trials[row.trial])}{_further(row)}{_tracked(row, entry.record)}"
         + "".join(f", {_code(path)} {escaped(value)}" for path, value in row.settings.items())
         for row in entry.ranking.best
     ]

@@ -1,0 +1,1 @@
+"""Trackers: what a ledger tells, sent to Weights & Biases, MLflow and TensorBoard."""
