@@ -1,6 +1,7 @@
 """A sweep that is steered while it runs: each control, on one real sweep."""
 
 import _thread
+import signal
 import threading
 import time
 
@@ -101,10 +102,12 @@ class Steering(threading.Thread):
 def test_a_running_sweep_does_what_is_asked_of_it(tmp_path):
     steering = Steering(tmp_path / "steered")
     steering.start()
+    handler = signal.getsignal(signal.SIGINT)
     record = run_sweep(sweep_spec(tmp_path), tmp_path)
     steering.join(10)
     assert steering.fault is None
     assert record.is_complete
+    assert signal.getsignal(signal.SIGINT) is handler    # else the next Ctrl-C would do nothing
     assert left_behind() == []
     stopped, held, added, further = numbered(record)
     told = events(tmp_path / "steered" / NAME)

@@ -1,9 +1,11 @@
 """A sweep from its spec to its ledger: prepare the text, search, stop early, record. Runs again where it was left."""
 
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -192,7 +194,8 @@ class _Stages:
                     trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once a start
                 )
                 callbacks = [StageCallback(stage), watch, control, self.notifier]  # the ledger first: pruning reads it
-                _tuner(self.experiment, self.data, config, callbacks).fit()
+                with _interrupts_given_back():
+                    _tuner(self.experiment, self.data, config, callbacks).fit()
                 if not searcher.paused or stage.is_busy:
                     break
                 held = stage.on_hold
@@ -209,6 +212,19 @@ class _Stages:
             answered={event.id for event in record.controls},
             refuse_many=self.refuse_many,
         )
+
+
+@contextmanager
+def _interrupts_given_back() -> Iterator[None]:
+    """Tune takes SIGINT over and keeps it, so that the next Ctrl-C of this process would do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _tuner(
