@@ -6,10 +6,11 @@ import signal
 
 import pytest
 
-SLOW = {
-    f"test_{name}.py"
-    for name in ("distributed", "interrupted_search", "interrupted_training", "compile", "architecture")
-}
+SLOW = (
+    "distributed", "compile", "interrupted_training", "interrupted_search", "contract", "model_flops",
+    "streamed_rows", "bad_settings", "architecture", "file_formats", "samplers", "cleaning", "wandb_tracker",
+)
+"""Files of tests that take seconds, longest first."""
 
 # Of torch, in processes that tests start as well: tiny shapes gain nothing from more, and the pools of two processes
 # fight. Set before anybody imports torch, which pytest's own process, that gives others their tests, never does.
@@ -18,7 +19,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow ones first: begun last, they would be waited for when every other core has nothing left to do."""
-    items.sort(key=lambda item: item.path.name not in SLOW)
+    places = {f"test_{name}.py": place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path.name, len(SLOW)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -21,15 +21,3 @@ def test_blocks_are_computed_twice_and_no_number_changes(block, attention):
         calls.append(len(called))
     assert calls == [3, 6]
     assert all(map(torch.equal, *gradients))
-
-
-def test_a_compiled_encoder_is_one_graph_with_it_too():
-    settings, gradients = run(model={"encoder": {"depth": 2}}), []
-    for recomputed in (False, True):
-        total = build(settings)
-        total.model.encoder.activation_checkpointing = recomputed
-        total.model.encoder.compile(backend="aot_eager", fullgraph=True)
-        losses_of(settings, total).total.backward()
-        gradients.append([parameter.grad for parameter in total.parameters()])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)

@@ -71,6 +71,20 @@ def test_rows_with_padding_cost_the_encoder_one_more_graph_and_evaluation_takes_
     assert runs == of_encoder | {("decoder", 1): 4, ("decoder", 2): 8}
 
 
+def test_a_compiled_encoder_whose_blocks_are_computed_again_is_one_graph_too():
+    torch._dynamo.reset()
+    settings, gradients = run(model={"encoder": {"depth": 2}}), []
+    for compiled in (False, True):
+        total = build(settings)
+        if compiled:
+            total.model.encoder.activation_checkpointing = True
+            total.model.encoder.compile(backend="aot_eager", fullgraph=True)
+        losses_of(settings, total).total.backward()
+        gradients.append([parameter.grad for parameter in total.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("tf32", [True, False])
 def test_float32_matrices_are_multiplied_in_tf32_on_cuda_unless_refused(tf32):
