@@ -108,6 +108,16 @@ def sent(folder, count):
     return told
 
 
+def finished(folder, count):
+    """All messages in wandb's files, once so many runs have ended in them."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = [message for file in wandb_files(folder) for message in messages(file)]
+        if sum(message.HasField("exit") for message in found) >= count or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
 def wandb_files(folder):
     return sorted(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
 
@@ -129,7 +139,7 @@ def test_each_report_is_sent_once_also_while_the_sweep_grows(ledger, folder):
 def test_wandb_knows_groups_tags_scores_and_ends(ledger, folder):
     grow(ledger, folder)
     publish(folder, project="p")
-    found = [message for file in wandb_files(folder) for message in messages(file)]
+    found = finished(folder, 3)
     runs = {message.run.run_id: message.run for message in found if message.run.run_id}
     assert {run.run_group for run in runs.values()} == {"s"}
     assert [(key, runs[key].display_name, list(runs[key].tags)) for key in sorted(runs)] == [
