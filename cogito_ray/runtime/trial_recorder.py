@@ -9,6 +9,7 @@ from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialPaused, 
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.control_files import stalls
 from cogito_ray.runtime.trial_report_messages import Paused, metrics_of, outcome
+from cogito_ray.sweeps.budget_spec import cost_metrics
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 
 Config = dict[str, Any]
@@ -56,11 +57,12 @@ class TrialRecorder:
         name, metrics = config["trial"], metrics_of(result)
         if not metrics or self._told.get(name) == result["step"]:
             return None
+        seconds = self._seconds(name)
         event = Reported(
             trial=name,
             step=result["step"],
-            seconds=self._seconds(name),
-            metrics=metrics,
+            seconds=seconds,
+            metrics=metrics | cost_metrics(config["run"], seconds),
             rows=result["rows"],
             notes=result["notes"],
         )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 HOUR_S = SECONDS["h"]
+PEAK = "memory/peak_gb"
+"""Metric of every report: the most that its worker has held, in 1e9 bytes."""
 BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
@@ -93,6 +95,16 @@ class BudgetSpec(Spec):
     """For the checkpoints of all trials together. Those of failed and stopped trials go first, then those of trials
     that others beat; what the best or a resume needs is never deleted."""
 
+    memory: SizeText | None = None
+    """That a worker of a trial may take, such as 22GB of a GPU of 24. Points that would take more, as far as their
+    shapes and the trials before tell, are not started, and told to the sampler as infeasible. What takes as much as a
+    trial that ran out of memory is never started."""
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """The bound of each worker; None = none."""
+        return size(self.memory) if self.memory else None
+
     @property
     def disk_bytes(self) -> float | None:
         """The bound of all checkpoints together; None = none."""
@@ -163,6 +175,12 @@ class Reserved:
         workers = _number(get(run, "workers"), _number(get(run, "workers.max"), 1.0))
         each = _number(get(run, "cpus_per_worker"), 1.0), _number(get(run, "gpus_per_worker"), 0.0)
         return cls(workers * each[0], workers * each[1])
+
+
+def cost_metrics(run: Tree, seconds: float) -> dict[str, float]:
+    """What a trial has cost so far, beside what it reports itself: `cost/gpu_hours` where it holds any."""
+    gpus = Reserved.by(run).gpus
+    return {"cost/wall_s": seconds} | ({"cost/gpu_hours": gpus * seconds / HOUR_S} if gpus else {})
 
 
 def _number(found: object, unsaid: float) -> float:

@@ -7,7 +7,7 @@ from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.budget_spec import BudgetSpec
+from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
@@ -280,9 +280,9 @@ def judged_by(aim: Aim, gates: Iterable[GateSpec]) -> Iterator[tuple[str, str]]:
 
 
 def _metric_faults(aim: Aim, gates: Iterable[GateSpec], runs: list[RunSpec]) -> Iterator[str]:
-    reported = [run.metrics for run in runs]
-    known = list(dict.fromkeys(name for names in reported for name in names))
     trees: list[Tree] = [run.model_dump(mode="json") for run in runs]
+    reported = [[*run.metrics, *cost_metrics(tree, 0.0), PEAK] for run, tree in zip(runs, trees, strict=True)]
+    known = list(dict.fromkeys(name for names in reported for name in names))
     for place, metric in judged_by(aim, gates):
         if metric not in known:
             close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4)

@@ -80,7 +80,8 @@ def test_a_start_and_each_report_are_written_down_whole(told):
     start, reported = told(START, (at_once, "result", report), replicates="first")
     asked = {"trial": "a", "number": 3, "sample": {"seed": 1}, "spec": RUN, "replicates": "first"}
     assert start == TrialStarted(at=start.at, data=READ, **asked)
-    assert (reported.trial, reported.step, reported.metrics) == ("a", 5, {"loss/total": 2.0})
+    cost = {"cost/wall_s": reported.seconds}
+    assert (reported.trial, reported.step, reported.metrics) == ("a", 5, {"loss/total": 2.0} | cost)
     assert (reported.rows, reported.notes) == ("1f", ("resumed at step 4",))
 
 

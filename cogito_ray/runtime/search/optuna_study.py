@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cogito_ray.records.ledger import SampleRejected, Status, TrialEnded, TrialProposed
 from cogito_ray.sweeps.space.domains import Sample
+from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 STATES = {
@@ -122,7 +123,9 @@ class Study:
         """It is no run, or one that there is already."""
         trial.set_user_attr("cause", rejected.cause)
         self._times[trial.number] = (rejected.at, rejected.at)
-        self._study.tell(trial, state=TrialState.FAIL)
+        if (state := failed(rejected.cause)) is TrialState.PRUNED:
+            trial.set_constraint(ALIVE, 1.0)
+        self._study.tell(trial, state=state)
 
     def report(self, trial: Trial, step: int, values: list[float]) -> None:
         """A running trial's goals after `step` steps."""
@@ -149,6 +152,7 @@ class Study:
         if state is TrialState.FAIL:
             trial.set_user_attr("cause", over.cause or "what it reported is not finite")
             trial.set_constraint(ALIVE, 1.0)
+            state = failed(over.cause)
         if state is TrialState.COMPLETE:  # a constraint broken half-way may hold at the end
             for metric, excess in self._aim.excesses(metrics).items():
                 trial.set_constraint(metric, excess)
@@ -190,6 +194,11 @@ class Study:
         for key in list(self._storage.get_trial(trial._trial_id).system_attrs):
             if SHARED in key:
                 self._storage.set_trial_system_attr(trial._trial_id, key, "")
+
+
+def failed(cause: str) -> TrialState:
+    """What cannot fit is no accident: samplers that know constraints keep away from it, as from nothing that failed."""
+    return TrialState.PRUNED if cause.startswith(OUT_OF_MEMORY) else TrialState.FAIL
 
 
 def directions(sweep: SweepSpec) -> list[StudyDirection]:

@@ -48,11 +48,13 @@ from cogito_ray.runtime.search.round_robin import RoundRobin
 from cogito_ray.runtime.search.search_warm_start import earlier_trials, frozen
 from cogito_ray.runtime.search.trial_state_machine import PAUSE, STOP, Phase, SearchTrial
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
+from cogito_ray.sweeps.budget_spec import PEAK
 from cogito_ray.sweeps.early_stopping.policy import Policy, Verdict
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.space_points import combined
 from cogito_ray.sweeps.space.validation_messages import explain
+from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY, MemoryForecast
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import point_faults
 from cogito_ray.text.data_digests import DataDigests
@@ -94,6 +96,7 @@ class Search:
         """Trials that are no copies: what `budget.trials` counts."""
         self._runs, self._faults = dict[str, str](), dict[str, str]()
         """Digest of a sample -> the name of its run, or why it is none."""
+        self._memory = MemoryForecast(sweep.budget.memory_bytes)
         self._copier = PopulationBranching(sweep, self._policy, written)
         self._closed: str | None = None
         self._changed: Callable[[FrozenTrial], None] | None = None
@@ -286,6 +289,8 @@ class Search:
                     self._study.waits(trial.study_trial)
             case TrialEnded():
                 trial.failed = event.status is Status.FAILED
+                if trial.failed and event.cause.startswith(OUT_OF_MEMORY):
+                    self._memory.died(trial.name, trial.proposal.spec)
                 self._study.tell(trial.study_trial, event, trial.metrics, trial.reports)
                 self._move(trial, Phase.OVER)
                 self._tell(trial.study_trial)
@@ -329,6 +334,9 @@ class Search:
         trial, merit = self._trials[event.trial], self._aim.merit(event.metrics)
         verdict = self._policy.report(trial.name, event.step, event.metrics)
         trial.step, trial.metrics = event.step, trial.metrics | event.metrics
+        if trial.peak_gb < (peak := event.metrics.get(PEAK, 0.0)):
+            trial.peak_gb = peak
+            self._memory.measured(trial.name, trial.proposal.spec, peak * 1e9)
         if merit.finite and event.step > max(trial.reports, default=-1):
             trial.reports[event.step] = [event.metrics[goal.metric] for goal in self._aim.goals]
             self._study.report(trial.study_trial, event.step, trial.reports[event.step])
@@ -513,7 +521,7 @@ class Search:
             if isinstance(found, RunSpec):
                 self._runs[key] = found.digest()
                 if self._runs[key] not in self._trials:
-                    return found
+                    return self._memory.refusal(found.model_dump(mode="json")) or found
             else:
                 self._faults[key] = found
         return self._faults.get(key) or f"{SAME}{self._trials[self._runs[key]].proposal.number}"

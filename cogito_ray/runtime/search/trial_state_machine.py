@@ -65,6 +65,8 @@ class SearchTrial:
     """The last that were heard of."""
     reports: dict[int, list[float]] = field(default_factory=dict)
     """Step -> the goals' values, of every report where all are finite."""
+    peak_gb: float = 0.0
+    """Memory, as far as it has reported any."""
     step: int = 0
     """Last one reported."""
     verdict: Verdict = KEEP

@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import ray.train
+import torch
 from ray.train.torch import TorchTrainer
 
 from cogito_ray.run_spec import ElasticSpec, RunSpec
-from cogito_ray.runtime.train import train_worker
+from cogito_ray.runtime.train import peak_memory, train_worker
 from cogito_ray.runtime.trial_report_messages import death, paused, progress
+from cogito_ray.sweeps.budget_spec import PEAK
+from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.training_loop import Report, RunPreempted
 
@@ -63,9 +66,24 @@ def _as_result(report: Report) -> dict[str, Any]:
 
 
 def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None], place: train_worker.Place) -> None:
-    """A run that a guard ends is reported, not raised: raising would make Ray try the same thing again."""
+    """A run that a guard ends, or that lacks memory, is reported, not raised: raising would make Ray try the same thing
+    again. Of several workers the one that lacks memory raises, for the others would wait for it."""
+    step = 0
+
+    def report_all(report: Report) -> None:
+        nonlocal step
+        step = report.step
+        measured = {PEAK: peak_memory.peak_gb()} if report.metrics else {}
+        tell(_as_result(replace(report, metrics=report.metrics | measured)))
+
+    peak_memory.begin()
     try:
-        train_worker.train(job, lambda report: tell(_as_result(report)), place)
+        train_worker.train(job, report_all, place)
+    except torch.OutOfMemoryError as fault:
+        if place.world > 1:
+            raise
+        torch.cuda.empty_cache()    # for the next trial in this process
+        tell(death(step, f"{OUT_OF_MEMORY}: {str(fault).splitlines()[0]}"))
     except RunDied as dead:
         tell(death(dead.step, str(dead)))
     except RunPreempted as left:

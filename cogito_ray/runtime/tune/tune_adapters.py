@@ -3,6 +3,7 @@ callbacks. So the scheduler is who tells the stage of a sweep, whatever else is 
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune import Callback, ProgressReporter
@@ -15,6 +16,7 @@ from cogito_ray.records.ledger import Controlled
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.trial_recorder import Config
 from cogito_ray.sweeps.early_stopping.policy import Verdict
+from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY
 
 
 class Stage(Protocol):
@@ -154,4 +156,12 @@ class StageCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Once Tune has used up its retries."""
-        self._stage.ended(trial.config, trial.last_result, error=True)
+        self._stage.ended(trial.config, dict(trial.last_result or {}) | _memory_fault(trial), error=True)
+
+
+def _memory_fault(trial: Trial) -> dict[str, str]:
+    """Says so of a trial that Ray killed, or that raised, because memory ran out; empty for others."""
+    file = Path(trial.error_file) if trial.storage and trial.error_file else None
+    if file is None or not file.is_file() or "OutOfMemoryError" not in file.read_text(errors="replace"):
+        return {}
+    return {"died": f"{OUT_OF_MEMORY}: its process was killed, or raised; the error is in this trial's folder"}
