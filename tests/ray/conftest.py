@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from cogito_ray.runtime.cluster import NOTICES_OF_NODES
+from cogito_ray.runtime.cluster import DASHBOARD, NOTICES_OF_NODES
+
+os.environ.setdefault(DASHBOARD, "off")     # a second of CPU for each of the many instances that drivers start
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from cogito_ray.records.monitoring.metrics_table import METRICS
 from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
 from cogito_ray.records.monitoring.prometheus_files import CONFIG, DISCOVERY, RULES
 from cogito_ray.records.sweep_record import read
+from cogito_ray.runtime.cluster import DASHBOARD
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 pytestmark = [
@@ -56,7 +57,7 @@ def sweep(short_folder):
     }
     (short_folder / "sweep.yaml").write_text(dump(settings))
     command = [sys.executable, "-m", "cogito_ray", "sweep", "sweep.yaml", "--json"]
-    quick = {"RAY_TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "1000"}
+    quick = {"RAY_TMPDIR": str(short_folder), "RAY_metrics_report_interval_ms": "1000", DASHBOARD: "on"}
     with subprocess.Popen(command, cwd=short_folder, env=os.environ | quick, stdout=subprocess.DEVNULL) as process:
         yield short_folder / "runs"
         process.send_signal(signal.SIGINT)
