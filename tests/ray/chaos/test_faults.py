@@ -44,7 +44,6 @@ def same(one, other):
     assert one.distance(other) == 0
 
 
-@pytest.mark.quick
 @pytest.mark.timeout(900)
 def test_killed_worker_and_killed_instance_leave_the_rows_and_weights_of_a_bare_process(
     base, bare, storage, record_property
