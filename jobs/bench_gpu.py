@@ -27,7 +27,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessException, spawn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cogito_ray.nn.interop import legacy_checkpoint
@@ -47,6 +47,7 @@ RECIPES = {"tsdae/position": ("tsdae", "position"), "mlm/perceiver": ("mlm", "pe
 PACKAGES = {"liger": "liger_kernel", "cut": "cut_cross_entropy"}
 CUDA = "a CUDA GPU"
 Row = TypeVar("Row")
+BROKEN = (RuntimeError, ValueError, TypeError, AttributeError, ImportError, AssertionError, ProcessException)
 STEPS = 8
 PLAIN = {"learning_rate": 1e6, "epsilon": 1e6, "beta1": 0.0, "beta2": 0.0, "weight_decay": 0.0}
 """Gradient descent by 1, in which weights go a few percent. AdamW's first steps make as much of a rounding error as of
@@ -88,7 +89,7 @@ class Check:
         torch.set_float32_matmul_precision("highest")       # whatever a run has left
         try:
             found = self.error(settings)
-        except Exception as fault:                          # one that breaks off has failed; the others are still asked
+        except BROKEN as fault:                              # it has failed; the others are still asked
             traceback.print_exc()
             return self.name, "failed", f"{type(fault).__name__}: {fault}".splitlines()[0][:100]
         return self.name, "passed" if found <= self.allowed else "failed", f"{found:.1e}, allowed {self.allowed:.1e}"
