@@ -447,8 +447,11 @@ class Search:
 
     def _added(self, wanted: Sample) -> SearchTrial | None:
         """What somebody asked for, with what the point leaves out drawn; None, on record, if it is no new run."""
-        point = self._crossed(wanted)
-        drawn = self._study.draw(point, wanted)
+        return self._proposed(self._crossed(wanted), wanted)
+
+    def _proposed(self, point: Sample, given: Sample) -> SearchTrial | None:
+        """One draw, with these values `given`; None, on record, if it is no new run."""
+        drawn = self._study.draw(point, given)
         sample = drawn.params | point
         run = self._judge(sample)
         if isinstance(run, RunSpec):
@@ -463,14 +466,8 @@ class Search:
         first = self._sweep.search.start_with  # asked for by the user: however many of them are no runs
         while self._sweep.search_space.distributions() and (self._rejected < PROPOSALS or self._asked < len(first)):
             start = first[self._asked : self._asked + 1]
-            drawn = self._study.draw(point, start[0] if start else {})
-            sample = drawn.params | point
-            run = self._judge(sample)
-            if isinstance(run, RunSpec):
-                return self._settled(sample, run, drawn)
-            rejected = SampleRejected(at=time.time(), sample=sample, cause=run)
-            self._recorder.append(rejected)
-            self._reject(rejected, drawn)
+            if (made := self._proposed(point, start[0] if start else {})) is not None:
+                return made
         causes, listed = Counter[str](), self._listed(point)
         for sample in islice(self._study.at_random(point), DRAWS) if listed is None else listed:
             run = self._judge(sample)
