@@ -71,7 +71,8 @@ BESIDE = (
 """What a trial reports besides its goals."""
 LIVE_S, LIVE_RATE = 20.0, 10
 """For how long the live table is watched, and reports a second meanwhile."""
-KINDS = {"stop": {1: "asha", 2: "pareto_asha"}, "pause": {1: "asha", 2: "pareto_asha"}}
+KINDS = {1: "asha", 2: "pareto_asha"}
+"""By the number of goals."""
 
 
 def sweep(mode: str, goals: int, trials: int, sampler: str = "random") -> SweepSpec:
@@ -94,7 +95,7 @@ def sweep(mode: str, goals: int, trials: int, sampler: str = "random") -> SweepS
             "model.concepts": {"randint": [8, 32], "step": 8},
         },
         "goals": GOALS[:goals],
-        "early_stopping": {"kind": "none"} if mode == "none" else halving | {"kind": KINDS[mode][goals]},
+        "early_stopping": {"kind": "none"} if mode == "none" else halving | {"kind": KINDS[goals]},
         "budget": {"trials": trials, "disk": f"{disk // 1000}kB"},
         "search": {"sampler": sampler},
         "concurrency": WORKERS,

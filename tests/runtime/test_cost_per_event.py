@@ -1,10 +1,9 @@
 """What a driver does for a start, a report and an end does not grow with what came before: calls are counted."""
 
 import math
-import sys
-from collections import Counter
 
 import pytest
+from call_counts import Calls
 from corpora import unread_run
 
 from cogito_ray.records.ledger import NAME, Ledger
@@ -29,28 +28,6 @@ def sweep(early_stopping, goals):
         "budget": {"trials": LATE + COUNTED},
         "search": {"sampler": "random"},
     })
-
-
-class Calls:
-    """Counts calls of functions, Python's and C's, in a block."""
-
-    def __init__(self):
-        self.made = Counter()
-
-    def during(self, kind, work, *given):
-        count = 0
-
-        def called(frame, event, function):
-            nonlocal count
-            count += event in ("call", "c_call")
-
-        before = sys.getprofile()
-        sys.setprofile(called)
-        try:
-            return work(*given)
-        finally:
-            sys.setprofile(before)
-            self.made[kind] += count
 
 
 def calls_of_each_event(spec):

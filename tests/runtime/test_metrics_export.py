@@ -1,8 +1,7 @@
 """What a driver shows of its trials: those that run, by their numbers, and how many stand where. No cluster."""
 
-import sys
-
 import pytest
+from call_counts import Calls
 
 from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.provenance import Provenance
@@ -89,27 +88,19 @@ def test_of_a_budget_what_is_bounded_is_left(tmp_path):
 def test_the_thousandth_trial_costs_what_the_first_did(exporter):
     """In calls, of which a walk over all trials would make one more for each of them."""
 
-    def calls(number):
-        count, name = 0, str(number)
+    calls = Calls()
 
-        def called(frame, event, argument):
-            nonlocal count
-            count += event in ("call", "c_call")
+    def lived(number):
+        name = str(number)
+        for event in (started(name, number), reported(name, 10), ended(name)):
+            exporter.tell(event)
+        exporter.shown()
 
-        before = sys.getprofile()
-        sys.setprofile(called)
-        try:
-            for event in (started(name, number), reported(name, 10), ended(name)):
-                exporter.tell(event)
-            exporter.shown()
-        finally:
-            sys.setprofile(before)
-        return count
-
-    calls(0)
-    first = calls(1)
+    lived(0)
+    calls.during("first", lived, 1)
     for number in range(2, 1000):
         exporter.tell(started(str(number), number))
         exporter.tell(ended(str(number)))
     exporter.shown()
-    assert 0 < calls(1000) <= first + 20
+    calls.during("thousandth", lived, 1000)
+    assert 0 < calls.made["thousandth"] <= calls.made["first"] + 20
