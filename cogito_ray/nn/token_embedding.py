@@ -48,7 +48,7 @@ class Embedding(nn.Module):
 @torch.library.custom_op("cogito_ray::lookup", mutates_args=())
 def compiled_lookup(table: Tensor, ids: Tensor) -> Tensor:
     """table (V, T), ids (...) -> (..., T), as F.embedding, whose gradient the compiler would turn into a scattered sum:
-    without atomic additions that takes an id's places one by one, and every eighth place may be the mask's."""
+    without atomic additions that takes an id's places one by one, and every seventh place may be the mask's."""
     return F.embedding(ids, table)
 
 
