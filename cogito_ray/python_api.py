@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
+    from cogito_ray.runtime.doctor.findings import Finding
     from cogito_ray.runtime.experiment_folder import ExperimentFolder
+    from cogito_ray.runtime.jobs.submitted_job import SubmittedJob
     from cogito_ray.runtime.verification.resume_verification import Compared
     from cogito_ray.sweeps.statistics.cost_forecast import Forecast
     from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -209,6 +211,67 @@ def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overri
             raise Interrupted(load(folder)) from interrupted
     result.report()
     return result
+
+
+def submit(
+    command: Literal["sweep", "train", "doctor"],
+    file: str | Path | None = None,
+    *,
+    address: str,
+    storage: str | Path,
+    name: str | None = None,
+    overrides: Overrides = (),
+    installed: bool = False,
+    doctor: bool = True,
+    as_json: bool = False,
+) -> SubmittedJob:
+    """Start `sweep` or `train` of a file as a job of the cluster with this dashboard, or find the job that does so.
+
+        cr.submit("train", "jobs/debug.yaml", address="http://127.0.0.1:8265", storage="/shared/runs").follow(print)
+
+    The settings are checked here; what is sent is them, the code that they name and, unless it is `installed` there,
+    this package. `doctor`: examine the machines first, and tell `as_json`. Its `id` follows from command, name and
+    storage: the same call resumes. ValueError for faulty settings or without the cluster's token; ConnectionError.
+    """
+    from cogito_ray.sweeps.yaml_io.yaml_loader import Document
+
+    if not Path(storage).is_absolute():
+        raise ValueError(f"--storage: {str(storage)!r} is no whole path; name a folder that every machine sees")
+    document = Document.read(Path(file), overrides) if file is not None else None
+    spec = document and document.either()
+    if document and document.composed.is_sweep != (command == "sweep"):
+        other = ("a sweep", "run it", "submit sweep") if command == "train" else ("a run", "train it", "submit train")
+        raise ValueError(_of_the_other_sort(document.file, *other))
+    called = _folder_name(name or str(getattr(spec, "name", document.file.stem if document else command)))
+    from cogito_ray.runtime.jobs import submitted_job
+    from cogito_ray.runtime.jobs.job_files import gathered
+
+    python, where = ["python", "-m", "cogito_ray"], ["--storage", str(storage)]
+    commands = [[*python, "doctor", *where, *["--json"] * as_json]] if doctor or document is None else []
+    if document is not None:
+        named = ["--name", called] if command == "train" else []
+        commands.append([*python, command, document.file.name, *where, *named])
+    with gathered(document, package=not installed) as files:
+        job = submitted_job.submit(address, files, submitted_job.job_name(command, called, str(storage)), commands)
+        _say(f"{job.id}: {f'started, with {files}' if job.is_new else 'runs already'}", verbose=not as_json)
+    return job
+
+
+def doctor(address: str | None = None, *, storage: str | Path = RUNS) -> list[Finding]:
+    """What is wrong with the machines of a cluster, and how it is mended: versions, GPUs, storage, locks, clocks, the
+    network.
+
+        [one.mend for one in cr.doctor() if one.level == "fault"]
+
+    `address`: HOST:PORT of its head, from one of its machines; None: RAY_ADDRESS, else this machine alone. Of a cluster
+    that is reached by its dashboard alone, `submit("doctor", ...)` prints the same.
+    """
+    from cogito_ray.runtime.cluster import cluster
+    from cogito_ray.runtime.doctor.examination import examine
+    from cogito_ray.runtime.doctor.findings import findings
+
+    with cluster(address=address):
+        return findings(examine(Path(storage)))
 
 
 def evaluate(

@@ -61,7 +61,8 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}
     | {"experiment_result"},
     "commands": {"base_spec", "atomic_files", "run_spec", "text.prepared_corpus", "analysis", "evaluation.tasks"}
-    | {"sweeps", "records", "runtime.verification", "display", "experiment_result", "python_api", "control"},
+    | {"sweeps", "records", "runtime.jobs", "runtime.verification", "display", "experiment_result", "python_api"}
+    | {"control"},
     "testing": MODEL
     | {"run_spec", "analysis", "sweeps", "text.pmi_collocations", "text.data_digests", "text.data_spec", "records"}
     | {"runtime.search", "runtime.trial_report_messages", "runtime.trial_recorder"},

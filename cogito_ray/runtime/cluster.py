@@ -35,9 +35,9 @@ DASHBOARD = "COGITO_DASHBOARD"
 
 
 @contextmanager
-def cluster(*, dashboard: bool | None = False) -> Iterator[str]:
-    """Join the cluster of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at the end. Gives the
-    URL of its dashboard; empty where it has none.
+def cluster(*, dashboard: bool | None = False, address: str | None = None) -> Iterator[str]:
+    """Join the cluster at `address`, or of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at
+    the end. Gives the URL of its dashboard; empty where it has none.
 
     A local instance gets one logical CPU per core, and the spare one. `dashboard`: on loopback; None = unless
     COGITO_DASHBOARD says off. Trainers need it: Ray's cleaner of their placement groups asks one whether they live.
@@ -49,9 +49,9 @@ def cluster(*, dashboard: bool | None = False) -> Iterator[str]:
         return
     worker.print_to_stdstream = _print_to_stderr
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
+    if address or os.environ.get("RAY_ADDRESS"):
         shipped = {"py_modules": found} if (found := paths()) else {}
-        joined = ray.init(address="auto", runtime_env={"env_vars": QUIET, **shipped}, **quiet)
+        joined = ray.init(address=address or "auto", runtime_env={"env_vars": QUIET, **shipped}, **quiet)
     else:  # its processes inherit our environment
         os.environ.setdefault(NOTICES_OF_NODES, "0")  # where the only node goes, all goes
         joined = ray.init(

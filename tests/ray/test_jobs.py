@@ -1,16 +1,20 @@
-"""A submitted job against a head of its own, as on a cluster."""
+"""What a submitted job does, against a head of its own that asks for a token, as on a cluster."""
 
-import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from corpora import tiny_run
 
+import cogito_ray as cr
+from cogito_ray.records.ledger import NAME
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 ROOT = Path(__file__).parents[2]
@@ -22,59 +26,196 @@ PORTS = {
     "--ray-client-server-port": 28001,
 }
 """Not Ray's own: the session's instance has those."""
+SECRET = "c0917o" * 8
+PLANTED = "planted-secret-8d1f"
+"""In the environment of the machines."""
+pytestmark = pytest.mark.timeout(300)
 
 
-def wait_until_open(port, *, seconds):
+def wait_until(happens, *, seconds, what):
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on port {port} after {seconds} s"
-            time.sleep(0.5)
+    while not happens():
+        assert time.monotonic() < deadline, f"not after {seconds} s: {what}"
+        time.sleep(0.2)
 
 
-@pytest.fixture
+def is_open(port):
+    try:
+        return socket.create_connection(("127.0.0.1", port), timeout=1).close() is None
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
 def head(tmp_path_factory):
-    """Environment of a client of a fresh head with three CPUs; the head is stopped afterwards."""
+    """Environment of a client of a fresh head with three CPUs, and Ray's folder; the head is stopped afterwards."""
     temp = tmp_path_factory.mktemp("r")
     ports = [f"{name}={port}" for name, port in PORTS.items()]
-    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "c0917o" * 8}
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SECRET, "STUDY_PASSWORD": PLANTED, "HF_HUB_OFFLINE": "1"}
     quick = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
-    environment = os.environ | quick | secret
+    environment = os.environ | quick | secret | {"PYTHONPATH": str(ROOT)}
     environment["PATH"] = f"{RAY.parent}:{environment['PATH']}"
     start = [RAY, "start", "--head", "--num-cpus=3", f"--temp-dir={temp}", "--include-dashboard=true", *ports]
     with subprocess.Popen([*start, "--block"], env=environment, stdout=subprocess.DEVNULL) as process:
-        wait_until_open(PORTS["--dashboard-port"], seconds=60)
-        yield environment | {"RAY_ADDRESS": f"http://127.0.0.1:{PORTS['--dashboard-port']}"}
+        wait_until(lambda: is_open(PORTS["--dashboard-port"]), seconds=60, what="the dashboard listens")
+        environment.pop("STUDY_PASSWORD")
+        yield environment | {"RAY_ADDRESS": f"http://127.0.0.1:{PORTS['--dashboard-port']}"}, temp
         process.terminate()
         process.wait(timeout=30)
 
 
-def submitted(command, environment, *, seconds):
-    """The finished job; a head that has only just come up may not yet have an agent to start it."""
-    deadline = time.monotonic() + seconds
-    while True:
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
-        if "No available agent" not in done.stdout + done.stderr or time.monotonic() > deadline:
-            return done
-        time.sleep(1)
+def command(*words):
+    return [sys.executable, "-m", "cogito_ray", *map(str, words)]
 
 
-@pytest.mark.timeout(300)
-def test_a_submitted_sweep_runs_on_the_head_and_leaves_its_record(head, tmp_path):
-    sweep = {
+def submitted(head, folder, *words, file="sweep.yaml", changed=None):
+    """The process of a client that submits `sweep` or `train` of a file."""
+    sweep = submit(words, folder / file, folder / "runs")
+    return subprocess.Popen(
+        sweep, cwd=folder, env=head[0] | (changed or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def submit(words, file, storage):
+    return command("submit", words[0], file, *words[1:], "--storage", storage)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """The file of a sweep of two trials, whose folder is `runs/submitted`."""
+    tree = {
         "name": "submitted",
         "run": tiny_run(tmp_path),
         "space": {"objective.rate": {"choice": [0.4, 0.6]}},
         "goals": [{"metric": "eval/reconstruction_nats", "mode": "min"}],
         "budget": {"trials": 2},
     }
-    (tmp_path / "sweep.yaml").write_text(dump(sweep))
-    entry = ["python", "jobs/sweep.py", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path / "runs"), "--json"]
-    submit = [RAY, "job", "submit", "--working-dir", ".", "--", *entry]
-    done = submitted(submit, head, seconds=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = next(line for line in done.stdout.splitlines() if line.startswith('{"folder"'))
-    assert [trial["status"] for trial in json.loads(said)["trials"]] == ["completed", "completed"]
-    assert (tmp_path / "runs" / "submitted" / "report.html").exists()
+    (tmp_path / "sweep.yaml").write_text(dump(tree))
+    return tmp_path
+
+
+class Relay:
+    """Passes connections on to a port of this machine, until they are cut."""
+
+    def __init__(self, port):
+        self._to, self._open, self.cuts = port, [], 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._server.close()
+
+    def cut(self):
+        self.cuts += 1
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self):
+        with suppress(OSError):  # closed
+            while True:
+                near = self._server.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one, other):
+        with suppress(OSError):
+            while some := one.recv(2**16):
+                other.sendall(some)
+        for each in (one, other):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_submitted_sweep_is_examined_followed_over_a_lost_connection_and_leaves_its_record_without_secrets(
+    head, sweep
+):
+    storage = f"search: {{storage: 'sqlite:///{sweep}/${{STUDY_PASSWORD}}.db'}}"
+    (sweep / "base.yaml").write_text((sweep / "sweep.yaml").read_text())
+    (sweep / "sweep.yaml").write_text(f"extends: base.yaml\nrun: {{plugins: [./loss_of_mine.py]}}\n{storage}\n")
+    (sweep / "loss_of_mine.py").write_text("TOLD = 1\n")
+    with Relay(PORTS["--dashboard-port"]) as relay:
+        client = submitted(head, sweep, "sweep", "--address", f"http://127.0.0.1:{relay.port}")
+        said = ""
+        for line in client.stdout:
+            said += line
+            if "storage" in line:  # of the doctor's table: what follows is the sweep's
+                relay.cut()
+                break
+        said += client.stdout.read()
+    assert client.wait(timeout=200) == 0, said
+    assert "cogito_ray, loss_of_mine.py, sweep.yaml" in said
+    assert said.count("written, read and locked by every machine") == 1  # nothing is printed twice
+    assert said.count("Report: ") == 1
+    assert relay.cuts == 1
+    record = cr.load(sweep / "runs" / "submitted").record
+    assert [trial.status for trial in record.trials.values()] == ["completed", "completed"]
+    assert (sweep / "runs" / "submitted" / "report.html").exists()
+    assert (sweep / f"{PLANTED}.db").exists()  # the machines had it, and used it
+    jobs = subprocess.run([RAY, "job", "list"], env=head[0], capture_output=True, text=True, check=True).stdout
+    assert "cogito-sweep-submitted-" in jobs
+    assert not [what for what, text in everything_written(sweep / "runs", head[1]) if PLANTED in text or SECRET in text]
+    assert PLANTED not in said + jobs
+    assert SECRET not in said + jobs
+
+
+def everything_written(*folders):
+    for file in (file for folder in folders for file in folder.rglob("*") if file.is_file()):
+        yield file, file.read_text(errors="replace")
+
+
+@pytest.mark.chaos
+def test_a_job_is_steered_joined_left_and_ended_in_order(head, sweep):
+    long = ("sweep", "--no-doctor", "run.training.steps=4000")
+    first = submitted(head, sweep, *long)
+    folder = sweep / "runs" / "submitted"
+
+    def begun():
+        return (folder / NAME).exists() and b'"reported"' in (folder / NAME).read_bytes()
+
+    wait_until(begun, seconds=100, what="a report")
+    second = submitted(head, sweep, *long)
+    assert "runs already" in second.stdout.readline()
+    other = submitted(head, sweep, *long, "run.training.batch=16")
+    assert other.wait(timeout=60) == 2
+    assert "runs with other settings" in other.stdout.read()
+    steer = subprocess.run(command("stop", 0, "--run", folder), env=head[0], capture_output=True, text=True)
+    assert (steer.returncode, steer.stderr) == (0, "")
+    first.send_signal(signal.SIGINT)
+    assert first.wait(timeout=30) == 130
+    said = first.stdout.read()
+    assert "The job goes on" in said
+    stop = said.partition("this stops it: ")[2].split()
+    subprocess.run([RAY, *stop[1:]], env=head[0], check=True, capture_output=True)
+    assert second.wait(timeout=60) == 130
+    assert "interrupted" in second.stdout.read()
+    assert cr.load(folder).record.is_interrupted
+    resumed = submitted(head, sweep, *long, "budget.trials=3")
+    job = resumed.stdout.readline().partition(": started")[0]
+    assert job.endswith("-2")
+    subprocess.run([RAY, "job", "stop", job], env=head[0], check=True, capture_output=True)
+    assert resumed.wait(timeout=60) == 130
+
+
+@pytest.mark.chaos
+def test_a_command_that_fails_there_fails_here(head, sweep):
+    client = submitted(head, sweep, "sweep", "--no-doctor", "run.data.sources={library: {kind: files, path: /nowhere}}")
+    assert client.wait(timeout=100) == 2
+    assert "/nowhere" in client.stdout.read()
+
+
+@pytest.mark.parametrize(("token", "fault"), [(None, "none was given"), ("ab" * 24, "the one given is wrong")])
+def test_a_client_without_the_token_is_refused_with_a_way_out(head, sweep, tmp_path, token, fault):
+    there = {"HOME": str(tmp_path)} | ({"RAY_AUTH_TOKEN": token} if token else {})
+    environment = {name: value for name, value in head[0].items() if name != "RAY_AUTH_TOKEN"} | there
+    client = submitted((environment, None), sweep, "sweep")
+    assert client.wait(timeout=60) == 2
+    said = client.stdout.read()
+    assert fault in said
+    assert "RAY_AUTH_TOKEN, or put into" in said

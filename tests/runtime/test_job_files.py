@@ -1,37 +1,57 @@
 """What goes to a cluster with a submitted job, and what Ray leaves in a home, by Ray's own code."""
 
-import zipfile
 from pathlib import Path
 
-import yaml
 from ray._private.authentication.authentication_token_setup import _get_default_token_path
-from ray._private.runtime_env.packaging import create_package
+
+from cogito_ray import plugins
+from cogito_ray.runtime.jobs.job_files import gathered
+from cogito_ray.runtime.jobs.submitted_job import job_name
+from cogito_ray.sweeps.yaml_io.yaml_loader import Document, load
 
 ROOT = Path(__file__).parents[2]
-SECRETS = [".env", ".env.local", "deep/er/.env", ".netrc", "host.pem", "keys/host.key", "id_rsa", ".aws/credentials"]
-LOCAL = ["runs/quickstart/ledger.jsonl", ".venv/bin/python", "build/x"]
-SENT = ["cogito_ray/cli.py", "jobs/sweep.py", "search_spaces/quickstart.yaml", "deep/environment.py"]
+QUICKSTART = ROOT / "search_spaces" / "quickstart.yaml"
 
 
-def sent(folder, excludes):
-    for name in SECRETS + LOCAL + SENT:
-        (folder / "work" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "work" / name).write_text(name)
-    package = folder / "package.zip"
-    create_package(str(folder / "work"), package, include_gitignore=True, excludes=excludes)
-    with zipfile.ZipFile(package) as opened:
-        return {name for name in opened.namelist() if not name.endswith("/")}
+def sent(folder):
+    return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 
-def test_a_job_takes_the_package_along_but_no_secret_and_no_result(tmp_path):
-    assert sent(tmp_path, yaml.safe_load((ROOT / "jobs" / "runtime_env.yaml").read_text())["excludes"]) == set(SENT)
+def test_settings_go_as_one_file_with_plugins_beside_it_and_nothing_else_of_their_folder(tmp_path):
+    (tmp_path / "base.yaml").write_text(QUICKSTART.read_text())
+    for name in (".env", "id_rsa", "notes.txt"):
+        (tmp_path / name).write_text("secret")
+    (tmp_path / "sent_kind.py").write_text("TOLD = 1\n")
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nname: mine\nrun: {plugins: [./sent_kind.py]}\n")
+    document = Document.read(tmp_path / "mine.yaml", ["budget.trials=3"])
+    with gathered(document, package=False) as files:
+        assert sent(files.folder) == {"mine.yaml", "sent_kind.py"}
+        assert str(files) == "mine.yaml, sent_kind.py (0.0 MB)"
+        plugins.unload()
+        there = load(files.folder / "mine.yaml", ["run.plugins=null"])
+        assert (there.name, there.budget.trials) == ("mine", 3)
+        assert "plugins: [sent_kind]" in (files.folder / "mine.yaml").read_text()
 
 
-def test_without_the_jobs_own_excludes_env_files_are_kept_back_by_what_git_ignores(tmp_path):
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / ".gitignore").write_text((ROOT / ".gitignore").read_text())
-    names = {Path(name).name for name in sent(tmp_path, [])}
-    assert not names & {".env", ".env.local", ".netrc", "host.pem", "host.key"}
+def test_the_package_goes_along_whole_and_without_what_was_compiled(tmp_path):
+    with gathered(None, package=True) as files:
+        assert {name for name in sent(files.folder) if name.endswith(".pyc")} == set()
+        assert {"cogito_ray/cli.py", "cogito_ray/text/sources/packages.txt"} <= sent(files.folder)
+        assert {Path(name).parts[0] for name in sent(files.folder)} == {"cogito_ray"}
+
+
+def test_two_jobs_are_the_same_where_their_settings_are(tmp_path):
+    digests = []
+    for overrides in ([], [], ["budget.trials=3"]):
+        with gathered(Document.read(QUICKSTART, overrides), package=False) as files:
+            digests.append(files.digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_job_is_named_by_its_command_name_and_storage():
+    names = {job_name(*asked) for asked in (("sweep", "a", "/s"), ("train", "a", "/s"), ("sweep", "a", "/t"))}
+    assert len(names) == 3
+    assert job_name("sweep", "a", "/s") in names
 
 
 def test_the_documentation_names_the_file_that_ray_leaves_at_home():

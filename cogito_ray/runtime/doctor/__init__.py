@@ -1,0 +1,1 @@
+"""What `cogito-ray doctor` asks of every machine of a cluster, and what it makes of the answers."""
