@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import shlex
 import shutil
 import time
@@ -106,6 +107,7 @@ def connect(address: str) -> JobSubmissionClient:
     """ValueError for no address of a dashboard, and where the token is missing or wrong; ConnectionError."""
     if not address.startswith(("http://", "https://")):
         raise ValueError(f"{address!r} is no address of Ray's dashboard, such as http://127.0.0.1:8265")
+    logging.getLogger("ray").setLevel(logging.WARNING)  # else it tells of every file and connection
     try:
         return JobSubmissionClient(address)
     except AuthenticationError as fault:
