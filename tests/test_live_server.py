@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from cogito_ray.control.live_server import LiveServer
+from cogito_ray.records import process_log
 from cogito_ray.records.file_locks import hold
 from cogito_ray.records.ledger import (
     NAME,
@@ -24,6 +25,7 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
+from cogito_ray.records.process_log import ProcessLog
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.runtime.control_channel import DRIVER, ControlChannel
 
@@ -85,10 +87,10 @@ class Events:
     def __init__(self, address):
         self.stream = urlopen(address, timeout=20)
 
-    def next(self):
-        while not (line := self.stream.readline()).startswith(b"data: "):
+    def next(self, name="message"):
+        while self.stream.readline() != f"event: {name}\n".encode():
             pass
-        return json.loads(line[6:])
+        return json.loads(self.stream.readline().removeprefix(b"data: "))
 
 
 def test_all_sweeps_and_runs_of_a_storage_are_listed_full_runs_too(address, sweep, tmp_path):
@@ -143,7 +145,46 @@ def test_links_lead_to_dashboards_and_run_no_script(address, sweep):
     for where, url in (("Ray dashboard", "http://127.0.0.1:8265"), ("wandb", "javascript:alert(1)")):
         sweep.add(Linked(at=time.time(), where=where, url=url))
     told = Events(f"{address}/mine/events").next()
-    assert told["elsewhere"] == [{"name": "Ray dashboard", "url": "http://127.0.0.1:8265"}]
+    assert told["elsewhere"] == [["Ray dashboard", "http://127.0.0.1:8265"]]
+
+
+def test_what_processes_print_comes_line_by_line_and_only_the_end_of_much(address, sweep, monkeypatch):
+    log, events = ProcessLog(sweep.folder), Events(f"{address}/mine/events")
+    assert events.next("printed") == {}
+    log.write("trial 1", ["warming up", "ready"])
+    first = events.next("printed")
+    assert [line[20:] for line in first["text"].splitlines()] == ["trial 1: warming up", "trial 1: ready"]
+    log.write("trial 0", [NASTY])
+    then = events.next("printed")
+    assert (then["goes_on"], then["text"][20:]) == (True, f"trial 0: {NASTY}\n")
+    log.write("trial 1", ["x" * 1000] * 100)
+    much = Events(f"{address}/mine/events").next("printed")
+    assert len(much["text"]) <= process_log.SHOWN_BYTES
+    assert not much["goes_on"]
+    assert {len(line) for line in much["text"].splitlines()} == {20 + len("trial 1: ") + 1000}    # whole ones
+
+
+def test_the_log_of_processes_is_bounded_and_is_followed_when_it_begins_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_log, "MOST_BYTES", 1000)
+    log, tail = ProcessLog(tmp_path), process_log.Tail(tmp_path)
+    for number in range(100):
+        log.write("trial 1", [f"line {number} {'.' * 40}"])
+        told = json.loads(tail.told())
+        assert told["text"].splitlines()[-1][20:].startswith(f"trial 1: line {number} ")
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2000
+
+
+def test_trials_are_linked_to_trackers_and_to_analyses_of_their_checkpoints(address, sweep):
+    sweep.add(Linked(at=time.time(), where="mlflow", url="http://127.0.0.1:5000/#/runs/1", trial="a"))
+    analysis = sweep.folder / "trials" / "b" / "checkpoints" / "step-00000010" / "analysis.html"
+    analysis.parent.mkdir(parents=True)
+    analysis.write_text("<p>ranks")
+    told = Events(f"{address}/mine/events").next()
+    assert {row["number"]: row["links"] for row in told["table"]["rows"]} == {
+        0: [["mlflow", "http://127.0.0.1:5000/#/runs/1"]],
+        1: [["step-00000010", str(analysis.relative_to(sweep.folder))]],
+    }
+    assert urlopen(f"{address}/mine/{analysis.relative_to(sweep.folder)}", timeout=10).read() == b"<p>ranks"
 
 
 def test_a_page_of_elsewhere_that_was_bent_to_this_address_is_refused(address):
@@ -214,6 +255,7 @@ def browsed(folder, address, look):
 
 chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 STATUS = "document.querySelector('tr[data-number=\"1\"] td:nth-child(3)')?.textContent"
+PRINTED = "document.querySelector('#printed').textContent"
 POINTS = "Math.max(...(document.querySelector('.js-plotly-plot')?.data ?? []).map(line => line.x.length))"
 
 
@@ -233,11 +275,20 @@ def test_in_a_browser_curves_move_and_a_trial_that_is_stopped_stops(address, swe
                 return
             time.sleep(0.05)
 
+    printed = ProcessLog(sweep.folder)
+
     async def look(browser):
         await browser.until(STATUS, "running")
         await browser.until(POINTS, 1)
         sweep.report("b", 20)
         await browser.until(POINTS, 2)
+        printed.write("trial 1", ["ready"])
+        await browser.until(f"{PRINTED}.slice(20)", "trial 1: ready")
+        printed.write("trial 0", [NASTY])
+        await browser.until(f"{PRINTED}.split('\\n').length", 2)
+        only = "const only = document.querySelector('#only'); only.value = 'trial 1'; only.oninput()"
+        await browser.value(f"{{ {only} }}")
+        await browser.until(f"{PRINTED}.slice(20)", "trial 1: ready")
         assert NASTY in await browser.value("document.querySelector('#log').textContent")
         threading.Thread(target=drive, daemon=True).start()
         await browser.value("document.querySelector('tr[data-number=\"1\"] button').click()")

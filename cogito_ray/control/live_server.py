@@ -22,6 +22,7 @@ from cogito_ray.display.result_tables import so_far
 from cogito_ray.display.run_table import run_line
 from cogito_ray.records.ledger import NAME, PROMOTED, LedgerFault
 from cogito_ray.records.pages import live_page
+from cogito_ray.records.process_log import Tail
 from cogito_ray.records.sweep_record import SharedRecord
 from cogito_ray.sweeps.yaml_io.overrides import sample_of
 
@@ -117,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "plotly.js":
             self._send(live_page.plotly(), "text/javascript")
         elif path in ("", "events"):
-            self._page("") if path == "" else self._stream(self.live.overview)
+            self._page("") if path == "" else self._stream(message=self.live.overview)
         else:
             self._of_a_run(path)
 
@@ -148,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif rest == "":
             self._page(name)
         elif rest == "events":
-            self._stream(self.live.watched(name, whole=True).told)
+            self._stream(message=self.live.watched(name, whole=True).told, printed=Tail(runs[name]).told)
         elif rest in live_page.links(runs[name]):
             self._send((runs[name] / rest).read_text(encoding="utf-8"), "text/html")
         else:
@@ -180,17 +181,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(header, value)
         self.end_headers()
 
-    def _stream(self, told: Callable[[], str]) -> None:
-        """Until the browser goes."""
+    def _stream(self, **tellers: Callable[[], str]) -> None:
+        """What each tells, as an event of its name, whenever that is another text. Until the browser goes."""
         self._head(HTTPStatus.OK, "text/event-stream", {"Connection": "close"})
         self.close_connection = True
-        sent, said = "", time.monotonic()
+        sent, said = dict[str, str](), time.monotonic()
         try:
             while True:
-                if (now := told()) != sent:
-                    self.wfile.write(f"data: {now}\n\n".encode())
-                    sent, said = now, time.monotonic()
-                elif time.monotonic() - said > PINGS_EVERY_S:
+                for name, told in tellers.items():
+                    if (now := told()) != sent.get(name):
+                        self.wfile.write(f"event: {name}\ndata: {now}\n\n".encode())
+                        sent[name], said = now, time.monotonic()
+                if time.monotonic() - said > PINGS_EVERY_S:
                     self.wfile.write(b": still here\n\n")
                     said = time.monotonic()
                 time.sleep(LOOKS_EVERY_S / 2)

@@ -459,6 +459,8 @@ class Linked(Spec):
     where: str
     """What it is: Ray's dashboard, or a tracker by its name."""
     url: str
+    asks: str = ""
+    """What it wants to be shown, and how to get that."""
     trial: str | None = None
     """None: the whole experiment."""
 

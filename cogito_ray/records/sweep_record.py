@@ -197,6 +197,8 @@ class Record:
     """What it may do now."""
     links: dict[tuple[str, str | None], str] = field(default_factory=dict)
     """URLs of where else it can be looked at, by what that is and by trial, None being the whole experiment."""
+    asks: dict[str, str] = field(default_factory=dict)
+    """What one needs there, by what that is."""
     closing: SweepClosed | None = None
     """None while the sweep runs, or where its driver was killed."""
     spans: list[tuple[float, float]] = field(default_factory=list)
@@ -239,6 +241,7 @@ class Record:
                 _go_on(self, event)
             case Linked():
                 self.links[event.where, event.trial] = event.url
+                self.asks[event.where] = f"; {event.asks}" if event.asks else ""
             case SampleRejected():
                 self.rejected.append(event)
             case GridPointExhausted():
@@ -291,14 +294,16 @@ class Record:
         """Was its last driver ended, in order, before its work was?"""
         return self.closing is not None and self.closing.cause.startswith(INTERRUPTED)
 
-    def tracked(self, trial: str) -> list[tuple[str, str]]:
-        """Trackers that were told of a trial or full run, each with where it can be looked at: a URL or a folder."""
+    def tracked(self, trial: str | None) -> list[tuple[str, str]]:
+        """Trackers that were told of a trial or full run, each with where it can be looked at: a URL or a folder. None:
+        the same of the whole experiment."""
         return [(where, url) for (where, told), url in self.links.items() if told == trial]
 
     @property
     def shown_at(self) -> list[str]:
         """Where else it can be looked at, while it works."""
-        return [f"{where}: {url}" for (where, trial), url in self.links.items() if trial is None and not self.closing]
+        links = self.links.items() if not self.closing else ()
+        return [f"{where}: {url}{self.asks[where]}" for (where, trial), url in links if trial is None]
 
     @property
     def opened(self) -> SweepOpened:

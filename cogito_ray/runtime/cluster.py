@@ -4,15 +4,22 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private import worker
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
+from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
 from ray._private.state import actors, available_resources_per_node
 from ray.util import placement_group_table
 
 from cogito_ray.plugins import paths
+from cogito_ray.records.ledger import RAY_DASHBOARD, Linked
+from cogito_ray.records.monitoring.prometheus_files import DISCOVERY
+from cogito_ray.records.process_log import ProcessLog
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime import QUIET
 from cogito_ray.runtime.trial_capacity import SPARE_CPUS, Machine, Shape, refusal, room
@@ -35,7 +42,9 @@ DASHBOARD = "COGITO_DASHBOARD"
 
 
 @contextmanager
-def cluster(*, dashboard: bool | None = False, address: str | None = None) -> Iterator[str]:
+def cluster(
+    *, dashboard: bool | None = False, address: str | None = None, log: Path | None = None
+) -> Iterator[str]:
     """Join the cluster at `address`, or of RAY_ADDRESS (as in a submitted job), else start a local one and stop it at
     the end. Gives the URL of its dashboard; empty where it has none.
 
@@ -43,12 +52,15 @@ def cluster(*, dashboard: bool | None = False, address: str | None = None) -> It
     COGITO_DASHBOARD says off. Trainers need it: Ray's cleaner of their placement groups asks one whether they live.
     Where their own instance has none, it asks that of any other instance on the machine, which does not know them, and
     takes their workers' places away.
+
+    `log`: the folder in whose `processes.log` stands what our processes print, on all machines.
     """
     if ray.is_initialized():
         yield _url(worker._global_node and worker._global_node.webui_url)
         return
-    worker.print_to_stdstream = _print_to_stderr
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    printed = ProcessLog(log) if log else None
+    worker.print_to_stdstream = partial(_take_down, printed)
+    quiet: dict[str, Any] = {"log_to_driver": printed is not None, "logging_level": logging.ERROR}
     if address or os.environ.get("RAY_ADDRESS"):
         shipped = {"py_modules": found} if (found := paths()) else {}
         joined = ray.init(address=address or "auto", runtime_env={"env_vars": QUIET, **shipped}, **quiet)
@@ -61,10 +73,31 @@ def cluster(*, dashboard: bool | None = False, address: str | None = None) -> It
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
+        _let_prometheus_find_it()
     try:
         yield _url(joined.dashboard_url)
     finally:
         ray.shutdown()
+
+
+def _let_prometheus_find_it() -> None:
+    """Ray's own file of what to scrape is of whichever instance with one temporary folder began last: each gets a link.
+    Those of drivers that are gone are removed."""
+    node: Any = worker._global_node
+    ours = DISCOVERY.replace("*", "-*")
+    here, mine = Path(node.get_temp_dir_path()), str(os.getpid())
+    with suppress(OSError):    # the folder is somebody else's
+        for link in here.glob(ours):
+            if (pid := link.stem.rpartition("-")[2]) == mine or not Path("/proc", pid).exists():
+                link.unlink()
+        named = Path(node.get_session_dir_path(), PROMETHEUS_SERVICE_DISCOVERY_FILE)
+        (here / ours.replace("*", mine)).symlink_to(named)
+
+
+def dashboard_link(url: str) -> Linked:
+    """Where Ray's dashboard is, for the record."""
+    asks = "it asks for what `ray get-auth-token` prints" if is_token_auth_enabled() else ""
+    return Linked(at=time.time(), where=RAY_DASHBOARD, url=url, asks=asks)
 
 
 def _url(address: str | None) -> str:
@@ -74,9 +107,12 @@ def _url(address: str | None) -> str:
 _print_to_stdstream = worker.print_to_stdstream
 
 
-def _print_to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
-    """Ray prints what befell other processes to stdout, where the result of a command stands."""
-    _print_to_stdstream(data | {"is_err": True}, ignore_prefix)
+def _take_down(log: ProcessLog | None, data: dict[str, Any], ignore_prefix: bool) -> None:
+    """What a process prints, and what befell one: Ray would print both to stdout, where a command's result stands."""
+    if log is None or "job" not in data:
+        _print_to_stdstream(data | {"is_err": True}, ignore_prefix)
+    elif data["job"]:    # not the autoscaler, which prints a page every few seconds
+        log.write(data.get("actor_name") or data.get("task_name") or str(data["pid"]), data["lines"])
 
 
 def concurrency(runs: Iterable[RunSpec], *, requested: int | None, in_sweep: bool = True) -> int:

@@ -66,9 +66,9 @@ def sweep(short_folder):
 
 @pytest.fixture(scope="module")
 def prometheus(short_folder, sweep):
-    """The URL of one that scrapes every second what that sweep's Ray says."""
+    """The URL of one that scrapes every second what that sweep's Ray says, found by the link that is its driver's."""
     folder = MonitoringFolder(short_folder / "monitoring")
-    folder.write(short_folder / "ray" / DISCOVERY)
+    folder.write(short_folder / "ray" / DISCOVERY.replace("*", "-*"))
     config = folder.path / CONFIG
     config.write_text(config.read_text().replace("10s", "1s"))
     with socket.socket() as free:

@@ -7,6 +7,7 @@ import pytest
 from corpora import unread_run
 from metrics_page import metrics_page
 
+from cogito_ray.records.monitoring import monitoring_folder
 from cogito_ray.records.monitoring.grafana_files import dashboard
 from cogito_ray.records.monitoring.metrics_table import METRICS, TRIAL, of_report
 from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
@@ -44,6 +45,12 @@ def test_panels_do_not_overlap():
     assert len(cells) == len(set(cells))
 
 
+def test_rows_of_panels_are_what_grafana_takes_for_rows():
+    rows = [panel for panel in json.loads(dashboard())["panels"] if panel["type"] == "row"]
+    assert [row["title"] for row in rows] == list(dict.fromkeys(metric.section for metric in METRICS))
+    assert all(row["panels"] == [] and row["collapsed"] is False for row in rows)    # both are required of a RowPanel
+
+
 def test_labels_have_few_values():
     assert {label for metric in METRICS for label in metric.labels} <= BOUNDED
 
@@ -72,6 +79,7 @@ def test_files_are_where_each_other_look_for_them(tmp_path):
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_what_is_missing_is_said_with_how_to_get_it(tmp_path, monkeypatch, installed):
+    monkeypatch.setattr(monitoring_folder, "PROMETHEUS_PORT", 0)    # at which nobody can listen
     binary = tmp_path / "prometheus"
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)

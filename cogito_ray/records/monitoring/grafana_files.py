@@ -16,21 +16,23 @@ SOURCE = {"type": "prometheus", "uid": "cogito-prometheus"}
 
 
 def dashboard() -> str:
-    """JSON of the dashboard."""
+    """JSON of the dashboard: a `Dashboard` of the npm package @grafana/schema."""
     panels, top = list[dict[str, Any]](), 0
     for section, metrics in groupby(METRICS, key=lambda metric: metric.section):
-        panels.append({"type": "row", "title": section, "gridPos": {"x": 0, "y": top, "w": 24, "h": 1}})
+        row = {"type": "row", "title": section, "collapsed": False, "panels": []}
+        panels.append(row | {"gridPos": {"x": 0, "y": top, "w": 24, "h": 1}})
         for number, metric in enumerate(metrics):
             place = {"x": number % COLUMNS * WIDTH, "y": top + 1 + number // COLUMNS * HEIGHT, "w": WIDTH, "h": HEIGHT}
             panels.append(_panel(metric, place))
         top = panels[-1]["gridPos"]["y"] + HEIGHT
+    trial = _variable("trial", "step", '{experiment=~"$experiment"}')
     tree = {
         "uid": "cogito-ray",
         "title": "cogito-ray",
         "schemaVersion": 39,
         "refresh": "10s",
         "time": {"from": "now-1h", "to": "now"},
-        "templating": {"list": [_variable("experiment", "trials"), _variable("trial", "step")]},
+        "templating": {"list": [_variable("experiment", "trials"), trial]},
         "panels": [panel | {"id": number} for number, panel in enumerate(panels, start=1)],
     }
     return json.dumps(tree, indent=1) + "\n"
@@ -50,13 +52,13 @@ def _panel(metric: Metric, place: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _variable(label: str, metric: str) -> dict[str, Any]:
+def _variable(label: str, metric: str, chosen: str = "") -> dict[str, Any]:
     [series] = [one.series for one in METRICS if one.name == metric]
     return {
         "type": "query",
         "name": label,
         "datasource": SOURCE,
-        "query": f"label_values({series}, {label})",
+        "query": f"label_values({series}{chosen}, {label})",
         "refresh": 2,
         "multi": True,
         "includeAll": True,

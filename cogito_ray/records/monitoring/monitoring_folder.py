@@ -55,7 +55,7 @@ class MonitoringFolder:
         """What to open, what is missing, and how to get it."""
         ray = [port for port in RAY_PORTS if _listens(port)]
         opened = ", ".join(f"http://{LOCAL}:{port}" for port in ray)
-        key = "; it asks for what `ray get-auth-token` prints"
+        key = "; where one asks for a token: ray get-auth-token"
         yield f"Ray dashboard: {f'{opened}{key}' if ray else 'none here; a sweep or run brings it up while it works'}"
         running = f"http://{LOCAL}:{PROMETHEUS_PORT}" if _listens(PROMETHEUS_PORT) else ""
         start = " ".join(self.prometheus or ())

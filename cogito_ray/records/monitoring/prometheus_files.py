@@ -10,8 +10,9 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 CONFIG, RULES = "prometheus.yml", "alerts.yml"
-DISCOVERY = "prom_metrics_service_discovery.json"
-"""File in Ray's temporary directory that names what is to be scraped, kept up to date by Ray."""
+DISCOVERY = "prom_metrics_service_discovery*.json"
+"""Files in Ray's temporary directory that name what is to be scraped, kept up to date by Ray: its own, of the instance
+that began last, and one of each driver's instance."""
 SCRAPED_EVERY_S = 10
 """As often as Ray's processes export."""
 

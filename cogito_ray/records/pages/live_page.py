@@ -9,6 +9,7 @@ from plotly.offline import get_plotlyjs
 from cogito_ray.records.control_requests import ON_REQUEST
 from cogito_ray.records.ledger import (
     CHECKPOINTS,
+    TRIALS,
     Controlled,
     GateJudged,
     Notified,
@@ -39,27 +40,27 @@ def plotly() -> str:
 
 def content(record: Record, folder: Path) -> dict[str, object]:
     """What it shows of a record: table, figures for Plotly, what happened last, further pages in `folder`."""
-    ranking = rank(record)
+    ranking, pages = rank(record), links(folder)
     shown = replace(ranking, rows=ranking.rows[:SHOWN])
     drawn = {goal.metric: curves(record, shown, goal.metric) for goal in ranking.goals}
     if (found := front(shown)) is not None:
         drawn = {"front": found} | drawn
     return {
         "headline": headline(ranking).text if record.axes and ranking.best else "",
-        "table": _table(shown, record),
+        "table": _table(shown, record, pages),
         "hidden": len(ranking.rows) - len(shown.rows),
         "charts": [{"name": name, **json.loads(figure.to_json())} for name, figure in drawn.items()],
         "log": log(record),
-        "links": links(folder),
-        "elsewhere": [
-            {"name": where, "url": url}
-            for (where, trial), url in record.links.items()
-            if trial is None and url.startswith(("http://", "https://"))
-        ],
+        "links": pages,
+        "elsewhere": _elsewhere(record, None),
     }
 
 
-def _table(ranking: Ranking, record: Record) -> dict[str, object]:
+def _elsewhere(record: Record, trial: str | None) -> list[tuple[str, str]]:
+    return [(where, url) for where, url in record.tracked(trial) if url.startswith(("http://", "https://"))]
+
+
+def _table(ranking: Ranking, record: Record, pages: list[str]) -> dict[str, object]:
     goals = [goal.metric for goal in ranking.goals]
     rows = []
     for row in ranking.rows:
@@ -67,7 +68,10 @@ def _table(ranking: Ranking, record: Record) -> dict[str, object]:
         cells = [str(row.rank or ""), str(row.number), status, f"{row.step}/{row.steps}"]
         cells += [figures(row.values[metric]) for metric in goals]
         cells += [row.settings.get(axis, "") for axis in ranking.axes]
+        beneath = f"{TRIALS}/{row.trial}/" if record.axes else f"{CHECKPOINTS}/"
+        analyses = [(Path(page).parent.name, page) for page in pages if page.startswith(beneath)]
         rows.append({"number": row.number, "status": status, "note": row.note, "cells": cells})
+        rows[-1]["links"] = _elsewhere(record, row.trial) + analyses
     return {"head": ["#", "trial", "status", "step", *goals, *ranking.axes], "rows": rows}
 
 

@@ -13,9 +13,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from cogito_ray.records.ledger import (
     COMPLETE,
     INTERRUPTED,
-    RAY_DASHBOARD,
     Ledger,
-    Linked,
     Reported,
     Status,
     TrialEnded,
@@ -23,7 +21,7 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus
+from cogito_ray.runtime.cluster import cluster, concurrency, dashboard_link, kinds_of_gpus
 from cogito_ray.runtime.control_files import stalls
 from cogito_ray.runtime.evaluation.checkpoint_evaluation import Panel
 from cogito_ray.runtime.evaluation.evaluation_during_training import ConcurrentEvaluation, evaluate_rest, panel_of
@@ -71,7 +69,7 @@ def pretrain(
     panel = panel_of(run)
     if before is None:
         refuse_damaged_weights([run])
-    with experiment.driving(), cluster(dashboard=True) as dashboard:
+    with experiment.driving(), cluster(dashboard=True, log=experiment.folder) as dashboard:
         bound = {corpus_key(run.data): data} if data else {}
         corpora = partial(experiment.prepare, [run.data], storage, listener, bound=bound)
         return _trained(run, storage, experiment, panel, corpora, dashboard)
@@ -100,7 +98,7 @@ def _trained(
     with Ledger(experiment.ledger) as ledger:
         ledger.append(experiment.opening({key: job.data}, corpora, gpus=kinds_of_gpus()))
         if dashboard:
-            ledger.append(Linked(at=time.time(), where=RAY_DASHBOARD, url=dashboard))
+            ledger.append(dashboard_link(dashboard))
         spec = run.model_dump(mode="json")
         started = TrialStarted(at=time.time(), trial=trial, number=0, sample={}, spec=spec, data=job.data)
         ledger.append(started)

@@ -1,11 +1,13 @@
 """Ray Train's trainer around a run: one process a worker, started again when one is lost."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import ray.train
 import torch
+from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
 from ray.train.torch import TorchTrainer
 
 from cogito_ray.run_spec import ElasticSpec, RunSpec
@@ -76,6 +78,7 @@ def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None
         measured = {PEAK: peak_memory.peak_gb()} if report.metrics else {}
         tell(_as_result(replace(report, metrics=report.metrics | measured)))
 
+    label_output(job.label if place.world == 1 else f"{job.label}, worker {place.rank}")
     peak_memory.begin()
     try:
         train_worker.train(job, report_all, place)
@@ -88,6 +91,13 @@ def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None
         tell(death(dead.step, str(dead)))
     except RunPreempted as left:
         tell(paused(left.step))
+
+
+def label_output(who: str) -> None:
+    """What this process prints from now on is whose: Ray's monitor of logs reads it off the output."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.write(f"{LOG_PREFIX_ACTOR_NAME}{who}\n")
+        stream.flush()
 
 
 def reserved(run: RunSpec) -> dict[str, float]:

@@ -39,6 +39,8 @@ class Job:
     """Holds this run's checkpoints."""
     preempt: Path | None = None
     """While this file exists, the run leaves a checkpoint after its next report, and ends."""
+    label: str = "run"
+    """By which its processes are known."""
 
     @property
     def paused(self) -> Path:

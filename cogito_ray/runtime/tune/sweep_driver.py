@@ -15,13 +15,13 @@ from ray import tune
 from ray.tune import TuneConfig, Tuner
 
 from cogito_ray.records.control_requests import SweepLimits
-from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, RAY_DASHBOARD, TRIALS, Event, Ledger, Linked
+from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Event, Ledger
 from cogito_ray.records.results.ablations import ablated
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.scaling_forecasts import forecasts
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.cluster import cluster, concurrency, kinds_of_gpus, left_behind, refuse_many
+from cogito_ray.runtime.cluster import cluster, concurrency, dashboard_link, kinds_of_gpus, left_behind, refuse_many
 from cogito_ray.runtime.control_channel import ControlChannel
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
@@ -95,7 +95,8 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             ledger.append(experiment.opening(before.data))
             ledger.append(closing(_cause(before, exhausted, over=False)))
             return experiment.now
-        with cluster(dashboard=any(run.sizes[-1] > 1 for run in runs) or None) as dashboard:
+        asked = any(run.sizes[-1] > 1 for run in runs) or None
+        with cluster(dashboard=asked, log=experiment.folder) as dashboard:
             at_once = concurrency(runs, requested=limits.concurrency)
             corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
             refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
@@ -106,7 +107,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             ledger.append(experiment.opening(data, corpora, gpus=kinds_of_gpus()))
             notifier, fits = Notifier(sweep.notify, experiment.folder, ledger.append), partial(refuse_many, runs)
             if dashboard:
-                ledger.append(Linked(at=time.time(), where=RAY_DASHBOARD, url=dashboard))
+                ledger.append(dashboard_link(dashboard))
             with MetricsExporter(sweep.name, experiment.folder, experiment.now) as metrics:
                 cause = _Stages(sweep, experiment, ledger, at_once, data, fits, limits, notifier, metrics).run()
             for verdict in judge(experiment.now):

@@ -22,7 +22,8 @@ def trial(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDiges
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
     preempt = trials / PREEMPT
     run = RunSpec.model_validate(config["run"])
-    job = train_worker.Job(run, storage, data[corpus_key(run.data)], trials / config["trial"], preempt)
+    folder, label = trials / config["trial"], f"trial {config['number']}"
+    job = train_worker.Job(run, storage, data[corpus_key(run.data)], folder, preempt, label)
     job.paused.unlink(missing_ok=True)
     if preempt.exists():
         tune.report(paused(0))
