@@ -1,6 +1,7 @@
 """Trackers get everything once, whenever they are asked, and read back by their own readers it is what was reported."""
 
 import json
+import signal
 import socket
 import struct
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cogito_ray.records.ledger import (
@@ -25,7 +27,7 @@ from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import read
 from cogito_ray.records.tracking import follower
 from cogito_ray.records.tracking.follower import publish, tracked
-from cogito_ray.records.tracking.trackers import NoTracker
+from cogito_ray.records.tracking.trackers import TRACKERS, NoTracker
 
 ORIGIN = Provenance(host="h", commit=None, dirty=False, versions={})
 SPEC = {"training": {"steps": 30}}
@@ -241,9 +243,25 @@ def test_a_tracker_that_hangs_costs_a_note(folder, monkeypatch, silent_server, k
     assert_note(folder, kind, "nothing moved for 2 s")
 
 
-def assert_note(folder, kind, why):
-    """A driver that works beside it ends as if it were not there, and the record says why it got nothing."""
+ENDS = [(signal.SIGKILL, "its process died"), (signal.SIGSTOP, "nothing moved for 1 s")]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+@pytest.mark.parametrize(("sent", "why"), ENDS, ids=["dies", "stands still"])
+def test_a_tracker_whose_process_dies_or_stands_still_costs_a_note(folder, monkeypatch, kind, sent, why):
+    monkeypatch.setattr(follower, "PATIENCE_S", 1.0)
+    assert_note(folder, kind, why, sent)
+
+
+def assert_note(folder, kind, why, befalls=None):
+    """A driver that works beside it ends as if it were not there, and the record says why it got nothing.
+
+    `befalls`: a signal that the process which follows gets.
+    """
     with tracked(folder, [kind]), opened(folder) as ledger:
+        if befalls is not None:
+            [process] = [one for one in psutil.Process().children() if str(folder) in one.cmdline()]
+            process.send_signal(befalls)
         began = time.monotonic()
         ledger.append(started("t1"))
         ledger.append(reported("t1", 10))
