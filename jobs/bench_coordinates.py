@@ -38,6 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw")
     parser.add_argument("--parametrisations", choices=["mup", "standard"], nargs="+", default=["mup", "standard"])
     parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--head-width", type=int, default=16, help="0 = 2 heads at every width")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of kinds")
     parser.add_argument("--json", type=Path)
@@ -47,11 +48,11 @@ def arguments() -> argparse.Namespace:
 def model_of(given: argparse.Namespace, size: int, parametrisation: str) -> dict[str, Any]:
     """Settings of a model of this size."""
     base = given.sizes[0]
-    scaled: dict[str, Any] = {"kind": "mup", "base_width": 64, "base_depth": 2}
+    scaled: dict[str, Any] = {"kind": "mup", "base_width": 64, "base_depth": 2, "base_heads": 2}
     model: dict[str, Any] = {"width": 64, "heads": 2}
     if given.axis == "width":
-        model |= {"width": size}
-        scaled |= {"base_width": base}
+        model |= {"width": size, "heads": size // given.head_width if given.head_width else 2}
+        scaled |= {"base_width": base, "base_heads": base // given.head_width if given.head_width else 2}
     elif given.axis == "depth":
         model |= {"encoder": {"depth": size}}
         scaled |= {"base_depth": base}

@@ -9,15 +9,15 @@
     python jobs/transfer_tables.py tables rate.jsonl settings.jsonl ladder.jsonl full.jsonl --sealed sealed.json
     python jobs/bench_transfer.py runs --part rate --tiny --processes 0 --out tiny.jsonl        anywhere, in seconds
 
-`rows`: files below the folders, prepared as a run prepares them (BPE of 8,192 entries, rows of 64 tokens, 3 % of
-documents held out): first train rows of the plan under seed 0, held-out rows, and how frequent each token is.
+`rows`: files below the folders, prepared as a run prepares them (BPE, 3 % of documents held out): first train rows of
+the plan under seed 0, held-out rows, and how frequent each token is.
 
 `runs`: many small runs by `training_loop.fit`, in processes that share one device; each that ended is a line of JSON.
 Cells (a recipe at a size) take turns, so that a stop leaves them equally far. Best rates are looked for in notches of
 sqrt(2): every second one around a guess, further on beyond an edge, both neighbours of the best, the rate that is best
 for the smallest size; then those near the best under the other seeds. Runs that would not end within --minutes are not
-begun. Started again with what it wrote as --known, it goes on. Sixteen processes that
-share an H200 made 20 runs of 1,000 steps a minute; `seconds` of each line tells what yours leaves.
+begun. Started again with what it wrote as --known, it goes on. Heads grow in number with width (--head-width). Sixteen
+processes that share an H200 made 20 runs of 1,000 steps a minute; `seconds` of each line tells what yours leaves.
 """
 
 import argparse
@@ -51,7 +51,7 @@ from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.guards import GuardsSpec, RunDied
 from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 
-LENGTH, VOCABULARY, HELD_OUT, RATE = 64, 8192, 0.03, "rate"
+HELD_OUT, RATE = 0.03, "rate"
 RECIPES: dict[str, dict[str, Any]] = {
     "tsdae": {},
     "mlm": {"objective": {"kind": "mlm"}, "model": {"decoder": {"kind": "perceiver"}}},
@@ -67,7 +67,7 @@ SETTINGS: dict[str, tuple[float, ...]] = {
     "thin": (0.125, 0.25, 0.5, 1.0),
 }
 """What part `settings` asks about, at the smallest and the largest width."""
-FIRST, FURTHEST, NEAR = (0, -2, 2, -4, 4), 12, 2
+FIRST, FURTHEST, NEAR = (0, -2, 2), 12, 2
 """Notches: tried first around the guess; how far from it to go; around the best, under every seed."""
 
 
@@ -81,16 +81,24 @@ class Sizes:
     heads: int = 4
     batch: int = 64
     steps: int = 1000
-    held_out: int = 2048
+    held_out: int = 1024
     ladder: tuple[tuple[int, ...], tuple[int, ...]] = ((32, 64, 96), (1000, 2000, 4000))
     """Widths and steps."""
     full: tuple[int, int] = (192, 12_000)
     """What the ladder foretells: about 12 times the compute of its largest rung, 4 times that of all."""
     guess: int = -13
     """The best notch of the smallest width."""
+    head_width: int = 16
+    """0 = `heads` at every width."""
+    length: int = 64
+    """Of rows, in tokens; a concept for every fourth."""
+
+    def heads_at(self, width: int) -> int:
+        """How many a model of this width has."""
+        return width // self.head_width if self.head_width else self.heads
 
 
-TINY = Sizes((8, 16), (1, 2), 2, 4, 4, 8, ((8, 16, 24), (2, 3, 4)), (32, 8))
+TINY = Sizes((8, 16), (1, 2), 2, 4, 4, 8, ((8, 16, 24), (2, 3, 4)), (32, 8), head_width=4)
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,9 @@ def standard(sizes: Sizes, thin: float) -> dict[str, Any]:
 
 
 def mup(sizes: Sizes, thin: float) -> dict[str, Any]:
-    base = {"base_width": sizes.widths[0], "base_depth": sizes.depths[0]}
-    return {"kind": "mup", **base, "base_token_width": round(thin * sizes.widths[0])}
+    width = sizes.widths[0]
+    base = {"base_width": width, "base_depth": sizes.depths[0], "base_heads": sizes.heads_at(width)}
+    return {"kind": "mup", **base, "base_token_width": round(thin * width)}
 
 
 KINDS = {"standard": Parametrisation(standard, -1.0), "mup": Parametrisation(mup, 0.0)}
@@ -144,16 +153,16 @@ Done = dict[Task, float]
 
 def spec(task: Task, notch: float, sizes: Sizes, device: str) -> RunSpec:
     """The quickstart's run, but as the task says."""
-    cell, asked = task.cell, {"deletion": 0.6, "variance": 0.01, "concepts": 16, "thin": 1.0}
+    cell, asked = task.cell, {"deletion": 0.6, "variance": 0.01, "concepts": sizes.length // 4, "thin": 1.0}
     asked |= {task.cell.axis: task.value}
     recipe = merged({"objective": {"kind": "tsdae", "rate": asked["deletion"]}}, RECIPES[cell.recipe])
     thin = recipe.pop("thin", asked["thin"])
-    model = {"width": cell.width, "token_width": round(thin * cell.width), "heads": sizes.heads}
+    model = {"width": cell.width, "token_width": round(thin * cell.width), "heads": sizes.heads_at(cell.width)}
     model |= {"concepts": int(asked["concepts"]), "parametrisation": KINDS[cell.kind].settings(sizes, thin)}
     parts = {"latents": {"kind": "anchored"}, "encoder": {"depth": cell.depth}, "decoder": {"kind": "position"}}
     weights = {"variance": asked["variance"]}
     base = {
-        "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": LENGTH},
+        "data": {"sources": {"docs": {"kind": "python-docs", "part": "library"}}, "length": sizes.length},
         "model": model | parts,
         "loss": {"regularisers": [{"kind": "variance"}], "weighting": {"kind": "fixed", "weights": weights}},
         "training": {
@@ -200,14 +209,16 @@ class Trainer:
             line["nats"] = told[-1].metrics["eval/reconstruction_nats"]
         except RunDied as died:
             line["cause"] = died.cause
-        parameters, tokens = run.model.parameters(LENGTH), run.training.steps * run.training.batch * LENGTH
-        return line | {"parameters": parameters, "tokens": tokens, "seconds": time.perf_counter() - began}
+        length, seconds = self.sizes.length, time.perf_counter() - began
+        tokens = run.training.steps * run.training.batch * length
+        size = {"parameters": run.model.parameters(length), "tokens": tokens, "length": length}
+        return line | size | {"seconds": seconds}
 
 
 def read_rows(file: Path | None) -> tuple[Vocabulary, Tensor, np.ndarray, np.ndarray]:
     """Vocabulary, log frequencies (V,), train and held-out rows (R, N); random ones without a file."""
     if file is None:
-        rows = np.random.default_rng(0).integers(4, 64, (200, LENGTH))
+        rows = np.random.default_rng(0).integers(4, 64, (200, Sizes.length))
         return Vocabulary(64, 0, 1, 2, (0, 1, 2, 3)), torch.zeros(64), rows[:100], rows[100:]
     with safe_open(file, "np") as held:
         facts = json.loads(held.metadata()["vocabulary"])
@@ -223,8 +234,8 @@ def write_rows(given: argparse.Namespace) -> None:
     from cogito_ray.text.preparation_plan import prepare_with, serially
 
     sources = {path.name: {"kind": "files", "path": str(path), "weight": "size"} for path in given.text}
-    tokenizer = {"kind": "bpe", "vocabulary": VOCABULARY}
-    tree = {"sources": sources, "tokenizer": tokenizer, "length": LENGTH, "held_out": HELD_OUT}
+    tokenizer = {"kind": "bpe", "vocabulary": given.vocabulary}
+    tree = {"sources": sources, "tokenizer": tokenizer, "length": given.length, "held_out": HELD_OUT}
     data = DataSpec.model_validate(tree)
     with tempfile.TemporaryDirectory(dir=given.out.parent) as storage:
         corpus = prepare_with(serially, data, Path(storage))
@@ -353,9 +364,15 @@ def _train(task: Task, notch: float) -> dict[str, Any]:
     return _trainer(task, notch)
 
 
+def sizes_of(given: argparse.Namespace) -> Sizes:
+    """Those that are asked for, and the length of the rows."""
+    length = read_rows(given.rows)[2].shape[1]
+    return replace(Sizes(), length=length, steps=given.steps, batch=given.batch, head_width=given.head_width)
+
+
 def run_all(given: argparse.Namespace) -> None:
     """Runs of a part, as many as the time allows."""
-    sizes = TINY if given.tiny else replace(Sizes(), steps=given.steps, batch=given.batch)
+    sizes = TINY if given.tiny else sizes_of(given)
     cells = cells_of(given.part, given, sizes)
     seal = {"seal": intact(given.sealed)["sha256"]} if given.part == "full" else {}
     for cell in cells:          # refused here, before anything is spent
@@ -424,6 +441,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     rows.set_defaults(call=write_rows)
     rows.add_argument("--text", type=Path, nargs="+", required=True, help="folders of Parquet files, and the like")
     rows.add_argument("--train", type=int, default=180_000, help="train rows")
+    rows.add_argument("--vocabulary", type=int, default=8192)
+    rows.add_argument("--length", type=int, default=Sizes.length)
     rows.add_argument("--out", type=Path, required=True)
     runs.set_defaults(call=run_all)
     runs.add_argument("--part", choices=[RATE, "settings", "ladder", "full"], required=True)
@@ -438,6 +457,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     runs.add_argument("--seeds", type=int, default=1)
     runs.add_argument("--steps", type=int, default=Sizes.steps, help="of parts rate and settings")
     runs.add_argument("--batch", type=int, default=Sizes.batch, help="rows of a step")
+    runs.add_argument("--head-width", type=int, default=Sizes.head_width, help="0 = 4 heads at every width")
     runs.add_argument("--tiny", action="store_true", help="models and runs of no use but for a trial")
     return parser.parse_args(arguments)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from bench_transfer import (
-    LENGTH,
     RATE,
     SETTINGS,
     TINY,
@@ -58,8 +57,9 @@ def foretold(full: Cell, lines: list[dict[str, Any]], sizes: Sizes) -> dict[str,
     """Of a full run, from its ladder's runs."""
     from cogito_ray.sweeps.statistics.scaling_law import Rung, Unforecastable, forecast_loss  # and with it scipy
 
-    model = spec(Task(full, 0.0, 0), sizes.guess, sizes, "cpu").model
-    parameters, tokens = model.parameters(LENGTH), full.steps * lines[0]["tokens"] // lines[0]["cell"]["steps"]
+    length = lines[0]["length"]
+    model = spec(Task(full, 0.0, 0), sizes.guess, replace(sizes, length=length), "cpu").model
+    parameters, tokens = model.parameters(length), full.steps * lines[0]["tokens"] // lines[0]["cell"]["steps"]
     rungs = [Rung(line["parameters"], line["tokens"], line["nats"]) for line in lines]
     try:
         found: dict[str, Any] = asdict(forecast_loss(rungs, parameters, tokens))

@@ -39,7 +39,7 @@ def tiny_language_model() -> str:
 
 SETTINGS: dict[tuple[str, str], Callable[[], dict[str, Any]]] = {
     ("tokens", "pretrained"): lambda: {"model": tiny_language_model(), "frozen": False},
-    ("parametrisation", "mup"): lambda: {"base_width": 8, "base_depth": 1},
+    ("parametrisation", "mup"): lambda: {"base_width": 8, "base_depth": 1, "base_heads": 2},
 }
 """What a kind must be told where its defaults do not make a tiny run: (field, kind) -> makes its other settings."""
 

@@ -126,9 +126,8 @@ class ModelSpec(Spec):
         sizes = self.parametrisation.base
         if sizes is None:
             return None
-        heads = sizes.base_heads or self.heads
-        widths = {"width": sizes.base_width, "token_width": sizes.base_token_width}
-        return self.model_copy(update=widths | {"heads": heads, "parametrisation": StandardSpec()})
+        there = {"width": sizes.base_width, "token_width": sizes.base_token_width, "heads": sizes.base_heads}
+        return self.model_copy(update=there | {"parametrisation": StandardSpec()})
 
     @property
     def multipliers(self) -> str:

@@ -38,10 +38,10 @@ class MupSpec(Spec):
     base_width: PositiveInt
     base_depth: PositiveInt
     """Of the encoder."""
+    base_heads: PositiveInt
+    """Let heads grow in number, not in width: narrow heads look less sharply (docs/how-to/full-scale.md)."""
     base_token_width: PositiveInt | None = None
     """None = as wide as concepts."""
-    base_heads: PositiveInt | None = None
-    """None = as many as the model has: heads then grow wider with the model. Set it where their number grows."""
     base_decoder_depth: PositiveInt | None = None
     """None = the decoder's depth is not scaled for."""
 

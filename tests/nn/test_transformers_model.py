@@ -17,11 +17,12 @@ from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(8, 0, 1, 2, (0, 1, 2))
 IDS = torch.tensor([[3, 4, 5, 6], [7, 1, 0, 0]])
+MUP = {"kind": "mup", "base_width": 4, "base_depth": 1, "base_heads": 2}
 MODELS = [
     {"decoder": {"kind": "perceiver"}},
     {"decoder": {"kind": "diffusion"}, "token_width": 4},
     {"decoder": {"kind": "position"}, "embedding": {"positions": {"kind": "rotary"}}, "head": {"tied": False}},
-    {"decoder": {"kind": "perceiver"}, "parametrisation": {"kind": "mup", "base_width": 4, "base_depth": 1}},
+    {"decoder": {"kind": "perceiver"}, "parametrisation": MUP},
 ]
 
 

@@ -60,7 +60,7 @@ def test_a_checkpoint_of_another_tokenizer_is_refused_though_its_shapes_fit(sour
 
 def test_a_checkpoint_of_a_model_with_other_multipliers_is_refused_though_its_shapes_fit(source):
     run, storage, folder = source
-    sizes = {"base_width": run.model.width, "base_depth": run.model.encoder.depth}
+    sizes = {"base_width": run.model.width, "base_depth": run.model.encoder.depth, "base_heads": run.model.heads}
     base, grown = (
         begun(run, folder, model=run.model.model_dump() | {"parametrisation": {"kind": "mup"} | sizes | over})
         for over in ({}, {"base_width": 8})

@@ -148,7 +148,7 @@ def test_full_runs_alone_may_be_asked_labelled_questions():
         sweep({"with": {"training.steps": 5000}}, run=run | {"evaluation": {"labelled": asked}})
 
 
-MUP = {"kind": "mup", "base_width": 32, "base_depth": 2}
+MUP = {"kind": "mup", "base_width": 32, "base_depth": 2, "base_heads": 2}
 
 
 def test_full_runs_rungs_and_trials_along_an_axis_keep_the_base_sizes_of_their_parametrisation():
