@@ -11,7 +11,15 @@ set -euo pipefail
 address=${1:?HEAD:PORT is missing} nodes=${2:?number of machines is missing}
 cd "$(dirname "$0")/.."
 export RAY_AUTH_MODE=token PYTHONPATH=$PWD PATH="$PWD/.venv/bin:$PATH"
+begun=$(mktemp)
+trap 'rm -f "$begun"' EXIT
 # One logical CPU more than there are cores: drivers and data tasks use it while every core trains.
-exec ray symmetric-run --address "$address" --min-nodes "$nodes" --num-cpus "$(($(nproc) + 1))" \
+# shellcheck disable=SC2016  # the inner shell expands them
+ray symmetric-run --address "$address" --min-nodes "$nodes" --num-cpus "$(($(nproc) + 1))" \
     --disable-usage-stats ${LABELS:+--labels "$LABELS"} -- \
-    env RAY_ADDRESS="$address" python -m cogito_ray "${@:3}"
+    env RAY_ADDRESS="$address" sh -c 'echo begun > "$0" && exec python -m cogito_ray "$@"' "$begun" "${@:3}"
+# It ends with 0 where Ray did not start, too.
+if [ ! -s "$begun" ] && ip -o -4 address | grep -qwF "${address%:*}"; then
+    echo "Ray did not start on this head" >&2
+    exit 1
+fi

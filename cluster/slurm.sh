@@ -18,6 +18,8 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(getent ahostsv4 "$head" | awk 'NR == 1 {print $1}')
 RAY_AUTH_TOKEN=$(openssl rand -hex 32)
 export RAY_AUTH_TOKEN
+# Without cgroups, Slurm leaves what has made itself a daemon, and Ray starts on no node where Ray runs.
+[ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || srun env PATH="$PWD/.venv/bin:$PATH" ray stop --force
 # Signals wait for what runs in the foreground, so the step does not.
 srun --kill-on-bad-exit=1 bash cluster/machines.sh "$address:6379" "$SLURM_JOB_NUM_NODES" "$@" &
 trap 'scontrol requeue "$SLURM_JOB_ID"' USR1

@@ -20,8 +20,6 @@ from cogito_ray.runtime.doctor.node_facts import LOCK, NodeFacts, look, look_aga
 
 PATIENCE_S = 60.0
 """For the answer of a machine."""
-NUMBERS = 2**20
-"""Summed over all machines: 4 MiB."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def reduce(backend: str, meeting: str, rank: int, count: int) -> float:
     distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=count, timeout=patience)
     try:
         for _ in range(3):
-            numbers = torch.ones(NUMBERS, device="cuda" if backend == "nccl" else "cpu")
+            numbers = torch.ones(2**20, device="cuda" if backend == "nccl" else "cpu")
             begin = time.perf_counter()
             distributed.all_reduce(numbers)
             assert numbers[-1].item() == count  # which waits for a GPU, too

@@ -10,8 +10,7 @@ from cogito_ray.runtime.doctor.node_facts import NodeFacts
 GIB = 2**30
 CLOCK_S = (2.0, 20.0)
 """Skew from which on there is a warning, and a fault: leases of files without locks are 60 s."""
-LITTLE_DISK = 10 * GIB
-SMALL_OBJECT_STORE = 0.2 * GIB
+LITTLE_DISK, SMALL_OBJECT_STORE = 10 * GIB, 0.2 * GIB
 ALIKE = ("python", "ray", "torch", "cogito-ray")
 """Packages of which every machine must have the same version."""
 
@@ -28,10 +27,8 @@ class Finding:
 
 def findings(found: Examination) -> list[Finding]:
     """In the order in which they are best read."""
-    said = [*_versions(found.nodes), *_gpus(found.nodes), *_storage(found.nodes), *_rest(found.nodes), *_network(found)]
-    silent = [Finding("fault", "machine", text, "look at Ray's logs there (/tmp/ray/session_latest/logs)") for text
-              in found.silent]  # fmt: skip
-    return [*silent, *said]
+    nodes = found.nodes
+    return [*_versions(nodes), *_gpus(nodes), *_storage(nodes), *_rest(nodes), *_network(found)]
 
 
 def _versions(nodes: tuple[NodeFacts, ...]) -> Iterator[Finding]:
@@ -87,8 +84,8 @@ def _rest(nodes: tuple[NodeFacts, ...]) -> Iterator[Finding]:
     for node in nodes:
         if abs(node.skew_s) > CLOCK_S[0]:
             text = f"{node.node} is {abs(node.skew_s):.0f} s {'ahead' if node.skew_s > 0 else 'behind'}"
-            level: Literal["warning", "fault"] = "fault" if abs(node.skew_s) > CLOCK_S[1] else "warning"
-            yield Finding(level, "clock", text, "run a time service there (chrony, systemd-timesyncd)")
+            far = abs(node.skew_s) > CLOCK_S[1]
+            yield Finding("fault" if far else "warning", "clock", text, "run a time service there, such as chrony")
         if node.object_store < SMALL_OBJECT_STORE or node.object_store > node.shm > 0:
             text = f"{node.node}: {node.object_store / GIB:.1f} GiB, of {node.shm / GIB:.1f} GiB free in /dev/shm"
             yield Finding("warning", "object store", text, "ray start --object-store-memory, or a larger /dev/shm")
@@ -101,10 +98,12 @@ def _rest(nodes: tuple[NodeFacts, ...]) -> Iterator[Finding]:
 
 
 def _network(found: Examination) -> Iterator[Finding]:
+    for text in found.silent:
+        yield Finding("fault", "machine", text, "look at Ray's logs there (/tmp/ray/session_latest/logs)")
     for one in found.reduced:
         mend = "open all ports between the machines, and name their network: GLOO_SOCKET_IFNAME, NCCL_SOCKET_IFNAME"
         if one.fault:
             yield Finding("fault", f"all-reduce, {one.backend}", one.fault, mend)
         else:
-            rate = 4 / one.seconds
-            yield Finding("ok", f"all-reduce, {one.backend}", f"4 MiB in {one.seconds * 1e3:.1f} ms ({rate:.0f} MiB/s)")
+            text = f"4 MiB in {one.seconds * 1e3:.1f} ms ({4 / one.seconds:.0f} MiB/s)"
+            yield Finding("ok", f"all-reduce, {one.backend}", text)

@@ -1,7 +1,4 @@
-"""What one machine of a cluster says of itself: versions, GPUs, storage, locks, clock, hub and authentication.
-
-Everything here runs on that machine, in a task of Ray's that has no GPU of its own.
-"""
+"""What one machine of a cluster says of itself, in a task of Ray's there: versions, GPUs, storage, clock, hub."""
 
 import os
 import secrets
@@ -23,7 +20,6 @@ from cogito_ray.records.provenance import collect
 
 LOCK = "lock"
 """A file that the driver holds the lock of, beside those of the machines."""
-SHM = Path("/dev/shm")
 SHOW_GPUS = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
 
 
@@ -76,7 +72,7 @@ def look(folder: Path, resources: dict[str, float]) -> NodeFacts:
         hub_fault=_hub_fault(),
         has_token=is_token_auth_enabled(),
         object_store=resources.get("object_store_memory", 0.0),
-        shm=shutil.disk_usage(SHM).free if SHM.is_dir() else 0,
+        shm=shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0,
     )
 
 

@@ -17,8 +17,6 @@ from cogito_ray.runtime.jobs.job_files import JobFiles
 
 PATIENCE_S, PAUSE_S = 600.0, 2.0
 """Without any answer, until a job is no longer followed; between two attempts."""
-STOPPED = 130
-"""Exit status of a job that was stopped, as of a command that Ctrl-C ended."""
 ENVIRONMENT = {
     "PYTHONPATH": ".",
     "RAY_ADDRESS": "auto",
@@ -94,12 +92,17 @@ def submit(address: str, files: JobFiles, name: str, commands: Sequence[Sequence
             raise ValueError(f"job {found.id} runs with other settings by this name; {way}")
         return found
     width = {"COLUMNS": str(shutil.get_terminal_size().columns)}
-    started = client.submit_job(
-        entrypoint=" && ".join(map(shlex.join, commands)),
-        submission_id=f"{name}-{newest + 1}",
-        runtime_env={"working_dir": str(files.folder), "env_vars": ENVIRONMENT | width},
-        metadata={"settings": files.digest},
-    )
+    try:
+        started = client.submit_job(
+            entrypoint=" && ".join(map(shlex.join, commands)),
+            submission_id=f"{name}-{newest + 1}",
+            runtime_env={"working_dir": str(files.folder), "env_vars": ENVIRONMENT | width},
+            metadata={"settings": files.digest},
+        )
+    except RuntimeError as fault:
+        if "already exists" not in str(fault):
+            raise
+        return submit(address, files, name, commands)  # somebody else was quicker
     return SubmittedJob(client, address, started, is_new=True)
 
 
@@ -125,6 +128,6 @@ def job_name(command: str, name: str, storage: str) -> str:
 
 def _exit_status(details: JobDetails) -> int:
     if details.status != JobStatus.FAILED:
-        return 0 if details.status == JobStatus.SUCCEEDED else STOPPED
+        return 0 if details.status == JobStatus.SUCCEEDED else 130  # stopped, as by Ctrl-C
     code = details.driver_exit_code or 1
     return code if code > 0 else 128 - code
