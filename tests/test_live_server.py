@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from cogito_ray.control import live_server
 from cogito_ray.control.live_server import LiveServer
 from cogito_ray.records import process_log
 from cogito_ray.records.file_locks import hold
@@ -65,9 +66,10 @@ def sweep(tmp_path):
 
 
 @pytest.fixture
-def address(tmp_path, sweep):
+def address(tmp_path, sweep, monkeypatch):
+    monkeypatch.setattr(live_server, "LOOKS_EVERY_S", 0.05)
     with LiveServer(tmp_path, port=0, token=TOKEN) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()    # ends as soon as asked
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
