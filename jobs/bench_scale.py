@@ -60,8 +60,9 @@ NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 GOALS = [{"metric": NATS, "mode": "min"}, {"metric": RANK, "mode": "max"}]
 STEPS, EVERY, FIRST_RUNG = 500, 10, 50
 WORKERS = 8
-CHECKPOINT_BYTES, HELD = 1000, 100
-"""Of a checkpoint, and how many of them `budget.disk` has room for where trials are stopped."""
+CHECKPOINT_BYTES, HELD = 1000, 25
+"""Of a checkpoint, and how many of them `budget.disk` has room for where trials are stopped: so few that each trial
+that ends has one deleted long before the smallest size, and what that costs is not taken for growth."""
 BESIDE = (
     "optimizer/gradient_norm", "time/tokens_per_s", "time/data_wait_share", "time/mfu", "loss/total",
     "loss/reconstruction", "loss/variance", "loss/reconstruction_gradient_share", "loss/variance_gradient_share",

@@ -171,6 +171,8 @@ class Record:
     """Further runs of some of them with other seeds, by name."""
     variants: dict[str, Trial] = field(default_factory=dict)
     """Runs of some of them at other sizes, from which full runs are foretold, or with a setting taken back, by name."""
+    copies: dict[str, Trial] = field(default_factory=dict)
+    """Trials that branch off others and are not over, by name."""
     events: list[Event] = field(default_factory=list)
     """All of them, in order: what a search is fed again to go on."""
     rejected: list[SampleRejected] = field(default_factory=list)
@@ -385,6 +387,8 @@ def _start(record: Record, event: TrialStarted) -> None:
         )
         further = record.replicates if event.changes is None else record.variants
         (record.trials if event.replicates is None else further)[event.trial] = trial
+    if trial.branch:
+        record.copies[event.trial] = trial
     _made(trial, record.opened.provenance)
     trial.began, trial.earlier = event.at, trial.seconds
     trial.end = trial.paused = None
@@ -411,6 +415,7 @@ def _go_on(record: Record, event: Reported | TrialEnded | TrialPaused | Evaluate
             _alive_at(record, trial.began + event.seconds - trial.earlier)
         case TrialEnded():
             trial.end = event
+            record.copies.pop(event.trial, None)
             _alive_at(record, event.at)
         case TrialPaused():
             trial.paused = event

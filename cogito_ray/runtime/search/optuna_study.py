@@ -10,7 +10,6 @@ nothing else: each is made by a fresh sampler, and what samplers note for themse
 import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 
 import numpy as np
@@ -63,8 +62,11 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def shown(self, trial: Trial | FrozenTrial) -> FrozenTrial:
-        """As it stands now, for others to read: with the times of the ledger, and without what samplers note."""
+        """As it stands now, for others to read: with the times of the ledger, and without what samplers note. Who waits
+        runs, until it is told how it ended."""
         now = copy.copy(self._storage.get_trial(trial._trial_id))
+        if now.number in self._waiting:
+            now.state = TrialState.RUNNING
         began, ended = self._times.get(now.number, (None, None))
         if began is not None:
             now.datetime_start = datetime.fromtimestamp(began)
@@ -133,19 +135,24 @@ class Study:
             trial.report(values[0], step)
 
     def waits(self, trial: Trial) -> None:
-        """It has left at a rung. To Optuna it runs, until it is told how it ended."""
+        """It has left at a rung, and counts as stopped until it goes on: samplers learn from what stopped trials have
+        measured, but nothing good from those that run, and as many as wait they would draw at random until most are
+        over."""
         self._waiting.add(trial.number)
+        self._storage.get_trial(trial._trial_id).state = TrialState.PRUNED
 
     def goes_on(self, trial: Trial) -> None:
-        """It was started, or taken up again."""
-        self._waiting.discard(trial.number)
+        """It was started, or taken up again, or is about to end."""
+        if trial.number in self._waiting:
+            self._waiting.discard(trial.number)
+            self._storage.get_trial(trial._trial_id).state = TrialState.RUNNING
 
     def tell(
         self, trial: Trial, over: TrialEnded, metrics: Mapping[str, float], reports: Mapping[int, list[float]]
     ) -> None:
         """What became of a trial that last measured these metrics."""
         self._times[trial.number] = (self._times[trial.number][0], over.at)
-        self._waiting.discard(trial.number)
+        self.goes_on(trial)
         state = STATES[over.status] if self._aim.merit(metrics).finite else TrialState.FAIL
         if len(self._aim.goals) > 1:
             trial.set_user_attr("reports", {str(step): values for step, values in reports.items()})
@@ -164,28 +171,14 @@ class Study:
         usual, study.sampler = study.sampler, drawing
         if given:
             study.enqueue_trial({path: value for path, value in given.items() if path in self._drawn})
-        with self._taught():
-            trial = study.ask({path: drawn for path, drawn in self._drawn.items() if path not in self._conditional})
-            for path in self._conditional:
-                if self._sweep.space[path].applies(trial.params | crossed):
-                    suggest(trial, path, self._drawn[path])
+        trial = study.ask({path: drawn for path, drawn in self._drawn.items() if path not in self._conditional})
+        for path in self._conditional:
+            if self._sweep.space[path].applies(trial.params | crossed):
+                suggest(trial, path, self._drawn[path])
         if study is self._study:
             self._settle(trial)
         study.sampler = usual
         return trial
-
-    @contextmanager
-    def _taught(self) -> Iterator[None]:
-        """Meanwhile, who waits counts as stopped: samplers learn from what stopped trials have measured, but nothing
-        good from those that run, and as many as wait they would draw at random until most are over."""
-        waiting = [trial for trial in self.trials if trial.number in self._waiting] if self._waiting else []
-        for trial in waiting:
-            trial.state = TrialState.PRUNED
-        try:
-            yield
-        finally:
-            for trial in waiting:
-                trial.state = TrialState.RUNNING
 
     def _settle(self, trial: Trial) -> None:
         """Let the study hold the same whether the sampler drew every value, or some were given."""

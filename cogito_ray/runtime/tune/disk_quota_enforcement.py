@@ -88,8 +88,8 @@ class CheckpointPruner:
 
     def _branches(self, record: Record, own: Collection[str]) -> set[tuple[str, int]]:
         """Checkpoints (trial, step) from which copies go on, made or not, while they have none of their `own`."""
-        copies = (trial for trial in record.trials.values() if trial.end is None and trial.id not in own)
-        return {trial.branch for trial in copies if trial.branch}.union(self._sources(record))
+        branches = {trial.branch for name, trial in record.copies.items() if trial.branch and name not in own}
+        return branches.union(self._sources(record))
 
 
 def refuse_small_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:

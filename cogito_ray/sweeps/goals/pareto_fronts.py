@@ -136,15 +136,15 @@ class _Group:
         left = self.waits.copy()
         while count > 0 and left.any():
             if self._rows.shape[1] == 1:
-                found = [int(np.where(left, self._rows[:, 0], np.inf).argmin())]
-                if not self.is_among(found[0], count, newest_first=False):
+                found = iter([index := int(np.where(left, self._rows[:, 0], np.inf).argmin())])
+                if not self.is_among(index, count, newest_first=False):
                     return None
-                left[found] = False
+                left[index] = False
             else:
                 before, members = self._front(int(self._fronts[left].min()))
                 if before >= count:
                     return None
-                found = [index for index in self._by_spread(members, count - before) if left[index]]
+                found = (index for index in self._by_spread(members, count - before) if self.waits[index])
                 left[members] = False
             if (name := next((self.names[index] for index in found if self.names[index] in among), None)) is not None:
                 return name
@@ -160,9 +160,9 @@ class _Group:
         """How many stand on those before, and indices of its own, the earliest first."""
         return int(np.count_nonzero(self._fronts < number)), np.nonzero(self._fronts == number)[0]
 
-    def _by_spread(self, members: NDArray[np.intp], count: int) -> list[int]:
+    def _by_spread(self, members: NDArray[np.intp], count: int) -> Iterator[int]:
         costs = _measured(self._rows)
-        return [int(members[at]) for at in _by_net(_scaled(costs[members], costs), count)]
+        return (int(members[at]) for at in _by_net(_scaled(costs[members], costs), count))
 
 
 def hypervolume(costs: Costs, reference: Sequence[float]) -> float:
@@ -214,15 +214,15 @@ def _by_contribution(front: Costs, everything: Costs) -> list[int]:
     return [int(index) for index in np.argsort(-gained, kind="stable")]
 
 
-def _by_net(scaled: Costs, count: int) -> list[int]:
-    """The first `count` points of a front, or all."""
-    taken = list(dict.fromkeys(int(index) for index in scaled.argmin(axis=0)))
-    gaps = np.min([np.linalg.norm(scaled - scaled[index], axis=1) for index in taken], axis=0)  # (n,)
-    while len(taken) < min(count, len(scaled)):
-        gaps[taken] = -1.0
-        taken.append(int(gaps.argmax()))
-        gaps = np.minimum(gaps, np.linalg.norm(scaled - scaled[taken[-1]], axis=1))
-    return taken[:count]
+def _by_net(scaled: Costs, count: int) -> Iterator[int]:
+    """The first `count` points of a front, or all, each found when it is asked for."""
+    gaps, extremes = np.full(len(scaled), np.inf), list(dict.fromkeys(scaled.argmin(axis=0).tolist()))
+    for place in range(min(count, len(scaled))):
+        found = extremes[place] if place < len(extremes) else int(gaps.argmax())
+        yield found
+        apart = scaled - scaled[found]
+        gaps = np.minimum(gaps, np.einsum("ij,ij->i", apart, apart))  # (n,), squared
+        gaps[found] = -1.0
 
 
 def _scaled(front: Costs, everything: Costs) -> Costs:
