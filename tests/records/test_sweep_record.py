@@ -5,6 +5,7 @@ import pytest
 from cogito_ray.records.ledger import (
     GateJudged,
     LedgerFault,
+    Linked,
     Noted,
     Reported,
     SweepClosed,
@@ -86,6 +87,13 @@ def test_a_trial_that_started_and_did_not_end_is_unfinished_also_after_a_new_sta
 def test_a_sweep_opened_again_is_no_longer_closed():
     assert fold([OPENED, SweepClosed(at=3.0, cause="done")]).closing.cause == "done"
     assert fold([OPENED, SweepClosed(at=3.0, cause="done"), OPENED]).closing is None
+
+
+def test_where_else_it_can_be_looked_at_is_said_with_what_that_asks_for_and_only_while_it_works():
+    dashboard = Linked(at=1.0, where="Ray dashboard", url="http://127.0.0.1:8265", asks="it asks for a token")
+    record = fold([OPENED, dashboard, Linked(at=2.0, where="wandb", url="https://w/b")])
+    assert record.shown_at == ["Ray dashboard: http://127.0.0.1:8265; it asks for a token", "wandb: https://w/b"]
+    assert fold([OPENED, dashboard, SweepClosed(at=3.0, cause="complete")]).shown_at == []
 
 
 def test_verdicts_of_a_sweep_opened_again_no_longer_hold():
