@@ -15,6 +15,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     export,
     init,
     notebook,
+    plan,
     prepare,
     promote,
     publish,

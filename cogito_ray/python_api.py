@@ -22,6 +22,7 @@ from cogito_ray.records.sweep_record import Record, fold
 if TYPE_CHECKING:
     from cogito_ray.base_spec import TrackerName
     from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
+    from cogito_ray.records.plan_record import PlanRecord
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
     from cogito_ray.runtime.doctor.findings import Finding
@@ -274,6 +275,48 @@ def doctor(address: str | None = None, *, storage: str | Path = RUNS) -> list[Fi
         return findings(examine(Path(storage)))
 
 
+def plan(
+    settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = (), verbose: bool = True
+) -> PlanRecord:
+    """Run what is left of a research plan: each phase that is due, as a process of its own by its own command.
+
+        cr.plan("plans/roadmap.yaml", overrides={"size": "smallest"}).figures("mlm")
+
+    The same call resumes after any interruption, also where what is not complete has changed. ValueError with all
+    faults of all phases. Ctrl-C leaves phases their checkpoints, and the record says so.
+    """
+    from cogito_ray.plans.plan_file import read
+    from cogito_ray.runtime.plan.plan_driver import run_plan
+
+    sound = read(settings, overrides)
+    record = run_plan(sound, Path(storage), lambda told: _say(told, verbose=verbose))
+    report(Path(storage) / sound.spec.name)
+    return record
+
+
+def plan_forecast(
+    settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()
+) -> dict[str, dict[str, float]]:
+    """What each phase of a plan that trains would cost at most, if every gate held, and `total`. See `forecast`."""
+    from cogito_ray.plans.plan_file import read
+    from cogito_ray.runtime.plan.plan_forecast import forecast_plan
+
+    found = dict(forecast_plan(read(settings, overrides), Path(storage)))
+    units = ("wall_s", "cpu_hours", "gpu_hours")
+    return found | {"total": {unit: sum(cost[unit] for cost in found.values()) for unit in units}}
+
+
+def queue(
+    files: Sequence[str | Path], *, storage: str | Path = RUNS, name: str = "queue", verbose: bool = True
+) -> PlanRecord:
+    """Run files of sweeps and runs one after the other, as a plan without gates; one that fails holds up none."""
+    from cogito_ray.sweeps.yaml_io.yaml_loader import Document
+
+    kinds = {Path(file).absolute(): "sweep" if Document.of(file).composed.is_sweep else "run" for file in files}
+    phases = {file.stem: {"kind": kind, "file": str(file)} for file, kind in kinds.items()}
+    return plan({"name": name, "phases": phases}, storage=storage, verbose=verbose)
+
+
 def evaluate(
     checkpoints: Checkpoints | Iterable[Checkpoints],
     *,
@@ -401,10 +444,12 @@ def verify(
 
 
 def report(folder: str | Path) -> Report:
-    """Write report.html from the ledger in the folder of a sweep or run, also while it works. A notebook shows it."""
-    from cogito_ray.records.pages.report_page import write
+    """Write report.html from the ledger of a sweep, run or plan, also while it works. A notebook shows it."""
+    from cogito_ray.records.pages import plan_page, report_page
+    from cogito_ray.records.plan_record import NAME as PLAN
 
-    return Report(write(folder))
+    is_plan = not (Path(folder) / NAME).is_file() and (Path(folder) / PLAN).is_file()
+    return Report((plan_page if is_plan else report_page).write(Path(folder)))
 
 
 def notebook(storage: str | Path = RUNS) -> Path:

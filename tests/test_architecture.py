@@ -16,6 +16,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "base_spec": set(),
     "spec_registry": {"base_spec"},
     "plugins": {"base_spec", "spec_registry"},
+    "gate_spec": {"base_spec"},
     "atomic_files": set(),
     "analysis": set(),
     "text": {"base_spec", "atomic_files"},
@@ -50,16 +51,19 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints"},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},
     "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
-    "sweeps": {"base_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"},
-    "records": {"base_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis", "text.data_digests"},
+    "sweeps": {"base_spec", "gate_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"},
+    "records": {"base_spec", "gate_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis"}
+    | {"text.data_digests", "evaluation.labelled_evaluation_spec"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
+    "plans": {"base_spec", "gate_spec", "run_spec", "sweeps", "records", "analysis", "evaluation"},
+    "runtime.plan": {"atomic_files", "run_spec", "experiment_result", "plans", "sweeps", "records", "runtime"},
     "display": {"analysis", "records", "sweeps", "text.preparation_plan"},
     "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records"},
     "control": {"base_spec", "display", "sweeps", "records", "runtime.control_channel"},
     "python_api": MODEL
     | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}
-    | {"experiment_result"},
+    | {"experiment_result", "plans"},
     "commands": {"base_spec", "atomic_files", "run_spec", "text.prepared_corpus", "analysis", "evaluation.tasks"}
     | {"sweeps", "records", "runtime.jobs", "runtime.verification", "display", "experiment_result", "python_api"}
     | {"control"},

@@ -15,6 +15,7 @@ from cogito_ray import plugins
 from cogito_ray.base_spec import Spec
 from cogito_ray.cli import app
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
+from cogito_ray.plans.plan_spec import PlanSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, compose
@@ -30,7 +31,7 @@ FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILIN
 NAMED = re.compile(r'(?<![\w/."-])((?:cogito_ray|search_spaces|jobs|cluster|tests|docs)/[\w./-]*\w(?:\.\w+|/))')
 """Files and folders of the repository."""
 MADE = {
-    *("run.md", "sweep.md", "fine-tune.md", "metrics.md", "command-line.md", "cogito_ray.md"),
+    *("run.md", "sweep.md", "plan.md", "fine-tune.md", "metrics.md", "command-line.md", "cogito_ray.md"),
     *("security.md", "contributing.md", "architecture.svg"),
 }
 """Pages that are made when the site is built, which checks links to them."""
@@ -111,7 +112,7 @@ def test_commands_on_pages_are_those_of_the_command_line():
             assert set(re.findall(r"(?<!\S)--[a-z-]+", rest.split("#")[0])) <= options[name], page
 
 
-@pytest.mark.parametrize("root", [RunSpec, SweepSpec, FineTuneSpec])
+@pytest.mark.parametrize("root", [RunSpec, SweepSpec, PlanSpec, FineTuneSpec])
 def test_the_reference_has_every_key_of_every_setting(root: type[Spec]):
     schema = root.model_json_schema()
     page, explained = Reference(schema).markdown(), Reference(schema).explained

@@ -1,5 +1,7 @@
 """Which labelled questions the checkpoints of a long run are asked while it trains: settings alone, of plain values."""
 
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import PurePath
 from typing import Annotated, Literal
 
@@ -8,6 +10,16 @@ from pydantic import AfterValidator, Field
 from cogito_ray.base_spec import Spec, brief, did_you_mean, nearest
 from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
+
+LABELLED = "labelled/"
+"""How names of labelled scores begin, where they stand among metrics."""
+VECTORS = (
+    *("mean", "max", "all", "attention", "queries", "via_decoder", "mean_centred", "whole", "best_window"),
+    *("token_means", "bag_of_words", "tf_idf", "majority", "chance"),
+)
+"""What answers are made of: concepts, or baselines."""
+OF_DOCUMENTS = {"retrieval": ("recall_at_1", "mrr"), "choice": ("accuracy",), "choice-probe": ("accuracy",)}
+"""Metrics of tasks of whole documents, by protocol."""
 
 
 def _absolute(folder: str) -> str:
@@ -22,6 +34,14 @@ def known_task(name: str) -> str:
         known = [*TASKS, *DOCUMENT_TASKS]
         raise ValueError(f"no task is called {name or brief(name)}; {did_you_mean(nearest(name, known), known)}")
     return name
+
+
+def score_names(tasks: Iterable[str], protocols: Iterable[str]) -> Iterator[str]:
+    """Names under which labelled scores may stand among metrics; see `evaluation_scores.best_of_each`."""
+    for task in tasks:
+        metrics = dict.fromkeys(protocols, TASKS[task].metrics) if task in TASKS else OF_DOCUMENTS
+        for protocol, vectors in product(metrics, ("", *(f"{one}/" for one in VECTORS))):
+            yield from (f"{LABELLED}{task}/{protocol}/{vectors}{metric}" for metric in metrics[protocol])
 
 
 AbsoluteFolder = Annotated[str, AfterValidator(_absolute)]

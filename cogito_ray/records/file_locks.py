@@ -35,6 +35,17 @@ def hold(path: Path, *, patience_s: float = 0.0, lost: Callable[[], None] = lamb
         lock.release()
 
 
+@contextmanager
+def lent(path: Path) -> Iterator[int]:
+    """A descriptor that holds the flock of `path` until all processes that inherit it are gone. Raises Busy."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as busy:
+            raise Busy(f"{path} is held by another process") from busy
+        yield file.fileno()
+
+
 def is_held(path: Path) -> bool:
     """Does some process hold the lock of `path`? Holds it for an instant, shared with others who ask."""
     lease = path.with_name(f"{path.name}.lease")

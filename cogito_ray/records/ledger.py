@@ -465,6 +465,50 @@ class Linked(Spec):
     """None: the whole experiment."""
 
 
+Figures = dict[str, dict[str, float]]
+"""What was recorded of each best run of a phase, by the run's name: figure -> value."""
+
+
+class PlanOpened(Spec):
+    """A driver starts the plan, or takes it up again."""
+
+    event: Literal["plan_opened"] = "plan_opened"
+    at: float
+    spec: Tree
+
+
+class PhaseStarted(Spec):
+    """A phase is due, and its process starts."""
+
+    event: Literal["phase_started"] = "phase_started"
+    at: float
+    phase: str
+    work: Tree
+    """Its kind and settings."""
+    command: tuple[str, ...]
+    folder: str
+    why: str = ""
+    seen: Figures = {}
+    """What its gate was judged on, by phase and run."""
+
+
+class PhaseEnded(Spec):
+    """A phase is over, or will not come as things stand."""
+
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    event: Literal["phase_ended"] = "phase_ended"
+    at: float
+    phase: str
+    state: Literal["complete", "failed", "refused", "skipped"]
+    """failed: the next driver tries again; refused: its gate does not hold; skipped: it comes after what failed or does
+    not come, or in the place of what does."""
+    why: str = ""
+    seen: Figures = {}
+    figures: Figures = {}
+    """All that gates may ask of it."""
+
+
 class TruncatedLine(Spec):
     """The line before this one was cut short by a crash."""
 
@@ -475,7 +519,8 @@ Event = Annotated[
     SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
     | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified
     | ForecastSealed | ForecastScored | SettingAblated | SweepClosed | Evaluated | Noted
-    | CheckpointsPruned | Controlled | Notified | Linked | TruncatedLine,
+    | CheckpointsPruned | Controlled | Notified | Linked | TruncatedLine
+    | PlanOpened | PhaseStarted | PhaseEnded,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, TrackerName, digest
+from cogito_ray.gate_spec import GateSpec
 from cogito_ray.plugins import Reference, importing
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
@@ -16,7 +17,6 @@ from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
 from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
 from cogito_ray.sweeps.follow_ups.simplify_spec import SimplifySpec
-from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space.domains import Domain, Sample

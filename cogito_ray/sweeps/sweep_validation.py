@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
+from cogito_ray.gate_spec import GateSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials
@@ -13,7 +14,6 @@ from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
 from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
 from cogito_ray.sweeps.goals.comparability import MUST_AGREE, SAME_LOSS, asked_at
-from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space import space_points
@@ -276,7 +276,7 @@ def judged_by(aim: Aim, gates: Iterable[GateSpec]) -> Iterator[tuple[str, str]]:
     yield from ((f"goals.{index}.metric", goal.metric) for index, goal in enumerate(aim.goals))
     yield from ((f"constraints.{metric}", metric) for metric in aim.constraints)
     for index, gate in enumerate(gates):
-        yield from ((f"gates.{index}.if", metric) for metric, _ in gate.parts())
+        yield from ((f"gates.{index}.if", metric) for metric in gate.metrics)
 
 
 def _metric_faults(aim: Aim, gates: Iterable[GateSpec], runs: list[RunSpec]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from settings import Reference
 
 import cogito_ray
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
+from cogito_ray.plans.plan_spec import PlanSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
@@ -30,6 +31,10 @@ SWEEP = """# Settings of a sweep
 
 What may stand under `run`, and which dotted paths `space` may vary, is in the [settings of a run](run.md).
 """
+PLAN = """# Settings of a plan
+
+How they are used is told in [Let a research plan run itself](../how-to/plan.md).
+"""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -46,6 +51,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "architecture.svg": architecture(),
         "reference/run.md": RUN + Reference(RunSpec.model_json_schema()).markdown(),
         "reference/sweep.md": SWEEP + Reference(SweepSpec.model_json_schema()).markdown(),
+        "reference/plan.md": PLAN + Reference(PlanSpec.model_json_schema()).markdown(),
         "reference/fine-tune.md": FINE_TUNE + Reference(FineTuneSpec.model_json_schema()).markdown(),
         "reference/command-line.md": command_line(),
         "reference/metrics.md": metrics_page(),

@@ -122,7 +122,7 @@ class Reference:
 def _kind(definition: Node) -> str:
     """What tells a mapping from the others that may stand in its place: its kind, or the key that it alone has."""
     properties = definition["properties"]
-    if "when" in properties or "of" in properties:
+    if "kind" not in properties and ("when" in properties or "of" in properties):
         return str(definition["required"][-1])
     return str(properties.get("kind", {}).get("const", ""))
 

@@ -1,5 +1,6 @@
 """Labelled scores of checkpoints as rows of a table: one a score, over all seeds. Pure."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from statistics import fmean
 from pydantic import JsonValue
 
 from cogito_ray.base_spec import digest
+from cogito_ray.evaluation.labelled_evaluation_spec import LABELLED
 from cogito_ray.records.ledger import Evaluated, TaskScore
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.yaml_io.yaml_writer import inline
@@ -55,6 +57,19 @@ def scored(evaluations: Iterable[Evaluated]) -> list[Scored]:
             question = event.trial, event.step, event.task, event.protocol, digest(event.settings)
             groups[*question, score.vectors, score.metric].append((event, score))
     return [_row(group, differ[group[0][0].protocol]) for group in groups.values()]
+
+
+def best_of_each(rows: Iterable[Scored]) -> dict[str, float]:
+    """Of one trial: its last checkpoint's scores as figures, `labelled/<task>/<protocol>/<vectors>/<metric>`; without
+    vectors, that of the best which are no baseline."""
+    newest = {(row.task, row.protocol, row.vectors, row.metric): row for row in sorted(rows, key=lambda row: row.step)}
+    found: dict[str, float] = {}
+    for (task, protocol, vectors, metric), row in newest.items():
+        stem = f"{LABELLED}{task}/{protocol}/"
+        found[f"{stem}{vectors}/{metric}"] = row.value
+        if not row.baseline:
+            found[f"{stem}{metric}"] = max(row.value, found.get(f"{stem}{metric}", -math.inf))
+    return found
 
 
 def _row(group: list[tuple[Evaluated, TaskScore]], differ: frozenset[str]) -> Scored:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
+from cogito_ray.gate_spec import GateSpec
 from cogito_ray.plugins import load
 from cogito_ray.records.ledger import GateJudged, Status
+from cogito_ray.records.results.evaluation_scores import best_of_each, scored
 from cogito_ray.records.results.trial_ranking import further_runs, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
-from cogito_ray.sweeps.goals.gate_spec import GateSpec
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
 
@@ -35,16 +36,24 @@ def stopping(record: Record) -> StoppingSpec:
     return policy.validate_python(record.opened.spec.get("early_stopping", {"kind": "none"}))
 
 
+def best_metrics(record: Record) -> dict[str, dict[str, float]]:
+    """Of each best trial, or of a run: its metrics, or their means over further runs, and its labelled scores."""
+    further, scores = further_runs(record, record.aim), scored(record.evaluations)
+    return {
+        row.trial: further[row.trial].means(record.trials[row.trial])
+        | best_of_each(score for score in scores if score.trial == row.trial)
+        for row in rank(record).best
+    }
+
+
 def judge(record: Record) -> list[GateJudged]:
     """Each gate's verdict. One holds if it holds for every trial of the winner or front; with neither, for none. Of a
     trial that was run again, means are judged, not the run that was chosen for being good."""
-    further = further_runs(record, record.aim)
-    best = {row.trial: further[row.trial].means(record.trials[row.trial]) for row in rank(record).best}
+    best = best_metrics(record)
     verdicts = []
     for gate in _GATES.validate_python(record.opened.spec.get("gates", [])):
-        named = [metric for metric, _ in gate.parts()]
-        seen = {trial: {name: known.get(name, math.nan) for name in named} for trial, known in best.items()}
-        holds = bool(best) and all(gate.holds(metrics) for metrics in seen.values())
+        seen = {trial: {name: known.get(name, math.nan) for name in gate.metrics} for trial, known in best.items()}
+        holds = bool(best) and gate.holds(seen.values())
         verdicts.append(GateJudged(condition=gate.condition, then=gate.then, holds=holds, seen=seen))
     return verdicts
 

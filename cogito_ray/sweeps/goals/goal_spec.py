@@ -1,9 +1,8 @@
 """What trials are ranked by: goals, and constraints that a trial must keep to count as a result at all."""
 
 import math
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -11,14 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field
 
 from cogito_ray.base_spec import Spec, brief
+from cogito_ray.gate_spec import COMPARE
 
 NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
-HOLDS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
 
 
 class GoalSpec(Spec):
@@ -60,7 +54,7 @@ class Bound:
 
     def holds(self, value: float) -> bool:
         """NaN holds nowhere."""
-        return HOLDS[self.sign](value, self.number)
+        return bool(COMPARE[self.sign](value, self.number))
 
     def excess(self, value: float) -> float:
         """How far `value` lies beyond the bound; at most 0 where it holds, infinite for NaN."""

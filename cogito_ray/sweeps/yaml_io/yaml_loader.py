@@ -46,20 +46,25 @@ class Document:
         """The same for settings that may stand in no file. Raises SweepFault."""
         if isinstance(settings, Path | str):
             return cls.read(Path(settings), overrides)
+        return cls.inside(IN_NO_FILE, settings, overrides)
+
+    @classmethod
+    def inside(cls, file: Path, settings: Mapping[str, object] | Spec, overrides: Overrides = ()) -> "Document":
+        """Settings that stand somewhere in `file`, or in none: what they extend is found from its folder."""
         tree = settings.model_dump(mode="json") if isinstance(settings, Spec) else settings
         try:
             text = json.dumps(to_jsonable_python(tree))
         except PydanticSerializationError as fault:
-            raise SweepFault(IN_NO_FILE, [str(fault)]) from None
-        return cls(IN_NO_FILE, overridden(IN_NO_FILE, compose_mapping(text, IN_NO_FILE), _arguments(overrides)))
+            raise SweepFault(file, [str(fault)]) from None
+        return cls(file, overridden(file, compose_mapping(text, file), _arguments(overrides)))
 
     def sweep(self) -> SweepSpec:
         """Raises SweepFault."""
-        return self._validated(SweepSpec)
+        return self.validated(SweepSpec)
 
     def run(self) -> RunSpec:
         """Raises SweepFault."""
-        return self._validated(RunSpec)
+        return self.validated(RunSpec)
 
     def either(self) -> SweepSpec | RunSpec:
         """A sweep if it has any part that no run has. Raises SweepFault."""
@@ -79,7 +84,8 @@ class Document:
         """What is wrong with it, `place: fault` each, with where that place was written."""
         return SweepFault(self.file, [self._with_origin(fault) for fault in dict.fromkeys(faults)])
 
-    def _validated(self, kind: type[AnySpec]) -> AnySpec:
+    def validated(self, kind: type[AnySpec]) -> AnySpec:
+        """What it says, as settings of this kind. Raises SweepFault."""
         tree = self.composed.tree
         try:
             return kind.model_validate(tree)

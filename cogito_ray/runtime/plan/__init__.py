@@ -1,0 +1,1 @@
+"""Drives research plans: phases as processes of their own, found again by whoever drives the plan next."""

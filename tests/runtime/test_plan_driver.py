@@ -1,0 +1,70 @@
+"""Plans between drivers: processes that outlive one are found by the next, and what was carried out may not change."""
+
+import time
+
+import pytest
+from corpora import unread_run
+
+from cogito_ray.plans.plan_file import read
+from cogito_ray.records.file_locks import Busy
+from cogito_ray.records.ledger import PhaseEnded, PhaseStarted, PlanOpened
+from cogito_ray.records.plan_record import PlanRecord
+from cogito_ray.runtime.plan.phase_processes import PhaseProcesses
+from cogito_ray.runtime.plan.plan_driver import refuse_changes
+
+
+def until(holds, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_process_outlives_who_started_it_and_is_found_interrupted_and_asked_for_its_status_by_others(tmp_path):
+    PhaseProcesses(tmp_path / "phases").start("one", ["serve", str(tmp_path), "--port", "0"])
+    other = PhaseProcesses(tmp_path / "phases")
+    assert other.is_running("one")
+    with pytest.raises(Busy):
+        other.start("one", ["--version"])
+    until(lambda: "Ctrl-C ends it" in other.log("one").read_text())
+    assert other.status("one") is None
+    other.interrupt(["one"])
+    assert not other.is_running("one")
+    assert other.status("one") is None
+    assert other.last_line("one") == "closed"
+
+
+def test_how_a_process_ended_is_told_apart(tmp_path):
+    processes = PhaseProcesses(tmp_path)
+    assert not processes.is_running("never")
+    assert processes.status("never") is None
+    processes.start("wrong", ["train", str(tmp_path / "absent.yaml")])
+    until(lambda: not processes.is_running("wrong"))
+    assert processes.status("wrong") == 2
+    assert "cannot be read" in processes.last_line("wrong")
+
+
+def plan(**steps):
+    phases = {name: {"kind": "run", "settings": unread_run(steps=count)} for name, count in steps.items()}
+    return read({"name": "road", "phases": phases})
+
+
+def carried_out(made, *names, state="complete"):
+    record = PlanRecord()
+    record.add(PlanOpened(at=0, spec={}))
+    for name in names:
+        record.add(PhaseStarted(at=0, phase=name, work=made.work(name), command=(), folder=""))
+        record.add(PhaseEnded(at=0, phase=name, state=state))
+    record.add(PlanOpened(at=1, spec={}))
+    return record
+
+
+def test_a_plan_may_change_in_all_but_what_was_carried_out():
+    before = plan(a=40, b=40)
+    record = carried_out(before, "a")
+    refuse_changes(plan(a=40, b=50, c=10), record)
+    with pytest.raises(ValueError, match=r"phases.a.settings.training.steps: 40 -> 50"):
+        refuse_changes(plan(a=50, b=40), record)
+    with pytest.raises(ValueError, match=r"phases.a: .* -> .absent."):
+        refuse_changes(plan(b=40), record)
+    refuse_changes(plan(a=50, b=40), carried_out(before, "a", state="failed"))
