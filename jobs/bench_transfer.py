@@ -9,6 +9,9 @@
     python jobs/transfer_tables.py tables rate.jsonl settings.jsonl ladder.jsonl full.jsonl --sealed sealed.json
     python jobs/bench_transfer.py runs --part rate --tiny --processes 0 --out tiny.jsonl        anywhere, in seconds
 
+Without a GPU: `rows --length 16 --vocabulary 300`, then parts ladder and full, and the forecast, with `--core`
+(`--parametrisations standard --processes 0 --recipes tsdae mlm bixt thin diffusion`): ten minutes of one idle core.
+
 `rows`: files below the folders, prepared as a run prepares them (BPE, 3 % of documents held out): first train rows of
 the plan under seed 0, held-out rows, and how frequent each token is.
 
@@ -54,8 +57,8 @@ from cogito_ray.training.training_loop import CorpusFacts, Report, fit
 HELD_OUT, RATE = 0.03, "rate"
 RECIPES: dict[str, dict[str, Any]] = {
     "tsdae": {},
-    "mlm": {"objective": {"kind": "mlm"}, "model": {"decoder": {"kind": "perceiver"}}},
-    "diffusion": {"objective": {"kind": "diffusion"}, "model": {"decoder": {"kind": "diffusion"}}},
+    "mlm": {"objective": {"kind": "mlm", "rate": 0.5, "kept_share": 0.5}},
+    "diffusion": {"objective": {"kind": "diffusion"}, "model": {"decoder": {"kind": "diffusion"}, "concepts": 4}},
     "bixt": {"model": {"encoder": {"block": {"kind": "bixt"}}}},
     "thin": {"thin": 0.25},
 }
@@ -90,15 +93,25 @@ class Sizes:
     """The best notch of the smallest width."""
     head_width: int = 16
     """0 = `heads` at every width."""
+    rate_at_steps: int = 0
+    """Where a notch is the rate itself, which else falls as tokens^-0.32 (arXiv:2409.19913); 0 = at any number."""
     length: int = 64
-    """Of rows, in tokens; a concept for every fourth."""
+    """Of rows, in tokens."""
+    tokens_per_concept: int = 4
 
     def heads_at(self, width: int) -> int:
         """How many a model of this width has."""
         return width // self.head_width if self.head_width else self.heads
 
+    def rate_factor(self, steps: int) -> float:
+        """By how much the learning rate of so many steps differs from the notch's."""
+        return (steps / self.rate_at_steps) ** -0.32 if self.rate_at_steps else 1.0
+
 
 TINY = Sizes((8, 16), (1, 2), 2, 4, 4, 8, ((8, 16, 24), (2, 3, 4)), (32, 8), head_width=4)
+CORE = Sizes((64, 128), batch=32, ladder=((64,), (100, 150, 220, 330, 450)), full=(64, 5050), guess=-15,
+             rate_at_steps=320, length=16, tokens_per_concept=1)  # fmt: skip
+"""Of one CPU core; the ladder grows in tokens alone."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +166,8 @@ Done = dict[Task, float]
 
 def spec(task: Task, notch: float, sizes: Sizes, device: str) -> RunSpec:
     """The quickstart's run, but as the task says."""
-    cell, asked = task.cell, {"deletion": 0.6, "variance": 0.01, "concepts": sizes.length // 4, "thin": 1.0}
-    asked |= {task.cell.axis: task.value}
+    cell, concepts = task.cell, sizes.length // sizes.tokens_per_concept
+    asked = {"deletion": 0.6, "variance": 0.01, "concepts": concepts, "thin": 1.0} | {cell.axis: task.value}
     recipe = merged({"objective": {"kind": "tsdae", "rate": asked["deletion"]}}, RECIPES[cell.recipe])
     thin = recipe.pop("thin", asked["thin"])
     model = {"width": cell.width, "token_width": round(thin * cell.width), "heads": sizes.heads_at(cell.width)}
@@ -169,7 +182,7 @@ def spec(task: Task, notch: float, sizes: Sizes, device: str) -> RunSpec:
             "steps": cell.steps,
             "batch": sizes.batch,
             "report_every": cell.steps,
-            "optimizer": {"learning_rate": 2 ** (notch / 2)},
+            "optimizer": {"learning_rate": 2 ** (notch / 2) * sizes.rate_factor(cell.steps)},
             "schedule": {"kind": "wsd", "warmup_steps": cell.steps // 20},
             "guards": dict.fromkeys(GuardsSpec.model_fields),
         },
@@ -372,7 +385,7 @@ def sizes_of(given: argparse.Namespace) -> Sizes:
 
 def run_all(given: argparse.Namespace) -> None:
     """Runs of a part, as many as the time allows."""
-    sizes = TINY if given.tiny else sizes_of(given)
+    sizes = TINY if given.tiny else CORE if given.core else sizes_of(given)
     cells = cells_of(given.part, given, sizes)
     seal = {"seal": intact(given.sealed)["sha256"]} if given.part == "full" else {}
     for cell in cells:          # refused here, before anything is spent
@@ -458,6 +471,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     runs.add_argument("--steps", type=int, default=Sizes.steps, help="of parts rate and settings")
     runs.add_argument("--batch", type=int, default=Sizes.batch, help="rows of a step")
     runs.add_argument("--head-width", type=int, default=Sizes.head_width, help="0 = 4 heads at every width")
+    runs.add_argument("--core", action="store_true", help="sizes for one CPU core: rows of 16 tokens, 300 entries")
     runs.add_argument("--tiny", action="store_true", help="models and runs of no use but for a trial")
     return parser.parse_args(arguments)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from bench_transfer import (
+    CORE,
     RATE,
     SETTINGS,
     TINY,
@@ -45,7 +46,7 @@ def forecast(given: argparse.Namespace) -> None:
     for line in lines_of(given.files):
         if line["cell"]["axis"] == "ladder" and line["nats"] is not None:
             ladders.setdefault((line["cell"]["recipe"], line["cell"]["kind"]), []).append(line)
-    sizes = TINY if given.tiny else Sizes()
+    sizes = TINY if given.tiny else CORE if given.core else Sizes()
     told = [foretold(Cell("full", *named, sizes.full[0], sizes.depths[0], sizes.full[1]), lines, sizes)
             for named, lines in ladders.items()]  # fmt: skip
     tree = {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "forecasts": told}
@@ -207,6 +208,7 @@ def main(arguments: list[str]) -> int:
         command.set_defaults(call=call)
         command.add_argument("files", type=Path, nargs="+", help="of jobs/bench_transfer.py runs")
     seal.add_argument("--out", type=Path, required=True)
+    seal.add_argument("--core", action="store_true", help="of runs --core")
     seal.add_argument("--tiny", action="store_true", help="of runs --tiny")
     told.add_argument("--sealed", type=Path)
     given = parser.parse_args(arguments)

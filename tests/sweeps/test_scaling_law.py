@@ -67,6 +67,21 @@ def test_a_model_that_has_only_begun_to_learn_is_not_foretold():
         forecast_loss(begun, 1e5, 8e5)
 
 
+def test_one_low_run_at_the_end_of_a_long_ladder_is_no_sign_of_a_model_that_has_only_begun_to_learn():
+    rungs = ladder(parameters=(1e5,), tokens=[1e5 * 1.5**place for place in range(6)])
+    largest = rungs[-1]
+    lower = Rung(largest.parameters, largest.tokens, largest.value * 0.98)        # the last slope is twice the first
+    assert forecast_loss([*rungs[:-1], lower], 1e5, 1e7).low < law(1e5, 1e7)
+
+
+def test_a_ladder_that_does_not_foretell_its_own_largest_rung_counts_as_noisy():
+    below = ladder(parameters=(1e5,), tokens=(1e5, 2e5, 4e5))
+    plain, wide = (
+        forecast_loss([*below, Rung(1e5, 8e5, law(1e5, 8e5) * off)], 1e5, 3.2e6) for off in (1, 0.97)
+    )
+    assert wide.high - wide.low > 3 * (plain.high - plain.low)
+
+
 def test_a_goal_that_is_no_loss_is_foretold_only_where_the_ladder_shows_its_order_and_not_further_than_it_is_long():
     ranks = [Rung(1e5, tokens, 10 + 2 * place) for place, tokens in enumerate((1e5, 2e5, 4e5))]
     found = forecast_trend(ranks, 1e5, 8e5)

@@ -7,7 +7,8 @@ log L count by soft L1, so that one odd run does not bend the curve.
 A ladder has few rungs, and several laws fit them. So exponents, floor and sizes of the terms have wide priors around
 what language models show, and the forecast is that of all laws as probable as they fit: drawn from their posterior by
 the affine-invariant ensemble sampler (10.2140/camcos.2010.5.65). The point is their median; the interval also holds
-what a seed does to the run that is forecast.
+what a seed does to the run that is forecast. A ladder of more rungs than the fewest first foretells its own largest
+one: by as many times as that lies outside of its interval, the ladder counts as noisier than it looks.
 """
 
 from collections.abc import Sequence
@@ -80,13 +81,25 @@ def forecast_loss(ladder: Sequence[Rung], parameters: int, tokens: int, *, seed:
         raise Unforecastable("a run of the ladder has no finite positive loss")
     noise = max(_seed_noise(ladder), LEAST_NOISE)
     _refuse_straight(seen, noise)
-    law, random = _Law(seen[:, :2], seen[:, 2]), np.random.default_rng(seed)
-    noise = max(noise, law.residual(law.fit(LEAST_NOISE).x))
-    drawn = law.posterior(noise, random)
-    values = law.at(drawn, np.array([[parameters, tokens]], dtype=float))[:, 0]
+    random, largest = np.random.default_rng(seed), seen[:, :2].prod(axis=1) == max(rung.compute for rung in ladder)
+    below, missed = seen[~largest], 1.0
+    if len(np.unique(below[:, :2], axis=0)) >= FEWEST_RUNGS:
+        value, low, high, _ = _foretold(below, seen[largest][:1, :2], noise, random)
+        missed = max(missed, abs(np.log(seen[largest, 2].mean() / value)) / (np.log(high / low) / 2))
+    value, low, high, law = _foretold(seen, np.array([[parameters, tokens]], dtype=float), noise, random, missed)
+    return ScalingForecast(value, low, high, law)
+
+
+def _foretold(
+    seen: Values, size: Values, noise: float, random: np.random.Generator, missed: float = 1.0
+) -> tuple[float, float, float, str]:
+    """(value, low, high, law) for a size (1, 2) from runs (R, 3), taken for `missed` times as noisy as they seem."""
+    law = _Law(seen[:, :2], seen[:, 2])
+    noise = missed * max(noise, law.residual(law.fit(LEAST_NOISE).x))
+    values = law.at(law.posterior(noise, random), size)[:, 0]
     told = values * np.exp(noise * random.standard_normal(len(values)))
     low, high = np.quantile(told, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return ScalingForecast(float(np.median(values)), float(low), float(high), law.said(law.fit(noise).x))
+    return float(np.median(values)), float(low), float(high), law.said(law.fit(noise).x)
 
 
 def forecast_trend(
@@ -136,14 +149,16 @@ def _refuse_straight(seen: Values, noise: float) -> None:
 
 
 def _bend(seen: Values, axis: int, noise: float) -> float:
-    """By how much the last slope over the log of size is steeper than it may be; below 0 where it is not."""
+    """By how much the last slope over the log of size is steeper than it may be; below 0 where it is not. Slopes are
+    those of a parabola through the means, so that no single run decides; what it leaves is noise, too."""
     sizes = np.unique(seen[:, axis])
-    means = np.array([seen[seen[:, axis] == size, 2].mean() for size in sizes])
-    apart = np.diff(np.log(sizes))
-    slopes = -np.diff(means) / apart
-    if len(slopes) < 2:
+    if len(sizes) < 3:
         return -1.0
-    return float(slopes[-1] - STRAIGHT * slopes[0] - 2 * noise * means[-1] / apart[-1])
+    means, logs = np.array([seen[seen[:, axis] == size, 2].mean() for size in sizes]), np.log(sizes)
+    parabola = np.polynomial.Polynomial.fit(logs, means, 2).convert()
+    left = np.sqrt(((means - parabola(logs)) ** 2).sum() / max(1, len(sizes) - 3))
+    first, last = -parabola.deriv()(np.array([logs[:2].mean(), logs[-2:].mean()]))
+    return float(last - STRAIGHT * first - 4 * max(noise * means[-1], left) / (logs[-1] - logs[0]))
 
 
 def _seed_noise(ladder: Sequence[Rung]) -> float:
