@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": TOKEN,
     "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONUNBUFFERED": "1",
     "GLOO_SOCKET_IFNAME": "eth0",
     "HF_HUB_OFFLINE": "1",
     "PYTHONPATH": str(ROOT),
