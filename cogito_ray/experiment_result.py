@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cogito_ray.object_storage.storage_mirror import local
 from cogito_ray.records.ledger import CHECKPOINTS, NAME, PROMOTED, TRIALS, Reported, Status
 from cogito_ray.records.results.trial_ranking import Ranking, Row, rank
 from cogito_ray.records.sweep_record import Record, Trial, read
@@ -311,7 +312,7 @@ def load(folder: str | Path) -> Result:
 
     FileNotFoundError where no ledger is there, LedgerFault (a ValueError) where it is damaged.
     """
-    return Result(Path(folder), read(Path(folder) / NAME))
+    return Result(folder := local(folder), read(folder / NAME))
 
 
 def _trial(row: Row, trial: Trial, path: Path) -> TrialResult:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.display.console import err, out
 from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult, load
+from cogito_ray.object_storage.driver_lease import refresh, refresh_all
+from cogito_ray.object_storage.storage_mirror import local, upload, url_of
 from cogito_ray.records.ledger import NAME, SweepClosed, SweepOpened, events
 from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record, fold
@@ -74,6 +76,7 @@ def prepare(
     from cogito_ray.display.live_view import watching
     from cogito_ray.run_spec import RunSpec
 
+    storage = local(storage)
     with opened(settings, overrides) as spec:
         from cogito_ray.runtime.cluster import cluster
         from cogito_ray.runtime.data.ray_data_preparation import prepare as prepare_data
@@ -82,7 +85,7 @@ def prepare(
         named = [spec.data] if isinstance(spec, RunSpec) else spec.search_space.corpora()
         refuse_missing_text(named, [])  # before Ray starts
         with cluster(), watching(None, quiet=not verbose) as stage:
-            return [prepare_data(data, Path(storage), stage.tell) for data in named]
+            return [prepare_data(data, storage, stage.tell) for data in named]
 
 
 def forecast(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> Forecast:
@@ -93,10 +96,11 @@ def forecast(settings: Settings, *, storage: str | Path = RUNS, overrides: Overr
 
     In a script, call it below `if __name__ == "__main__":`, for those processes import the script.
     """
+    storage = local(storage)
     with opened_sweep(settings, overrides, storage) as spec:
         from cogito_ray.runtime.tune.cost_measurement import forecast as measure
 
-        return measure(spec, Path(storage))
+        return measure(spec, storage)
 
 
 def sweep(
@@ -116,15 +120,16 @@ def sweep(
     winner.yaml where there is a winner. ValueError for faulty settings, and where the folder holds another sweep;
     OSError where it cannot be written to; Interrupted (a KeyboardInterrupt) where Ctrl-C ended it in order.
     """
+    storage = local(storage)
     with opened_sweep(settings, _with(overrides, {"name": name} if name else {}), storage) as spec:
         from cogito_ray.runtime.experiment_folder import ExperimentFolder
 
-        experiment = ExperimentFolder.of_sweep(spec, Path(storage))
+        experiment = ExperimentFolder.of_sweep(spec, storage)
         known = experiment.recorded()
         before = known.closing if known else None
         finished = known if known and experiment.is_finished(known) else None
         record = finished or _swept(spec, experiment, known, verbose=verbose)
-    return _concluded(record, Path(storage) / spec.name, before, verbose=verbose)
+    return _concluded(record, storage / spec.name, before, verbose=verbose)
 
 
 def _swept(spec: SweepSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
@@ -156,18 +161,19 @@ def train(
     `name`: the file's if not given, and the digest of settings that are no file. A run that failed says why in
     `trials[0].error`. Errors as for `sweep`.
     """
+    storage = local(storage)
     with opened_run(settings, overrides) as run:
         from cogito_ray.runtime.experiment_folder import ExperimentFolder
 
         called = _folder_name(name or (Path(settings).stem if isinstance(settings, str | Path) else run.digest()))
-        experiment = ExperimentFolder.of_run(run, called, Path(storage))
+        experiment = ExperimentFolder.of_run(run, called, storage)
         known = experiment.recorded()
         before = known.closing if known else None
         finished = known if known and known.is_complete else None
         record = finished or _trained(run, experiment, known, verbose=verbose)
     for note in (note for trial in record.trials.values() for note in trial.notes):
         _say(note, verbose=verbose)
-    return _concluded(record, Path(storage) / called, before, verbose=verbose)
+    return _concluded(record, storage / called, before, verbose=verbose)
 
 
 def _trained(run: RunSpec, experiment: ExperimentFolder, known: Record | None, *, verbose: bool) -> Record:
@@ -186,10 +192,11 @@ def promotions(settings: Settings, *, storage: str | Path = RUNS, overrides: Ove
 
     ValueError where the settings ask for none, or the sweep has not ended.
     """
+    storage = local(storage)
     with opened_sweep(settings, overrides, storage) as spec:
         from cogito_ray.runtime.train.promotion_driver import planned
 
-        return planned(spec, Path(storage))
+        return planned(spec, storage)
 
 
 def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overrides = ()) -> Result:
@@ -199,14 +206,15 @@ def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overri
 
     Gives the sweep's result. Errors as for `promotions`; Interrupted where Ctrl-C ended one of them.
     """
+    storage = local(storage)
     with opened_sweep(settings, overrides, storage) as spec:
         from cogito_ray.records.tracking.follower import tracked
         from cogito_ray.runtime.train.promotion_driver import promote as train_full
 
-        folder = Path(storage) / spec.name
+        folder = storage / spec.name
         try:
             with tracked(folder, spec.track):
-                train_full(spec, Path(storage))
+                train_full(spec, storage)
             result = load(folder)
         except KeyboardInterrupt as interrupted:
             raise Interrupted(load(folder)) from interrupted
@@ -272,7 +280,7 @@ def doctor(address: str | None = None, *, storage: str | Path = RUNS) -> list[Fi
     from cogito_ray.runtime.doctor.findings import findings
 
     with cluster(address=address):
-        return findings(examine(Path(storage)))
+        return findings(examine(_shared(storage)))
 
 
 def plan(
@@ -289,7 +297,7 @@ def plan(
     from cogito_ray.runtime.plan.plan_driver import run_plan
 
     sound = read(settings, overrides)
-    record = run_plan(sound, Path(storage), lambda told: _say(told, verbose=verbose))
+    record = run_plan(sound, _shared(storage), lambda told: _say(told, verbose=verbose))
     report(Path(storage) / sound.spec.name)
     return record
 
@@ -301,7 +309,7 @@ def plan_forecast(
     from cogito_ray.plans.plan_file import read
     from cogito_ray.runtime.plan.plan_forecast import forecast_plan
 
-    found = dict(forecast_plan(read(settings, overrides), Path(storage)))
+    found = dict(forecast_plan(read(settings, overrides), _shared(storage)))
     units = ("wall_s", "cpu_hours", "gpu_hours")
     return found | {"total": {unit: sum(cost[unit] for cost in found.values()) for unit in units}}
 
@@ -436,10 +444,11 @@ def verify(
     are killed; order: one worker and two, mapped and streamed, read the same rows. ValueError where the run has too few
     steps for that.
     """
+    storage = _shared(storage)
     with opened_run(settings, overrides) as run:
         from cogito_ray.runtime.verification import resume_verification
 
-        found = resume_verification.verify(check, run, Path(storage), steps=steps, times=times, seed=seed)
+        found = resume_verification.verify(check, run, storage, steps=steps, times=times, seed=seed)
         return list(found)
 
 
@@ -448,17 +457,22 @@ def report(folder: str | Path) -> Report:
     from cogito_ray.records.pages import plan_page, report_page
     from cogito_ray.records.plan_record import NAME as PLAN
 
-    is_plan = not (Path(folder) / NAME).is_file() and (Path(folder) / PLAN).is_file()
-    return Report((plan_page if is_plan else report_page).write(Path(folder)))
+    refresh((folder := local(folder)) / NAME)
+    is_plan = not (folder / NAME).is_file() and (folder / PLAN).is_file()
+    upload(page := (plan_page if is_plan else report_page).write(folder))
+    return Report(page)
 
 
 def notebook(storage: str | Path = RUNS) -> Path:
     """Write notebook.md: what every sweep and run of a storage asked, what came out, which numbers may be compared."""
     from cogito_ray.records.pages.lab_notebook_page import write
 
-    if not Path(storage).is_dir():
+    storage = local(storage)
+    refresh_all(storage)
+    if not storage.is_dir():
         raise FileNotFoundError(f"{storage}: no such folder; the storage is the one that sweeps were run in")
-    return write(storage)
+    upload(page := write(storage))
+    return page
 
 
 def dashboard(folder: str | Path = "monitoring", *, ray_folder: str | Path | None = None) -> MonitoringFolder:
@@ -487,7 +501,8 @@ def publish(
     """
     from cogito_ray.records.tracking import follower
 
-    return Result(Path(folder), follower.publish(Path(folder), to, project, follow=follow))
+    folder = local(folder)
+    return Result(folder, follower.publish(folder, to, project, follow=follow))
 
 
 @contextmanager
@@ -547,6 +562,13 @@ def _of_the_other_sort(settings: Settings, sort: str, way: str, command: str) ->
     return f"these settings describe {sort}; {way}: cogito_ray.{command}(...)"
 
 
+def _shared(storage: str | Path) -> Path:
+    """A folder. ValueError for a URL: of sweeps and runs alone can one be the storage."""
+    if (url := url_of(folder := local(storage))) is not None:
+        raise ValueError(f"{url}: only sweeps and runs can have such a storage; give a folder that all machines see")
+    return folder
+
+
 def write_pages(record: Record, folder: Path) -> None:
     """What lies in a folder when a sweep or run ends: report.html, winner.yaml; and in the storage, notebook.md."""
     from cogito_ray.records.pages import lab_notebook_page, report_page, winner_file
@@ -554,10 +576,13 @@ def write_pages(record: Record, folder: Path) -> None:
     if not report_page.is_up_to_date(folder):
         report_page.write(folder)
     try:
-        lab_notebook_page.write(folder.parent)
+        refresh_all(folder.parent)
+        upload(lab_notebook_page.write(folder.parent))
     except OSError as fault:  # all users of a storage share this page: what was done here is none the worse
         err.print(f"the notebook was not written: {explain_os_error(fault)}")
     winner_file.write(record, folder)
+    for file in (folder / report_page.FILE, folder / winner_file.FILE):
+        upload(file)
 
 
 def _concluded(record: Record, folder: Path, before: SweepClosed | None, *, verbose: bool) -> Result:
@@ -607,7 +632,7 @@ def _folders(given: Checkpoints, *, verbose: bool) -> list[Path]:
     """Where the checkpoints lie; of a sweep those of its best trials, which are told. ValueError where it has none."""
     found = _sweep_of(given)
     if found is None:
-        return [given.path if isinstance(given, Result | TrialResult) else Path(given)]
+        return [given.path if isinstance(given, Result | TrialResult) else local(given)]
     for trial in found.front or (found.best,):
         value = ", ".join(f"{metric} {figures(value)}" for metric, value in trial.values.items())
         _say(f"{found.path}: trial {trial.number} ({trial.name}), {found.ranking.standing}: {value}", verbose=verbose)
@@ -619,7 +644,7 @@ def _folder(given: Checkpoints, *, verbose: bool) -> Path:
     if (found := _sweep_of(given)) is not None:
         given = found.best
         _folders(found, verbose=verbose)
-    return given.path if isinstance(given, Result | TrialResult) else Path(given)
+    return given.path if isinstance(given, Result | TrialResult) else local(given)
 
 
 def _sweep_of(given: Checkpoints) -> Result | None:
@@ -627,7 +652,7 @@ def _sweep_of(given: Checkpoints) -> Result | None:
     if isinstance(given, TrialResult):
         return None
     if not isinstance(given, Result):
-        folder = Path(given)
+        refresh((folder := local(given)) / NAME)
         told = events(folder / NAME) if (folder / NAME).is_file() else []
         if not any(isinstance(event, SweepOpened) for event in told):
             return None

@@ -39,3 +39,26 @@ def little_room():
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """One a session, since libraries keep what they know of it; this process and those it starts find it."""
+    import boto3
+    from s3_server import BUCKET, S3Server
+
+    server = S3Server()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "us-east-1")):
+            patch.setenv(f"AWS_{name}", value)
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server):
+    """A server that speaks S3, with a bucket named `bucket`; without faults, before and after."""
+    yield s3_server
+    s3_server.recover()

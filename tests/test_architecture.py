@@ -18,8 +18,10 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "plugins": {"base_spec", "spec_registry"},
     "gate_spec": {"base_spec"},
     "atomic_files": set(),
+    "object_storage": {"atomic_files", "records.file_locks"},
+    "records.file_locks": set(),
     "analysis": set(),
-    "text": {"base_spec", "atomic_files"},
+    "text": {"base_spec", "atomic_files", "object_storage"},
     "text.cleaning": {"base_spec", "atomic_files", "text", "evaluation.tasks", "evaluation.labelled_evaluation_spec"},
     "text.vocabulary_info": set(),
     "text.data_digests": {"base_spec"},
@@ -31,7 +33,8 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks"},
     "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
-    | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"},
+    | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"}
+    | {"object_storage"},
     "training.optimizer": {
         "base_spec", "nn.parametrisation", "training.learning_rate_schedule", "training.parameter_roles",
     },
@@ -40,10 +43,10 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.guards": {"base_spec", "training.learning_rate_schedule"},
     "training.checkpoints": {"training.checkpoints.manifest"},
     "training.checkpoints.checkpoint_retention": {"base_spec"},
-    "training.checkpoints.checkpoint_upload": set(),
+    "training.checkpoints.checkpoint_upload": {"object_storage"},
     "training.checkpoints.manifest": set(),
     "training.checkpoints.checkpoint_store": {
-        "text.data_digests", "training.guards", "training.row_fingerprint", "training.checkpoints",
+        "text.data_digests", "training.guards", "training.row_fingerprint", "training.checkpoints", "object_storage",
     },
     "training.checkpoints.initial_weights": {"base_spec", "nn", "training.checkpoints"},
     "run_spec": MODEL
@@ -53,20 +56,21 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
     "sweeps": {"base_spec", "gate_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"},
     "records": {"base_spec", "gate_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis"}
-    | {"text.data_digests", "evaluation.labelled_evaluation_spec"},
+    | {"text.data_digests", "evaluation.labelled_evaluation_spec", "object_storage"},
     "runtime": MODEL
-    | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"},
+    | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"}
+    | {"object_storage"},
     "plans": {"base_spec", "gate_spec", "run_spec", "sweeps", "records", "analysis", "evaluation"},
     "runtime.plan": {"atomic_files", "run_spec", "experiment_result", "plans", "sweeps", "records", "runtime"},
     "display": {"analysis", "records", "sweeps", "text.preparation_plan"},
-    "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records"},
-    "control": {"base_spec", "display", "sweeps", "records", "runtime.control_channel"},
+    "experiment_result": MODEL | {"run_spec", "analysis", "evaluation", "sweeps", "records", "object_storage"},
+    "control": {"base_spec", "display", "sweeps", "records", "runtime.control_channel", "object_storage"},
     "python_api": MODEL
     | {"atomic_files", "run_spec", "text", "evaluation", "sweeps", "records", "runtime", "display"}
-    | {"experiment_result", "plans"},
+    | {"experiment_result", "plans", "object_storage"},
     "commands": {"base_spec", "atomic_files", "run_spec", "text.prepared_corpus", "analysis", "evaluation.tasks"}
     | {"sweeps", "records", "runtime.jobs", "runtime.verification", "display", "experiment_result", "python_api"}
-    | {"control"},
+    | {"control", "object_storage"},
     "testing": MODEL
     | {"run_spec", "analysis", "sweeps", "text.pmi_collocations", "text.data_digests", "text.data_spec", "records"}
     | {"runtime.search", "runtime.trial_report_messages", "runtime.trial_recorder"},

@@ -18,7 +18,10 @@ def serve(
 ) -> None:
     """Show every sweep and run below a storage as it goes on, in a browser, with buttons to steer sweeps."""
     from cogito_ray.control.live_server import LiveServer
+    from cogito_ray.object_storage.driver_lease import refresh_all
+    from cogito_ray.object_storage.storage_mirror import local
 
+    refresh_all(runs := local(runs))
     if not runs.is_dir():
         raise FileNotFoundError(f"{runs}: no such folder; the storage is the one that sweeps were run in")
     token = None if read_only else secrets.token_urlsafe(16)

@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from cogito_ray.control import sweep_control
 from cogito_ray.display.result_tables import so_far
 from cogito_ray.display.run_table import run_line
+from cogito_ray.object_storage.driver_lease import refresh_all
 from cogito_ray.records.ledger import NAME, PROMOTED, LedgerFault
 from cogito_ray.records.pages import live_page
 from cogito_ray.records.process_log import Tail
@@ -83,6 +84,7 @@ class LiveServer(ThreadingHTTPServer):
 
     def runs(self) -> dict[str, Path]:
         """Every sweep and run there is by now, by its path in the storage, full runs of sweeps included."""
+        refresh_all(self.storage)
         found = [*self.storage.glob(f"*/{NAME}"), *self.storage.glob(f"*/{PROMOTED}/*/{NAME}")]
         return {file.parent.relative_to(self.storage).as_posix(): file.parent for file in sorted(found)}
 

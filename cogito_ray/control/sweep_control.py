@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cogito_ray.base_spec import did_you_mean
+from cogito_ray.object_storage.driver_lease import refresh, refresh_all
+from cogito_ray.object_storage.storage_mirror import local
 from cogito_ray.records.control_requests import (
     AddPoint,
     ChangeBudget,
@@ -69,7 +71,7 @@ def status(run: str | Path | None = None, *, storage: str | Path = RUNS) -> list
 
     `run`: its folder, or its name in the storage. FileNotFoundError where there is none.
     """
-    folders = _known(Path(storage)) if run is None else [_folder(run, Path(storage))]
+    folders = _known(local(storage)) if run is None else [_folder(run, local(storage))]
     found = [status_of(folder, read(folder / NAME)) for folder in folders]
     return sorted(found, key=lambda one: not one.driver)
 
@@ -120,11 +122,15 @@ def status_of(folder: Path, record: Record) -> SweepStatus:
 
 
 def _known(storage: Path) -> list[Path]:
+    refresh_all(storage)
     return sorted(file.parent for file in storage.glob(f"*/{NAME}"))
 
 
 def _folder(run: str | Path, storage: Path) -> Path:
-    found = next((folder for folder in (Path(run), storage / run) if (folder / NAME).exists()), None)
+    places = local(run), storage / run
+    for folder in places:
+        refresh(folder / NAME)
+    found = next((folder for folder in places if (folder / NAME).exists()), None)
     if found is None:
         names = [folder.name for folder in _known(storage)]
         meant = did_you_mean(difflib.get_close_matches(Path(run).name, names), names or ["a folder of a sweep or run"])
@@ -155,7 +161,7 @@ def _trial(record: Record, named: str | int) -> str:
 
 
 def _ask(run: str | Path | None, storage: str | Path, made: Callable[[Record], ControlRequest]) -> str:
-    folder = _running(Path(storage)) if run is None else _folder(run, Path(storage))
+    folder = _running(local(storage)) if run is None else _folder(run, local(storage))
     shared = SharedRecord(folder / NAME)
     with shared.now() as record:
         _refuse_unheard(folder, record)

@@ -16,6 +16,8 @@ from cogito_ray.evaluation.export_folder import CHECKPOINT, export_folder
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.losses.total_loss import TotalLoss
 from cogito_ray.nn.model import ConceptModel
+from cogito_ray.object_storage.driver_lease import refresh
+from cogito_ray.object_storage.storage_mirror import fetch, mirror_of
 from cogito_ray.records.ledger import NAME, TrialStarted, events
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.data_digests import DataDigests, NotPrepared
@@ -171,12 +173,29 @@ def newest(folder: Path) -> Path:
 
 def newest_of_each(folder: Path) -> list[Path]:
     """`folder` if it is a checkpoint, else of every run below it the checkpoint of most steps, in the runs' order."""
+    _bring(folder)
     if (folder / STATE).is_file() or CHECKPOINT.fullmatch(folder.name):
         return [folder]
     found = sorted(each for each in folder.rglob("step-*") if CHECKPOINT.fullmatch(each.name) and each.is_dir())
     if not found:
         raise FileNotFoundError(f"{folder}: no checkpoint is there; {GIVE}")
     return list({checkpoint.parents[1]: checkpoint for checkpoint in found}.values())
+
+
+def _bring(folder: Path) -> None:
+    """What `newest_of_each` finds, from an object store, with the ledgers above."""
+    mirror = mirror_of(folder)
+    if mirror is None:
+        return
+    for above in (folder, *folder.parents):
+        if above.is_relative_to(mirror.root):
+            refresh(above / NAME)
+    objects = sorted(mirror.store.sizes(mirror.name_of(folder)))
+    found = [mirror.root / name for name in objects if name.endswith(f"/{MANIFEST}")]
+    manifests = [file for file in found if CHECKPOINT.fullmatch(file.parent.name)]
+    for file in {file.parents[2]: file for file in manifests}.values():
+        refresh(file.parents[2] / NAME)
+        fetch(file.parent, last=MANIFEST)
 
 
 def whole(folders: Iterable[Path]) -> tuple[list[Checkpoint], list[str]]:

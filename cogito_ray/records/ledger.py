@@ -15,6 +15,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cogito_ray.atomic_files import naming, open_to_append
 from cogito_ray.base_spec import Spec
+from cogito_ray.object_storage.driver_lease import lease_of, refresh
+from cogito_ray.object_storage.ledger_segments import segments_of
 from cogito_ray.records.control_requests import ControlRequest
 from cogito_ray.records.file_locks import hold
 from cogito_ray.records.provenance import Provenance
@@ -540,6 +542,7 @@ class Ledger:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open_to_append(self.path)
+        self._segments, self._lease = segments_of(self.path), lease_of(self.path)
         self._append(b"")
         _sync_folder(self.path.parent)
 
@@ -560,6 +563,8 @@ class Ledger:
     def _append(self, line: bytes) -> None:
         """After the end of a truncated line, whoever left it."""
         with naming(self.path), hold(self.path, patience_s=PATIENCE_S):
+            if self._segments is not None and self._lease is not None:
+                return self._segments.append(line, self._lease.refuse_lost) if line else None
             if self._is_truncated():
                 line = b"\n" + TruncatedLine().model_dump_json().encode() + b"\n" + line
             while line:
@@ -588,6 +593,7 @@ class LedgerReader:
     def read(self) -> list[Event]:
         """What was appended since, in order; costs what that is long. A line whose end is not written yet is left for
         later. Raises LedgerFault where a line is damaged or of a newer version, and again when asked again."""
+        refresh(self.path)
         *lines, rest = (content := _content(self.path, self.offset)).split(b"\n")
         found, doubtful, last = list[Event](), self._doubtful, self._line + len(lines)
         event: Event | str | None = None

@@ -152,6 +152,11 @@ def kinds_of_gpus() -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(KIND) for name in ray.cluster_resources() if name.startswith(KIND)))
 
 
+def this_machine() -> dict[str, str]:
+    """Labels of the machine that this driver is on, for tasks that are to run there."""
+    return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+
+
 def _machines() -> list[Machine]:
     return [_machine(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
 

@@ -1,4 +1,4 @@
-"""How requests reach the driver of a sweep: files in its folder, which whoever sees the storage may write.
+"""How requests reach the driver of a sweep: files in its folder, or objects, which whoever sees the storage may write.
 
 Another way, such as messages, is another class with these methods; nothing else knows of the files.
 """
@@ -16,8 +16,11 @@ from pydantic import ValidationError
 
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.base_spec import Spec
+from cogito_ray.object_storage.driver_lease import lease_of
+from cogito_ray.object_storage.storage_mirror import mirror_of, upload
 from cogito_ray.records.control_requests import ControlRequest
 from cogito_ray.records.file_locks import is_held
+from cogito_ray.records.ledger import NAME
 
 REQUESTS = "requests"
 """Folder of one file a request, beside the ledger."""
@@ -27,6 +30,8 @@ DRIVER = "driver.lock"
 
 def driver_of(folder: Path) -> str:
     """Who works at a sweep or run; empty while nobody does."""
+    if (lease := lease_of(folder / NAME)) is not None:
+        return lease.holder()
     lock = folder / DRIVER
     return said_by(lock) if is_held(lock) else ""
 
@@ -56,22 +61,30 @@ class ControlChannel:
         asked = Asked(id=f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", by=by, request=request)
         self._file(asked).parent.mkdir(exist_ok=True)
         atomic_write_text(self._file(asked), asked.model_dump_json())
+        upload(self._file(asked))
         return asked
 
     def received(self) -> Iterator[Asked]:
         """What was sent and neither withdrawn nor done with, first come first."""
+        if (mirror := mirror_of(self.folder)) is not None:
+            mirror.download(self.folder / REQUESTS)
         files = sorted((self.folder / REQUESTS).glob("*.json"))    # costs one listing where there is nothing
         for file in files:
             with suppress(FileNotFoundError):
                 try:
                     yield Asked.model_validate_json(file.read_text())
                 except ValidationError:    # of another version: its sender waits in vain, and says so
-                    file.unlink()
+                    self._delete(file)
 
     def remove(self, asked: Asked) -> bool:
         """The driver has done with it, or its sender withdraws it. Was it still there?"""
+        return self._delete(self._file(asked))
+
+    def _delete(self, file: Path) -> bool:
+        if (mirror := mirror_of(file)) is not None:    # first, else it comes again
+            mirror.store.remove(mirror.name_of(file))
         try:
-            self._file(asked).unlink()
+            file.unlink()
         except FileNotFoundError:
             return False
         return True

@@ -1,6 +1,11 @@
-"""Files by which a sweep and the processes of its trials tell each other what to do, and what became of it."""
+"""Files, or flags of Ray's, by which a sweep and the processes of its trials tell each other what to do."""
 
 from pathlib import Path
+
+from ray.experimental import internal_kv
+
+from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.object_storage.storage_mirror import mirror_of
 
 PAUSED = "paused"
 """File of a trial that is to wait, until it goes on."""
@@ -8,6 +13,32 @@ STALLED = "stalled.txt"
 """A line for each time a worker of the run stood still, until the record has them."""
 PREEMPT = "preempt"
 """A file among the trials: while it exists, each leaves a checkpoint after its next report, and ends."""
+
+
+NAMESPACE = b"cogito-ray"
+"""Of flags in the cluster's own table, which all its machines ask."""
+
+
+def raise_flag(flag: Path, why: str = "") -> None:
+    """Tell a sweep's processes: by a file, or by Ray where machines share no folder."""
+    if mirror_of(flag) is None:
+        flag.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(flag, why)
+    else:
+        internal_kv._internal_kv_put(str(flag), why, namespace=NAMESPACE)
+
+
+def lower_flag(flag: Path) -> None:
+    """It holds no longer, if it did."""
+    if mirror_of(flag) is None:
+        flag.unlink(missing_ok=True)
+    else:
+        internal_kv._internal_kv_del(str(flag), namespace=NAMESPACE)
+
+
+def is_raised(flag: Path) -> bool:
+    """Does it hold?"""
+    return flag.exists() if mirror_of(flag) is None else internal_kv._internal_kv_exists(str(flag), namespace=NAMESPACE)
 
 
 def stalls(folder: Path) -> list[str]:

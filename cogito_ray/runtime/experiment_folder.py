@@ -15,6 +15,7 @@ from pydantic import JsonValue, ValidationError
 
 from cogito_ray.base_spec import Spec, digest
 from cogito_ray.evaluation.protocols.zero_shot_similarity import read_stsb
+from cogito_ray.object_storage.driver_lease import lease_of, refresh
 from cogito_ray.records.file_locks import Busy, hold
 from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened
 from cogito_ray.records.provenance import Provenance, collect
@@ -96,6 +97,7 @@ class ExperimentFolder:
     def recorded(self) -> Record | None:
         """What was done so far, and goes on growing; None if nothing. Raises OtherSettings, with the difference, and
         LedgerFault where the ledger is lost, but not its trials. What was found in order is not checked again."""
+        refresh(self.ledger)
         if not self.ledger.exists():
             self._refuse_lost_ledger()
             return None
@@ -179,16 +181,23 @@ class ExperimentFolder:
     def driving(self) -> Iterator[None]:
         """Be the only driver of what is done here. Raises Busy, with who it is, while there is another one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / DRIVER
+        lock, lease = self.folder / DRIVER, lease_of(self.ledger)
+        who = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         with ExitStack() as held:
             try:
                 held.enter_context(hold(lock, lost=interrupt_main))
             except Busy as busy:
-                raise Busy(
-                    f"{self.folder} has a driver already ({said_by(lock)}); wait until it ends, or end it"
-                ) from busy
-            _say(lock, f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+                raise self._driven(said_by(lock)) from busy
+            _say(lock, who)
+            if lease is not None:
+                try:
+                    held.enter_context(lease.held(who, interrupt_main))
+                except Busy as busy:
+                    raise self._driven(str(busy)) from busy
             yield
+
+    def _driven(self, by: str) -> Busy:
+        return Busy(f"{self.folder} has a driver already ({by}); wait until it ends, or end it")
 
     def _may_change(self, place: str) -> bool:
         return any(f"{place}.".startswith(f"{path}.") for path in self.elastic)

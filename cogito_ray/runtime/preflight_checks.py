@@ -5,8 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from cogito_ray.base_spec import brief
+from cogito_ray.object_storage.driver_lease import refresh
+from cogito_ray.object_storage.storage_mirror import url_of
 from cogito_ray.records.ledger import NAME, WarmStarted, events
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 
@@ -31,6 +34,24 @@ def refuse_missing_inputs(spec: SweepSpec | RunSpec, storage: Path | None = None
         raise MissingInputs(faults)
 
 
+def refuse_shared_files(folder: Path, runs: Iterable[RunSpec], budget: BudgetSpec | None = None) -> None:
+    """Raises MissingInputs with what these runs need a folder for that all machines see, where `folder` mirrors an
+    object store."""
+    if (url := url_of(folder)) is None:
+        return
+    without = f"the storage {url} is no folder that all machines see"
+    faults = [f"budget.disk: {without}; let training.checkpoints.keep say what stays"] if budget and budget.disk else []
+    for run in runs:
+        if run.data.keep == "text":
+            faults.append(f"data.keep: {without}, so text cannot be read again from there; keep tokens")
+        if run.evaluation.labelled is not None:
+            faults.append(f"evaluation.labelled: {without}; leave it out, and ask with cogito-ray evaluate {url}/...")
+        if run.training.checkpoints.upload is not None:
+            faults.append(f"training.checkpoints.upload: {without}, so checkpoints go to it already; leave it out")
+    if faults:
+        raise MissingInputs(faults)
+
+
 def _of_run(run: RunSpec) -> Iterator[str]:
     if run.branch is not None:
         yield "branch: a copy of a trial is trained in its sweep alone; leave it out, to start at step 0"
@@ -51,6 +72,7 @@ def _of_sweep(sweep: SweepSpec, storage: Path | None) -> Iterator[str]:
 
 def _has_learnt(ledger: Path) -> bool:
     """Does it hold what the sampler knew of earlier sweeps?"""
+    refresh(ledger)
     return ledger.is_file() and any(isinstance(event, WarmStarted) for event in events(ledger))
 
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from cogito_ray.atomic_files import atomic_write, atomic_write_text, write_json
 from cogito_ray.base_spec import digest
+from cogito_ray.object_storage.storage_mirror import fetch, mirror_of
 from cogito_ray.text.cleaning.corpus_cleaning import FORMAT as CLEANING
 from cogito_ray.text.cleaning.corpus_cleaning import CleanedSource, CorpusCleaning
 from cogito_ray.text.cleaning.evaluation_overlap import evaluation_sets
 from cogito_ray.text.cleaning.language_identification import identifier_version
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
-from cogito_ray.text.prepared_corpus import Corpus, DataIndex, shard_folder
+from cogito_ray.text.prepared_corpus import Corpus, DataIndex, index_of, shard_folder
 from cogito_ray.text.shards.parts_file import parts_lie_at, write_parts_file
 from cogito_ray.text.shards.removed_documents import REMOVED, removed_places, write_removed
 from cogito_ray.text.shards.shard_builder import BuildSettings, build, build_tasks, sample_documents
@@ -36,7 +37,7 @@ from cogito_ray.text.shards.token_shards import (
     file_sha256,
 )
 from cogito_ray.text.sources.documents import Part
-from cogito_ray.text.tokenizer import PretrainedTokenizerSpec, TextTokenizer, tokenizer_folder
+from cogito_ray.text.tokenizer import FACTS, PretrainedTokenizerSpec, TextTokenizer, tokenizer_folder
 from cogito_ray.text.trained_tokenizers import TrainedTokenizerSpec
 
 FORMAT = 5
@@ -99,6 +100,7 @@ def prepare_with(
     shards = {name: digest(identity) for name, identity in identities.items()}
     commit = job.tokenizer_commit(digests)
     DataIndex(digests=digests, shards=shards, identities=identities, tokenizer_commit=commit).write(job.storage)
+    job.upload(digests, shards.values())
     return Corpus.of(data, job.storage, digests, shards)
 
 
@@ -136,6 +138,18 @@ class _Preparation:
             self.progress(Progress("gathering " + ", ".join(missing), done, len(missing)))
         return scratch
 
+    def upload(self, digests: DataDigests, shards: Iterable[str]) -> None:
+        """All that another machine needs, the index last; nothing where the storage is no object store."""
+        if (mirror := mirror_of(self.storage)) is None or mirror.store.exists(
+            mirror.name_of(index := index_of(digests, self.storage))
+        ):
+            return
+        mirror.upload(tokenizer_folder(self.storage, digests.tokenizer), last=FACTS)
+        for name in shards:
+            mirror.upload(shard_folder(self.storage, name), last=MANIFEST)
+        for file in (self._trained, index) if self._trained.exists() else (index,):
+            mirror.upload(file)
+
     def changes(self, since: DataDigests, *, stamps: bool) -> list[str]:
         """In what the sources differ from those that these digests were made from, where that is still known."""
         index = DataIndex.read(since, self.storage)
@@ -170,6 +184,8 @@ class _Preparation:
         tokenizer = self._existing_tokenizer()
         shards = {name: digest(self._identity(name, tokenizer or "")) for name in self.data.sources}
         files = {name: shard_folder(self.storage, folder) / MANIFEST for name, folder in shards.items()}
+        for file in files.values():
+            fetch(file.parent, last=MANIFEST)
         if tokenizer is None or not all(file.exists() for file in files.values()):
             raise NotPrepared(f"{self.storage}: the text of {', '.join(files)} is not prepared there as it is now")
         manifests = {name: Manifest.read(file.parent) for name, file in files.items()}
@@ -200,11 +216,15 @@ class _Preparation:
         spec = self.data.tokenizer
         if isinstance(spec, PretrainedTokenizerSpec):
             known = spec.load().digest()
-        elif self._trained.exists():
+        elif self._trained_before():
             known = str(json.loads(self._trained.read_text()))
         else:
             return None
         return known if TextTokenizer.stands(self.storage, known) else None
+
+    def _trained_before(self) -> bool:
+        fetch(self._trained)
+        return self._trained.exists()
 
     @property
     def _trained(self) -> Path:
@@ -281,6 +301,7 @@ class _Preparation:
 
     def _existing(self, name: str, folder: Path) -> Manifest | None:
         """The manifest, if every file is what it says."""
+        fetch(folder, last=MANIFEST)
         if not (folder / MANIFEST).exists():
             return None
         try:

@@ -10,12 +10,13 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from cogito_ray.atomic_files import atomic_write_text
+from cogito_ray.object_storage.storage_mirror import fetch
 from cogito_ray.text.data_digests import MADE_AGAIN, ChangedData, DataDigests, NotPrepared
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.order.block_shuffle import WindowPlan
 from cogito_ray.text.order.row_order import Indices, RowPlan, permuted
-from cogito_ray.text.shards.token_shards import TokenShards
-from cogito_ray.text.tokenizer import TextTokenizer, tokenizer_folder
+from cogito_ray.text.shards.token_shards import MANIFEST, TokenShards
+from cogito_ray.text.tokenizer import FACTS, TextTokenizer, tokenizer_folder
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 UNSEEN = 0.5
@@ -54,7 +55,7 @@ class DataIndex(BaseModel):
     @classmethod
     def read(cls, digests: DataDigests, storage: Path) -> Self | None:
         """None where no such data was ever prepared in this storage."""
-        file = index_of(digests, storage)
+        fetch(file := index_of(digests, storage))
         try:
             return cls.model_validate_json(file.read_bytes())
         except FileNotFoundError:
@@ -95,7 +96,7 @@ class Corpus:
             Source(name, sizes[name] if source.weight == "size" else source.weight, opened[name])
             for name, source in data.sources.items()
         )
-        folder = tokenizer_folder(storage, digests.tokenizer)
+        fetch(folder := tokenizer_folder(storage, digests.tokenizer), last=FACTS)
         if not TextTokenizer.is_saved(folder):
             raise NotPrepared(f"{folder}: the tokenizer of data {digests.digest()} is not there; {MADE_AGAIN}")
         return cls(data.length, sources, digests, folder)
@@ -191,7 +192,7 @@ def index_of(digests: DataDigests, storage: Path) -> Path:
 
 
 def _shards(storage: Path, name: str, digest: str) -> TokenShards:
-    folder = shard_folder(storage, name)
+    fetch(folder := shard_folder(storage, name), last=MANIFEST)
     try:
         shards = TokenShards.open(folder)
     except FileNotFoundError as gone:

@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from cogito_ray.atomic_files import atomic_write_text, write_json
 from cogito_ray.base_spec import Spec
+from cogito_ray.object_storage.storage_mirror import fetch
 from cogito_ray.text.data_digests import MADE_AGAIN, NotPrepared
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -93,7 +94,8 @@ class TextTokenizer:
     @classmethod
     def open(cls, storage: Path, digest: str) -> Self:
         """One that was prepared in this storage. NotPrepared, or ValueError where its files were altered."""
-        if not cls.is_saved(folder := tokenizer_folder(storage, digest)):
+        fetch(folder := tokenizer_folder(storage, digest), last=FACTS)
+        if not cls.is_saved(folder):
             raise NotPrepared(f"{folder}: the tokenizer is not there; {MADE_AGAIN}")
         opened = cls.load(folder)
         if (found := opened.digest()) != digest:

@@ -19,6 +19,7 @@ from cogito_ray.base_spec import digest
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel
 from cogito_ray.evaluation.protocols.retrieval_and_choice import AnyQuestion
 from cogito_ray.evaluation.protocols.task_runner import Result, code_version
+from cogito_ray.object_storage.storage_mirror import join, mirror_of, url_of
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster
@@ -168,7 +169,8 @@ def shape(run: RunSpec, have: Mapping[str, float]) -> RunSpec:
 def start(unit: Unit, needs: RunSpec) -> Any:
     """A task of the cluster's that gives the unit's answer (see `result`)."""
     task = ray.remote(_answer).options(num_cpus=needs.cpus_per_worker, num_gpus=needs.gpus_per_worker)
-    return task.remote(unit)
+    folder = unit.checkpoint.folder
+    return task.remote(unit, mirror.root if (mirror := mirror_of(folder)) else folder, url_of(folder))
 
 
 def result(task: Any) -> Evaluated | str:
@@ -180,8 +182,9 @@ def result(task: Any) -> Evaluated | str:
     return answer
 
 
-def _answer(unit: Unit) -> Evaluated:
-    """In a process of the cluster's."""
+def _answer(unit: Unit, storage: Path, url: str | None) -> Evaluated:
+    """In a process of the cluster's, where `storage` mirrors the object store at `url`, if there is one."""
+    join(storage, url)
     torch.set_num_threads(max(1, int(unit.checkpoint.run.cpus_per_worker)))
     trained, began = _opened(unit.checkpoint.folder), time.monotonic()
     results = unit.question.ask(trained.sentence_encoder, unit.data)

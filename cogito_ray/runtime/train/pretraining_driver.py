@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError
 from ray.train import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from cogito_ray.object_storage.storage_mirror import url_of
 from cogito_ray.records.ledger import (
     COMPLETE,
     INTERRUPTED,
@@ -33,7 +34,7 @@ from cogito_ray.runtime.experiment_folder import (
     refuse_missing_text,
 )
 from cogito_ray.runtime.metrics_export import MetricsExporter
-from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
+from cogito_ray.runtime.preflight_checks import refuse_missing_inputs, refuse_shared_files
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.train.torch_trainer import trainer
 from cogito_ray.runtime.train.train_worker import Job
@@ -67,6 +68,7 @@ def pretrain(
     refuse_missing_inputs(run)
     refuse_missing_text([run.data], [run])
     panel = panel_of(run)
+    refuse_shared_files(experiment.folder, [run])
     if before is None:
         refuse_damaged_weights([run])
     with experiment.driving(), cluster(dashboard=True, log=experiment.folder) as dashboard:
@@ -94,7 +96,7 @@ def _trained(
     if before is None:
         refuse_misfits([run], corpora)
     [(key, corpus)] = corpora.items()
-    job = Job(run, storage, corpus.digests, experiment.folder)
+    job = Job(run, storage, corpus.digests, experiment.folder, url=url_of(storage))
     with Ledger(experiment.ledger) as ledger:
         ledger.append(experiment.opening({key: job.data}, corpora, gpus=kinds_of_gpus()))
         if dashboard:

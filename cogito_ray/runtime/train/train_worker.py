@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cogito_ray.atomic_files import open_to_append
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
+from cogito_ray.object_storage.storage_mirror import join
 from cogito_ray.records.ledger import CHECKPOINTS, TRIALS
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.control_files import PAUSED, STALLED, stalls
+from cogito_ray.runtime.control_files import PAUSED, STALLED, is_raised, stalls
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
 from cogito_ray.runtime.metrics_export import emit
 from cogito_ray.text.data_digests import DataDigests
@@ -38,13 +39,15 @@ class Job:
     folder: Path
     """Holds this run's checkpoints."""
     preempt: Path | None = None
-    """While this file exists, the run leaves a checkpoint after its next report, and ends."""
+    """While this flag is raised, the run leaves a checkpoint after its next report, and ends."""
     label: str = "run"
     """By which its processes are known."""
+    url: str | None = None
+    """Of the object store that `storage` mirrors on each machine; None where that is a folder that all of them see."""
 
     @property
     def paused(self) -> Path:
-        """A file that asks the same of this run alone."""
+        """A flag that asks the same of this run alone."""
         return self.folder / PAUSED
 
     @property
@@ -68,7 +71,7 @@ class Job:
 
     def is_to_pause(self) -> bool:
         """Is the run, or are all, to leave a checkpoint and end?"""
-        return self.paused.exists() or (self.preempt is not None and self.preempt.exists())
+        return is_raised(self.paused) or (self.preempt is not None and is_raised(self.preempt))
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def train(job: Job, on_report: ReportCallback, place: Place) -> None:
 
     A process that stands still for `training.stall_s` seconds ends.
     """
+    join(job.storage, job.url)
     rank = place.rank
     progress, stalled = WorkerProgress(), job.folder / STALLED
     for line in stalls(job.folder) if rank == 0 else []:

@@ -8,15 +8,15 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.sweep_record import Record
+from cogito_ray.runtime.control_files import raise_flag
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner
 from cogito_ray.sweeps.budget_spec import HOUR_S, BudgetSpec, Reserved, Spent
 
 
 class BudgetCallback(Callback):
-    """Once something of the budget is exhausted, `preempt` is written, which trials look for after each report."""
+    """Once something of the budget is exhausted, `preempt` is raised, which trials look for after each report."""
 
     def __init__(
         self,
@@ -72,8 +72,7 @@ class BudgetCallback(Callback):
         if not self.exhausted and (exhausted := self.budget.exhausted(spent)):
             self.exhausted = exhausted
             self._end(exhausted)
-            self._preempt.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(self._preempt, exhausted)
+            raise_flag(self._preempt, exhausted)
 
     def _settle(self, trial: Trial) -> None:
         """What a trial that runs no longer has spent is spent."""

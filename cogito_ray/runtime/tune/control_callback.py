@@ -18,6 +18,7 @@ from cogito_ray.records.control_requests import (
 )
 from cogito_ray.records.ledger import Controlled, Event
 from cogito_ray.runtime.control_channel import Asked, ControlChannel
+from cogito_ray.runtime.control_files import lower_flag, raise_flag
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
 from cogito_ray.runtime.tune.tune_adapters import Stage
 
@@ -39,7 +40,7 @@ class ControlCallback(Callback):
         answered: set[str],
         refuse_many: Callable[[int], object],
     ):
-        """`preempt`: while this file exists, trials leave. `answered`: ids of requests that the ledger has.
+        """`preempt`: while this flag is raised, trials leave. `answered`: ids of requests that the ledger has.
         `refuse_many`: raises ValueError for more trials at a time than there is room for."""
         self._channel, self._append, self._stage, self._limits = channel, append, stage, limits
         self._budget, self._preempt, self._answered, self._refuse_many = budget, preempt, answered, refuse_many
@@ -84,10 +85,9 @@ class ControlCallback(Callback):
             self._stage.controlled(event)
             self._budget.budget = self._limits.budget or self._budget.budget
             if self._limits.is_paused:
-                self._preempt.parent.mkdir(parents=True, exist_ok=True)
-                self._preempt.touch()
+                raise_flag(self._preempt)
             elif not self._budget.exhausted:
-                self._preempt.unlink(missing_ok=True)
+                lower_flag(self._preempt)
         return accepted
 
     def _considered(self, request: ControlRequest) -> str:

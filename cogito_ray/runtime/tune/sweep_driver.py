@@ -14,6 +14,7 @@ from pathlib import Path
 from ray import tune
 from ray.tune import TuneConfig, Tuner
 
+from cogito_ray.object_storage.storage_mirror import url_of
 from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Event, Ledger
 from cogito_ray.records.results.ablations import ablated
@@ -23,10 +24,10 @@ from cogito_ray.records.results.scaling_forecasts import forecasts
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.cluster import cluster, concurrency, dashboard_link, kinds_of_gpus, left_behind, refuse_many
 from cogito_ray.runtime.control_channel import ControlChannel
-from cogito_ray.runtime.control_files import PAUSED, PREEMPT
+from cogito_ray.runtime.control_files import PAUSED, PREEMPT, lower_flag, raise_flag
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
 from cogito_ray.runtime.metrics_export import MetricsExporter
-from cogito_ray.runtime.preflight_checks import refuse_missing_inputs
+from cogito_ray.runtime.preflight_checks import refuse_missing_inputs, refuse_shared_files
 from cogito_ray.runtime.search.further_runs import FurtherRuns, ablation_runs, ladder_runs, seed_replicates
 from cogito_ray.runtime.search.optuna_storage_copy import StudyCopy
 from cogito_ray.runtime.search.searcher import Search
@@ -42,7 +43,7 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import judged_by
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.preparation_plan import Listener
-from cogito_ray.training.checkpoints.checkpoint_store import folder_of
+from cogito_ray.training.checkpoints.checkpoint_store import folder_of, is_written
 
 Listed = Callable[[SweepSpec, Record], list[Config]]
 Concluded = Callable[[SweepSpec, Record], Iterable[Event]]
@@ -73,6 +74,7 @@ def run_sweep(
     refuse_missing_inputs(sweep, experiment.folder.parent)
     runs = [sweep.trial(corner) for corner in sweep.search_space.corners()]
     refuse_missing_text(sweep.search_space.corpora(), runs)
+    refuse_shared_files(experiment.folder, runs, sweep.budget)
     if before is None:
         refuse_damaged_weights(runs)
     with experiment.driving():
@@ -165,16 +167,14 @@ class _Stages:
         self.metrics.tell(event)
 
     def _has_written(self, trial: str, step: int) -> bool:
-        return folder_of(self.experiment.folder / TRIALS / trial / CHECKPOINTS, step).is_dir()
+        return is_written(folder_of(self.experiment.folder / TRIALS / trial / CHECKPOINTS, step))
 
     def _pause(self, trial: str) -> None:
-        request = self.experiment.folder / TRIALS / trial / PAUSED
-        request.parent.mkdir(parents=True, exist_ok=True)    # before its first checkpoint a trial has no folder
-        request.touch()
+        raise_flag(self.experiment.folder / TRIALS / trial / PAUSED)
 
     def _tune(self, record: Record, stage: Stage) -> str:
         preempt = self.experiment.folder / TRIALS / PREEMPT
-        preempt.unlink(missing_ok=True)
+        lower_flag(preempt)
         budget, shared = self.limits.budget or self.sweep.budget, self.experiment.record
         pruner = CheckpointPruner(self.ledger, shared, preempt.parent, budget.disk_bytes, stage.sources)
         watch = BudgetCallback(budget, record, preempt, stage.close, pruner, self.metrics.spending)
@@ -232,7 +232,10 @@ def _tuner(
     experiment: ExperimentFolder, data: Mapping[str, DataDigests], config: TuneConfig, callbacks: list[tune.Callback]
 ) -> Tuner:
     """Tune, told by us what to try, what to stop and whom to tell."""
-    body = partial(trial, storage=experiment.folder.parent, data=dict(data), trials=experiment.folder / TRIALS)
+    storage = experiment.folder.parent
+    body = partial(
+        trial, storage=storage, url=url_of(storage), data=dict(data), trials=experiment.folder / TRIALS
+    )
     body.__name__ = experiment.folder.name  # type: ignore[attr-defined]  # what Ray's dashboard calls its actors
     return Tuner(
         tune.with_resources(body, resources),

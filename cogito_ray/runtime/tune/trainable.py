@@ -8,8 +8,9 @@ from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from cogito_ray.object_storage.storage_mirror import join
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.control_files import PREEMPT
+from cogito_ray.runtime.control_files import PREEMPT, is_raised, lower_flag
 from cogito_ray.runtime.train import train_worker
 from cogito_ray.runtime.train.torch_trainer import reserved, train_reporting, trainer
 from cogito_ray.runtime.trial_capacity import DRIVER_CPUS
@@ -18,14 +19,17 @@ from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 
 
-def trial(config: dict[str, Any], *, storage: Path, data: Mapping[str, DataDigests], trials: Path) -> None:
+def trial(
+    config: dict[str, Any], *, storage: Path, url: str | None, data: Mapping[str, DataDigests], trials: Path
+) -> None:
     """One worker trains in this process, which Tune may reuse for the next trial; of several, this one only waits."""
+    join(storage, url)
     preempt = trials / PREEMPT
     run = RunSpec.model_validate(config["run"])
     folder, label = trials / config["trial"], f"trial {config['number']}"
-    job = train_worker.Job(run, storage, data[corpus_key(run.data)], folder, preempt, label)
-    job.paused.unlink(missing_ok=True)
-    if preempt.exists():
+    job = train_worker.Job(run, storage, data[corpus_key(run.data)], folder, preempt, label, url)
+    lower_flag(job.paused)
+    if is_raised(preempt):
         tune.report(paused(0))
     elif job.run.sizes[-1] == 1:
         train_reporting(job, tune.report, train_worker.Place())

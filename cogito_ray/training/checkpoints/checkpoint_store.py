@@ -28,9 +28,10 @@ from safetensors.torch import save as packed
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from cogito_ray.object_storage.storage_mirror import fetch, mirror_of
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec, StoredCheckpoint, retained
-from cogito_ray.training.checkpoints.checkpoint_upload import RemoteFolder, Uploader
+from cogito_ray.training.checkpoints.checkpoint_upload import Remote, RemoteFolder, Uploader, stored_folders
 from cogito_ray.training.checkpoints.manifest import (
     MANIFEST,
     OPTIMIZER,
@@ -203,7 +204,8 @@ class Checkpoints:
         self._chosen: ChosenCheckpoint | None = None
         self.folder, self.run_digest, self.spec, self._note, self._origin = folder, run_digest, spec, note, origin
         self._took = took
-        self._remote = RemoteFolder(spec.upload, run_digest) if spec.upload else None
+        self._stored = stored_folders(folder, last=MANIFEST)
+        self._remote: Remote | None = self._stored or (RemoteFolder(spec.upload, run_digest) if spec.upload else None)
         self._uploads = Uploader(self._remote, note, last=MANIFEST) if self._remote else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[Path] | None = None
@@ -266,6 +268,7 @@ class Checkpoints:
             _refuse_another_run(folder, self.run_digest)
             self._chosen = ChosenCheckpoint(State.read(folder).step, sha256(folder / MANIFEST))
         elif self._origin is not None:
+            fetch(self._origin.folder, last=MANIFEST)
             verify(self._origin.folder)
             _refuse_another_run(self._origin.folder, self._origin.run)
             self._chosen = ChosenCheckpoint(None, sha256(self._origin.folder / MANIFEST))
@@ -422,6 +425,8 @@ class Checkpoints:
         try:
             elsewhere = self._remote.complete(MANIFEST) if self._remote else []
             newer = [name for name in elsewhere if name not in tried and (not here or name > here[0].name)]
+            if self._stored is not None:    # all: what is not here is deleted there when it is settled what stays
+                newer = [name for name in elsewhere if name not in tried and not (self.folder / name).exists()]
             if self._remote and newer:
                 self._bring(self._remote, name := max(newer))
                 return name
@@ -431,7 +436,7 @@ class Checkpoints:
             self._note(f"no checkpoint could be fetched, the newest here is used: {fault}")
         return None
 
-    def _bring(self, remote: RemoteFolder, name: str) -> None:
+    def _bring(self, remote: Remote, name: str) -> None:
         partial = self._partial(name)
         try:
             remote.get(name, partial)
@@ -447,6 +452,12 @@ class Checkpoints:
 def folder_of(checkpoints: Path, step: int) -> Path:
     """Where the checkpoint of a step stands among those of its run: it is there when it is whole."""
     return checkpoints / f"step-{step:08d}"
+
+
+def is_written(folder: Path) -> bool:
+    """Is there a checkpoint in this folder, for every machine?"""
+    mirror = mirror_of(folder)
+    return folder.is_dir() if mirror is None else mirror.store.exists(mirror.name_of(folder / MANIFEST))
 
 
 def remove(folder: Path) -> None:

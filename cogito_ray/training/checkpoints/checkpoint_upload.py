@@ -1,17 +1,37 @@
-"""Copies of a run's checkpoints on a filesystem that pyarrow opens by URL: s3://, gs://, file://, fsspec+...://.
+"""Copies of a run's checkpoints on a filesystem that pyarrow opens by URL: s3://, gs://, file://, fsspec+...://; or in
+the object store that the run's storage is.
 
 A checkpoint there is whole once the file that is sent last has arrived.
 """
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
+
+from cogito_ray.object_storage.storage_mirror import Mirror, mirror_of
 
 CHUNK = 16 * 2**20
 """Bytes held in memory at a time."""
+
+
+class Remote(Protocol):
+    """Folders of one run, elsewhere. Each raises OSError where it fails."""
+
+    def put(self, folder: Path, *, last: str) -> None:
+        """Copy a folder, one of its files last."""
+
+    def get(self, name: str, target: Path) -> None:
+        """Copy a folder's files into `target`, which exists."""
+
+    def complete(self, last: str) -> list[str]:
+        """Names of the folders whose last file has arrived."""
+
+    def keep(self, names: set[str]) -> None:
+        """Delete all other folders."""
 
 
 class RemoteFolder:
@@ -68,11 +88,52 @@ class RemoteFolder:
         return found
 
 
+@dataclass(frozen=True)
+class StoredFolders:
+    """Folders below one of a mirrored storage. One of them is there if and only if its last file is."""
+
+    mirror: Mirror
+    folder: Path
+    last: str
+
+    def put(self, folder: Path, *, last: str) -> None:
+        """Copy a folder, one of its files last; what was there under its name is no longer whole from then on."""
+        self._delete(self._objects(folder.name))
+        self.mirror.upload(folder, last=last)
+
+    def get(self, name: str, target: Path) -> None:
+        """Copy a folder's files into `target`, which exists."""
+        for found in self._objects(name):
+            self.mirror.store.download(found, target / found.rpartition("/")[2])
+
+    def complete(self, last: str) -> list[str]:
+        """Names of the folders whose last file has arrived."""
+        return sorted(found.split("/")[-2] for found in self._objects() if found.endswith(f"/{last}"))
+
+    def keep(self, names: set[str]) -> None:
+        """Delete all other folders."""
+        self._delete([found for found in self._objects() if found.split("/")[-2] not in names])
+
+    def _objects(self, name: str = "") -> list[str]:
+        return list(self.mirror.store.sizes(self.mirror.name_of(self.folder / name)))
+
+    def _delete(self, objects: list[str]) -> None:
+        """The last files first: a kill leaves none that seems whole."""
+        for found in sorted(objects, key=lambda name: not name.endswith(f"/{self.last}")):
+            self.mirror.store.remove(found)
+
+
+def stored_folders(folder: Path, *, last: str) -> StoredFolders | None:
+    """None where `folder` is in no object store."""
+    mirror = mirror_of(folder)
+    return StoredFolders(mirror, folder, last) if mirror else None
+
+
 class Uploader:
     """Sends folders in a thread of its own, the newest first, so that a slow or unreachable filesystem costs copies,
     never training. What fails is tried again with the next one. `note` is told, once, until it works again."""
 
-    def __init__(self, remote: RemoteFolder, note: Callable[[str], None], *, last: str):
+    def __init__(self, remote: Remote, note: Callable[[str], None], *, last: str):
         self._remote, self._note, self._last = remote, note, last
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upload")
         self._task: Future[None] | None = None
