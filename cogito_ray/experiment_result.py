@@ -325,7 +325,7 @@ def _trial(row: Row, trial: Trial, path: Path) -> TrialResult:
         values=row.values,
         params=dict(_params(trial)),
         config=trial.spec,
-        metrics=trial.latest(),
+        metrics=dict(trial.known),
         step=trial.step,
         steps=trial.steps,
         seconds=trial.seconds,

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from coordinate_check import coordinates, slopes  # type: ignore[import-not-found]
 from model_choices import MODELS, fitting  # type: ignore[import-not-found]
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.testing.coordinate_check import coordinates, slopes
 from cogito_ray.testing.tiny_runs import merged
 
 STEPS = (1, 5, 10)

@@ -118,7 +118,7 @@ def real(grid: Grid, storage: Path, seed: int) -> None:
     search = load(FILE).search.model_dump() | {"seed": seed}
     record = run_sweep(changed(name=f"ours-{seed}", search=search), storage)
     spent = sum(trial.step for trial in record.trials.values()) / grid.steps
-    ended = [trial.latest()[NATS] for trial in record.trials.values() if trial.status == "completed"]
+    ended = [trial.known[NATS] for trial in record.trials.values() if trial.status == "completed"]
     print(
         f"seed {seed}: best of {len(ended)} completed trials {min(ended):.4f} nats, {min(ended) / grid.ends[0]:.3f} x "
         f"the grid's {grid.ends[0]:.4f}, with {spent:.1%} of its steps; {apart(grid, record):.4f} nats from the record"

@@ -187,7 +187,7 @@ def ours(of: SweepSpec, folder: Path) -> Outcomes:
     from cogito_ray.runtime.tune.sweep_driver import run_sweep
 
     record = run_sweep(of, folder)
-    return {name: (trial.step, trial.latest()[NATS]) for name, trial in record.trials.items()}
+    return {name: (trial.step, trial.known[NATS]) for name, trial in record.trials.items()}
 
 
 WAYS = {"naive": naive, "practice": practice, "ours": ours}

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -42,8 +43,8 @@ def live(record: Record, now: float | None = None, *, most: int = 10**6) -> Rend
     ranking = rank(record)
     running = {row.trial for row in ranking.rows if record.is_running(record.trials[row.trial])}
     room = max(0, most - len(running))
-    others = [row.trial for row in ranking.rows if row.trial not in running][:room]
-    shown = [row for row in ranking.rows if row.trial in running or row.trial in set(others)][:most]
+    listed = running | {row.trial for row in islice((row for row in ranking.rows if row.trial not in running), room)}
+    shown = [row for row in ranking.rows if row.trial in listed][:most]
     more = len(ranking.rows) - len(shown)
     hidden = [Text(f"and {more} others", style="dim")] if more else []
     head = [*so_far(record, now), *record.shown_at]

@@ -60,7 +60,7 @@ def _time(record: Record, now: float | None) -> str:
 
 def _measured(run: Trial) -> Iterator[tuple[str, str]]:
     """What the last report says, by what it is about."""
-    told = run.latest()
+    told = run.known
     losses = {name: value for name, value in told.items() if name.startswith("loss/") and not name.endswith(SHARES)}
     if losses:
         yield "loss", ", ".join(f"{name.removeprefix('loss/')} {figures(value)}" for name, value in losses.items())

@@ -138,14 +138,6 @@ class Trial:
         reports = sorted(self.reports.items())
         return [(step, report.metrics[metric]) for step, report in reports if metric in report.metrics]
 
-    def last(self, metric: str) -> float | None:
-        """Its value at the last report that has it."""
-        return self.known.get(metric)
-
-    def latest(self) -> dict[str, float]:
-        """Every metric at the last report that has it."""
-        return dict(self.known)
-
     def add(self, report: Reported) -> None:
         """It has reported, or does so again."""
         in_order = not self.reports or report.step > self.reached

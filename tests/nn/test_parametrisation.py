@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from coordinate_check import coordinates, slopes
 from model_choices import MODELS, at, fitting
 
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.testing.coordinate_check import coordinates, slopes
 from cogito_ray.testing.tiny_runs import VOCABULARY, build, losses_of, merged, rows, run
 
 MUP = {"kind": "mup", "base_width": 32, "base_depth": 2, "base_heads": 2}

@@ -44,7 +44,7 @@ def test_a_trial_has_its_curve_and_its_last_value():
     record = fold([OPENED, started("a"), *told, ended("a")])
     trial = record.trials["a"]
     assert trial.curve(NATS) == [(50, 5.0), (75, 4.0), (100, 4.5)]
-    assert trial.last(NATS) == 4.5
+    assert trial.known[NATS] == 4.5
     assert (trial.status, trial.step, trial.steps, trial.seconds) == ("completed", 100, 100, 100.0)
     assert (record.goals, list(record.axes)) == ((GoalSpec(metric=NATS, mode="min"),), ["model.width"])
 

@@ -69,11 +69,10 @@ def curves(record: Record, ranking: Ranking, metric: str) -> go.Figure:
 
 def some_rows(ranking: Ranking, most: int) -> list[Row]:
     """The best, and as many others as make `most`, evenly from all places; in order."""
-    best = [row for row in ranking.rows if row in ranking.best]
-    others = [row for row in ranking.rows if row not in ranking.best]
-    room = max(0, most - len(best))
+    others = [row for row in ranking.rows if row.trial not in ranking.best_names]
+    room = max(0, most - len(ranking.best))
     chosen = others if len(others) <= room else [others[at * len(others) // room] for at in range(room)]
-    return [*best, *chosen]
+    return [*ranking.best, *chosen]
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -95,7 +94,7 @@ def front(ranking: Ranking) -> go.Figure | None:
     for name, rows in groups.items():
         rows.sort(key=lambda row: row.values[across.metric] or 0.0)
         _, colour, _ = _style(rows[0], ranking)
-        is_front = rows[0] in ranking.best
+        is_front = rows[0].trial in ranking.best_names
         figure.add_scatter(
             x=[row.values[across.metric] for row in rows],
             y=[row.values[up.metric] for row in rows],
@@ -220,7 +219,7 @@ def _is_number(value: Scalar) -> bool:
 
 
 def _style(row: Row, ranking: Ranking) -> tuple[str, str, float]:
-    if row in ranking.best:
+    if row.trial in ranking.best_names:
         return ranking.standing, WINNER, 3.5
     return row.status, {Status.COMPLETED: COMPLETED, Status.FAILED: FAILED}.get(row.status, STOPPED), 1.5
 

@@ -90,7 +90,7 @@ class Ablation:
     def _costs(self, changes: Tree, record: Record) -> list[float] | None:
         """Under each seed; None where one did not end in order."""
         found = [record.known(run.digest()) for run in self.runs(changes)]
-        ended = [run.latest() for run in found if run is not None and run.status is Status.COMPLETED]
+        ended = [run.known for run in found if run is not None and run.status is Status.COMPLETED]
         costs = [self.goal.cost(metrics) for metrics in ended]
         return costs if len(costs) == len(found) and all(map(math.isfinite, costs)) else None
 

@@ -66,7 +66,7 @@ def looks(record: Record) -> list[Look]:
     rungs = stopping(record).rungs(steps) or tuple(steps * k // (LOOKS + 1) for k in range(1, LOOKS + 1))
     found = []
     for goal in record.goals:
-        final = {name: goal.cost(trial.latest()) for name, trial in completed.items()}
+        final = {name: goal.cost(trial.known) for name, trial in completed.items()}
         curves = {name: trial.curve(goal.metric) for name, trial in completed.items()}
         for rung in rungs:
             early = {name: _at(curve, rung, goal) for name, curve in curves.items()}

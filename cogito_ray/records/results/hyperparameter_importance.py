@@ -53,8 +53,9 @@ def common_step(record: Record, metric: str) -> int | None:
 
 def values_at(record: Record, metric: str, step: int) -> list[tuple[Trial, float]]:
     """The metric's finite value after `step` steps, of every trial that has one."""
-    measured = ((trial, dict(trial.curve(metric)).get(step)) for trial in _whole(record))
-    return [(trial, value) for trial, value in measured if value is not None and math.isfinite(value)]
+    reached = [trial for trial in _whole(record) if step in trial.reports]
+    measured = [(trial, trial.reports[step].metrics.get(metric, math.nan)) for trial in reached]
+    return [(trial, value) for trial, value in measured if math.isfinite(value)]
 
 
 def _whole(record: Record) -> list[Trial]:

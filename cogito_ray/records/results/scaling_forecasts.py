@@ -105,7 +105,7 @@ def _ended(ladder: Ladder, record: Record) -> list[tuple[Trial, tuple[int, int]]
 
 def _seen(ended: list[tuple[Trial, tuple[int, int]]], goal: GoalSpec) -> Iterator[LadderRun]:
     for rung, (parameters, tokens) in ended:
-        if (value := rung.last(goal.metric)) is not None:
+        if (value := rung.known.get(goal.metric)) is not None:
             yield LadderRun(run=rung.id, parameters=parameters, tokens=tokens, value=value)
 
 

@@ -111,6 +111,11 @@ class Ranking:
             return tuple(row for row in self.rows if first and (row is first or row.number in first.like))
         return tuple(row for row in self.rows if row.front == 1)
 
+    @cached_property
+    def best_names(self) -> frozenset[str]:
+        """Of those, to look one up."""
+        return frozenset(row.trial for row in self.best)
+
     @property
     def footnote(self) -> str:
         """What a reader of the table must know; empty if nothing."""
@@ -250,13 +255,13 @@ class Further:
         """What is known of the trial: means over further runs, or what it measured itself while they are too few. It
         was chosen for being good, so a single one that is left beside failed ones tells more."""
         if not self.tested and not (self.sound and self.failed):
-            return trial.latest()
-        runs = [run.latest() for run in self.sound]
+            return trial.known
+        runs = [run.known for run in self.sound]
         return {name: fmean(run[name] for run in runs) for name in runs[0] if all(name in run for run in runs)}
 
     def by_seed(self, goal: GoalSpec) -> dict[int, float]:
         """What each cost under its seed."""
-        return {int(str(get(run.spec, "seed"))): goal.cost(run.latest()) for run in self.sound}
+        return {int(str(get(run.spec, "seed"))): goal.cost(run.known) for run in self.sound}
 
 
 def further_runs(record: Record, aim: Aim) -> Mapping[str, Further]:
@@ -287,7 +292,7 @@ def _spreads(sound: list[Trial], further: Mapping[str, Further], aim: Aim) -> di
     """Of each trial that was run again, each goal's interval."""
     tested = [trial.id for trial in sound if further[trial.id].tested]
     values = {
-        goal.metric: intervals({name: [run.latest()[goal.metric] for run in further[name].sound] for name in tested})
+        goal.metric: intervals({name: [run.known[goal.metric] for run in further[name].sound] for name in tested})
         for goal in aim.goals
     }
     return {name: {metric: found[name] for metric, found in values.items()} for name in tested}

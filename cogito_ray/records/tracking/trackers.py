@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cogito_ray.base_spec import TrackerName
 from cogito_ray.records.ledger import Status
@@ -43,25 +43,6 @@ class TrackedRun:
     """What it is besides a trial of the search."""
     sample: Sample
     spec: Tree
-
-
-class Tracker(Protocol):
-    """Is sent one event after the other."""
-
-    def url(self, run: TrackedRun) -> str:
-        """Where the run can be looked at; opens it if need be. NoTracker where the tracker takes nothing."""
-
-    def log(self, run: TrackedRun, step: int, metrics: Mapping[str, float]) -> None:
-        """What it measured."""
-
-    def score(self, run: TrackedRun, step: int, scores: Mapping[str, float]) -> None:
-        """What its checkpoint of this step answered to labelled tasks."""
-
-    def end(self, run: TrackedRun, status: Status, cause: str) -> None:
-        """It is over."""
-
-    def close(self) -> None:
-        """Send what is left."""
 
 
 class Wandb:

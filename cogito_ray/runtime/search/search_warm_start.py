@@ -54,7 +54,7 @@ def _fits(sweep: SweepSpec, trial: Trial, data: Mapping[str, DataDigests]) -> bo
     ours = sweep.trial(trial.sample)
     same = (theirs.data, theirs.evaluation, theirs.reference) == (ours.data, ours.evaluation, ours.reference)
     same = same and trial.data is not None and trial.data == data.get(corpus_key(ours.data))
-    return same and theirs.branch is None and sweep.aim.merit(trial.latest()).finite
+    return same and theirs.branch is None and sweep.aim.merit(trial.known).finite
 
 
 def _learnt(sweep: SweepSpec, trial: Trial, folder: str) -> EarlierTrial:
@@ -62,7 +62,7 @@ def _learnt(sweep: SweepSpec, trial: Trial, folder: str) -> EarlierTrial:
         folder=folder,
         sample=trial.sample,
         completed=trial.status is Status.COMPLETED,
-        metrics=trial.latest(),
+        metrics=trial.known,
         curve=tuple(trial.curve(sweep.goals[0].metric)),
     )
 

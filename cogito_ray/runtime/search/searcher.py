@@ -343,7 +343,7 @@ class Search:
             self._tell(trial.study_trial)
         if trial.requested is not None and (verdict.keep or trial.requested is STOP):
             verdict = trial.requested
-        if event.step >= self._steps(trial):
+        if event.step >= trial.config["run"]["training"]["steps"]:
             verdict = Verdict(keep=True)
         trial.verdict = verdict
         return verdict
@@ -438,16 +438,13 @@ class Search:
     def _new(self) -> SearchTrial | None:
         """A run not had yet; None when the budget or the space is used up."""
         while self._wanted:
-            if (made := self._added(self._wanted[0])) is not None:
+            wanted = self._wanted[0]
+            if (made := self._proposed(self._crossed(wanted), wanted)) is not None:
                 return made
         while self._members < self._most and (point := self._grid.next()) is not None:
             if (made := self._drawn(point)) is not None:
                 return made
         return None
-
-    def _added(self, wanted: Sample) -> SearchTrial | None:
-        """What somebody asked for, with what the point leaves out drawn; None, on record, if it is no new run."""
-        return self._proposed(self._crossed(wanted), wanted)
 
     def _proposed(self, point: Sample, given: Sample) -> SearchTrial | None:
         """One draw, with these values `given`; None, on record, if it is no new run."""
@@ -534,10 +531,6 @@ class Search:
 
     def _crossed(self, sample: Sample) -> Sample:
         return {path: sample[path] for path in self._sweep.search_space.crossed() if path in sample}
-
-    def _steps(self, trial: SearchTrial) -> int:
-        steps: int = trial.config["run"]["training"]["steps"]
-        return steps
 
     @property
     def _most(self) -> int:

@@ -78,7 +78,7 @@ def _train(due: Promotion, experiment: ExperimentFolder, listener: Listener) -> 
         changes=due.changes,
         complete=own.is_complete and trial.end is not None and trial.end.complete,
         cause=trial.cause,
-        metrics=trial.latest(),
+        metrics=trial.known,
     )
     with Ledger(experiment.ledger) as ledger:
         ledger.append(told)

@@ -9,6 +9,7 @@ constraint need only hold at the end, so that who breaks it a little more but is
 """
 
 from collections.abc import Container, Iterator, Sequence
+from itertools import chain
 from typing import TypeAlias
 
 import moocore
@@ -72,6 +73,8 @@ class SpreadOrder:
     def __init__(self) -> None:
         self.feasible, self.infeasible = _Group(), _Group()
         self._held: dict[str, tuple[_Group, int] | None] = {}
+        self._without = 0
+        """Among so many of the best none waits, as was found since the last came or began to wait."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._held
@@ -81,6 +84,7 @@ class SpreadOrder:
 
     def add(self, name: str, merit: Merit) -> None:
         """What is not finite is counted, and has no place."""
+        self._without = 0
         group, excess = (self.feasible, ()) if merit.feasible else (self.infeasible, (merit.excess,))
         self._held[name] = (group, group.add(name, merit.costs + excess)) if merit.finite else None
 
@@ -94,14 +98,21 @@ class SpreadOrder:
 
     def wait(self, name: str, waits: bool) -> None:
         """Is it to be found by `first`?"""
+        self._without = 0 if waits else self._without
         if (held := self._held[name]) is not None:
             group, index = held
             group.waits[index] = waits
 
     def first(self, count: int, among: Container[str]) -> str | None:
         """The best of those that wait, if it is one of the best `count`."""
-        found = self.feasible.first(count, among)
-        return found or self.infeasible.first(count - len(self.feasible.names), among)
+        if count <= self._without:
+            return None
+        behind = count - len(self.feasible.names)
+        waiting = chain(self.feasible.waiting(count), self.infeasible.waiting(behind))
+        if (best := next(waiting, None)) is None:
+            self._without = count
+            return None
+        return next((name for name in chain([best], waiting) if name in among), None)
 
 
 class _Group:
@@ -132,23 +143,22 @@ class _Group:
             members = np.concatenate([[index], members[members != index]])
         return index in self._by_spread(members, count - before)
 
-    def first(self, count: int, among: Container[str]) -> str | None:
+    def waiting(self, count: int) -> Iterator[str]:
+        """Those of the best `count` that wait, best first."""
         left = self.waits.copy()
         while count > 0 and left.any():
             if self._rows.shape[1] == 1:
-                found = iter([index := int(np.where(left, self._rows[:, 0], np.inf).argmin())])
-                if not self.is_among(index, count, newest_first=False):
-                    return None
-                left[index] = False
+                members = np.array([np.where(left, self._rows[:, 0], np.inf).argmin()])
+                if not self.is_among(int(members[0]), count, newest_first=False):
+                    return
+                found = iter(members.tolist())
             else:
                 before, members = self._front(int(self._fronts[left].min()))
                 if before >= count:
-                    return None
-                found = (index for index in self._by_spread(members, count - before) if self.waits[index])
-                left[members] = False
-            if (name := next((self.names[index] for index in found if self.names[index] in among), None)) is not None:
-                return name
-        return None
+                    return
+                found = self._by_spread(members, count - before)
+            left[members] = False
+            yield from (self.names[index] for index in found if self.waits[index])
 
     @property
     def _fronts(self) -> NDArray[np.intp]:
