@@ -24,7 +24,7 @@ from cogito_ray.sweeps.yaml_io.yaml_loader import Document
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BASES = ("search_spaces/quickstart.yaml", "jobs/debug.yaml")
-REPLACED = {"space"}
+REPLACED = {"space", "promote", "scale"}
 """Parts of a sweep that a page shows whole."""
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
