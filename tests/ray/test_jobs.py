@@ -39,27 +39,24 @@ def wait_until(happens, *, seconds, what):
         time.sleep(0.2)
 
 
-def is_open(port):
-    try:
-        return socket.create_connection(("127.0.0.1", port), timeout=1).close() is None
-    except OSError:
-        return False
-
-
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
     """Environment of a client of a fresh head with three CPUs, and Ray's folder; the head is stopped afterwards."""
     temp = tmp_path_factory.mktemp("r")
     ports = [f"{name}={port}" for name, port in PORTS.items()]
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SECRET, "STUDY_PASSWORD": PLANTED, "HF_HUB_OFFLINE": "1"}
-    quick = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    quick = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     environment = os.environ | quick | secret | {"PYTHONPATH": str(ROOT)}
     environment["PATH"] = f"{RAY.parent}:{environment['PATH']}"
     start = [RAY, "start", "--head", "--num-cpus=3", f"--temp-dir={temp}", "--include-dashboard=true", *ports]
-    with subprocess.Popen([*start, "--block"], env=environment, stdout=subprocess.DEVNULL) as process:
-        wait_until(lambda: is_open(PORTS["--dashboard-port"]), seconds=60, what="the dashboard listens")
+    log = temp.parent / "head.log"
+    with log.open("w") as told:
+        process = subprocess.Popen([*start, "--block"], env=environment, stdout=told, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: "Ray runtime started" in log.read_text(), seconds=90, what="Ray has started")
         environment.pop("STUDY_PASSWORD")
         yield environment | {"RAY_ADDRESS": f"http://127.0.0.1:{PORTS['--dashboard-port']}"}, temp
+    finally:
         process.terminate()
         process.wait(timeout=30)
 
@@ -171,6 +168,7 @@ def everything_written(*folders):
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_a_job_is_steered_joined_left_and_ended_in_order(head, sweep):
     long = ("sweep", "--no-doctor", "run.training.steps=4000")
     first = submitted(head, sweep, *long)
@@ -179,7 +177,7 @@ def test_a_job_is_steered_joined_left_and_ended_in_order(head, sweep):
     def begun():
         return (folder / NAME).exists() and b'"reported"' in (folder / NAME).read_bytes()
 
-    wait_until(begun, seconds=100, what="a report")
+    wait_until(begun, seconds=250, what="a report")
     second = submitted(head, sweep, *long)
     assert "runs already" in second.stdout.readline()
     other = submitted(head, sweep, *long, "run.training.batch=16")
