@@ -12,7 +12,6 @@ from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
 
 LABELLED = "labelled/"
-"""How names of labelled scores begin, where they stand among metrics."""
 VECTORS = (
     *("mean", "max", "all", "attention", "queries", "via_decoder", "mean_centred", "whole", "best_window"),
     *("token_means", "bag_of_words", "tf_idf", "majority", "chance"),
