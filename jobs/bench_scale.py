@@ -237,8 +237,8 @@ def stages(spec: SweepSpec, experiment: ExperimentFolder, ledger: Ledger, read: 
     notifier = Notifier(None, experiment.folder, ledger.append)
     limits = SweepLimits(spec.budget)
     with MetricsExporter(spec.name, experiment.folder, experiment.now) as metrics:
-        told = (lambda _: None, limits, notifier, metrics)
-        return sweep_driver._Stages(spec, experiment, ledger, WORKERS, read, *told).run()
+        room: Any = SimpleNamespace(fits=lambda requested: WORKERS, refuse_more=lambda _: None, request=lambda _: None)
+        return sweep_driver._Stages(spec, experiment, ledger, room, read, limits, notifier, metrics).run()
 
 
 def drive(folder: Path, mode: str, goals: int, sizes: list[int]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import ray
 from ray._private import worker
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray._private.ray_constants import PROMETHEUS_SERVICE_DISCOVERY_FILE
-from ray._private.state import actors, available_resources_per_node
+from ray._private.state import actors, available_resources_per_node, state
 from ray.util import placement_group_table
 
 from cogito_ray.plugins import paths
@@ -115,35 +115,11 @@ def _take_down(log: ProcessLog | None, data: dict[str, Any], ignore_prefix: bool
         log.write(data.get("actor_name") or data.get("task_name") or str(data["pid"]), data["lines"])
 
 
-def concurrency(runs: Iterable[RunSpec], *, requested: int | None, in_sweep: bool = True) -> int:
-    """How many of these runs the cluster holds at once beside what others do there, at most `requested`. NoRoom if
-    fewer.
-
-    What an earlier run of ours is about to give back is waited for.
-    """
-    shapes, deadline = {Shape.of(run, in_sweep=in_sweep) for run in runs}, time.monotonic() + PATIENCE_S
-    most = room(_machines(), shapes)
-    if most < (requested or 1):
-        raise refusal(_machines(), shapes, requested or 1)
-    while (fits := room(_free(), shapes)) < (requested or most) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if fits < (requested or 1):
-        raise refusal(_free(), shapes, requested or 1)
-    return requested or fits
-
-
-def refuse_many(runs: Iterable[RunSpec], requested: int) -> None:
-    """NoRoom where the cluster would not hold so many trials at once, if nobody else used it."""
-    shapes, machines = {Shape.of(run) for run in runs}, _machines()
-    if room(machines, shapes) < requested:
-        raise refusal(machines, shapes, requested)
-
-
 def capacity(runs: Iterable[RunSpec]) -> int:
     """How many of these the cluster would hold at once if nobody else used it; NoRoom if none."""
-    shapes, machines = {Shape.of(run, in_sweep=False) for run in runs}, _machines()
-    if not (fits := room(machines, shapes)):
-        raise refusal(machines, shapes, 1)
+    shapes, there = {Shape.of(run, in_sweep=False) for run in runs}, machines()
+    if not (fits := room(there, shapes)):
+        raise refusal(there, shapes, 1)
     return fits
 
 
@@ -157,14 +133,25 @@ def this_machine() -> dict[str, str]:
     return {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
 
 
-def _machines() -> list[Machine]:
-    return [_machine(node, node["Resources"]) for node in ray.nodes() if node["Alive"]]
+def machines() -> list[Machine]:
+    """Those that live, and will not soon be taken away."""
+    return [_machine(node, node["Resources"]) for node in _staying()]
 
 
-def _free() -> list[Machine]:
-    """What nobody has reserved just now."""
-    free = available_resources_per_node()
-    return [_machine(node, free.get(node["NodeID"], {})) for node in ray.nodes() if node["Alive"]]
+def free() -> list[Machine]:
+    """What of them nobody has reserved just now."""
+    amounts = available_resources_per_node()
+    return [_machine(node, amounts.get(node["NodeID"], {})) for node in _staying()]
+
+
+def is_leaving(node: str) -> bool:
+    """Is the machine with this id drained: will it soon be taken away?"""
+    return node in state.get_draining_nodes()
+
+
+def _staying() -> list[dict[str, Any]]:
+    leaving = state.get_draining_nodes()
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
 
 
 def _machine(node: dict[str, Any], amounts: dict[str, float]) -> Machine:

@@ -11,6 +11,8 @@ PAUSED = "paused"
 """File of a trial that is to wait, until it goes on."""
 STALLED = "stalled.txt"
 """A line for each time a worker of the run stood still, until the record has them."""
+STARVED = "out_of_memory.txt"
+"""Of a run with several workers: the step at which one ran out of memory, and how. They are not to train again."""
 PREEMPT = "preempt"
 """A file among the trials: while it exists, each leaves a checkpoint after its next report, and ends."""
 

@@ -52,6 +52,13 @@ class TrialRecorder:
         self.append(event)
         return event
 
+    def lost(self, config: Config, cause: str) -> TrialPaused:
+        """Its process is gone, and it waits to be started again."""
+        self._pause(name := config["trial"])
+        event = TrialPaused(at=time.time(), trial=name, step=self._reached.get(name, 0), cause=cause)
+        self.append(event)
+        return event
+
     def reported(self, config: Config, result: Mapping[str, Any]) -> Reported | None:
         """None where it reports nothing: it says that it died or left, or Tune tells its last report once more."""
         name, metrics = config["trial"], metrics_of(result)

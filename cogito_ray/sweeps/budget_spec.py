@@ -73,7 +73,7 @@ class Spent:
     """Of checkpoints that are needed."""
 
 
-STEERED = ("trials", "gpu_hours", "cpu_hours", "wall")
+STEERED = ("trials", "gpu_hours", "cpu_hours", "wall", "disk")
 """What of a budget may be changed while the sweep runs."""
 
 
@@ -134,6 +134,8 @@ class BudgetSpec(Spec):
                 raise ValueError(f"{change!r}: budget.{name} has no limit that could be raised; write {name}={value}")
             if name == "wall":
                 tree[name] = f"{seconds(value) + (seconds(tree[name]) if more else 0):.15g}s"
+            elif name == "disk":
+                tree[name] = f"{(size(value) + (size(tree[name]) if more else 0)) / BYTES['kB']:.15g}kB"
             else:
                 amount = _amount(change, value) + (_amount(change, str(tree[name])) if more else 0)
                 tree[name] = int(amount) if name == "trials" else amount

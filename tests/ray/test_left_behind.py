@@ -7,8 +7,9 @@ import pytest
 import ray
 from ray.util import placement_group, remove_placement_group
 
-from cogito_ray.runtime import cluster
+from cogito_ray.runtime import cluster, elastic_room
 from cogito_ray.runtime.cluster import left_behind
+from cogito_ray.runtime.elastic_room import ElasticRoom
 from cogito_ray.runtime.trial_capacity import NoRoom
 from cogito_ray.testing.tiny_runs import run
 
@@ -64,9 +65,10 @@ def other_job():
 
 @pytest.mark.usefixtures("other_job")
 def test_what_another_job_holds_is_not_ours_to_give_back_nor_to_use(monkeypatch):
-    monkeypatch.setattr(cluster, "PATIENCE_S", 0.5)
+    for patience in ("PATIENCE_S", "ANSWER_S"):
+        monkeypatch.setattr(elastic_room, patience, 0.5)
     assert cluster.left_behind(patience_s=0) == []
     assert cluster.capacity([run()]) == 3
-    assert cluster.concurrency([run()], requested=None) == 1
+    assert ElasticRoom([run()], requested=None).fits() == 1
     with pytest.raises(NoRoom, match=r"which is 1 x \(2 CPU, 0 GPU\)"):
-        cluster.concurrency([run()], requested=2)
+        ElasticRoom([run()], requested=2)

@@ -55,7 +55,7 @@ class Driver:
             self.channel, self.ledger.append, self.search, self.limits, self.budget, self.preempt,
             answered=answered, refuse_many=refuse_more_than_three,
         )  # fmt: skip
-        self.searcher = StageSearcher(self.search, self.limits, at_once=2)
+        self.searcher = StageSearcher(self.search, self.limits, fits=lambda requested: requested or 2)
 
     def asked(self, request):
         """Its answer."""
@@ -117,13 +117,24 @@ def test_so_many_trials_run_at_a_time_as_was_asked_for(driver):
     assert driver.searcher.suggest("d") is None
 
 
+def test_a_disk_quota_may_be_set_and_raised_and_holds_for_the_checkpoints_there_are(driver, tmp_path):
+    kept = tmp_path / "t" / "checkpoints" / "step-00000010"
+    kept.mkdir(parents=True)
+    (kept / "weights").write_bytes(bytes(3000))
+    assert driver.asked(ChangeBudget(changes=("disk=2kB",))).accepted
+    assert "budget.disk" in driver.budget.budget.exhausted(driver.budget.spent())
+    assert driver.asked(ChangeBudget(changes=("disk=+2MB",))).accepted
+    assert driver.limits.budget.disk_bytes == 2_002_000
+    assert driver.budget.budget.exhausted(driver.budget.spent()) == ""
+
+
 @pytest.mark.parametrize(
     ("request_", "why"),
     [
         (SetConcurrency(trials=4), "3 would fit"),
         (ResumeSweep(), "the sweep is not paused"),
         (StopTrial(trial="nobody"), "not one of this sweep"),
-        (ChangeBudget(changes=("disk=2GB",)), "may be changed"),
+        (ChangeBudget(changes=("memory=2GB",)), "may be changed"),
         (ChangeBudget(changes=("gpu_hours=+4",)), "no limit that could be raised"),
         (ChangeBudget(changes=("wall=soon",)), "is no duration"),
     ],

@@ -11,7 +11,7 @@ from cogito_ray.run_spec import EvaluationSpec, RunSpec
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, refuse_few_rows
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_misfits
 from cogito_ray.runtime.train.train_worker import Job, Place, train
-from cogito_ray.runtime.tune.disk_quota_enforcement import refuse_small_quota
+from cogito_ray.runtime.tune.disk_quota_enforcement import most_within_quota
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.sweep_validation import judged_by
 from cogito_ray.text.data_digests import ChangedData
@@ -168,5 +168,5 @@ def test_a_corpus_is_opened_once_and_handed_to_whatever_is_checked_before_a_swee
     opened.clear()
     refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
     refuse_misfits(runs, corpora)
-    refuse_small_quota(sweep, runs, corpora, at_once=2)
+    most_within_quota(sweep, runs, corpora, at_once=2)
     assert not {"tokens", "corpora"} & set(opened)

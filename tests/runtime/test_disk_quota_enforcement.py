@@ -17,7 +17,7 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import SharedRecord
-from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota
+from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, most_within_quota
 from cogito_ray.sweeps.budget_spec import BudgetSpec, Spent
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_spec import corpus_key
@@ -133,7 +133,7 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
         budget = {"trials": 9} | ({"disk": disk} if disk else {})
         spec = SweepSpec.model_validate(tree | {"budget": budget} | changed)
         runs = [spec.trial(corner) for corner in spec.search_space.corners()]
-        refuse_small_quota(spec, runs, corpora, at_once=at_once)
+        return most_within_quota(spec, runs, corpora, at_once=at_once)
 
     with pytest.raises(ValueError, match=r"budget\.disk: 1kB is too little: .* takes up to [\d,]+") as refused:
         cramped("1kB", at_once=1)
@@ -142,7 +142,8 @@ def test_a_quota_that_cannot_hold_what_runs_at_once_is_refused_with_the_bytes_th
     cramped(f"{needed / 1000}kB", at_once=1)
     with pytest.raises(ValueError, match="2 trials at once"):
         cramped(f"{needed / 1000}kB", at_once=2)
-    cramped(None, at_once=99)
+    assert cramped(None, at_once=99) is None
+    assert cramped(f"{2.5 * needed / 1000}kB", at_once=1) == 4    # five checkpoints, one of which is the best one's
     halving = {"kind": "asha", "first_rung": 1}
     cramped(f"{needed / 1000}kB", at_once=1, early_stopping=halving | {"mode": "stop"})
     with pytest.raises(ValueError, match=r"and 7 for trials that wait .* or lower budget\.trials"):

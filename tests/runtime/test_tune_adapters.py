@@ -1,5 +1,7 @@
 """A stage as Tune drives it, in Tune's order: scheduler, searcher, callbacks. No cluster."""
 
+from types import SimpleNamespace
+
 import pytest
 from corpora import unread_run
 from ray import cloudpickle
@@ -9,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import Reported, TrialEnded, TrialPaused, TrialProposed, TrialStarted
 from cogito_ray.runtime.search.searcher import Search
+from cogito_ray.runtime.search.trial_state_machine import Phase
 from cogito_ray.runtime.trial_recorder import TrialRecorder
 from cogito_ray.runtime.trial_report_messages import paused, progress
 from cogito_ray.runtime.tune.tune_adapters import StageCallback, StageScheduler, StageSearcher
@@ -33,10 +36,10 @@ class Tuned:
         spec = SweepSpec.model_validate(tree)
         self.log, self.asked = [opening(spec)], []
         self.search = Search(spec, TrialRecorder(self.log.append, folder), list(self.log))
-        self.limits = SweepLimits()
-        self.handout = StageSearcher(self.search, self.limits, at_once=4)
+        self.limits, self.room, self.wanted = SweepLimits(), 4, []
+        self.handout = StageSearcher(self.search, self.limits, lambda requested: self.room)
         self.course = StageScheduler(self.search, self.asked.append)
-        self.starts = StageCallback(self.search)
+        self.starts = StageCallback(self.search, self.limits, self.wanted.append)
 
     def start(self):
         trial = Trial("trial", config=self.handout.suggest("t"), stub=True)
@@ -64,10 +67,14 @@ class Tuned:
         self.course.on_trial_error(None, trial)
         self.starts.on_trial_error(0, [], trial)
 
-    def start_again(self, trial):
-        self.course.on_trial_error(None, trial)  # Tune tells the scheduler, but neither searcher nor callbacks
-        self.starts.on_trial_recover(0, [], trial)
-        self.starts.on_trial_start(0, [], trial)
+    def die(self, trial, folder, said):
+        """Its process is gone; Tune, which is to try nothing again, has written down why."""
+        trial.storage = SimpleNamespace(trial_driver_staging_path=folder)
+        trial.run_metadata.error_filename = "error.txt"
+        (folder / "error.txt").write_text(said)
+        self.course.on_trial_error(None, trial)
+        self.handout.on_trial_complete("t", error=True)
+        self.starts.on_trial_error(0, [], trial)
 
     def kinds(self):
         return [type(event) for event in self.log[1:]]
@@ -148,15 +155,105 @@ def test_an_end_that_tune_could_not_work_off_and_tells_again_as_an_error_is_reco
     assert [event.status for event in sweep.log if isinstance(event, TrialEnded)] == ["completed"]
 
 
-def test_a_trial_whose_process_died_is_not_over_while_tune_starts_it_again(tuned):
+def test_a_trial_whose_process_died_waits_and_goes_on_before_new_ones(tuned, tmp_path):
     sweep = tuned("stop")
-    trial = sweep.start()
+    trial, other = sweep.start(), sweep.start()
     sweep.tell(trial, 10, 3.0)
-    sweep.start_again(trial)
-    assert TrialEnded not in sweep.kinds()
-    sweep.tell(trial, 40, 2.0)
-    sweep.complete(trial)
-    assert sweep.kinds()[-1] is TrialEnded
+    sweep.die(trial, tmp_path, "The actor died unexpectedly")
+    assert (sweep.log[-1].trial, sweep.log[-1].step) == (trial.config["trial"], 10)
+    assert (type(sweep.log[-1]), sweep.log[-1].cause) == (TrialPaused, "its process died")
+    again = sweep.start()
+    assert again.config == trial.config
+    sweep.tell(again, 40, 2.0)
+    sweep.complete(again)
+    assert (sweep.log[-1].trial, sweep.log[-1].status) == (trial.config["trial"], "completed")
+    assert sweep.search.is_busy    # the other one
+    assert other.config != trial.config
+
+
+def test_a_trial_that_dies_before_it_has_left_at_its_rung_comes_to_it_again(tuned, tmp_path):
+    sweep = tuned("pause")
+    trial = sweep.start()
+    sweep.search._written = lambda name, step: False
+    sweep.tell(trial, 10, 3.0)
+    sweep.die(trial, tmp_path, "The actor died unexpectedly")
+    assert not sweep.search.is_busy
+    again = sweep.start()
+    assert again.config == trial.config
+    sweep.tell(again, 10, 3.0)
+    sweep.paused(again, 10)
+    sweep.complete(again)
+    assert sweep.search.phases[trial.config["trial"]] is Phase.WAITING
+
+
+def dies(sweep, folder, steps, said):
+    """One trial that dies once it has come to each of these steps; how it stands then."""
+    for step in steps:
+        trial = sweep.start()
+        if step:
+            sweep.tell(trial, step, 3.0)
+        sweep.die(trial, folder, said)
+    return sweep.search.phases[trial.config["trial"]]
+
+
+def test_a_trial_that_dies_again_and_again_fails_unless_it_comes_further_or_its_machine_is_at_fault(tuned, tmp_path):
+    assert dies(tuned(), tmp_path, [10, 10], "The actor died") is Phase.DUE
+    assert dies(tuned(), tmp_path, [10, 10, 10], "The actor died") is Phase.OVER
+    assert dies(tuned(), tmp_path, [10, 0, 0], "The actor died") is Phase.OVER
+    assert dies(tuned(), tmp_path, [10, 15, 15, 16, 17, 18], "The actor died") is Phase.DUE
+    for said in ("The actor died because its node has died.", "MachineLeaves: its machine will be taken away"):
+        assert dies(tuned(), tmp_path, [10] * 9, said) is Phase.DUE
+    failed = tuned()
+    dies(failed, tmp_path, [10, 10, 10], "The actor died")
+    assert "its process died or raised" in failed.log[-1].cause
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "1 worker(s) were killed due to the node running low on memory.",    # Ray's memory monitor
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB",
+        "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes",
+    ],
+)
+def test_a_trial_that_lacks_memory_is_not_tried_again_and_infeasible_to_the_sampler(tuned, tmp_path, said):
+    sweep = tuned()
+    assert dies(sweep, tmp_path, [10], said) is Phase.OVER
+    assert (sweep.log[-1].status, sweep.log[-1].step) == ("failed", 10)
+    assert sweep.log[-1].cause.startswith("out of memory")
+    assert sweep.search.trials[0].constraints == {"alive": 1.0}
+
+
+def test_as_many_trials_run_as_there_is_room_for_while_the_cluster_grows_and_shrinks(tuned):
+    sweep = tuned()
+    sweep.room = 1
+    assert [isinstance(sweep.handout.suggest(name), dict) for name in "ab"] == [True, False]
+    sweep.room = 3
+    assert [isinstance(sweep.handout.suggest(name), dict) for name in "bcd"] == [True, True, False]
+    sweep.room = 1
+    sweep.handout.on_trial_complete("a")
+    assert sweep.handout.suggest("d") is None
+
+
+def test_an_autoscaler_is_asked_for_room_for_what_is_left_and_no_more_than_may_run(tuned, tmp_path):
+    sweep = tuned()
+
+    def wanted():
+        sweep.starts.on_step_end(0, [])
+        return sweep.wanted[-1]
+
+    assert wanted() == 4
+    sweep.limits.concurrency = 2
+    assert wanted() == 2
+    sweep.limits.concurrency = None
+    trials = [sweep.start() for _ in range(4)]
+    assert wanted() == 4
+    sweep.die(trials[0], tmp_path, "The actor died")
+    assert wanted() == 4
+    for trial in [*trials[1:], sweep.start()]:
+        sweep.tell(trial, 40, 1.0)
+        sweep.complete(trial)
+    assert wanted() == 0
 
 
 def test_nothing_that_tune_pickles_into_its_folder_holds_what_the_search_knows(tuned):

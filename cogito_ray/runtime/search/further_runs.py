@@ -96,6 +96,11 @@ class FurtherRuns:
         """Nobody holds one back alone."""
         return False
 
+    @property
+    def left(self) -> int:
+        """Runs under way or listed still."""
+        return len(self._left) + len(self._under_way)
+
     def consider(self, request: ControlRequest) -> str:
         """Nothing of single runs can be changed any more."""
         raise ValueError("the search is over, and further runs of its best trials are under way; pause the whole sweep")
@@ -127,6 +132,12 @@ class FurtherRuns:
         """Each runs to its end."""
         self._recorder.reported(config, result)
         return Verdict(keep=True)
+
+    def lost(self, config: Config, cause: str) -> None:
+        """The process of one is gone: it comes next."""
+        self._recorder.lost(config, cause)
+        self._under_way.discard(config["trial"])
+        self._left.appendleft(config)
 
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
         """One runs no longer: it is over, or was paused, because the budget was spent or somebody asked for it."""

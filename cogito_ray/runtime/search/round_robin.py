@@ -24,6 +24,11 @@ class RoundRobin:
                 return self._grid[index]
         return None
 
+    def left(self, most: int) -> int:
+        """Trials that may still be made, of so many."""
+        points = len(self._grid) - len(self._exhausted)
+        return min(most, points) if self._single or not points else most
+
     def served(self, point: Sample) -> None:
         """A trial was made there."""
         if self._single:

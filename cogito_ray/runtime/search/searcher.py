@@ -9,7 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import numpy as np
@@ -89,6 +89,8 @@ class Search:
         self._in: dict[Phase, dict[str, SearchTrial]] = {phase: {} for phase in Phase}
         self._handed_out = set[str]()
         """Names of trials that Tune was given, and has not started yet: their phase is still that of before."""
+        self._lost: dict[str, SearchTrial] = {}
+        """Those RUNNING whose process is gone before it had left at a rung, and that were not handed out again yet."""
         self._grid = RoundRobin(sweep.search_space.grid_points(), single=not sweep.search_space.distributions())
         self._asked = self._rejected = 0
         self._exhausted: list[GridPointExhausted] = []
@@ -136,6 +138,12 @@ class Search:
         copy made?"""
         left = any(self._in[phase] for phase in Phase if phase is not Phase.OVER) or self._copier.due(self._trials)
         return not left and not self._wanted and (self._members >= self._most or self._grid.next() is None)
+
+    @property
+    def left(self) -> int:
+        """Trials under way, due or to be drawn still, as far as can be told."""
+        drawn = self._grid.left(max(0, self._most - self._members))
+        return len(self._in[Phase.RUNNING]) + len(self._in[Phase.DUE]) + len(self._wanted) + drawn
 
     @property
     def shortfall(self) -> str:
@@ -230,6 +238,7 @@ class Search:
                 self._give_up()
             return FINISHED
         self._handed_out.add(found.name)
+        self._lost.pop(found.name, None)
         return found.config
 
     def started(self, config: Config) -> None:
@@ -247,6 +256,15 @@ class Search:
         if trial.phase is not Phase.OVER:  # Tune tells twice of one whose end it could not work off
             why = self._closed or trial.verdict.cause or PAUSE.cause
             self._apply(self._recorder.ended(config, result, error=error, stopped=trial.verdict.cause, paused=why))
+
+    def lost(self, config: Config, cause: str) -> None:
+        """The process of a trial is gone: it is handed out again before new ones."""
+        trial = self._trials[config["trial"]]
+        self._handed_out.discard(trial.name)
+        if trial.name in self._policy.waiting and not self._written(trial.name, trial.step):
+            self._lost[trial.name] = trial    # it is to come to its rung again, and then to leave with a checkpoint
+        elif trial.phase is Phase.RUNNING:
+            self._apply(self._recorder.lost(config, cause))
 
     def _record(self, event: Event) -> None:
         self._recorder.append(event)
@@ -409,10 +427,11 @@ class Search:
     @property
     def is_busy(self) -> bool:
         """Is a trial under way, or handed out?"""
-        return bool(self._in[Phase.RUNNING] or self._handed_out)
+        return len(self._in[Phase.RUNNING]) > len(self._lost) or bool(self._handed_out)
 
     def _next(self) -> SearchTrial | None:
-        due = next((trial for trial in self._in[Phase.DUE].values() if trial.name not in self._handed_out), None)
+        to_start = chain(self._lost.values(), self._in[Phase.DUE].values())
+        due = next((trial for trial in to_start if trial.name not in self._handed_out), None)
         found = due or self._promoted(idle=False) or self._copy() or self._new()
         return found if found or self.is_busy else self._promoted(idle=True)
 

@@ -22,8 +22,9 @@ from cogito_ray.records.ledger import (
 )
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.cluster import cluster, concurrency, dashboard_link, kinds_of_gpus
+from cogito_ray.runtime.cluster import cluster, dashboard_link, kinds_of_gpus
 from cogito_ray.runtime.control_files import stalls
+from cogito_ray.runtime.elastic_room import ElasticRoom
 from cogito_ray.runtime.evaluation.checkpoint_evaluation import Panel
 from cogito_ray.runtime.evaluation.evaluation_during_training import ConcurrentEvaluation, evaluate_rest, panel_of
 from cogito_ray.runtime.experiment_folder import (
@@ -71,7 +72,11 @@ def pretrain(
     refuse_shared_files(experiment.folder, [run])
     if before is None:
         refuse_damaged_weights([run])
-    with experiment.driving(), cluster(dashboard=True, log=experiment.folder) as dashboard:
+    with (
+        experiment.driving(),
+        cluster(dashboard=True, log=experiment.folder) as dashboard,
+        ElasticRoom([run], requested=1, in_sweep=False),
+    ):
         bound = {corpus_key(run.data): data} if data else {}
         corpora = partial(experiment.prepare, [run.data], storage, listener, bound=bound)
         return _trained(run, storage, experiment, panel, corpora, dashboard)
@@ -90,7 +95,6 @@ def _trained(
     if before is not None and before.is_complete:
         return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
-    concurrency([run], requested=1, in_sweep=False)
     corpora = prepared()
     refuse_few_rows([run], corpora)
     if before is None:

@@ -8,15 +8,24 @@ from typing import Any
 import ray.train
 import torch
 from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
+from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
 
+from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.run_spec import ElasticSpec, RunSpec
 from cogito_ray.runtime.train import peak_memory, train_worker
 from cogito_ray.runtime.trial_report_messages import death, paused, progress
 from cogito_ray.sweeps.budget_spec import PEAK
-from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY
+from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY, lacks_memory
 from cogito_ray.training.guards import RunDied
 from cogito_ray.training.training_loop import Report, RunPreempted
+
+LEAVING = "its machine will be taken away"
+
+
+class MachineLeaves(Exception):
+    """A run has left a checkpoint to go on from elsewhere."""
+
 
 RETRIES = 3
 """Times a lost worker group is started again, from its newest checkpoint."""
@@ -24,7 +33,8 @@ RETRIES = 3
 
 def trainer(job: train_worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
     """Ray Train around `worker.train`: restarts a lost worker group, which resumes at its newest checkpoint."""
-    run = job.run
+    run, told = job.run, [*callbacks, _MemoryCallback(job)]
+    job.starved.unlink(missing_ok=True)
     return TorchTrainer(
         _train_worker,
         train_loop_config={"job": job},
@@ -33,9 +43,28 @@ def trainer(job: train_worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
             name=f"{job.experiment.replace('/', '-')}-{run.digest()}",
             storage_path=str(job.folder / "ray"),
             failure_config=ray.train.FailureConfig(max_failures=RETRIES, controller_failure_limit=RETRIES),  # type: ignore[call-arg]
-            callbacks=callbacks,
+            callbacks=told,
         ),
     )
+
+
+class _MemoryCallback(UserCallback):
+    """Ray Train starts all workers again where one ran out of memory, or was killed because of it: then they learn that
+    here, and end. Lives in Train's controller process."""
+
+    def __init__(self, job: train_worker.Job):
+        self._starved, self._step = job.starved, 0
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        self._step = int(metrics[0]["step"])
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        for rank, fault in worker_exceptions.items():
+            said = f"{type(fault).__name__}: {fault}"
+            if lacks_memory(said):
+                line = next(line for line in said.splitlines() if lacks_memory(line))
+                self._starved.parent.mkdir(parents=True, exist_ok=True)
+                atomic_write_text(self._starved, f"{self._step} {OUT_OF_MEMORY}: worker {rank}: {line}")
 
 
 def _scaling(run: RunSpec) -> ray.train.ScalingConfig:
@@ -69,7 +98,9 @@ def _as_result(report: Report) -> dict[str, Any]:
 
 def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None], place: train_worker.Place) -> None:
     """A run that a guard ends, or that lacks memory, is reported, not raised: raising would make Ray try the same thing
-    again. Of several workers the one that lacks memory raises, for the others would wait for it."""
+    again. Of several workers the one that lacks memory raises, for the others would wait for it.
+
+    MachineLeaves where it left because its machine will be taken away: nothing else is to run in this process."""
     step = 0
 
     def report_all(report: Report) -> None:
@@ -79,17 +110,23 @@ def train_reporting(job: train_worker.Job, tell: Callable[[dict[str, Any]], None
         tell(_as_result(replace(report, metrics=report.metrics | measured)))
 
     label_output(job.label if place.world == 1 else f"{job.label}, worker {place.rank}")
+    if job.starved.exists():
+        at, _, cause = job.starved.read_text().partition(" ")
+        tell(death(int(at), cause))
+        return
     peak_memory.begin()
     try:
         train_worker.train(job, report_all, place)
-    except torch.OutOfMemoryError as fault:
-        if place.world > 1:
-            raise
-        torch.cuda.empty_cache()    # for the next trial in this process
-        tell(death(step, f"{OUT_OF_MEMORY}: {str(fault).splitlines()[0]}"))
     except RunDied as dead:
         tell(death(dead.step, str(dead)))
+    except (MemoryError, RuntimeError) as fault:    # torch's own is of the latter kind
+        if place.world > 1 or not lacks_memory(said := f"{type(fault).__name__}: {fault}"):
+            raise
+        torch.cuda.empty_cache()    # for the next trial in this process
+        tell(death(step, f"{OUT_OF_MEMORY}: {said.splitlines()[0]}"))
     except RunPreempted as left:
+        if place.leaves and place.is_doomed():
+            raise MachineLeaves(LEAVING) from left
         tell(paused(left.step))
 
 

@@ -13,7 +13,7 @@ from cogito_ray.evaluation.validation.validation_metrics import report_metrics
 from cogito_ray.object_storage.storage_mirror import join
 from cogito_ray.records.ledger import CHECKPOINTS, TRIALS
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.runtime.control_files import PAUSED, STALLED, is_raised, stalls
+from cogito_ray.runtime.control_files import PAUSED, STALLED, STARVED, is_raised, stalls
 from cogito_ray.runtime.data.ray_data_reader import StreamReader, TextReader
 from cogito_ray.runtime.metrics_export import emit
 from cogito_ray.text.data_digests import DataDigests
@@ -51,6 +51,11 @@ class Job:
         return self.folder / PAUSED
 
     @property
+    def starved(self) -> Path:
+        """A file that says that a worker ran out of memory."""
+        return self.folder / STARVED
+
+    @property
     def experiment(self) -> str:
         """The sweep or run that it belongs to, by its folder in the storage."""
         whole = self.folder.parents[1] if self.folder.parent.name == TRIALS else self.folder
@@ -82,6 +87,8 @@ class Place:
     world: int = 1
     is_doomed: Callable[[], bool] = lambda: False
     """Will the machine of any worker soon be taken away? All workers ask together."""
+    leaves: bool = False
+    """Does the run end then, to go on elsewhere?"""
 
 
 def train(job: Job, on_report: ReportCallback, place: Place) -> None:
@@ -137,7 +144,7 @@ def _fit(job: Job, on_report: ReportCallback, progress: WorkerProgress, place: P
 
 def _requested(job: Job, place: Place) -> Request:
     doomed = place.is_doomed()      # asked in any case, because all workers ask it together
-    if job.is_to_pause():
+    if job.is_to_pause() or (doomed and place.leaves):
         return Request.PREEMPT
     return Request.CHECKPOINT if doomed else Request.CONTINUE
 

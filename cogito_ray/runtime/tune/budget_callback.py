@@ -37,6 +37,11 @@ class BudgetCallback(Callback):
         self.exhausted = ""
         """What of the budget is spent; empty while nothing is."""
 
+    def change(self, budget: BudgetSpec) -> None:
+        """This holds from now on."""
+        self.budget, self._pruner.quota = budget, budget.disk_bytes
+        self._pruner.look(self._running)
+
     def spent(self) -> Spent:
         """Until now."""
         now = time.time()

@@ -83,7 +83,8 @@ class ControlCallback(Callback):
         if accepted:
             self._limits.apply(asked.request)
             self._stage.controlled(event)
-            self._budget.budget = self._limits.budget or self._budget.budget
+            if self._limits.budget is not None:
+                self._budget.change(self._limits.budget)
             if self._limits.is_paused:
                 raise_flag(self._preempt)
             elif not self._budget.exhausted:

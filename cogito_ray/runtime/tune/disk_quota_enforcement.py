@@ -37,7 +37,7 @@ class CheckpointPruner:
         """`record`: what the ledger tells. `trials`: of one folder a trial. `quota`: bytes; None = no limit. `sources`:
         see `quota.pruned`."""
         self._ledger, self._record = ledger, record
-        self._trials, self._quota, self._sources = trials, quota, sources
+        self.quota, self._trials, self._sources = quota, trials, sources
         self._stored: dict[str, list[Stored]] | None = None
         """By trial; None until it looks for the first time."""
         self.bytes = 0
@@ -46,14 +46,14 @@ class CheckpointPruner:
     def look(self, changed: Iterable[str] = ()) -> None:
         """Delete what is over the quota and not needed. `changed`: trials that may have written checkpoints since it
         looked last."""
-        if self._quota is None:
+        if self.quota is None:
             return
         if self._stored is None:
             self._stored, changed = {}, [folder.parent.name for folder in self._trials.glob(f"*/{CHECKPOINTS}")]
         for name in changed:
             self._list(name, self._stored)
-        if self.bytes > self._quota:
-            self._prune(self._stored, self._quota)
+        if self.bytes > self.quota:
+            self._prune(self._stored, self.quota)
 
     def _list(self, name: str, stored: dict[str, list[Stored]]) -> None:
         found = []
@@ -92,26 +92,31 @@ class CheckpointPruner:
         return branches.union(self._sources(record))
 
 
-def refuse_small_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> None:
-    """ValueError where `budget.disk` cannot hold what so many trials at once need. `corpora`: what they read.
+def most_within_quota(sweep: SweepSpec, runs: Iterable[RunSpec], corpora: Corpora, *, at_once: int) -> int | None:
+    """How many trials at once `budget.disk` can hold, None = any number. ValueError where fewer than `at_once`.
 
-    `runs`: the corners of the sweep.
+    `runs`: the corners of the sweep. `corpora`: what they read.
     """
     if (quota := sweep.budget.disk_bytes) is None:
-        return
+        return None
     runs = list(runs)
     unlike = {(run.model.digest(), run.data.digest()): run for run in runs}
     largest = max(_checkpoint_bytes(run, corpora[corpus_key(run.data)]) for run in unlike.values())
     trials, steps = sweep.budget.trials, max(run.training.steps for run in runs)
-    held = sweep.early_stopping.held(steps, trials=trials, at_once=at_once)
-    needed = least(largest, at_once=at_once, trials=trials, held=held)
-    if needed > quota:
+
+    def needed(count: int) -> float:
+        held = sweep.early_stopping.held(steps, trials=trials, at_once=count)
+        return least(largest, at_once=count, trials=trials, held=held)
+
+    if needed(at_once) > quota:
+        held = sweep.early_stopping.held(steps, trials=trials, at_once=at_once)
         others = f", and {held} for trials that wait or are to be copied," if held else ""
         raise ValueError(
             f"budget.disk: {sweep.budget.disk} is too little: a checkpoint takes up to {largest:,} bytes, and one of "
-            f"each of {at_once} trials at once and of the best one{others} {needed:,}; write {ceil(needed / 1e6)}MB or "
-            f"more, or lower {'budget.trials' if held else 'concurrency'}"
+            f"each of {at_once} trials at once and of the best one{others} {needed(at_once):,}; write "
+            f"{ceil(needed(at_once) / 1e6)}MB or more, or lower {'budget.trials' if held else 'concurrency'}"
         )
+    return next(count for count in range(max(trials, at_once), 0, -1) if needed(count) <= quota)
 
 
 def _checkpoint_bytes(run: RunSpec, corpus: Corpus) -> int:

@@ -22,9 +22,10 @@ from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.scaling_forecasts import forecasts
 from cogito_ray.records.sweep_record import Record
-from cogito_ray.runtime.cluster import cluster, concurrency, dashboard_link, kinds_of_gpus, left_behind, refuse_many
+from cogito_ray.runtime.cluster import cluster, dashboard_link, kinds_of_gpus, left_behind
 from cogito_ray.runtime.control_channel import ControlChannel
 from cogito_ray.runtime.control_files import PAUSED, PREEMPT, lower_flag, raise_flag
+from cogito_ray.runtime.elastic_room import ElasticRoom
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing, refuse_few_rows, refuse_missing_text
 from cogito_ray.runtime.metrics_export import MetricsExporter
 from cogito_ray.runtime.preflight_checks import refuse_missing_inputs, refuse_shared_files
@@ -35,7 +36,7 @@ from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_we
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.runtime.tune.budget_callback import BudgetCallback
 from cogito_ray.runtime.tune.control_callback import ControlCallback
-from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, refuse_small_quota
+from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner, most_within_quota
 from cogito_ray.runtime.tune.notification import Notifier
 from cogito_ray.runtime.tune.trainable import resources, trial
 from cogito_ray.runtime.tune.tune_adapters import SilentReporter, Stage, StageCallback, StageScheduler, StageSearcher
@@ -56,8 +57,8 @@ FOLLOW_UPS: tuple[tuple[Listed, Concluded], ...] = (
     (ablation_runs, ablated),     # ... and then together those that are not needed
 )
 """What runs once the search is over, and what is written down once that is over."""
-RETRIES = 2
-"""Times a trial whose process died is taken up again, from its newest checkpoint."""
+MOST_PENDING = 1000
+"""Trials that Tune may hold ready; how many it is given, StageSearcher says."""
 
 
 def run_sweep(
@@ -98,20 +99,22 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             ledger.append(closing(_cause(before, exhausted, over=False)))
             return experiment.now
         asked = any(run.sizes[-1] > 1 for run in runs) or None
-        with cluster(dashboard=asked, log=experiment.folder) as dashboard:
-            at_once = concurrency(runs, requested=limits.concurrency)
+        with (
+            cluster(dashboard=asked, log=experiment.folder) as dashboard,
+            ElasticRoom(runs, requested=limits.concurrency) as room,
+        ):
             corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
             refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
             if before is None or not before.trials:
                 refuse_misfits(runs, corpora)
-            refuse_small_quota(sweep, runs, corpora, at_once=at_once)
+            room.most = most_within_quota(sweep, runs, corpora, at_once=room.fits(limits.concurrency))
             data = {key: corpus.digests for key, corpus in corpora.items()}
             ledger.append(experiment.opening(data, corpora, gpus=kinds_of_gpus()))
-            notifier, fits = Notifier(sweep.notify, experiment.folder, ledger.append), partial(refuse_many, runs)
+            notifier = Notifier(sweep.notify, experiment.folder, ledger.append)
             if dashboard:
                 ledger.append(dashboard_link(dashboard))
             with MetricsExporter(sweep.name, experiment.folder, experiment.now) as metrics:
-                cause = _Stages(sweep, experiment, ledger, at_once, data, fits, limits, notifier, metrics).run()
+                cause = _Stages(sweep, experiment, ledger, room, data, limits, notifier, metrics).run()
             for verdict in judge(experiment.now):
                 ledger.append(verdict)
                 if verdict.holds:
@@ -134,12 +137,9 @@ class _Stages:
     sweep: SweepSpec
     experiment: ExperimentFolder
     ledger: Ledger
-    at_once: int
-    """Trials at a time."""
+    room: ElasticRoom
     data: Mapping[str, DataDigests]
     """What trials read, by `corpus_key`."""
-    refuse_many: Callable[[int], None]
-    """ValueError for more trials at a time than there is room for."""
     limits: SweepLimits
     notifier: Notifier
     metrics: MetricsExporter
@@ -184,19 +184,21 @@ class _Stages:
                 control.wait(held=held)
                 if watch.exhausted:
                     break
-                searcher = StageSearcher(stage, self.limits, self.at_once)
+                searcher = StageSearcher(stage, self.limits, self.room.fits)
                 config = TuneConfig(
                     search_alg=searcher,
                     scheduler=StageScheduler(stage, self._pause, self.metrics.rung),
                     num_samples=-1,  # until the stage says that it is over
-                    max_concurrent_trials=self.at_once,  # that Tune may have pending
+                    max_concurrent_trials=MOST_PENDING,
                     reuse_actors=True,
                     trial_name_creator=lambda trial: f"{self.sweep.name}-{trial.config['number']}",
                     trial_dirname_creator=lambda trial: f"{trial.config['trial']}-{trial.trial_id}",  # once a start
                 )
-                callbacks = [StageCallback(stage), watch, control, self.notifier]  # the ledger first: pruning reads it
+                told = StageCallback(stage, self.limits, self.room.request)
+                callbacks = [told, watch, control, self.notifier]    # the ledger first: pruning reads it
                 with _interrupts_given_back():
                     _tuner(self.experiment, self.data, config, callbacks).fit()
+                self.room.request(0)
                 if not searcher.paused or stage.is_busy:
                     break
                 held = stage.on_hold
@@ -211,7 +213,7 @@ class _Stages:
             watch,
             self.experiment.folder / TRIALS / PREEMPT,
             answered={event.id for event in record.controls},
-            refuse_many=self.refuse_many,
+            refuse_many=self.room.refuse_more,
         )
 
 
@@ -243,7 +245,7 @@ def _tuner(
         run_config=tune.RunConfig(
             name=f"{time.time():.3f}",
             storage_path=str(experiment.folder / TUNE),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            failure_config=tune.FailureConfig(max_failures=0),    # StageCallback sees to who goes on
             callbacks=callbacks,
             progress_reporter=SilentReporter(),
             verbose=0,

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from cogito_ray.object_storage.storage_mirror import join
 from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.cluster import is_leaving
 from cogito_ray.runtime.control_files import PREEMPT, is_raised, lower_flag
 from cogito_ray.runtime.train import train_worker
-from cogito_ray.runtime.train.torch_trainer import reserved, train_reporting, trainer
+from cogito_ray.runtime.train.torch_trainer import LEAVING, MachineLeaves, reserved, train_reporting, trainer
 from cogito_ray.runtime.trial_capacity import DRIVER_CPUS
 from cogito_ray.runtime.trial_report_messages import paused
 from cogito_ray.text.data_digests import DataDigests
@@ -31,10 +33,16 @@ def trial(
     lower_flag(job.paused)
     if is_raised(preempt):
         tune.report(paused(0))
+    elif _is_doomed():
+        raise MachineLeaves(LEAVING)    # a process that Tune had kept for the next trial
     elif job.run.sizes[-1] == 1:
-        train_reporting(job, tune.report, train_worker.Place())
+        train_reporting(job, tune.report, train_worker.Place(is_doomed=_is_doomed, leaves=True))
     else:
         trainer(job, callbacks=[TuneReportCallback()]).fit()
+
+
+def _is_doomed() -> bool:
+    return is_leaving(ray.get_runtime_context().get_node_id())
 
 
 def resources(config: dict[str, Any]) -> PlacementGroupFactory:

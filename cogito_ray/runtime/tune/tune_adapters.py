@@ -14,9 +14,21 @@ from ray.tune.search import Searcher
 from cogito_ray.records.control_requests import ControlRequest, SweepLimits
 from cogito_ray.records.ledger import Controlled
 from cogito_ray.records.sweep_record import Record
+from cogito_ray.runtime.train.torch_trainer import LEAVING
 from cogito_ray.runtime.trial_recorder import Config
+from cogito_ray.runtime.trial_report_messages import death
 from cogito_ray.sweeps.early_stopping.policy import Verdict
-from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY
+from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY, lacks_memory
+
+RETRIES = 2
+"""Times that a trial whose process died is taken up again without having come further."""
+FAULTLESS = {
+    LEAVING: LEAVING,
+    "its node has died": "its machine is gone",
+    "WorkerGroupStartupTimeoutError": "there was no room for its workers",
+}
+"""What Ray says where it is no fault of a trial, and what that means."""
+KILLED = "its process was killed, or raised; the error is in this trial's folder"
 
 
 class Stage(Protocol):
@@ -33,6 +45,10 @@ class Stage(Protocol):
     @property
     def on_hold(self) -> bool:
         """Is a trial kept back until somebody resumes it?"""
+
+    @property
+    def left(self) -> int:
+        """Trials under way or still to be handed out, as far as can be told."""
 
     def consider(self, request: ControlRequest) -> str:
         """What will come of it. ValueError where nothing can. Of the whole sweep, others are asked."""
@@ -55,6 +71,9 @@ class Stage(Protocol):
     def report(self, config: Config, result: Mapping[str, Any]) -> Verdict:
         """May the trial go on?"""
 
+    def lost(self, config: Config, cause: str) -> None:
+        """The process of a trial is gone: it is to be handed out again, before new ones."""
+
     def ended(self, config: Config, result: Mapping[str, Any] | None, *, error: bool = False) -> None:
         """A trial runs no longer; `result` is the last that it reported."""
 
@@ -74,10 +93,10 @@ class SilentReporter(ProgressReporter):
 class StageSearcher(Searcher):
     """Hands out what the stage says, within the limits; what it is told, the stage has heard before."""
 
-    def __init__(self, stage: Stage, limits: SweepLimits, at_once: int):
-        """`at_once`: trials at a time, where the limits name no number."""
+    def __init__(self, stage: Stage, limits: SweepLimits, fits: Callable[[int | None], int]):
+        """`fits`: how many trials there is room for at a time, of the number in the limits."""
         super().__init__()
-        self._stage, self._limits, self._at_once, self._live = stage, limits, at_once, set[str]()
+        self._stage, self._limits, self._fits, self._live = stage, limits, fits, set[str]()
         self.paused = False
         """Did it end Tune's loop because nothing may start until somebody resumes something?"""
 
@@ -94,7 +113,7 @@ class StageSearcher(Searcher):
         if self._limits.is_paused:
             self.paused = True
             return Searcher.FINISHED
-        if len(self._live) >= (self._limits.concurrency or self._at_once):
+        if len(self._live) >= self._fits(self._limits.concurrency):
             return None
         found = self._stage.suggest()
         if isinstance(found, dict):
@@ -145,23 +164,37 @@ class StageScheduler(FIFOScheduler):
 
 
 class StageCallback(Callback):
-    """Tells the stage which of those handed out have started, and which Tune has given up."""
+    """Tells the stage which of those handed out have started, and which have lost their process. Not Tune starts such a
+    trial again, but the stage, where there is room by then."""
 
-    def __init__(self, stage: Stage):
-        self._stage = stage
+    def __init__(self, stage: Stage, limits: SweepLimits, request: Callable[[int], None] = lambda trials: None):
+        """`request`: asks an autoscaler for room for so many trials at a time, again and again."""
+        self._stage, self._limits, self._request = stage, limits, request
+        self._failed: dict[str, tuple[int, int]] = {}
+        """By name: the step that a trial had come to when its process died last, and how often it died there."""
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Also of one that starts again because its process died."""
         self._stage.started(trial.config)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Once Tune has used up its retries."""
-        self._stage.ended(trial.config, dict(trial.last_result or {}) | _memory_fault(trial), error=True)
+        """A trial goes on from its newest checkpoint, unless it lacked memory, or dies again and again at a step."""
+        file = Path(trial.error_file) if trial.storage and trial.error_file else None
+        fault = file.read_text(errors="replace") if file is not None and file.is_file() else ""
+        result = dict(trial.last_result or {})
+        memory = death(int(result.get("step", 0)), f"{OUT_OF_MEMORY}: {KILLED}") if lacks_memory(fault) else {}
+        cause = next((means for said, means in FAULTLESS.items() if said in fault), "")
+        if memory or not (cause or self._has_retries(trial, result)):
+            self._stage.ended(trial.config, result | memory, error=True)
+        else:
+            self._stage.lost(trial.config, cause or "its process died")
 
+    def _has_retries(self, trial: Trial, result: Mapping[str, Any]) -> bool:
+        step, (before, times) = int(result.get("step", 0)), self._failed.get(trial.config["trial"], (-1, 0))
+        times = 1 if step > before else times + 1
+        self._failed[trial.config["trial"]] = max(step, before), times
+        return times <= RETRIES
 
-def _memory_fault(trial: Trial) -> dict[str, str]:
-    """Says so of a trial that Ray killed, or that raised, because memory ran out; empty for others."""
-    file = Path(trial.error_file) if trial.storage and trial.error_file else None
-    if file is None or not file.is_file() or "OutOfMemoryError" not in file.read_text(errors="replace"):
-        return {}
-    return {"died": f"{OUT_OF_MEMORY}: its process was killed, or raised; the error is in this trial's folder"}
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune's own loop."""
+        self._request(min(self._stage.left, self._limits.concurrency or self._stage.left))

@@ -14,6 +14,13 @@ STATE_BYTES, ACTIVATION_BYTES = 16, 68
 """Of a parameter, and of a token in a layer for each channel, in single precision."""
 OUT_OF_MEMORY = "out of memory"
 """How the cause of such a death begins."""
+SIGNS = ("MemoryError", "running low on memory", "can't allocate memory")
+"""In errors of Python, CUDA, Ray's memory monitor and torch on CPUs. A process that the kernel kills leaves none."""
+
+
+def lacks_memory(fault: str) -> bool:
+    """Does this error say that memory ran out?"""
+    return any(sign in fault for sign in SIGNS)
 
 
 def estimate(run: Tree) -> float:

@@ -1,0 +1,157 @@
+"""A sweep whose cluster grows and shrinks while it runs: a driver of its own, on processes that play machines."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from corpora import prepared_run
+from fake_autoscaler import autoscaling
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
+
+from cogito_ray.records.ledger import NAME, LedgerFault, Reported, events
+from cogito_ray.records.sweep_record import read
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.train.train_worker import Job, Place, train
+from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
+from cogito_ray.text.preparation_plan import prepared
+
+pytestmark = pytest.mark.chaos
+HEALTH = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_initial_delay_ms": "1000",
+}
+"""So that what is dead is held to be dead after seconds."""
+NATS = "eval/reconstruction_nats"
+NODES = """
+import json, ray
+ray.init("auto", log_to_driver=False, logging_level="ERROR")
+print("alive", sum(node["Alive"] for node in ray.nodes()))
+"""
+
+
+def sweep_file(folder, *, seeds, steps, **changed):
+    """Trials that differ in their seeds alone."""
+    run = prepared_run(folder)
+    run["training"] |= {"steps": steps, "report_every": 20, "checkpoint_every": 20}
+    tree = {
+        "name": "elastic",
+        "run": run | changed,
+        "space": {"seed": {"choice": list(range(seeds))}},
+        "search": {"sampler": "grid"},
+        "goals": [{"metric": NATS, "mode": "min"}],
+        "budget": {"trials": seeds},
+    }
+    file = folder / "elastic.yaml"
+    file.write_text(dump(SweepSpec.model_validate(tree).model_dump(mode="json")))
+    return file
+
+
+@contextlib.contextmanager
+def driven(file, environment):
+    """Its driver, killed in any case."""
+    command = [sys.executable, "-m", "cogito_ray", "sweep", str(file), "--storage", str(file.parent), "--json"]
+    with open(file.parent / "said", "w") as said:
+        driver = subprocess.Popen(command, env=os.environ | environment, stdout=said, stderr=said)
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def running(folder):
+    """Trials under way that have reported since they started last."""
+    try:
+        record = read(folder / "elastic" / NAME)
+    except (FileNotFoundError, LedgerFault):
+        return 0
+    return sum(record.is_running(trial) and bool(trial.step) for trial in record.trials.values())
+
+
+def wait_for(holds, *, seconds):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def machines(environment):
+    said = subprocess.run([sys.executable, "-c", NODES], env=os.environ | environment, capture_output=True, text=True)
+    [line] = [line for line in said.stdout.splitlines() if line.startswith("alive")]
+    return int(line.split()[1])
+
+
+@pytest.mark.timeout(400)
+def test_a_sweep_starts_on_an_empty_cluster_whose_autoscaler_makes_room_and_leaves_it_empty(tmp_path):
+    file = sweep_file(tmp_path, seeds=4, steps=200)
+    with autoscaling(tmp_path, cpus=2, most=2, idle_s=5) as environment:
+        with driven(file, environment) as driver:
+            assert driver.wait(250) == 0, (tmp_path / "said").read_text()
+        record = read(tmp_path / "elastic" / NAME)
+        assert record.is_complete
+        assert {trial.status for trial in record.trials.values()} == {"completed"}
+        wait_for(lambda: machines(environment) == 1, seconds=40)
+
+
+@pytest.fixture
+def nodes():
+    """An empty head and a node of two CPUs: room for one trial."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in HEALTH.items():
+            patch.setenv(name, value)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cluster.add_node(num_cpus=2)
+        yield cluster
+        for node in [*cluster.worker_nodes, cluster.head_node]:
+            cluster.remove_node(node, allow_graceful=False)
+
+
+def announce(cluster, node):
+    """That it will be taken away."""
+    away, deadline = autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION, (time.time_ns() + 600 * 10**9) // 10**6
+    accepted, why = GcsClient(address=cluster.address).drain_node(node.node_id, away, "the spot market", deadline)
+    assert accepted, why
+
+
+def alone(trial, storage):
+    """The last report of the same run in this process, undisturbed."""
+    run, reports = RunSpec.model_validate(trial.spec), []
+    job = Job(run, storage, prepared(run.data, storage).digests, storage / "alone" / trial.id)
+    train(job, reports.append, Place())
+    return reports[-1]
+
+
+@pytest.mark.timeout(700)
+def test_trials_follow_machines_that_join_are_announced_to_go_and_are_lost_and_none_is_the_worse(nodes, tmp_path):
+    file = sweep_file(tmp_path, seeds=6, steps=600)
+    ledger = tmp_path / "elastic" / NAME
+    with driven(file, {"RAY_ADDRESS": nodes.address}) as driver:
+        wait_for(lambda: running(tmp_path) == 1, seconds=180)
+        doomed = nodes.add_node(num_cpus=2)
+        wait_for(lambda: running(tmp_path) == 3, seconds=120)
+        announce(nodes, doomed)
+        wait_for(lambda: running(tmp_path) == 1, seconds=60)
+        told = events(ledger)
+        nodes.remove_node(doomed, allow_graceful=False)
+        lost = nodes.add_node(num_cpus=2)
+        wait_for(lambda: running(tmp_path) == 3, seconds=120)
+        nodes.remove_node(lost, allow_graceful=False)
+        assert driver.wait(250) == 0, (tmp_path / "said").read_text()
+    record, whole = read(ledger), events(ledger)
+    assert record.is_complete
+    left = {event.trial: event.step for event in told if isinstance(event, Reported)}
+    after = {event.trial: event.step for event in reversed(whole[len(told) :]) if isinstance(event, Reported)}
+    assert {name: after[name] for name in left} == {name: step + 20 for name, step in left.items()}    # no step is lost
+    for trial in record.trials.values():
+        last = alone(trial, tmp_path)
+        assert (trial.status, trial.step, trial.rows) == ("completed", 600, last.rows)
+        assert trial.reports[600].metrics[NATS] == last.metrics[NATS]
+        steps = [event.step for event in whole if isinstance(event, Reported) and event.trial == trial.id]
+        assert len(steps) <= 600 / 20 + 2    # the lost machine cost at most what came since a checkpoint
