@@ -70,12 +70,13 @@ class ObjectStore:
         return {path.removeprefix(self._path("")): int(info["size"]) for path, info in files.items()}
 
     def folders(self) -> list[str]:
-        """Names at the top."""
+        """Names at the top, but for those of objects."""
         try:
-            found = self._tried(lambda: self._system.ls(self._path("").rstrip("/"), detail=False))
+            found = self._tried(lambda: self._system.ls(self._path("").rstrip("/"), detail=True))
         except FileNotFoundError:
             return []
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+        names = [info["name"].rstrip("/").rpartition("/")[2] for info in found if info["type"] == "directory"]
+        return sorted(names)
 
     def upload(self, file: Path, name: str) -> None:
         """In place of what is there."""

@@ -2,11 +2,13 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from cogito_ray.object_storage.driver_lease import refresh_all
 from cogito_ray.object_storage.object_store import ObjectStore
-from cogito_ray.object_storage.storage_mirror import MARKER, join, mirror_of
+from cogito_ray.object_storage.storage_mirror import MARKER, join, mirror_of, upload
 from cogito_ray.records.ledger import NAME, Ledger, LedgerReader, Noted, events
 
 
@@ -124,6 +126,16 @@ def test_a_store_that_stays_away_is_named_with_a_way_out(s3):
 def test_a_store_that_no_driver_can_hold_alone_is_refused(url):
     with pytest.raises(ValueError, match="no storage that a driver could hold alone; use s3, gs, gcs"):
         ObjectStore(url).read("x")
+
+
+def test_every_ledger_of_a_storage_is_found_from_an_empty_mirror_beside_its_pages(machine):
+    with Ledger(machine("a")) as ledger:
+        ledger.append(note("one"))
+    (page := machine("a").parents[1] / "notebook.md").write_text("a page")
+    upload(page)
+    storage = machine("b").parents[1]
+    refresh_all(storage)
+    assert [file.relative_to(storage) for file in storage.glob("*/*.jsonl")] == [Path("run", NAME)]
 
 
 def test_a_plain_folder_has_no_store(tmp_path):
