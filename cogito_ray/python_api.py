@@ -16,7 +16,7 @@ from cogito_ray.atomic_files import explain_os_error
 from cogito_ray.display.console import err, out
 from cogito_ray.experiment_result import AnalysisReport, Checked, Interrupted, Report, Result, Scores, TrialResult, load
 from cogito_ray.object_storage.driver_lease import refresh, refresh_all
-from cogito_ray.object_storage.storage_mirror import local, upload, url_of
+from cogito_ray.object_storage.storage_mirror import URL, local, upload, url_of
 from cogito_ray.records.ledger import NAME, SweepClosed, SweepOpened, events
 from cogito_ray.records.results.trial_ranking import figures
 from cogito_ray.records.sweep_record import Record, fold
@@ -244,8 +244,10 @@ def submit(
     """
     from cogito_ray.sweeps.yaml_io.yaml_loader import Document
 
-    if not Path(storage).is_absolute():
-        raise ValueError(f"--storage: {str(storage)!r} is no whole path; name a folder that every machine sees")
+    url = URL.fullmatch(str(storage))
+    shared = f"{url[1]}://{url[2].strip('/')}" if url else str(storage)
+    if not url and not Path(shared).is_absolute():
+        raise ValueError(f"--storage: {shared!r} is no whole path; name a folder that every machine sees, or a URL")
     document = Document.read(Path(file), overrides) if file is not None else None
     spec = document and document.either()
     if document and document.composed.is_sweep != (command == "sweep"):
@@ -255,13 +257,13 @@ def submit(
     from cogito_ray.runtime.jobs import submitted_job
     from cogito_ray.runtime.jobs.job_files import gathered
 
-    python, where = ["python", "-m", "cogito_ray"], ["--storage", str(storage)]
-    commands = [[*python, "doctor", *where, *["--json"] * as_json]] if doctor or document is None else []
+    python, where = ["python", "-m", "cogito_ray"], ["--storage", shared]
+    commands = [[*python, "doctor", *where, *["--json"] * as_json]] if (doctor and not url) or document is None else []
     if document is not None:
         named = ["--name", called] if command == "train" else []
         commands.append([*python, command, document.file.name, *where, *named])
     with gathered(document, package=not installed) as files:
-        job = submitted_job.submit(address, files, submitted_job.job_name(command, called, str(storage)), commands)
+        job = submitted_job.submit(address, files, submitted_job.job_name(command, called, shared), commands)
         _say(f"{job.id}: {f'started, with {files}' if job.is_new else 'runs already'}", verbose=not as_json)
     return job
 
