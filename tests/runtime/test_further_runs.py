@@ -2,7 +2,7 @@
 
 from corpora import unread_run
 
-from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialStarted
+from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.further_runs import FurtherRuns, seed_replicates
@@ -86,11 +86,11 @@ def test_of_several_goals_the_front_of_the_search_is_run_again_whatever_its_furt
     assert seed_replicates(spec, fold(told + bad)) == due[2:]
 
 
-def test_a_list_is_handed_out_in_order_and_then_or_when_closed_nothing_more(tmp_path):
+def test_a_list_is_handed_out_in_order_and_when_closed_nothing_more(tmp_path):
     recorder = TrialRecorder(lambda event: None, tmp_path)
     first, second = (FurtherRuns([{"trial": name} for name in names], recorder) for names in ("ab", "a"))
     assert [first.suggest(), first.suggest()] == [{"trial": "a"}, {"trial": "b"}]
-    assert (first.suggest(), first.exhausted) == ("FINISHED", False)  # both are under way
+    assert (first.suggest(), first.exhausted) == (None, False)  # both are under way
     second.close("budget.wall is spent")
     assert (second.suggest(), second.exhausted) == ("FINISHED", False)
 
@@ -114,3 +114,17 @@ def test_a_further_run_that_was_handed_out_and_left_is_left_to_do(tmp_path):
     stage.started(stage.suggest())
     stage.ended(config, paused(0))
     assert not stage.exhausted
+
+
+def test_the_last_further_run_is_handed_out_again_when_its_process_dies_and_only_its_end_ends_the_stage(tmp_path):
+    told = []
+    [config, *_] = seed_replicates(SWEEP, fold(searched()))
+    stage = FurtherRuns([config], TrialRecorder(told.append, tmp_path))
+    stage.started(stage.suggest())
+    assert stage.suggest() is None    # Tune asks no more once it has heard FINISHED
+    stage.lost(config, "its process died")
+    assert stage.suggest() == config
+    stage.started(config)
+    stage.ended(config, progress(10, {NATS: 4.0}))
+    assert (stage.suggest(), stage.exhausted) == ("FINISHED", True)
+    assert [type(event) for event in told] == [TrialStarted, TrialPaused, TrialStarted, TrialEnded]

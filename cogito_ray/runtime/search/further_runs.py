@@ -116,10 +116,12 @@ class FurtherRuns:
         """Hand out nothing more, though something may be left."""
         self._closed = cause
 
-    def suggest(self) -> Config | str:
-        """The next one; FINISHED when all were handed out."""
-        if self._closed is not None or not self._left:
+    def suggest(self) -> Config | str | None:
+        """The next one; None while one under way may come back because its process died, FINISHED when none will."""
+        if self._closed is not None or self.exhausted:
             return FINISHED
+        if not self._left:
+            return None
         config = self._left.popleft()
         self._under_way.add(config["trial"])
         return config
