@@ -37,7 +37,7 @@ class Condition:
         try:
             self._tree = ast.parse("".join(written.get(str(kind), str)(part) for kind, part in found), mode="eval").body
             self._truth(self._tree, {})
-        except (SyntaxError, TypeError):
+        except (SyntaxError, TypeError, ValueError):    # the last of a number that is too large
             way_out = "concepts/nuclear_rank < 20 and eval/word_content_auc > 60 %"
             raise ValueError(f"{brief(text)} is no condition; write it like {way_out}") from None
 
@@ -81,7 +81,7 @@ ConditionText = Annotated[str, SOUND, Field(examples=["concepts/nuclear_rank < 2
 
 
 class GateSpec(Spec):
-    """Judged when a sweep or run ends: of a sweep on the winner, or on every trial of the front."""
+    """Judged when a sweep ends, and when it was evaluated: on the winner, or on every trial of the front."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 

@@ -54,7 +54,8 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints"},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},
     "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
-    "sweeps": {"base_spec", "gate_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"},
+    "sweeps": {"base_spec", "gate_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"}
+    | {"evaluation.labelled_evaluation_spec"},
     "records": {"base_spec", "gate_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis"}
     | {"text.data_digests", "evaluation.labelled_evaluation_spec", "object_storage"},
     "runtime": MODEL

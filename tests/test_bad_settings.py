@@ -101,11 +101,11 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "budget: {trials: 12}\ngates: [{if: 'concepts/nuclear_rank < 1e999', then: stop}]",
-            "gates.0.if: '< 1e999' is no comparison with a",
+            "gates.0.if: 'concepts/nuclear_rank < 1e999' is no condition",
         ),
         (
-            "budget: {trials: 12}\ngates: [{if: 'concepts/nuclear_rank < 3 or concepts/effective_rank < 3', then: s}]",
-            "gates.0.if: '< 3 or concepts/effective_rank < 3'",
+            "budget: {trials: 12}\ngates: [{if: 'concepts/nuclear_rank < 3 xor concepts/effective_rank < 3', then: s}]",
+            "gates.0.if: 'concepts/nuclear_rank < 3 xor concepts",
         ),
         (
             "budget: {trials: 12}\ngates: [{if: 'concepts/nuclear_rank < 3', then: ''}]",

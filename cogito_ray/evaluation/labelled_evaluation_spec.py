@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,7 @@ from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
 
 LABELLED = "labelled/"
+Protocol: TypeAlias = Literal["zero-shot", "probe", "fine-tune"]
 VECTORS = (
     *("mean", "max", "all", "attention", "queries", "via_decoder", "mean_centred", "whole", "best_window"),
     *("token_means", "bag_of_words", "tf_idf", "majority", "chance"),
@@ -43,6 +44,11 @@ def score_names(tasks: Iterable[str], protocols: Iterable[str]) -> Iterator[str]
             yield from (f"{LABELLED}{task}/{protocol}/{vectors}{metric}" for metric in metrics[protocol])
 
 
+def all_score_names() -> list[str]:
+    """Those of all tasks that are known by now, which `cogito-ray evaluate` may ask."""
+    return list(score_names([*TASKS, *DOCUMENT_TASKS], get_args(Protocol)))
+
+
 AbsoluteFolder = Annotated[str, AfterValidator(_absolute)]
 TaskName = Annotated[str, AfterValidator(known_task)]
 
@@ -51,10 +57,7 @@ class LabelledSpec(Spec):
     """What `cogito-ray evaluate` would ask, in its words."""
 
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)] = DEFAULT
-    protocols: Annotated[tuple[Literal["zero-shot", "probe", "fine-tune"], ...], Field(min_length=1)] = (
-        "zero-shot",
-        "probe",
-    )
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] = ("zero-shot", "probe")
     """Tasks of whole documents have their own."""
     limit: Annotated[int, Field(ge=2)] | None = None
     """Training examples of probes and fine-tuning, at most; null = as many as these take by default."""

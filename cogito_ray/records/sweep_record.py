@@ -172,7 +172,7 @@ class Record:
     exhausted: list[GridPointExhausted] = field(default_factory=list)
     """Parts of the space in which nothing was left to run."""
     gates: list[GateJudged] = field(default_factory=list)
-    """Verdicts, one per gate, once the sweep has ended."""
+    """Verdicts, the newest of each gate, once the sweep has ended."""
     promoted: dict[str, Promoted] = field(default_factory=dict)
     """Full runs derived from trials, by their digest: the last that was heard of each."""
     certified: dict[str, PromotionCertified] = field(default_factory=dict)
@@ -215,7 +215,8 @@ class Record:
                 self.closing = None
                 self.gates.clear()
             case GateJudged():
-                self.gates.append(event)
+                judged = (event.condition, event.then)
+                self.gates = [*(one for one in self.gates if (one.condition, one.then) != judged), event]
             case Promoted():
                 self.promoted[event.run] = event
             case PromotionCertified():

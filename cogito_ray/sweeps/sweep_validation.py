@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
+from cogito_ray.evaluation.labelled_evaluation_spec import LABELLED, all_score_names
 from cogito_ray.gate_spec import GateSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics
@@ -284,7 +285,11 @@ def _metric_faults(aim: Aim, gates: Iterable[GateSpec], runs: list[RunSpec]) -> 
     reported = [[*run.metrics, *cost_metrics(tree, 0.0), PEAK] for run, tree in zip(runs, trees, strict=True)]
     known = list(dict.fromkeys(name for names in reported for name in names))
     for place, metric in judged_by(aim, gates):
-        if metric not in known:
+        if metric.startswith(LABELLED) and place.startswith("gates."):    # what is asked afterwards
+            if metric not in (scores := all_score_names()):
+                close = difflib.get_close_matches(metric, scores, n=3, cutoff=0.4)
+                yield f"{place}: there is no score {metric}; {did_you_mean(close, [LABELLED + 'task/protocol/metric'])}"
+        elif metric not in known:
             close = difflib.get_close_matches(metric, known, n=3, cutoff=0.4)
             yield f"{place}: no run reports {metric}; {did_you_mean(close, known)}"
         elif not all(metric in names for names in reported):

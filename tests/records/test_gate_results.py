@@ -6,11 +6,13 @@ import pytest
 
 from cogito_ray.records.ledger import (
     NAME,
+    Evaluated,
     GateJudged,
     Ledger,
     Reported,
     SweepClosed,
     SweepOpened,
+    TaskScore,
     TrialEnded,
     TrialStarted,
     events,
@@ -19,6 +21,7 @@ from cogito_ray.records.pages.report_page import write
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.gate_results import judge, looks
 from cogito_ray.records.sweep_record import fold, read
+from cogito_ray.runtime.evaluation.checkpoint_evaluation import judge_again
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"
 ONE = [{"metric": NATS, "mode": "min"}]
@@ -94,3 +97,18 @@ def test_the_report_shows_what_a_gate_says_and_which_looks_are_weak(tmp_path):
     assert "<b>try slot attention</b>" in page
     assert "How early could one tell?" in page
     assert "weak: " in page
+
+
+def test_a_gate_over_a_labelled_score_is_judged_when_that_is_asked_after_the_sweep(tmp_path):
+    gates = [{"if": "labelled/stsb/probe/pearson > 60 %", "then": "scale up"}]
+    told = story([(7, 4.0, 3.0)], gates=gates)
+    with Ledger(tmp_path / NAME) as ledger:
+        for event in [*told, *judge(fold(told)), SweepClosed(at=2.0, cause="complete")]:
+            ledger.append(event)
+        assert [gate.holds for gate in read(tmp_path / NAME).gates] == [False]
+        score = TaskScore(vectors="mean", baseline=False, metric="pearson", value=0.61, low=0.6, high=0.7)
+        asked = {"task": "stsb", "protocol": "probe", "settings": {}, "seed": 0, "examples": 9, "seconds": 1.0}
+        asked |= {"at": 3.0, "trial": "t0", "step": 40, "key": "k", "checkpoint": "c", "code": "v"}
+        ledger.append(Evaluated(**asked, scores=(score,)))
+    judge_again(tmp_path / NAME)
+    assert [gate.holds for gate in read(tmp_path / NAME).gates] == [True]

@@ -276,7 +276,12 @@ def test_a_corpus_a_trial_reads_is_among_the_corpora():
         ({"constraints": {"eval/stsb": ">= 0.4"}}, "constraints.eval/stsb: no run reports eval/stsb"),
         ({"constraints": {"concepts/effective_rank": "near 3"}}, "constraints.concepts/effective_rank: 'near 3' is no"),
         ({"gates": [{"if": "concepts/rank < 3", "then": "no"}]}, "gates.0.if: no run reports concepts/rank"),
-        ({"gates": [{"if": "eval/nats ~ 3", "then": "no"}]}, "gates.0.if: 'eval/nats ~ 3' is no comparison"),
+        (
+            {"gates": [{"if": "labelled/stsb/probe/maen/pearson < 3", "then": "no"}]},
+            "gates.0.if: there is no score labelled/stsb/probe/maen/pearson; did you mean labelled/stsb/probe/mean/",
+        ),
+        ({"goals": [{"metric": "labelled/stsb/probe/pearson", "mode": "max"}]}, "goals.0.metric: no run reports"),
+        ({"gates": [{"if": "eval/nats ~ 3", "then": "no"}]}, "gates.0.if: 'eval/nats ~ 3' is no condition"),
         (
             {"search": {"start_with": [{"objective.rate": 0.99}]}},
             "search.start_with.0.objective.rate: 0.99 is not in its domain",
@@ -531,6 +536,12 @@ def test_what_is_drawn_from_a_range_cannot_be_left_out():
     space = {"objective.rate": {"uniform": [0.3, 0.9]}, "model.concepts": {"choice": [4, 8]}}
     (line,) = faults(space=space, exclude=[{"objective.rate": 0.3, "model.concepts": 4}])
     assert line.startswith("exclude.0.objective.rate: a sampler draws its numbers inexactly")
+
+
+def test_gates_may_ask_for_labelled_scores_of_what_is_evaluated_afterwards():
+    asked = "labelled/stsb/zero-shot/mean/spearman > labelled/stsb/zero-shot/token_means/spearman"
+    [gate] = sweep(gates=[{"if": asked, "then": "scale up"}]).gates
+    assert gate.condition == asked
 
 
 def test_a_sweep_reads_back_as_it_was_written_down():

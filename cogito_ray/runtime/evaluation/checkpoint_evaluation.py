@@ -21,6 +21,8 @@ from cogito_ray.evaluation.protocols.retrieval_and_choice import AnyQuestion
 from cogito_ray.evaluation.protocols.task_runner import Result, code_version
 from cogito_ray.object_storage.storage_mirror import join, mirror_of, url_of
 from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
+from cogito_ray.records.results.gate_results import judge
+from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster
 from cogito_ray.sweeps.yaml_io.yaml_writer import inline
@@ -106,7 +108,18 @@ def evaluate(
     if faults := faults + faults_of_data(questions, data):
         raise ValueError("\n".join(faults))
     panel = Panel.of(questions, data)
-    return answers_to([unit for one in checkpoints for unit in panel.units(one, one.digest())], listener)
+    answers = answers_to([unit for one in checkpoints for unit in panel.units(one, one.digest())], listener)
+    for ledger in {one.ledger for one in checkpoints} if answers.computed else ():
+        judge_again(ledger)
+    return answers
+
+
+def judge_again(path: Path) -> None:
+    """A sweep that has ended, by what was answered since: its gates may ask for that."""
+    if (record := read(path)).closing is not None and (verdicts := judge(record)):
+        with Ledger(path) as ledger:
+            for verdict in verdicts:
+                ledger.append(verdict)
 
 
 def answers_to(units: Sequence[Unit], listener: Callable[[Progress], None] = lambda _: None) -> Answers:
