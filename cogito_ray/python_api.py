@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cogito_ray.sweeps.yaml_io.yaml_loader import Document
     from cogito_ray.text.prepared_corpus import Corpus
 
+NO_URL = "only sweeps and runs can have such a storage; give a folder that all machines see"
 RUNS = "runs"
 """Folder of everything that is written, where none is given."""
 Settings: TypeAlias = "str | Path | Mapping[str, object] | SweepSpec | RunSpec"
@@ -223,7 +224,7 @@ def promote(settings: Settings, *, storage: str | Path = RUNS, overrides: Overri
 
 
 def submit(
-    command: Literal["sweep", "train", "doctor"],
+    command: Literal["sweep", "train", "plan", "doctor"],
     file: str | Path | None = None,
     *,
     address: str,
@@ -234,7 +235,7 @@ def submit(
     doctor: bool = True,
     as_json: bool = False,
 ) -> SubmittedJob:
-    """Start `sweep` or `train` of a file as a job of the cluster with this dashboard, or find the job that does so.
+    """Start `sweep`, `train` or `plan` of a file as a job of the cluster with this dashboard, or find its job there.
 
         cr.submit("train", "jobs/debug.yaml", address="http://127.0.0.1:8265", storage="/shared/runs").follow(print)
 
@@ -242,30 +243,40 @@ def submit(
     this package. `doctor`: examine the machines first, and tell `as_json`. Its `id` follows from command, name and
     storage: the same call resumes. ValueError for faulty settings or without the cluster's token; ConnectionError.
     """
-    from cogito_ray.sweeps.yaml_io.yaml_loader import Document
-
     url = URL.fullmatch(str(storage))
     shared = f"{url[1]}://{url[2].strip('/')}" if url else str(storage)
     if not url and not Path(shared).is_absolute():
         raise ValueError(f"--storage: {shared!r} is no whole path; name a folder that every machine sees, or a URL")
-    document = Document.read(Path(file), overrides) if file is not None else None
-    spec = document and document.either()
-    if document and document.composed.is_sweep != (command == "sweep"):
-        other = ("a sweep", "run it", "submit sweep") if command == "train" else ("a run", "train it", "submit train")
-        raise ValueError(_of_the_other_sort(document.file, *other))
-    called = _folder_name(name or str(getattr(spec, "name", document.file.stem if document else command)))
+    if url and command == "plan":
+        raise ValueError(f"--storage: {shared}: {NO_URL}")
+    named, document = _to_submit(command, Path(file), overrides) if file is not None else (command, None)
+    called = _folder_name(name or named)
     from cogito_ray.runtime.jobs import submitted_job
     from cogito_ray.runtime.jobs.job_files import gathered
 
     python, where = ["python", "-m", "cogito_ray"], ["--storage", shared]
     commands = [[*python, "doctor", *where, *["--json"] * as_json]] if (doctor and not url) or document is None else []
     if document is not None:
-        named = ["--name", called] if command == "train" else []
-        commands.append([*python, command, document.file.name, *where, *named])
+        commands.append([*python, command, document.file.name, *where, *["--name", called] * (command == "train")])
     with gathered(document, package=not installed) as files:
         job = submitted_job.submit(address, files, submitted_job.job_name(command, called, shared), commands)
         _say(f"{job.id}: {f'started, with {files}' if job.is_new else 'runs already'}", verbose=not as_json)
     return job
+
+
+def _to_submit(command: str, file: Path, overrides: Overrides) -> tuple[str, Document]:
+    """What a job is named after, and its sound settings. Raises SweepFault."""
+    from cogito_ray.plans.plan_file import self_contained
+    from cogito_ray.sweeps.yaml_io.yaml_loader import Document
+
+    if command == "plan":
+        return self_contained(file, overrides)
+    document = Document.read(file, overrides)
+    spec = document.either()
+    if document.composed.is_sweep != (command == "sweep"):
+        other = ("a sweep", "run it", "submit sweep") if command == "train" else ("a run", "train it", "submit train")
+        raise ValueError(_of_the_other_sort(file, *other))
+    return str(getattr(spec, "name", file.stem)), document
 
 
 def doctor(address: str | None = None, *, storage: str | Path = RUNS) -> list[Finding]:
@@ -301,6 +312,7 @@ def plan(
     sound = read(settings, overrides)
     record = run_plan(sound, _shared(storage), lambda told: _say(told, verbose=verbose))
     report(Path(storage) / sound.spec.name)
+    notebook(storage)
     return record
 
 
@@ -466,7 +478,7 @@ def report(folder: str | Path) -> Report:
 
 
 def notebook(storage: str | Path = RUNS) -> Path:
-    """Write notebook.md: what every sweep and run of a storage asked, what came out, which numbers may be compared."""
+    """Write notebook.md: what every sweep, run and plan of a storage asked, and which numbers may be compared."""
     from cogito_ray.records.pages.lab_notebook_page import write
 
     storage = local(storage)
@@ -567,7 +579,7 @@ def _of_the_other_sort(settings: Settings, sort: str, way: str, command: str) ->
 def _shared(storage: str | Path) -> Path:
     """A folder. ValueError for a URL: of sweeps and runs alone can one be the storage."""
     if (url := url_of(folder := local(storage))) is not None:
-        raise ValueError(f"{url}: only sweeps and runs can have such a storage; give a folder that all machines see")
+        raise ValueError(f"{url}: {NO_URL}")
     return folder
 
 

@@ -16,7 +16,7 @@ def serve(
     port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=0, max=65535)] = 8477,
     read_only: Annotated[bool, typer.Option("--read-only", help="Nobody may steer a sweep from the page.")] = False,
 ) -> None:
-    """Show every sweep and run below a storage as it goes on, in a browser, with buttons to steer sweeps."""
+    """Show every sweep, run and plan below a storage as it goes on, in a browser, with buttons to steer sweeps."""
     from cogito_ray.control.live_server import LiveServer
     from cogito_ray.object_storage.driver_lease import refresh_all
     from cogito_ray.object_storage.storage_mirror import local

@@ -1,4 +1,4 @@
-"""cogito-ray submit: a sweep or a run as a job of a cluster."""
+"""cogito-ray submit: a sweep, a run or a plan as a job of a cluster."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     epilog="Example: cogito-ray submit sweep sweep.yaml --address http://127.0.0.1:8265 --storage /shared/runs"
 )
 def submit(
-    command: Annotated[Literal["sweep", "train"], typer.Argument(help="What to do there.", show_default=False)],
+    command: Annotated[Literal["sweep", "train", "plan"], typer.Argument(help="What to do there.", show_default=False)],
     file: File,
     overrides: Overrides = None,
     *,
@@ -28,7 +28,7 @@ def submit(
     installed: Annotated[bool, typer.Option("--installed", help="This version is there: send settings alone.")] = False,
     doctor: Annotated[bool, typer.Option(help="Have the machines examined first.")] = True,
 ) -> None:
-    """Run a sweep or train a run on a cluster, and follow it: the same command follows again, or resumes.
+    """Run a sweep or a plan or train a run on a cluster, and follow it: the same command follows again, or resumes.
 
     Its exit status is that of the command there. RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are the key to the cluster.
     """

@@ -22,7 +22,9 @@ from cogito_ray.display.result_tables import so_far
 from cogito_ray.display.run_table import run_line
 from cogito_ray.object_storage.driver_lease import refresh_all
 from cogito_ray.records.ledger import NAME, PROMOTED, LedgerFault
-from cogito_ray.records.pages import live_page
+from cogito_ray.records.pages import live_page, plan_page
+from cogito_ray.records.plan_record import NAME as PLAN
+from cogito_ray.records.plan_record import read
 from cogito_ray.records.process_log import Tail
 from cogito_ray.records.sweep_record import SharedRecord
 from cogito_ray.sweeps.yaml_io.overrides import sample_of
@@ -94,10 +96,17 @@ class LiveServer(ThreadingHTTPServer):
 
     def overview(self) -> str:
         """All of them, as JSON."""
-        return json.dumps({"runs": [{"name": name, **self._brief(name)} for name in self.runs()]})
+        return json.dumps({"runs": [{"name": name, **self._brief(name)} for name in [*self.plans(), *self.runs()]]})
+
+    def plans(self) -> list[str]:
+        """Every plan there is by now, by its path in the storage."""
+        return sorted(file.parent.name for file in self.storage.glob(f"*/{PLAN}"))
 
     def _brief(self, name: str) -> dict[str, object]:
         try:
+            if (self.storage / name / PLAN).is_file():
+                record = read(self.storage / name)
+                return {"state": record.standing, "lines": [record.counts]}
             return {"state": "starting", "lines": [], **json.loads(self.watched(name, whole=False).told())}
         except (OSError, LedgerFault) as fault:
             return {"state": str(fault), "lines": []}
@@ -119,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if path == "plotly.js":
             self._send(live_page.plotly(), "text/javascript")
+        elif path in self.live.plans():
+            self._send(plan_page.render(self.live.storage / path), "text/html")
         elif path in ("", "events"):
             self._page("") if path == "" else self._stream(message=self.live.overview)
         else:

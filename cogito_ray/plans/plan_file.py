@@ -52,14 +52,26 @@ def read(settings: Path | str | Mapping[str, object] | Spec, overrides: Override
     return Plan(spec, found)
 
 
+def self_contained(file: Path, overrides: Overrides = ()) -> tuple[str, Document]:
+    """A plan's name, and all that it says, with the settings of phases in place of their files. Raises SweepFault."""
+    plan = read(file, overrides).spec
+    said = {name: {"file": None, "settings": _document(phase, file).composed.tree}
+            for name, phase in plan.phases.items() if isinstance(phase, RunPhase)}  # fmt: skip
+    phases = {name: phase.model_copy(update=said.get(name)) for name, phase in plan.phases.items()}
+    return plan.name, Document.inside(file, plan.model_copy(update={"phases": phases}))
+
+
 def _settings(plan: PlanSpec, name: str, file: Path) -> SweepSpec | RunSpec:
     phase, instead = plan.phases[plan.source(name)], plan.instead(name)
     assert isinstance(phase, RunPhase)
-    if phase.file is not None:
-        document = Document.read(file.parent / phase.file, instead)
-    else:
-        document = Document.inside(file, phase.settings or {}, instead)
+    document = _document(phase, file, instead)
     return document.sweep() if isinstance(phase, SweepPhase) else document.run()
+
+
+def _document(phase: RunPhase, file: Path, instead: Overrides = ()) -> Document:
+    if phase.file is not None:
+        return Document.read(file.parent / phase.file, instead)
+    return Document.inside(file, phase.settings or {}, instead)
 
 
 def _cycles(plan: PlanSpec) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """A plan as its ledger tells it: every phase once, however often the plan was taken up again. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,27 @@ class PlanRecord:
         """The PlanSpec, as it was last."""
         return self.openings[-1].spec
 
+    @property
+    def phases(self) -> Tree:
+        """Specs by name."""
+        return phases if isinstance(phases := self.spec.get("phases"), dict) else {}
+
+    @property
+    def standing(self) -> str:
+        """How it ended, or that it has not."""
+        return self.closing.cause if self.closing else "under way, or its driver was killed"
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """For scripts."""
+        return {"state": self.standing, "phases": {name: self.state(name) for name in self.phases}}
+
+    @property
+    def counts(self) -> str:
+        """Of phases by their state."""
+        states = Counter(map(self.state, self.phases))
+        return f"{len(self.phases)} phases: {', '.join(f'{count} {state}' for state, count in states.items())}"
+
 
 def read(folder: Path) -> PlanRecord:
     """Of the plan in a folder. Raises LedgerFault where it is damaged, FileNotFoundError where there is none."""
@@ -69,13 +91,17 @@ def read(folder: Path) -> PlanRecord:
     return record
 
 
+def found(storage: Path, named: Path | str | None = None) -> dict[Path, PlanRecord]:
+    """All plans below a storage; or that one which is `named`, by its folder or by its name there, if it is a plan."""
+    folders = [Path(named), storage / named] if named else [file.parent for file in sorted(storage.glob(f"*/{NAME}"))]
+    return {folder: read(folder) for folder in folders if (folder / NAME).is_file()}
+
+
 def lines(record: PlanRecord) -> list[str]:
     """The plan as a tree: every phase below the first that it comes after, with its state, why, and first figures."""
     size = f" ({size})" if (size := record.spec.get("size")) else ""
-    state = record.closing.cause if record.closing else "under way, or its driver was killed"
     below: dict[str, list[str]] = {}
-    phases = record.spec.get("phases")
-    for name, phase in phases.items() if isinstance(phases, dict) else ():
+    for name, phase in record.phases.items():
         below.setdefault(next(_parents(phase if isinstance(phase, dict) else {}), ""), []).append(name)
 
     def under(parent: str, depth: int) -> Iterator[str]:
@@ -85,7 +111,7 @@ def lines(record: PlanRecord) -> list[str]:
             yield from (f"{indent}    {said}" for said in told(record, name))
             yield from under(name, depth + 1)
 
-    return [f"{record.spec.get('name')}{size}: {state}", *under("", 0)]
+    return [f"{record.spec.get('name')}{size}: {record.standing}", *under("", 0)]
 
 
 def told(record: PlanRecord, name: str) -> list[str]:

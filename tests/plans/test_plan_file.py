@@ -3,8 +3,9 @@
 import pytest
 from corpora import unread_run
 
-from cogito_ray.plans.plan_file import read
+from cogito_ray.plans.plan_file import read, self_contained
 from cogito_ray.sweeps.space.validation_messages import SweepFault
+from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 RUN = unread_run(steps=40)
 NATS = "eval/reconstruction_nats"
@@ -133,3 +134,24 @@ def test_what_a_phase_does_leaves_out_when_it_does_it():
     assert [one.work(name) for name in "ag"] == [other.work(name) for name in "ag"]
     changed = read(plan({"a": run(**{"with": {"training.steps": 50}})}))
     assert one.work("a") != changed.work("a")
+
+
+def test_a_self_contained_plan_says_the_same_without_the_files_of_its_phases(tmp_path):
+    (tmp_path / "base.yaml").write_text(dump(RUN))
+    (tmp_path / "more.yaml").write_text("extends: base.yaml\ntraining: {steps: 60}\n")
+    phases = {
+        "a": {"kind": "run", "file": "more.yaml"},
+        "b": {"kind": "sweep", "settings": SWEEP | {"run": {"extends": "base.yaml"}}, "if": "a.loss/total < 9"},
+        "c": {"kind": "ladder", "of": "b", "scale": {"sizes": {"training.steps": [10, 20, 30]}}},
+        "d": {"kind": "gate", "else": "b"},
+    }
+    sizes = {"size": "small", "sizes": {"small": {"runs": {"training.batch": 2}}}}
+    (tmp_path / "plan.yaml").write_text(dump(plan(phases, **sizes)))
+    there = tmp_path / "elsewhere"
+    there.mkdir()
+    name, document = self_contained(tmp_path / "plan.yaml")
+    (there / "plan.yaml").write_text(dump(document.composed.tree))
+    here, sent = read(tmp_path / "plan.yaml"), read(there / "plan.yaml")
+    assert name == "road"
+    assert [sent.work(phase) for phase in phases] == [here.work(phase) for phase in phases]
+    assert sent.settings == here.settings

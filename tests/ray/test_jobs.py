@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from corpora import tiny_run
+from corpora import prepared_run, tiny_run
 
 import cogito_ray as cr
 from cogito_ray.records.ledger import NAME
@@ -48,7 +48,8 @@ def head(tmp_path_factory):
     quick = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     environment = os.environ | quick | secret | {"PYTHONPATH": str(ROOT)}
     environment["PATH"] = f"{RAY.parent}:{environment['PATH']}"
-    start = [RAY, "start", "--head", "--num-cpus=3", f"--temp-dir={temp}", "--include-dashboard=true", *ports]
+    start = [RAY, "start", "--head", "--num-cpus=3", "--labels=machine=one", f"--temp-dir={temp}", *ports]
+    start.append("--include-dashboard=true")
     log = temp.parent / "head.log"
     with log.open("w") as told:
         process = subprocess.Popen([*start, "--block"], env=environment, stdout=told, stderr=subprocess.STDOUT)
@@ -66,7 +67,7 @@ def command(*words):
 
 
 def submitted(head, folder, *words, file="sweep.yaml", changed=None):
-    """The process of a client that submits `sweep` or `train` of a file."""
+    """The process of a client that submits `sweep`, `train` or `plan` of a file."""
     sweep = submit(words, folder / file, folder / "runs")
     return subprocess.Popen(
         sweep, cwd=folder, env=head[0] | (changed or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -165,6 +166,31 @@ def test_a_submitted_sweep_is_examined_followed_over_a_lost_connection_and_leave
 def everything_written(*folders):
     for file in (file for folder in folders for file in folder.rglob("*") if file.is_file()):
         yield file, file.read_text(errors="replace")
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """The file of a plan whose second phase must not start, and which goes on only where the cluster's labels hold."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "mlm.yaml").write_text(dump(prepared_run(tmp_path, tmp_path / "runs")))
+    phases = {
+        "mlm": {"kind": "run", "file": "mlm.yaml", "pool": "one"},
+        "more": {"kind": "run", "file": "mlm.yaml", "if": "mlm.concepts/nuclear_rank > 1000", "stop": True},
+    }
+    tree = {"name": "road", "phases": phases, "pools": {"one": {"machine": "one"}}}
+    (tmp_path / "plan.yaml").write_text(dump(tree))
+    return tmp_path
+
+
+@pytest.mark.chaos
+def test_a_submitted_plan_runs_its_phases_on_the_cluster_and_ends_with_its_exit_status(head, plan):
+    client = submitted(head, plan, "plan", "--no-doctor", file="plan.yaml")
+    said, _ = client.communicate(timeout=200)
+    assert client.returncode == 1, said
+    assert "cogito_ray, plan.yaml" in said
+    assert "✓ mlm (run): complete" in said
+    assert "road: stopped at more" in said
+    assert cr.load(plan / "runs" / "road-mlm").record.is_complete
 
 
 @pytest.mark.chaos

@@ -5,6 +5,7 @@ from pathlib import Path
 from ray._private.authentication.authentication_token_setup import _get_default_token_path
 
 from cogito_ray import plugins
+from cogito_ray.plans.plan_file import read, self_contained
 from cogito_ray.runtime.jobs.job_files import gathered
 from cogito_ray.runtime.jobs.submitted_job import job_name
 from cogito_ray.sweeps.yaml_io.yaml_loader import Document, load
@@ -57,3 +58,16 @@ def test_a_job_is_named_by_its_command_name_and_storage():
 def test_the_documentation_names_the_file_that_ray_leaves_at_home():
     token = _get_default_token_path().relative_to(Path.home())
     assert f"`~/{token}`" in (ROOT / "docs" / "how-to" / "resume.md").read_text()
+
+
+def test_a_plan_goes_as_one_file_with_the_settings_and_plugins_of_its_phases(tmp_path):
+    (tmp_path / "planned_kind.py").write_text("TOLD = 1\n")
+    (tmp_path / "mine.yaml").write_text(f"extends: {QUICKSTART}\nrun: {{plugins: [./planned_kind.py]}}\n")
+    (tmp_path / "plan.yaml").write_text("name: road\nphases: {search: {kind: sweep, file: mine.yaml}}\n")
+    name, document = self_contained(tmp_path / "plan.yaml")
+    with gathered(document, package=False) as files:
+        assert (name, sent(files.folder)) == ("road", {"plan.yaml", "planned_kind.py"})
+        plugins.unload()
+        there = read(files.folder / "plan.yaml", ["phases.search.settings.run.plugins=[]"])
+        assert there.settings["search"].budget.trials == load(QUICKSTART).budget.trials
+        assert "plugins: [planned_kind]" in (files.folder / "plan.yaml").read_text()

@@ -1,5 +1,8 @@
 """Plans between drivers: processes that outlive one are found by the next, and what was carried out may not change."""
 
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -9,7 +12,7 @@ from cogito_ray.plans.plan_file import read
 from cogito_ray.records.file_locks import Busy
 from cogito_ray.records.ledger import PhaseEnded, PhaseStarted, PlanOpened
 from cogito_ray.records.plan_record import PlanRecord
-from cogito_ray.runtime.plan.phase_processes import PhaseProcesses
+from cogito_ray.runtime.plan.phase_processes import BY_RAY, PhaseProcesses
 from cogito_ray.runtime.plan.plan_driver import refuse_changes
 
 
@@ -32,6 +35,21 @@ def test_a_process_outlives_who_started_it_and_is_found_interrupted_and_asked_fo
     assert not other.is_running("one")
     assert other.status("one") is None
     assert other.last_line("one") == "closed"
+
+
+def test_in_a_submitted_job_phases_get_the_signal_of_ray_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv(BY_RAY, "SIGINT")
+    processes = PhaseProcesses(tmp_path / "phases")
+    processes.start("one", ["serve", str(tmp_path), "--port", "0"])
+    until(lambda: "Ctrl-C ends it" in processes.log("one").read_text())
+    waiting = threading.Thread(target=processes.interrupt, args=(["one"],))
+    waiting.start()
+    waiting.join(timeout=1.0)
+    assert waiting.is_alive()
+    os.killpg(int((tmp_path / "phases" / "one.pid").read_text()), signal.SIGINT)
+    waiting.join(timeout=20.0)
+    assert not waiting.is_alive()
+    assert processes.last_line("one") == "closed"
 
 
 def test_how_a_process_ended_is_told_apart(tmp_path):

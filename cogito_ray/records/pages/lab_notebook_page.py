@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from cogito_ray.atomic_files import atomic_write_text, explain_os_error
 from cogito_ray.base_spec import digest
+from cogito_ray.records import plan_record
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.pages.report_page import day, headline, numbered, origins, span
 from cogito_ray.records.results.forecast_calibration import calibration, judged
@@ -51,10 +52,13 @@ def write(storage: Path | str) -> Path:
 
 def render(storage: Path) -> str:
     """The page. A ledger that cannot be read is an entry that says so."""
-    entries, unreadable = [], []
-    for ledger in sorted(storage.glob(f"*/{NAME}")):
+    entries, plans, unreadable = [], [], []
+    for ledger in [*sorted(storage.glob(f"*/{plan_record.NAME}")), *sorted(storage.glob(f"*/{NAME}"))]:
         try:
-            entries.append(_entry(ledger))
+            if ledger.name == plan_record.NAME:
+                plans.append(_plan(ledger.parent))
+            else:
+                entries.append(_entry(ledger))
         except OSError as fault:
             unreadable.append(_unreadable(ledger, explain_os_error(fault)))
         except ValueError as fault:  # damaged, or of another version
@@ -62,11 +66,18 @@ def render(storage: Path) -> str:
     entries.sort(key=lambda entry: entry.record.openings[0].at, reverse=True)
     fared = calibration(entry.record for entry in entries)
     opening = [OPENING, *([f"{fared.text}."] if fared else [])]
-    return "\n\n".join([*opening, *unreadable, *(_told(entry, entries) for entry in entries)]) + "\n"
+    return "\n\n".join([*opening, *unreadable, *plans, *(_told(entry, entries) for entry in entries)]) + "\n"
 
 
 def _unreadable(ledger: Path, fault: str) -> str:
     return f"## {escaped(ledger.parent.name)}\n\nCannot be read: {escaped(fault)}"
+
+
+def _plan(folder: Path) -> str:
+    record, name = plan_record.read(folder), folder.name
+    facts = f"- a plan of {record.counts}\n- [report]({quote(name)}/report.html)"
+    question = escaped(str(record.spec.get("question", "")))
+    return "\n\n".join(filter(None, [f"## {escaped(name)}", question, f"**{escaped(record.standing)}**", facts]))
 
 
 def _entry(ledger: Path) -> Entry:

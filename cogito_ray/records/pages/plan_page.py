@@ -14,6 +14,11 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{0}</title
 
 def write(folder: Path) -> Path:
     """Make `<folder>/report.html` from the plan's ledger there. Raises LedgerFault, or OSError if there is none."""
+    return atomic_write_text(folder / FILE, render(folder))
+
+
+def render(folder: Path) -> str:
+    """The same, as HTML."""
     record, style = read(folder), Markup((Path(__file__).parent / "style.css").read_text())
     told = record.spec.get("name"), style, record.spec.get("question"), "\n".join(lines(record))
-    return atomic_write_text(folder / FILE, Markup(PAGE).format(*told))
+    return Markup(PAGE).format(*told)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pydantic import JsonValue
+
 from cogito_ray.plugins import load
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.yaml_io.yaml_loader import Document
@@ -48,10 +50,19 @@ def gathered(document: Document | None, *, package: bool) -> Iterator[JobFiles]:
 
 def _with_sent_plugins(settings: Tree, folder: Path) -> Tree:
     tree = copy.deepcopy(settings)
-    for part in (tree, tree.get("run")):
-        if isinstance(part, dict) and isinstance(named := part.get("plugins"), list):
+    for part in _runs_and_sweeps(tree):
+        if isinstance(named := part.get("plugins"), list):
             part["plugins"] = [_sent_plugin(str(one), folder) for one in named]
     return tree
+
+
+def _runs_and_sweeps(tree: JsonValue) -> Iterator[Tree]:
+    """These settings, and those inside: the run of a sweep, what a plan's phases train."""
+    if isinstance(tree, dict):
+        yield tree
+        phases = tree.get("phases")
+        for inner in (tree.get("run"), tree.get("settings"), *(phases.values() if isinstance(phases, dict) else ())):
+            yield from _runs_and_sweeps(inner)
 
 
 def _sent_plugin(reference: str, folder: Path) -> str:

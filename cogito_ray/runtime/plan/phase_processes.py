@@ -13,6 +13,8 @@ from pathlib import Path
 
 from cogito_ray.records.file_locks import is_held, lent
 
+BY_RAY = "RAY_JOB_STOP_SIGNAL"
+"""Is set in a submitted job, which Ray stops by a signal to all processes below it. A second one would hurry Tune."""
 SHELL = 'trap : INT TERM; "$@"; echo $? > "$0.part"; mv "$0.part" "$0"'
 """Runs its arguments and leaves their exit status. A trap that does something is no trap in children."""
 
@@ -49,7 +51,7 @@ class PhaseProcesses:
 
     def interrupt(self, phases: Sequence[str]) -> None:
         """As Ctrl-C would: they leave checkpoints, and end. How is forgotten, so that they start again."""
-        for phase in filter(self.is_running, phases):
+        for phase in filter(self.is_running, phases) if BY_RAY not in os.environ else ():
             os.killpg(int(self._file(phase, "pid").read_text()), signal.SIGINT)
         while any(map(self.is_running, phases)):
             time.sleep(0.1)
