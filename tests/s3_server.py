@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -32,6 +33,11 @@ class S3Server:
     def recover(self) -> None:
         """No faults any more."""
         self.slow_s, self.fails_every, self.resets_every = 0.0, 0, 0
+        self._awaited: set[bytes] = set()
+
+    def break_after(self, *written: bytes) -> None:
+        """Answer nothing more once each of these was in the name or the content of an object that was put."""
+        self._awaited = set(written)
 
     def __call__(self, environ: dict[str, Any], respond: Callable[..., Any]) -> Iterable[bytes]:
         with self._lock:
@@ -46,7 +52,14 @@ class S3Server:
             respond("500 Internal Server Error", [("Content-Length", "0")])
             return [b""]
         with self._lock:    # moto looks whether there is an object, and puts it, in two steps
-            return list(self._app(environ, respond))
+            if not self._awaited or environ["REQUEST_METHOD"] != "PUT":
+                return list(self._app(environ, respond))
+            content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            answer = list(self._app(environ | {"wsgi.input": BytesIO(content)}, respond))
+            put = environ["PATH_INFO"].encode() + content
+            self._awaited = {written for written in self._awaited if written not in put}
+            self.resets_every = 0 if self._awaited else 1
+            return answer
 
     def stop(self) -> None:
         self._server.shutdown()
