@@ -20,6 +20,12 @@ from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 ROOT = Path(__file__).parents[1]
 SWEEP, RUN = ROOT / "search_spaces" / "quickstart.yaml", ROOT / "jobs" / "debug.yaml"
 SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
+    "promote: {scale: {model.width: 2, training.optimizer.learning_rate: 0.5}}": [
+        ("promote: {top: 1}", "promote: a full run would be its trial again;"),
+        ("promote: {with: {training.stps: 5}}", "promote.with.training.stps: there is no such setting in a run;"),
+        ("promote: {with: {training.steps: many}}", "promote.with.training.steps: should be"),
+        ("promote: {seeds: 100000000000, with: {training.steps: 500}}", "promote.seeds: should"),
+    ],
     "name: quickstart": [
         ("name: tokens", "name: the storage itself has corpora,"),
         ("name: notebook.md", "name: the storage itself has corpora,"),
@@ -127,12 +133,6 @@ SWEEP_FAULTS: dict[str, list[tuple[str, str]]] = {
         ("budget: {trials: 1e400}", "budget.trials: '1e400' is too large for a number; at"),
         ("budget: {trials: 12}\nseeds: 1", "seeds: a single further run shows no spread;"),
         ("budget: {trials: 12}\nseeds: true", "seeds: should be a whole number; got true"),
-        ("budget: {trials: 12}\npromote: {top: 1}", "promote: a full run would be its trial again;"),
-        (
-            "budget: {trials: 12}\npromote: {with: {training.stps: 5}}",
-            "promote.with.training.stps: there is no such setting in a run;",
-        ),
-        ("budget: {trials: 12}\npromote: {with: {training.steps: many}}", "promote.with.training.steps: should be"),
         ("budget: {trials: 12}\nconcurrency: 0", "concurrency: should be greater than 0; got 0"),
         ("budget: {trials: 12}\nexclude: [{objective.rate: 0.5}]", "exclude.0: names 1 axes, but a combination has"),
         ("budget: {trials: 12}\nexclude: [{}]", "exclude.0: names 0 axes, but a combination has"),
@@ -381,7 +381,6 @@ EXTREMES = [
     (RUN, "reader: streamed", "workers: {min: 1, max: 1000}", "training.batch 32 cannot be shared by 3 workers"),
     (RUN, "heads: 4", "heads: 1000000000000", "model: width 64 is not divisible by"),
     (SWEEP, "search:", "seeds: 1000000000000\nsearch:", "seeds: should be less than or equal to 100"),
-    (SWEEP, "search:", "promote: {seeds: 100000000000, with: {training.steps: 500}}\nsearch:", "promote.seeds: should"),
     (SWEEP, "{choice: [8, 16, 32]}", "{randint: [0, 2147483647]}", "space.model.concepts=0: should be greater than 0"),
     (SWEEP, "step: 0.1", "step: 1.0e-12, when: {model.concepts: 9}", "space.objective.rate.when.model.concepts: 9"),
     (SWEEP, "{kind: tsdae}", "tsdae", "run.objective: should be a mapping, for objective.rate"),

@@ -69,7 +69,7 @@ def test_sound_files_are_told_apart_and_counted(cogito_ray):
 def test_a_sound_sweep_says_which_share_of_its_ranges_is_no_valid_run(cogito_ray, tmp_path):
     file = tmp_path / "ranges.yaml"
     width = "  model.width: {randint: [120, 136], step: 4}\n  objective.rate:"
-    ranges = QUICKSTART.read_text().replace("  objective.rate:", width)
+    ranges = QUICKSTART.read_text().partition("# A full run")[0].replace("  objective.rate:", width)
     file.write_text(ranges.replace("    width: 128\n", "").replace("heads: 4", "heads: 8"))
     status, said, _ = cogito_ray("check", file)
     assert status == 0
@@ -309,6 +309,7 @@ def test_what_a_folder_lacks_to_be_a_sweeps_is_said(cogito_ray, tmp_path):
 def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty, tmp_path):
     typo = DEBUG.read_text().replace("batch: 32", "batch: true")
     (tmp_path / "typo.yaml").write_text(typo)
+    (tmp_path / "alone.yaml").write_text(QUICKSTART.read_text().partition("# A full run")[0])
     for arguments, fault in [
         (["sweep", faulty], "goals.0.mode: 'lowest' is not known here; write one of min, max (line 33)"),
         (["train", tmp_path / "typo.yaml"], "training.batch: should be a whole number; got true (line 18)"),
@@ -317,7 +318,7 @@ def test_every_refusal_as_json_is_one_object_with_its_faults(cogito_ray, faulty,
         (["train", DEBUG, "--name", "../x"], "--name: '../x' does not fit: a name has 1 to 64 letters"),
         (["prepare", tmp_path / "none.yaml"], "cannot be read: No such file or directory"),
         (["evaluate", tmp_path], str(tmp_path)),
-        (["promote", QUICKSTART, "--storage", tmp_path], "does not say what to promote"),
+        (["promote", tmp_path / "alone.yaml", "--storage", tmp_path], "does not say what to promote"),
         (["sweep", QUICKSTART, "--colour"], "No such option: --colour"),
         (["sweep"], "Missing argument 'file'"),
     ]:

@@ -5,6 +5,7 @@ The folder names its URL, so that every process that is given a path below it fi
 time when nothing works there: all that was acknowledged is in the store.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable
@@ -101,10 +102,9 @@ def _mirror(root: Path, url: str) -> Mirror:
 def mirror_of(path: Path) -> Mirror | None:
     """The mirror that this path lies in; None for a plain folder."""
     for folder in (whole := path.absolute(), *whole.parents):
-        try:
-            return _mirror(folder, (folder / MARKER).read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        if os.path.isdir(folder):           # no OSError of a path that cannot be used: who uses it tells of that
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                return _mirror(folder, (folder / MARKER).read_text())
     return None
 
 
