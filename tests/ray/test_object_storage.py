@@ -1,4 +1,4 @@
-"""A sweep whose storage is an object store: killed, and resumed without anything local."""
+"""A sweep and a run of two workers whose storage is an object store: killed, and resumed without anything local."""
 
 import os
 import subprocess
@@ -14,6 +14,8 @@ from cogito_ray.object_storage.object_store import ObjectStore
 from cogito_ray.object_storage.storage_mirror import CACHE
 from cogito_ray.records.ledger import NAME
 from cogito_ray.records.sweep_record import read
+from cogito_ray.run_spec import RunSpec
+from cogito_ray.runtime.train.pretraining_driver import pretrain
 from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
@@ -84,3 +86,11 @@ def test_a_sweep_killed_and_resumed_with_an_empty_mirror_ends_like_one_on_a_disk
     expected = figures(run_sweep(SweepSpec.model_validate(tree), disk))
     assert figures(killed_and_resumed("sweep", file, s3, tmp_path)) == expected
     assert len(expected) == 2 * STEPS / 2
+
+
+def test_a_run_of_two_workers_killed_and_resumed_with_an_empty_mirror_ends_like_one_on_a_disk(prepared, s3, tmp_path):
+    run, disk = prepared
+    (file := tmp_path / "run.yaml").write_text(dump(tree := run | {"workers": 2}))
+    expected = figures(pretrain(RunSpec.model_validate(tree), "run", disk))
+    assert figures(killed_and_resumed("train", file, s3, tmp_path)) == expected
+    assert len(expected) == STEPS / 2

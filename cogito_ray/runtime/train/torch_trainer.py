@@ -1,5 +1,6 @@
 """Ray Train's trainer around a run: one process a worker, started again when one is lost."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,9 +8,10 @@ from typing import Any
 
 import ray.train
 import torch
-from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME
+from ray._private.ray_constants import LOG_PREFIX_ACTOR_NAME, RAY_ADDRESS_ENVIRONMENT_VARIABLE
 from ray.train import UserCallback
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.run_spec import ElasticSpec, RunSpec
@@ -35,7 +37,7 @@ def trainer(job: train_worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
     """Ray Train around `worker.train`: restarts a lost worker group, which resumes at its newest checkpoint."""
     run, told = job.run, [*callbacks, _MemoryCallback(job)]
     job.starved.unlink(missing_ok=True)
-    return TorchTrainer(
+    return _AddressedTrainer(
         _train_worker,
         train_loop_config={"job": job},
         scaling_config=_scaling(run),
@@ -46,6 +48,22 @@ def trainer(job: train_worker.Job, *, callbacks: list[Any]) -> TorchTrainer:
             callbacks=told,
         ),
     )
+
+
+class _AddressedTrainer(TorchTrainer):
+    """Ray Train's processes ask Ray's dashboard whether each other live. Left alone, they ask that of the instance that
+    `ray start` began last on this machine: one that is gone they wait for, and one of others knows none of ours, whose
+    places are then taken away."""
+
+    def fit(self) -> ray.train.Result:
+        before, name = os.environ.get(RAY_ADDRESS_ENVIRONMENT_VARIABLE), RAY_ADDRESS_ENVIRONMENT_VARIABLE
+        ENV_VARS_TO_PROPAGATE.add(name)
+        os.environ[name] = ray.get_runtime_context().gcs_address
+        try:
+            return super().fit()
+        finally:
+            del os.environ[name]
+            os.environ.update({name: before} if before is not None else {})
 
 
 class _MemoryCallback(UserCallback):
