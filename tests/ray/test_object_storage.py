@@ -88,6 +88,7 @@ def test_a_sweep_killed_and_resumed_with_an_empty_mirror_ends_like_one_on_a_disk
     assert len(expected) == 2 * STEPS / 2
 
 
+@pytest.mark.chaos
 def test_a_run_of_two_workers_killed_and_resumed_with_an_empty_mirror_ends_like_one_on_a_disk(prepared, s3, tmp_path):
     run, disk = prepared
     (file := tmp_path / "run.yaml").write_text(dump(tree := run | {"workers": 2}))
