@@ -37,6 +37,18 @@ def test_a_process_outlives_who_started_it_and_is_found_interrupted_and_asked_fo
     assert other.last_line("one") == "closed"
 
 
+def test_a_phase_can_be_interrupted_that_was_started_where_interrupts_are_ignored(tmp_path):
+    processes, before = PhaseProcesses(tmp_path / "phases"), signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        processes.start("one", ["serve", str(tmp_path), "--port", "0"])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    until(lambda: "Ctrl-C ends it" in processes.log("one").read_text())
+    processes.interrupt(["one"])
+    assert processes.last_line("one") == "closed"
+
+
 def test_in_a_submitted_job_phases_get_the_signal_of_ray_alone(tmp_path, monkeypatch):
     monkeypatch.setenv(BY_RAY, "SIGINT")
     processes = PhaseProcesses(tmp_path / "phases")

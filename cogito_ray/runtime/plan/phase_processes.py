@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cogito_ray.records.file_locks import is_held, lent
@@ -31,7 +33,7 @@ class PhaseProcesses:
         self.folder.mkdir(parents=True, exist_ok=True)
         status = self._file(phase, "status")
         command = ["sh", "-c", SHELL, str(status), sys.executable, "-m", "cogito_ray", *arguments]
-        with lent(self._file(phase, "lock")) as lock, self.log(phase).open("ab") as log:
+        with lent(self._file(phase, "lock")) as lock, self.log(phase).open("ab") as log, _interruptible():
             status.unlink(missing_ok=True)
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,), start_new_session=True
@@ -68,3 +70,17 @@ class PhaseProcesses:
 
     def _file(self, phase: str, kind: str) -> Path:
         return self.folder / f"{phase}.{kind}"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What is started here can be interrupted, also where this process ignores that (in the background of a script)."""
+    ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignores and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    else:
+        yield
