@@ -8,12 +8,13 @@ time when nothing works there: all that was acknowledged is in the store.
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.object_storage.object_store import ObjectStore
@@ -36,6 +37,7 @@ FETCHED_WITHIN_S = 3600.0
 """By another process of this machine."""
 LOOKED_FOR_S = 20.0
 """When a URL is first used: a wrong one is told soon."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,9 @@ class Mirror:
         self.store.download(name, file)
 
 
-def _at_once(transfer: partial[None] | object, items: Iterable[object]) -> None:
+def _at_once(transfer: Callable[[T], None], items: Iterable[T]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(transfer, items):  # type: ignore[arg-type]
-            pass
+        list(pool.map(transfer, items))    # raises what one of them raised
 
 
 @lru_cache
