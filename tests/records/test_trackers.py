@@ -260,7 +260,9 @@ def assert_note(folder, kind, why, befalls=None):
     """
     with tracked(folder, [kind]), opened(folder) as ledger:
         if befalls is not None:
-            [process] = [one for one in psutil.Process().children() if str(folder) in one.cmdline()]
+            while not (found := [one for one in psutil.Process().children() if str(folder) in one.cmdline()]):
+                time.sleep(0.01)    # it has no command line until the kernel has loaded its program
+            [process] = found
             process.send_signal(befalls)
         began = time.monotonic()
         ledger.append(started("t1"))
