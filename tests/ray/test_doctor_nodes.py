@@ -17,8 +17,7 @@ def two_nodes():
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
     yield cluster.address
-    for node in [*cluster.worker_nodes, cluster.head_node]:
-        cluster.remove_node(node, allow_graceful=False)
+    cluster.shutdown()
 
 
 def test_two_nodes_share_storage_and_sums_and_lack_the_gpus_that_they_promise(two_nodes, tmp_path):

@@ -20,9 +20,9 @@ from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel
 from cogito_ray.evaluation.protocols.retrieval_and_choice import AnyQuestion
 from cogito_ray.evaluation.protocols.task_runner import Result, code_version
 from cogito_ray.object_storage.storage_mirror import join, mirror_of, url_of
-from cogito_ray.records.ledger import Evaluated, Ledger, TaskScore, events
+from cogito_ray.records.ledger import Evaluated, Ledger, SweepOpened, TaskScore, events
 from cogito_ray.records.results.gate_results import judge
-from cogito_ray.records.sweep_record import read
+from cogito_ray.records.sweep_record import fold
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster
 from cogito_ray.sweeps.yaml_io.yaml_writer import inline
@@ -115,8 +115,14 @@ def evaluate(
 
 
 def judge_again(path: Path) -> None:
-    """A sweep that has ended, by what was answered since: its gates may ask for that."""
-    if (record := read(path)).closing is not None and (verdicts := judge(record)):
+    """A sweep that has ended, by what was answered since: its gates may ask for that.
+
+    Checkpoints of a ledger whose beginning was lost are asked, too; of its gates nothing is known.
+    """
+    told = list(events(path))
+    if not any(isinstance(event, SweepOpened) for event in told):
+        return
+    if (record := fold(told, str(path))).closing is not None and (verdicts := judge(record)):
         with Ledger(path) as ledger:
             for verdict in verdicts:
                 ledger.append(verdict)
