@@ -6,18 +6,27 @@ import subprocess
 import sys
 
 import pytest
-from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.timeout(200)
+# In a process of its own: a process in which a cluster was started asks that one, also after joining another.
+NODES = """
+import sys
+from ray.cluster_utils import Cluster
+nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
+nodes.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
+print(f"address={nodes.address}", flush=True)
+sys.stdin.read()
+nodes.shutdown()
+"""
 
 
 @pytest.fixture
 def two_nodes():
     """Address of a head that says it has a GPU, and a node that says so, too, and has a small object store."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20)
-    yield cluster.address
-    cluster.shutdown()
+    command = [sys.executable, "-c", NODES]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as nodes:
+        yield next(line for line in nodes.stdout if line.startswith("address=")).strip().removeprefix("address=")
+        nodes.stdin.close()
 
 
 def test_two_nodes_share_storage_and_sums_and_lack_the_gpus_that_they_promise(two_nodes, tmp_path):
