@@ -9,8 +9,8 @@ import time
 import pytest
 from corpora import prepared_run
 from fake_autoscaler import autoscaling
+from own_cluster import cluster_of
 from ray._raylet import GcsClient
-from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 
 from cogito_ray.records.ledger import NAME, LedgerFault, Reported, TrialPaused, events
@@ -24,12 +24,6 @@ from cogito_ray.text.preparation_plan import prepared
 
 pytestmark = pytest.mark.chaos
 LOST = ("its machine is gone", "its process died")     # which of the two depends on what Ray learns first
-HEALTH = {
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_health_check_initial_delay_ms": "1000",
-}
-"""So that what is dead is held to be dead after seconds."""
 NATS = "eval/reconstruction_nats"
 PATIENCE_S = 300
 """For a process to start on a machine that does much else."""
@@ -109,14 +103,8 @@ def test_a_sweep_starts_on_an_empty_cluster_whose_autoscaler_makes_room_and_leav
 @pytest.fixture
 def nodes():
     """A head with the CPU that is spared, and a node that holds one trial of 1.5 CPUs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in HEALTH.items():
-            patch.setenv(name, value)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        cluster.add_node(num_cpus=2)
+    with cluster_of(nodes=1, head_cpus=1) as cluster:
         yield cluster
-        for node in [*cluster.worker_nodes, cluster.head_node]:
-            cluster.remove_node(node, allow_graceful=False)
 
 
 def announce(cluster, node):

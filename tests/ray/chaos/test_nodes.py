@@ -24,8 +24,8 @@ from ordeal import (
     pauses,
     wait_until,
 )
+from own_cluster import cluster_of
 from ray._raylet import GcsClient
-from ray.cluster_utils import Cluster
 from ray.core.generated import autoscaler_pb2
 from safetensors.torch import load_file
 
@@ -42,29 +42,8 @@ from cogito_ray.training.checkpoints.manifest import WEIGHTS
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]
 TRIES = range(2)
-HEALTH = {
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
-}
-"""So that what is dead is held to be dead after seconds; Ray's own settings take a minute, against false alarms."""
 SPREAD = {"workers": 2, "cpus_per_worker": 1.5}
 """A node has two CPUs, so it holds one worker; a lost node must be replaced before the run can go on."""
-
-
-@contextlib.contextmanager
-def cluster_of(nodes):
-    """An empty head and so many nodes of two CPUs."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in HEALTH.items():
-            patch.setenv(name, value)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(nodes):
-            cluster.add_node(num_cpus=2)
-        yield cluster
-        for node in [*cluster.worker_nodes, cluster.head_node]:
-            cluster.remove_node(node, allow_graceful=False)  # in good order would take long without a head
 
 
 @pytest.fixture(scope="module")
