@@ -23,7 +23,8 @@ def reconstruction(model: ConceptModel, concepts: Tensor, view: View, divisor: T
     """
     assert model.decoder is not None
     assert model.head is not None
-    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise, view.starts)   # (B, M, D)
+    query_ids = view.queries(whole=model.decoder.reads_rows)
+    hidden = model.decoder(concepts, view.target_positions, query_ids, view.noise, view.starts)   # (B, M, D)
     return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing, divisor=divisor)
 
 
@@ -79,7 +80,7 @@ class DropoutSpec(Spec):
     """One corruption seen twice, each time with other tokens dropped (SimCSE, arXiv:2104.08821).
 
     Whole visible tokens are dropped (the token cut-off of arXiv:2105.11741) instead of activations, so that models need
-    no dropout, which rebuilding would suffer from.
+    no `model.dropout`, which rebuilding would suffer from.
     """
 
     kind: Literal["dropout"] = "dropout"

@@ -4,18 +4,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cogito_ray.nn.position_encodings import Rotary
+from cogito_ray.nn.position_encodings import ContextualPositions, Rotary
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 
 class ResidualOutput(nn.Linear):
-    """The last layer of a residual branch, of which a share is added (see `nn.parametrisation`)."""
+    """The last layer of a residual branch, of which a share is added (see `nn.parametrisation`), and in training some
+    numbers not (dropout, as in arXiv:1706.03762, section 5.4)."""
 
     share = 1.0
+    dropout = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)
-        return out if self.share == 1 else out * self.share
+        out = out if self.share == 1 else out * self.share
+        return F.dropout(out, self.dropout, self.training) if self.dropout else out
 
 
 class Attention(nn.Module):
@@ -41,13 +44,17 @@ class Attention(nn.Module):
         visible: Tensor | None = None,
         rotary: Rotary | None = None,
         source_rotary: Rotary | None = None,
+        contextual: ContextualPositions | None = None,
     ) -> Tensor:
         """x (B, Q, D) reads source (B, S, T), where visible, (B, S) or (B, Q, S), is True -> (B, Q, D).
 
-        What sees nothing reads 0.
+        What sees nothing reads 0. `contextual` is for a sequence that reads itself.
         """
         query, key, value = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
         mask = None if visible is None else for_every_head(visible)            # (B, 1, 1 or Q, S)
+        if contextual is not None:
+            bias = contextual(query, query @ key.mT * self.scale, self.scale, mask)            # (B, H, Q, Q)
+            mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
         return self.out(read.transpose(1, 2).flatten(2))
 
@@ -81,6 +88,38 @@ class Attention(nn.Module):
     def init_as_lookup(self, gain: float) -> None:
         """See the function of this name."""
         init_as_lookup(self.query, self.key_value, self.out, gain=gain)
+
+
+def attend_nearby(
+    attention: Attention, x: Tensor, window: int, *, starts: Tensor | None = None, rotary: Rotary | None = None
+) -> Tensor:
+    """x (B, N, D), each of which reads those at most `window` away, of its own document, whose starts (B, N) are given
+    where rows are not read whole -> (B, N, D). Memory and time are O(N window): blocks of that length read themselves
+    and their two neighbours."""
+    length = x.shape[1]
+    blocks = -(-length // window)
+    spare = blocks * window - length
+    query, *read = attention.project(x, x, rotary=rotary, source_rotary=rotary)                # (B, H, N, D/H) each
+    query = F.pad(query, (0, 0, 0, spare)).unflatten(2, (blocks, window))      # (B, H, blocks, window, D/H)
+    padded = (F.pad(each, (0, 0, window, window + spare)).unflatten(2, (blocks + 2, window)) for each in read)
+    key, value = (torch.cat([each[:, :, :-2], each[:, :, 1:-1], each[:, :, 2:]], dim=3) for each in padded)
+    mask = _nearby(length, window, x.device, starts)
+    mask = mask.expand(len(x), -1, -1, -1).flatten(0, 1)[:, None]              # (B * blocks, 1, window, 3 * window)
+    query, key, value = (part.transpose(1, 2).flatten(0, 1) for part in (query, key, value))
+    found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=attention.scale)
+    rows = found.unflatten(0, (-1, blocks)).transpose(2, 3).flatten(1, 2)      # (B, N + spare, H, D/H)
+    return attention.out(rows[:, :length].flatten(2))
+
+
+def _nearby(length: int, window: int, device: torch.device, starts: Tensor | None) -> Tensor:
+    """(B or 1, blocks, window, 3 * window) whether a place of a block reads one of it or its neighbours."""
+    at = torch.arange(-(-length // window) * window, device=device).view(1, -1, window)        # (1, blocks, window)
+    of = at[..., :1] - window + torch.arange(3 * window, device=device)        # (1, blocks, 3 * window)
+    near = ((of[:, :, None] - at[..., None]).abs() <= window) & ((of >= 0) & (of < length))[:, :, None]
+    if starts is None:
+        return near
+    begins, read = (starts[:, places.clamp(0, length - 1)].squeeze(1) for places in (at, of))
+    return near & (begins[..., None] == read[:, :, None])
 
 
 def for_every_head(visible: Tensor) -> Tensor:

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.nn.attention import init_identity
 from cogito_ray.nn.blocks.block_interface import LookupInit
-from cogito_ray.nn.position_encodings import Positions, sinusoidal_code
+from cogito_ray.nn.position_encodings import ContextualPositions, Positions, sinusoidal_code
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens
 from cogito_ray.spec_registry import OpenUnion
 
 
@@ -31,10 +34,14 @@ class Segments:
     """(C,) float, in tokens."""
     positions: Positions
     """The tokens' positions, of width T."""
+    length: int
+    """Of a row, in tokens."""
+    token_width: int
+    """Of what concepts read."""
 
 
 class Latents(nn.Module):
-    """rows -> (rows, C, D): the same vectors for every row."""
+    """Tokens of B rows -> (B, C, D): the same vectors for every row."""
 
     parameter_roles: ClassVar[Mapping[str, str]] = {"vectors": "latents", "codes": "latents"}
     codes: Tensor | None
@@ -48,9 +55,11 @@ class Latents(nn.Module):
         codes: Tensor | nn.Parameter | None = None,
         centres: Tensor | None = None,
         indices: Tensor | None = None,
+        contextual: ContextualPositions | None = None,
     ):
         """vectors (C, D), learned; codes (C, D) are added; centres (C,): where concepts stand among tokens, if
-        anywhere; indices (C,): by what concepts are rotated when they read one another, if they are."""
+        anywhere; indices (C,): by what concepts are rotated when they read one another, if they are; contextual: what
+        they then count, if they do."""
         super().__init__()
         self.vectors = nn.Parameter(vectors)
         if isinstance(codes, nn.Parameter):
@@ -59,16 +68,42 @@ class Latents(nn.Module):
             self.register_buffer("codes", codes)
         self.register_buffer("centres", centres)
         self.register_buffer("indices", indices)
+        self.contextual = contextual
 
-    def forward(self, rows: int) -> Tensor:
+    def forward(self, tokens: Tokens) -> Tensor:
         vectors = self.vectors if self.codes is None else self.vectors + self.codes
-        return vectors.expand(rows, -1, -1)
+        return vectors.expand(len(tokens.vectors), -1, -1)
+
+
+class PooledLatents(Latents):
+    """Learned vectors plus the mean of the tokens of each segment, or its code where it has none."""
+
+    def __init__(self, vectors: Tensor, segments: Segments, codes: Tensor):
+        super().__init__(vectors, codes=codes, centres=segments.centres)
+        width, read = vectors.shape[1], segments.token_width
+        self.length = segments.length
+        self.widen = nn.Identity() if read == width else init_identity(nn.Linear(read, width, bias=False))
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        assert self.codes is not None
+        count = len(self.vectors)
+        segment = (tokens.positions * (count / self.length)).long().clamp(max=count - 1)       # (B, K)
+        member = F.one_hot(segment, count).to(tokens.vectors.dtype)            # (B, K, C)
+        member = member if tokens.visible is None else member * tokens.visible[..., None]
+        members = member.sum(dim=1)[..., None]                                 # (B, C, 1)
+        means = self.widen(member.mT @ tokens.vectors / members.clamp_min(1))  # (B, C, D)
+        return self.vectors + torch.where(members > 0, means, self.codes)
+
+    def resize(self, length: int) -> None:
+        """Serve rows of `length` tokens."""
+        self.length = length
 
 
 class _RandomLatentsSpec(Spec):
     """Latents that start at random: they say nothing of where concepts look, so attentions keep their own start."""
 
     rotates_concepts: ClassVar[bool] = False
+    orders_concepts: ClassVar[bool] = False
     respects_documents: ClassVar[bool] = False
     std: PositiveFloat = 0.02
 
@@ -114,6 +149,7 @@ class RotaryLatentsSpec(_RandomLatentsSpec):
 
     kind: Literal["rotary"] = "rotary"
     rotates_concepts: ClassVar[bool] = True
+    orders_concepts: ClassVar[bool] = True
 
     def build(self, width: int, segments: Segments) -> Latents:
         """One vector per segment, each of this width (D)."""
@@ -121,22 +157,75 @@ class RotaryLatentsSpec(_RandomLatentsSpec):
         return Latents(torch.randn(concepts, width) * self.std, indices=torch.arange(concepts))
 
 
+class ContextualLatentsSpec(_RandomLatentsSpec):
+    """Random vectors; concepts that read one another count those between them that matter (CoPE, arXiv:2405.18719)."""
+
+    kind: Literal["contextual"] = "contextual"
+    orders_concepts: ClassVar[bool] = True
+
+    def build(self, width: int, segments: Segments) -> Latents:
+        """One vector per segment, each of this width (D)."""
+        concepts = len(segments.centres)
+        return Latents(torch.randn(concepts, width) * self.std, contextual=ContextualPositions(concepts, width))
+
+
+class PooledLatentsSpec(Spec):
+    """Concepts begin as the means of what stands in their segments. Where a funnel (arXiv:2006.03236) halves tokens
+    until they are as many as concepts, each of them becomes one."""
+
+    kind: Literal["pooled"] = "pooled"
+    rotates_concepts: ClassVar[bool] = False
+    orders_concepts: ClassVar[bool] = False
+    respects_documents: ClassVar[bool] = False
+    noise: NonNegativeFloat = 0.02
+    """Standard deviation of what is learned beside the means."""
+    gain: PositiveFloat = 4.0
+    """As of latents 'anchored'."""
+
+    def build(self, width: int, segments: Segments) -> Latents:
+        """One vector per segment, each of this width (D)."""
+        codes = segments.positions.code(segments.centres, width).detach()      # (C, D)
+        return PooledLatents(self.noise * torch.randn_like(codes), segments, codes)
+
+    def init_attention(self, attention: LookupInit) -> None:
+        """Initialises an attention between concepts and positions as a look-up by position."""
+        attention.init_as_lookup(self.gain)
+
+
 class AnchoredLatentsSpec(Spec):
     """Position-initialised latents: a concept first copies what stands in its segment, a decoded position copies its
     concept, and content spreads from there."""
 
     kind: Literal["anchored"] = "anchored"
-    rotates_concepts: ClassVar[bool] = False
     respects_documents: ClassVar[bool] = True
     noise: NonNegativeFloat = 0.02
     """Standard deviation added to each coordinate of the code (whose own is 0.7)."""
     gain: PositiveFloat = 4.0
     """Query projections start as `gain` x key projections; more looks narrower."""
+    rotary: bool = False
+    """Concepts that read one another are also rotated by their index, as latents 'rotary' are."""
+    contextual: bool = False
+    """Concepts that read one another also count those between them, as latents 'contextual' do."""
+
+    @property
+    def rotates_concepts(self) -> bool:
+        """Are concepts rotated when they read one another?"""
+        return self.rotary
+
+    @property
+    def orders_concepts(self) -> bool:
+        """Do concepts that read one another know where they stand?"""
+        return self.rotary or self.contextual
 
     def build(self, width: int, segments: Segments) -> Latents:
         """One vector per segment, each of this width (D)."""
-        vectors = segments.positions.code(segments.centres, width).detach()    # (C, D)
-        return Latents(vectors + self.noise * torch.randn_like(vectors), centres=segments.centres)
+        vectors, concepts = segments.positions.code(segments.centres, width).detach(), len(segments.centres)   # (C, D)
+        return Latents(
+            vectors + self.noise * torch.randn_like(vectors),
+            centres=segments.centres,
+            indices=torch.arange(concepts) if self.rotary else None,
+            contextual=ContextualPositions(concepts, width) if self.contextual else None,
+        )
 
     def init_attention(self, attention: LookupInit) -> None:
         """Initialises an attention between concepts and positions as a look-up by position."""
@@ -144,6 +233,12 @@ class AnchoredLatentsSpec(Spec):
 
 
 LatentsSpec = Annotated[
-    AnchoredLatentsSpec | PlainLatentsSpec | SinusoidalLatentsSpec | LearnedLatentsSpec | RotaryLatentsSpec,
+    AnchoredLatentsSpec
+    | PlainLatentsSpec
+    | SinusoidalLatentsSpec
+    | LearnedLatentsSpec
+    | RotaryLatentsSpec
+    | ContextualLatentsSpec
+    | PooledLatentsSpec,
     OpenUnion("latents"),
 ]

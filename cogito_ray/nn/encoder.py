@@ -134,7 +134,7 @@ class Encoder(nn.Module):
         of_tokens = None if starts is None else starts.gather(1, positions)                # (B, K)
         places = positions if of_tokens is None else positions - of_tokens
         read = self.stage(ids, Tokens(self.embedding(ids, places), places, visible, of_tokens))
-        concepts, context = self.latents(len(ids)), self._context(read)    # (B, C, D)
+        concepts, context = self.latents(read), self._context(read)        # (B, C, D)
         if starts is not None:
             concepts, context = self._within_documents(concepts, context, read, starts)
         return read, concepts, context
@@ -149,6 +149,7 @@ class Encoder(nn.Module):
             token_rotary=positions.rotary(read.positions),
             concept_rotary=None if latents.centres is None else positions.rotary_at(latents.centres),
             latent_rotary=None if latents.indices is None else Rotary(latents.indices),
+            latent_contextual=latents.contextual,
         )
 
     def _within_documents(

@@ -1,14 +1,14 @@
 """The whole model: an encoder, an optional decoder with its vocabulary head."""
 
 from itertools import chain
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import document_starts
+from cogito_ray.nn.attention import ResidualOutput, document_starts
 from cogito_ray.nn.blocks.block_interface import Sizes
 from cogito_ray.nn.concept_latents import AnchoredLatentsSpec, LatentsSpec, Segments
 from cogito_ray.nn.decoders import DecoderSpec
@@ -36,6 +36,8 @@ class ModelSpec(Spec):
     document too short to hold the middle of a segment is rebuilt from nothing."""
     expansion: PositiveFloat = 2.0
     """Width inside feed-forward layers, over `width`."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the numbers that are left out, in training, of token vectors and of what each attention and MLP adds."""
     embedding: EmbeddingSpec = EmbeddingSpec()
     latents: LatentsSpec = AnchoredLatentsSpec()
     encoder: EncoderSpec = EncoderSpec()
@@ -65,9 +67,9 @@ class ModelSpec(Spec):
 
     def _position_faults(self) -> list[str]:
         faults, decoder, positions = [], self.decoder, self.embedding.positions
-        if self.latents.rotates_concepts and not self.encoder.block.concepts_attend:
+        if self.latents.orders_concepts and not self.encoder.block.concepts_attend:
             faults.append(
-                f"latents '{self.latents.kind}' rotates concepts when they read one another, which block "
+                f"latents '{self.latents.kind}' tells concepts apart when they read one another, which block "
                 f"'{self.encoder.block.kind}' never lets them do; use other latents"
             )
         fits = positions.fits_any_width or self.token_width in (None, self.width)
@@ -189,6 +191,9 @@ class ConceptModel(nn.Module):
             self.head = spec.head.build(embedding.token, spec.width, log_unigram)
             for attention in self.decoder.attentions_to_init():
                 spec.latents.init_attention(attention)
+        for part in self.modules():
+            if isinstance(part, Embedding | ResidualOutput):
+                part.dropout = spec.dropout
 
     def document_starts(self, ids: Tensor) -> Tensor | None:
         """Clean rows (B, N) -> (B, N) where the document at each place begins; None where rows are read whole."""
@@ -223,6 +228,7 @@ def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
     blocks = spec.encoder.blocks(Sizes(spec.width, read_width, spec.heads, spec.hidden))
     for block in blocks:
         spec.latents.init_attention(block.attention_to_init())
+    segments = Segments(segment_centres(spec.concepts, length), embedding.positions, length, read_width)
     return Encoder(
         embedding,
         stage.build(
@@ -231,7 +237,7 @@ def _encoder(spec: ModelSpec, embedding: Embedding, length: int) -> Encoder:
             heads=spec.heads,
             vocabulary_size=embedding.token.num_embeddings,
         ),
-        spec.latents.build(spec.width, Segments(segment_centres(spec.concepts, length), embedding.positions)),
+        spec.latents.build(spec.width, segments),
         blocks=blocks,
         depth=spec.encoder.depth,
         width=spec.width,

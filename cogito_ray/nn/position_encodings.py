@@ -45,6 +45,43 @@ class Rotary:
         return angles.cos(), angles.sin()
 
 
+class ContextualPositions(nn.Module):
+    """Positions that count what a query finds worth counting (CoPE, arXiv:2405.18719): all from it to a key, each as
+    far as its gate, the sigmoid of its score, lets it. Here queries look both ways, so there is a table of codes for
+    what stands before them and one for what stands behind; the codes' scores have the attention's scale."""
+
+    parameter_roles: ClassVar[Mapping[str, str]] = {"table": "latents"}
+
+    def __init__(self, length: int, width: int):
+        """For sequences of `length`, all of which may count."""
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(2, length + 1, width))
+
+    def forward(self, query: Tensor, scores: Tensor, scale: float, visible: Tensor | None) -> Tensor:
+        """query (B, H, S, D/H), its scores (B, H, S, S), visible (B, 1, S, S) or None -> what to add to the scores."""
+        counts = contextual_counts(scores.float().sigmoid() if visible is None else scores.float().sigmoid() * visible)
+        codes = self.table.unflatten(-1, (query.shape[1], -1))                             # (2, S + 1, H, D/H)
+        before, behind = torch.einsum("bhqd,tphd->tbhqp", query, codes.to(query.dtype)) * scale
+        at = torch.arange(query.shape[2], device=query.device)
+        of_counts = torch.where(at > at[:, None], _interpolated(behind, counts), _interpolated(before, counts))
+        return of_counts.to(scores.dtype)
+
+
+def contextual_counts(gates: Tensor) -> Tensor:
+    """gates (..., S, S) of queries and keys -> the sum of each query's gates from it to each key, both counted."""
+    upto, own = gates.cumsum(dim=-1), gates.diagonal(dim1=-2, dim2=-1)[..., None]
+    upto_self = upto.diagonal(dim1=-2, dim2=-1)[..., None]
+    at = torch.arange(gates.shape[-1], device=gates.device)
+    return torch.where(at > at[:, None], upto - upto_self + own, upto_self - upto + gates)
+
+
+def _interpolated(scores: Tensor, counts: Tensor) -> Tensor:
+    """scores (..., S, P) of whole counts -> (..., S, S) those of counts that fall between."""
+    low = counts.floor().clamp(0, scores.shape[-1] - 2)     # sums of gates may be below 0 by rounding
+    below, above = scores.gather(-1, low.long()), scores.gather(-1, low.long() + 1)
+    return torch.lerp(below.float(), above.float(), counts - low)
+
+
 class Positions(nn.Module, ABC):
     """What every kind of position encoding offers."""
 
@@ -67,6 +104,10 @@ class Positions(nn.Module, ABC):
     @abstractmethod
     def at_width(self, width: int) -> "Positions":
         """The same positions for vectors of another width; ValueError where the kind has no such thing."""
+
+    @abstractmethod
+    def at_length(self, length: int) -> "Positions":
+        """Those that a model for rows of `length` tokens would have, as far as they are computed."""
 
     @abstractmethod
     def resize(self, length: int) -> None:
@@ -177,6 +218,9 @@ class SinusoidalPositions(Positions):
     def at_width(self, width: int) -> "SinusoidalPositions":
         return self if width == self.width else SinusoidalPositions(len(self.table), width, self.base)
 
+    def at_length(self, length: int) -> "SinusoidalPositions":
+        return SinusoidalPositions(length, self.width, max(1.0, self.base * length / self.trained_length))
+
     def resize(self, length: int) -> None:
         positions = torch.arange(length, device=self.table.device) * (self.trained_length / length)
         self.table = self.code(positions, self.width).to(self.table.dtype)
@@ -212,6 +256,11 @@ class LearnedPositions(Positions):
             )
         return self
 
+    def at_length(self, length: int) -> "LearnedPositions":
+        other = LearnedPositions(length, self.table.shape[1])
+        other.table = nn.Parameter(interpolated(self.table, length))
+        return other
+
     @torch.no_grad()
     def resize(self, length: int) -> None:
         self.table = nn.Parameter(interpolated(self.table, length))
@@ -246,6 +295,11 @@ class RotaryPositions(Positions):
                 "give the decoder positions of its own, or use sinusoidal ones"
             )
         return self
+
+    def at_length(self, length: int) -> "RotaryPositions":
+        other = RotaryPositions(length, len(self.constant), self.base)
+        other.constant = self.constant
+        return other
 
     def resize(self, length: int) -> None:
         self.length = length

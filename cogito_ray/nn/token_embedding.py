@@ -32,11 +32,13 @@ class Embedding(nn.Module):
         super().__init__()
         self.token, self.positions = token, positions
         self.scale = token.embedding_dim**0.5 if scaled else 1.0
+        self.dropout = 0.0
         nn.init.normal_(token.weight, std=0.5 / self.scale if scaled else 0.02)
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         """ids, positions (B, K) -> (B, K, T)."""
-        return self.tokens(ids) + self.positions(positions)
+        vectors = self.tokens(ids) + self.positions(positions)
+        return F.dropout(vectors, self.dropout, self.training) if self.dropout else vectors
 
     def tokens(self, ids: Tensor) -> Tensor:
         """ids (B, K) -> (B, K, T), without positions."""

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.blocks.block_interface import BlockContext
 from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.nn.token_stages.token_stage_interface import Tokens
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 WORDS = Vocabulary(32, 0, 1, 2, (0, 1, 2))
@@ -36,6 +37,22 @@ def test_a_tied_block_applied_thrice_equals_three_equal_blocks(block: str):
     copies = {key.replace("blocks.0", f"blocks.{n}"): value for key, value in state.items() for n in range(3)}
     untied.load_state_dict(copies)
     assert torch.equal(tied.encoder(*seen()), untied.encoder(*seen()))
+
+
+def test_dropout_leaves_out_a_share_in_training_alone():
+    whole, dropping = build(), build(dropout=0.5)
+    assert torch.equal(dropping.encoder(*seen()), whole.encoder(*seen()))
+    dropping.train()
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(dropping.encoder(*seen()))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    embedding = dropping.encoder.embedding
+    embedded = embedding(*seen()[:2])
+    kept = embedded != 0
+    torch.testing.assert_close(embedded[kept], 2 * embedding.eval()(*seen()[:2])[kept])
 
 
 def test_a_tied_encoder_can_be_iterated_further():
@@ -76,12 +93,43 @@ def test_concepts_follow_the_order_of_their_latents(latents: str):
     torch.testing.assert_close(model.encoder(*seen()), concepts[:, order])
 
 
-def test_concepts_that_are_rotated_by_their_index_are_a_sequence():
-    model, order = build(latents={"kind": "rotary", "std": 1.0}), torch.tensor([2, 0, 1])
+@pytest.mark.parametrize(
+    "latents",
+    [
+        {"kind": "rotary", "std": 1.0},
+        {"kind": "contextual", "std": 1.0},
+        {"kind": "anchored", "rotary": True},
+        {"kind": "anchored", "contextual": True},
+    ],
+    ids=str,
+)
+def test_concepts_that_know_their_order_are_a_sequence(latents: dict[str, object]):
+    model, order = build(latents=latents), torch.tensor([2, 0, 1])
+    if model.encoder.latents.contextual is not None:
+        torch.nn.init.normal_(model.encoder.latents.contextual.table)
     concepts = model.encoder(*seen())
     with torch.no_grad():
         model.encoder.latents.vectors.copy_(model.encoder.latents.vectors[order].clone())
     assert (model.encoder(*seen()) - concepts[:, order]).abs().max() > 1e-3
+
+
+def test_under_a_funnel_of_as_many_tokens_as_concepts_each_pooled_concept_begins_as_one():
+    model = build(
+        concepts=2,
+        latents={"kind": "pooled", "noise": 0},
+        encoder={"tokens": {"kind": "funnel", "layers": 1, "halvings": 2}},
+    )
+    ids, positions, _ = seen()
+    tokens = model.encoder.stage(ids, Tokens(model.encoder.embedding(ids, positions), positions, None))
+    torch.testing.assert_close(model.encoder.latents(tokens), tokens.vectors)
+
+
+def test_pooled_concepts_are_means_of_the_visible_tokens_of_their_segments_or_their_code_where_there_are_none():
+    model = build(concepts=2, latents={"kind": "pooled", "noise": 0})
+    vectors, positions = torch.randn(1, 3, 8), torch.tensor([[0, 3, 5]])
+    found = model.encoder.latents(Tokens(vectors, positions, torch.tensor([[True, True, False]])))
+    expected = [vectors[0, :2].mean(dim=0), model.encoder.latents.codes[1]]
+    torch.testing.assert_close(found[0], torch.stack(expected))
 
 
 def test_an_anchored_concept_first_reads_its_own_segment():
@@ -90,7 +138,7 @@ def test_an_anchored_concept_first_reads_its_own_segment():
     tokens = model.encoder.embedding(ids, positions)
     block = model.encoder.blocks[0]
     query, key, _ = block.cross_attention.project(
-        block.cross_norm(model.encoder.latents(2)), block.tokens_norm(tokens)
+        block.cross_norm(model.encoder.latents(Tokens(tokens, positions, None))), block.tokens_norm(tokens)
     )
     share = (query @ key.mT / query.shape[-1] ** 0.5).softmax(dim=-1).mean(dim=(0, 1))     # (C, N)
     own = share.unflatten(1, (4, 2)).sum(dim=2).diagonal()
@@ -100,7 +148,7 @@ def test_an_anchored_concept_first_reads_its_own_segment():
 def test_attention_weights_are_those_of_each_block_on_what_it_is_given():
     model = build(encoder={"block": {"kind": "cross"}, "depth": 2})
     tokens, (first, second) = model.encoder.attention_weights(*seen())
-    latents, context = model.encoder.latents(2), BlockContext(seen()[2])
+    latents, context = model.encoder.latents(tokens), BlockContext(seen()[2])
     torch.testing.assert_close(first, model.encoder.blocks[0].attention_weights(latents, tokens.vectors, context))
     after = model.encoder.every_layer(*seen())[0]
     torch.testing.assert_close(second, model.encoder.blocks[1].attention_weights(after, tokens.vectors, context))

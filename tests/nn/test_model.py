@@ -17,7 +17,7 @@ REFUSALS = [
     ({"width": 12, "latents": {"kind": "rotary"}}, "not divisible by 4 heads of an even width, as rotary"),
     (
         {"latents": {"kind": "rotary"}, "encoder": {"block": {"kind": "slot"}}},
-        "latents 'rotary' rotates concepts when they read one another, which block 'slot' never lets them do",
+        "latents 'rotary' tells concepts apart when they read one another, which block 'slot' never lets them do",
     ),
     (
         {"token_width": 32, "embedding": {"positions": {"kind": "learned"}}, "decoder": {"kind": "position"}},

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from cogito_ray.nn.attention import Attention
 from cogito_ray.nn.position_encodings import (
+    ContextualPositions,
     LearnedPositions,
     Rotary,
     SinusoidalPositions,
+    contextual_counts,
     segment_centres,
     sinusoidal_code,
 )
@@ -34,6 +37,36 @@ def test_scores_of_turned_queries_and_keys_depend_on_distance_alone():
     ]
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=1e-5)
     assert scores[0][0, 0, 0].std() > 0.01
+
+
+def test_contextual_scores_are_the_papers_before_a_query_and_their_mirror_image_behind_it():
+    torch.manual_seed(0)
+    positions, query, key = ContextualPositions(5, 8).double(), *torch.randn(2, 1, 2, 5, 4).double()
+    torch.nn.init.normal_(positions.table)
+    scores = query @ key.mT / 2
+    added = positions(query, scores, 0.5, None)
+    gates, tables = scores[0].sigmoid(), positions.table.detach().unflatten(-1, (2, 4))
+    for head, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(5), torch.arange(5)).tolist():
+        count = float(gates[head, i, min(i, j) : max(i, j) + 1].sum())     # arXiv:2405.18719, equation 4
+        share, whole = count % 1, int(count)
+        of_whole = [float(query[0, head, i] @ tables[int(j > i), p, head]) / 2 for p in (whole, whole + 1)]
+        assert float(added[0, head, i, j]) == pytest.approx((1 - share) * of_whole[0] + share * of_whole[1], rel=1e-4)
+
+
+def test_where_all_gates_are_open_contextual_positions_count_distances():
+    assert contextual_counts(torch.ones(3, 3)).tolist() == [[1, 2, 3], [2, 1, 2], [3, 2, 1]]
+
+
+def test_contextual_positions_neither_count_nor_read_what_is_not_seen():
+    torch.manual_seed(0)
+    attention, positions, x = Attention(8, 8, 2), ContextualPositions(5, 8), torch.randn(1, 5, 8)
+    torch.nn.init.normal_(positions.table)
+    visible = torch.tensor([[True, True, False, True, True]]).expand(1, 5, 5)
+    read, other = (
+        attention(each, each, visible=visible, contextual=positions)[:, [0, 1, 3, 4]]
+        for each in (x, torch.where(torch.arange(5)[:, None] == 2, 9.0, x))
+    )
+    assert torch.equal(read, other)
 
 
 @pytest.mark.parametrize("kind", [SinusoidalPositions, LearnedPositions])

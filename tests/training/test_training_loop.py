@@ -77,6 +77,18 @@ def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_
     assert {name: seen_after[8][name] for name in evaluated} == {name: seen[8][name] for name in evaluated}
 
 
+def test_a_run_with_dropout_resumes_bit_for_bit_and_is_another_one_than_without(tmp_path):
+    plain = spec()
+    settings = plain.model_copy(update={"model": plain.model.model_copy(update={"dropout": 0.2})})
+    weights, _ = train(settings)
+    with pytest.raises(Interrupted):
+        train(settings, stop_at=6, folder=tmp_path)
+    resumed, _ = train(settings, folder=tmp_path)
+    assert all(torch.equal(resumed[name], weights[name]) for name in weights)
+    without, _ = train(plain)
+    assert not all(torch.equal(without[name], weights[name]) for name in weights)
+
+
 def test_rows_read_have_the_same_name_however_they_were_cut_and_interrupted(tmp_path):
     _, straight = train_and_tell(spec())
     with pytest.raises(Interrupted):

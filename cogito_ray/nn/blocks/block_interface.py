@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from cogito_ray.nn.position_encodings import Rotary
+from cogito_ray.nn.position_encodings import ContextualPositions, Rotary
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class BlockContext:
     """Rotations of the concepts when they meet tokens, by the centres of their segments."""
     latent_rotary: Rotary | None = None
     """Rotations of the concepts among themselves, by their index."""
+    latent_contextual: ContextualPositions | None = None
+    """Of the concepts among themselves, by what they count."""
     concepts_of_tokens: Tensor | None = None
     """(B, K, C) concepts of each token's document, the only ones that it may read; None = all."""
     concepts_of_concepts: Tensor | None = None

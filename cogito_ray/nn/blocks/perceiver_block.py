@@ -65,6 +65,11 @@ class CrossBlock(Block):
         """Concepts (B, C, D) after reading one another, then the MLP."""
         normed, rotary = self.self_norm(concepts), context.latent_rotary
         concepts = concepts + self.self_attention(
-            normed, normed, visible=context.concepts_of_concepts, rotary=rotary, source_rotary=rotary
+            normed,
+            normed,
+            visible=context.concepts_of_concepts,
+            rotary=rotary,
+            source_rotary=rotary,
+            contextual=context.latent_contextual,
         )
         return concepts + self.mlp(self.mlp_norm(concepts))

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
@@ -19,6 +19,8 @@ class FunnelSpec(Spec):
     kind: Literal["funnel"] = "funnel"
     tokens_attend: ClassVar[bool] = True
     respects_documents: ClassVar[bool] = True
+    layers: NonNegativeInt = 0
+    """Before the first halving, in which each token reads all: O(N^2)."""
     halvings: PositiveInt = 1
     expansion: PositiveFloat = 2.0
     """Width inside feed-forward layers, over the token width."""
@@ -29,16 +31,18 @@ class FunnelSpec(Spec):
 
     def build(self, *, token_width: int, width: int, heads: int, vocabulary_size: int) -> "Funnel":
         """Layers with random weights."""
-        return Funnel(token_width, heads, halvings=self.halvings, hidden=max(1, round(token_width * self.expansion)))
+        sizes = token_width, heads, max(1, round(token_width * self.expansion))
+        whole = [TokenLayer(*sizes) for _ in range(self.layers)]
+        return Funnel([*whole, *(FunnelLayer(*sizes) for _ in range(self.halvings))])
 
 
 class Funnel(TokenStage):
     """K tokens -> ceil(K / 2^halvings)."""
 
-    def __init__(self, width: int, heads: int, *, halvings: int, hidden: int):
+    def __init__(self, layers: list[nn.Module]):
         super().__init__()
         # One unit of FSDP2, which before torch 2.13 finds no tensors in what these layers hand on.
-        self.layers = nn.Sequential(*(FunnelLayer(width, heads, hidden) for _ in range(halvings)))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
         for layer in self.layers:
@@ -46,8 +50,8 @@ class Funnel(TokenStage):
         return tokens
 
 
-class FunnelLayer(nn.Module):
-    """Means of two neighbours attend to all tokens, then go through an MLP; pre-norm residual branches."""
+class TokenLayer(nn.Module):
+    """Tokens attend to all tokens, then go through an MLP; pre-norm residual branches."""
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()
@@ -56,15 +60,26 @@ class FunnelLayer(nn.Module):
         self.mlp = GatedFeedForward(width, hidden)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """K tokens -> ceil(K / 2)."""
-        half, visible = pooled(tokens), tokens.visible
-        if half.starts is not None and tokens.starts is not None:
-            own = same(half.starts, tokens.starts)                                             # (B, K/2, K)
+        return self.read(tokens, tokens)
+
+    def read(self, queries: Tokens, tokens: Tokens) -> Tokens:
+        """Queries after attending to the tokens."""
+        visible = tokens.visible
+        if queries.starts is not None and tokens.starts is not None:
+            own = same(queries.starts, tokens.starts)                                          # (B, Q, K)
             visible = own if visible is None else visible[:, None] & own
-        vectors = half.vectors + self.attention(
-            self.attention_norm(half.vectors), self.attention_norm(tokens.vectors), visible=visible
+        vectors = queries.vectors + self.attention(
+            self.attention_norm(queries.vectors), self.attention_norm(tokens.vectors), visible=visible
         )
-        return replace(half, vectors=vectors + self.mlp(self.mlp_norm(vectors)))
+        return replace(queries, vectors=vectors + self.mlp(self.mlp_norm(vectors)))
+
+
+class FunnelLayer(TokenLayer):
+    """Means of two neighbours do so in the place of tokens."""
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """K tokens -> ceil(K / 2)."""
+        return self.read(pooled(tokens), tokens)
 
 
 def pooled(tokens: Tokens) -> Tokens:
