@@ -33,7 +33,8 @@ def nats_by_position(
         view = reference.corrupt(row[None], vocabulary, generator)
         starts = model.document_starts(row[None])
         concepts = encoder(view.visible_ids, view.visible_positions, view.visible, starts)                  # (1, C, D)
-        hidden = decoder(concepts, view.target_positions, view.query_ids, view.noise, starts)               # (1, M, D)
+        query_ids = view.queries(whole=decoder.reads_rows)
+        hidden = decoder(concepts, view.target_positions, query_ids, view.noise, starts)               # (1, M, D)
         sums += summed_by_position(head(hidden, view.targets, 0.0), view, rows.shape[1])
     return (sums[0] / sums[1]).tolist()
 

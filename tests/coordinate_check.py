@@ -55,7 +55,8 @@ def _activations(total: TotalLoss, view: View) -> dict[str, Tensor]:
     concepts = model.encoder.every_layer(view.visible_ids, view.visible_positions, view.mask, view.starts)
     found = {"concepts halfway": concepts[(len(concepts) - 1) // 2], "concepts": concepts[-1]}
     if model.decoder is not None and model.head is not None:
-        hidden = model.decoder(concepts[-1], view.target_positions, view.query_ids, view.noise, view.starts)
+        query_ids = view.queries(whole=model.decoder.reads_rows)
+        hidden = model.decoder(concepts[-1], view.target_positions, query_ids, view.noise, view.starts)
         logits = model.head.logits(hidden)                                      # (B, M, V)
         right = logits.gather(-1, view.targets[..., None]).squeeze(-1)
         found |= {"hidden": hidden, "scores": right - logits.mean(dim=-1)}

@@ -46,6 +46,24 @@ class TestBixtOfSharedScores(ModelSuite):
         return run(model={"encoder": {"block": {"kind": "bixt", "shared": True}}})
 
 
+class TestFunnelPooledToTheConcepts(ModelSuite):
+    def reads_order(self, tiny: RunSpec) -> bool:
+        return True
+
+    @pytest.fixture
+    def tiny(self) -> RunSpec:
+        tokens = {"kind": "funnel", "layers": 1, "halvings": 2}
+        model = {"concepts": 4, "token_width": 8, "latents": {"kind": "pooled"}, "encoder": {"tokens": tokens}}
+        return run(model=model)
+
+
+@pytest.mark.parametrize("order", ["rotary", "contextual"])
+class TestAnchoredConceptsThatKnowTheirOrder(ModelSuite):
+    @pytest.fixture
+    def tiny(self, order: str) -> RunSpec:
+        return run(model={"latents": {"kind": "anchored", order: True}})
+
+
 @pytest.mark.parametrize("decoder", kinds(DecoderSpec), ids=name_of)
 class TestDecoders(DecoderSuite):
     @pytest.fixture

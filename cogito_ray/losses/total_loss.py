@@ -215,6 +215,7 @@ def _joined(one: View, two: View) -> View:
         targets=rows("targets"),
         weights=rows("weights"),
         query_ids=None if one.query_ids is None else rows("query_ids"),
+        noisy_ids=None if one.noisy_ids is None else rows("noisy_ids"),
         noise=None if one.noise is None else rows("noise"),
         label_smoothing=one.label_smoothing,
         all_visible=one.all_visible and two.all_visible,

@@ -30,6 +30,8 @@ class View:
     """(B, M) float, weight of each target in the loss; 0 = surplus."""
     query_ids: Tensor | None = None
     """(B, M) corrupted token at each target's place, for decoders that read tokens."""
+    noisy_ids: Tensor | None = None
+    """(B, N) the whole row, of which the share `noise` is masked, for decoders that read rows; diffusion only."""
     noise: Tensor | None = None
     """(B,) fraction of the row that is masked, in (0, 1]; diffusion only."""
     starts: Tensor | None = None
@@ -44,6 +46,10 @@ class View:
     def mask(self) -> Tensor | None:
         """`visible` as attention takes it; None where nothing is hidden, for kernels that know no mask (flash)."""
         return None if self.all_visible else self.visible
+
+    def queries(self, *, whole: bool) -> Tensor | None:
+        """What a decoder is given of words: the `whole` row, or those at the targets' places."""
+        return self.noisy_ids if whole else self.query_ids
 
     def on_host(self) -> "View":
         """The same view, made on the host, which knows whether all is visible; of a device that would mean to wait."""

@@ -1,7 +1,7 @@
 """Masked diffusion (MDLM, arXiv:2406.07524): the encoder reads clean text, the decoder a text with a share t masked.
 
 t is drawn per row. The loss bound weighs each masked token by 1/t; as exactly t of a row is masked, every row then
-weighs what its text weighs.
+weighs what its text weighs. Unweighted, as MaskGIT (arXiv:2202.04200) is trained, rows weigh more the more is masked.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -12,7 +12,14 @@ from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import counts_for, sample_targets, slots_for, text_mask, uniform
+from cogito_ray.objectives.position_sampling import (
+    counts_for,
+    random_scores,
+    sample_targets,
+    slots_for,
+    text_mask,
+    uniform,
+)
 from cogito_ray.objectives.token_masking import Rate, TargetRate, visible_mask
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -23,11 +30,13 @@ class DiffusionSpec(Spec):
     """The decoder predicts masked tokens from the concepts of the clean text and the share t that is masked."""
 
     kind: Literal["diffusion"] = "diffusion"
-    provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
+    provides: ClassVar[frozenset[str]] = frozenset({"ids", "noise", "row"})
     needs: ClassVar[frozenset[str]] = frozenset()
     respects_documents: ClassVar[bool] = True
     t_min: Rate = 0.1
     """Smallest share of a row that is masked; bounds the weights."""
+    weighted: bool = True
+    """Masked tokens weigh 1/t, so that the loss bounds the likelihood of the text. false = all alike."""
     label_smoothing: Smoothing = 0.1
     """Share of each target's probability spread over the whole vocabulary."""
     target_rate: TargetRate = 0.5
@@ -39,7 +48,9 @@ class DiffusionSpec(Spec):
         slots = slots_for(self.target_rate, ids.shape[1])
         masked, noise = noise_levels(text, self.t_min, generator)
         counts = masked.minimum(counts_for(self.target_rate, text.sum(dim=1)))
-        positions, weights = sample_targets(text, counts, slots, generator)
+        scores = random_scores(text, generator)
+        positions, weights = sample_targets(text, counts, slots, scores)
+        weights = weights if self.weighted else weights * noise[:, None]
         return View(
             visible_ids=ids,
             visible_positions=torch.arange(ids.shape[1], device=ids.device).expand_as(ids),
@@ -48,9 +59,16 @@ class DiffusionSpec(Spec):
             targets=ids.gather(1, positions),
             weights=weights,
             query_ids=torch.full_like(positions, vocabulary.mask_id),
+            noisy_ids=ids.masked_fill(text & _highest(scores, masked), vocabulary.mask_id),
             noise=noise,
             label_smoothing=self.label_smoothing,
         )
+
+
+def _highest(scores: Tensor, counts: Tensor) -> Tensor:
+    """scores (B, N) -> (B, N) bool: each row's `counts` (B,) highest, those of equal scores together."""
+    least = scores.sort(dim=1, descending=True).values.gather(1, (counts - 1).clamp_min(0)[:, None])
+    return scores >= least
 
 
 def noise_levels(eligible: Tensor, t_min: float, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -45,20 +45,20 @@ def top_positions(scores: Tensor, counts: Tensor, slots: int) -> tuple[Tensor, T
     return positions.masked_fill(positions == length, 0), used
 
 
-def sample_positions(eligible: Tensor, counts: Tensor, slots: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """`top_positions` of random scores: a uniform sample without replacement of `counts` (B,) of each row's eligible
-    (B, N) positions. Those that are not eligible score -1, below all others."""
-    scores = uniform(tuple(eligible.shape), generator, eligible.device)             # (B, N)
-    return top_positions(scores.masked_fill(~eligible, -1.0), counts, slots)
+def random_scores(eligible: Tensor, generator: Generator) -> Tensor:
+    """eligible (B, N) -> (B, N) whose `top_positions` are a uniform sample without replacement of each row's eligible
+    positions. Those that are not eligible score -1, below all others."""
+    return uniform(tuple(eligible.shape), generator, eligible.device).masked_fill(~eligible, -1.0)
 
 
-def sample_targets(eligible: Tensor, counts: Tensor, slots: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """A sample of positions that stands for all eligible ones -> positions (B, slots), weights (B, slots).
+def sample_targets(eligible: Tensor, counts: Tensor, slots: int, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """A sample of positions that stands for all eligible ones, by their `random_scores` (B, N) -> positions (B, slots),
+    weights (B, slots).
 
     A target weighs the number of eligible positions it stands for (the inverse of its chance to be sampled, Horvitz &
     Thompson, doi:10.1080/01621459.1952.10483446), so a weighted mean over the batch is an unbiased estimate of scoring
     every one of them: its divisor is exact, its sum is so in expectation. Unused slots weigh 0.
     """
-    positions, used = sample_positions(eligible, counts, slots, generator)
+    positions, used = top_positions(scores, counts, slots)
     stands_for = eligible.sum(dim=1) / counts.clamp_min(1)                          # (B,)
     return positions, stands_for[:, None] * used

@@ -10,7 +10,14 @@ from torch import Generator, Tensor
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.masked_diffusion import Smoothing, noise_levels
-from cogito_ray.objectives.position_sampling import counts_for, sample_targets, slots_for, text_mask, uniform
+from cogito_ray.objectives.position_sampling import (
+    counts_for,
+    random_scores,
+    sample_targets,
+    slots_for,
+    text_mask,
+    uniform,
+)
 from cogito_ray.objectives.token_masking import Rate, TargetRate
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -48,7 +55,7 @@ class PrefixSpec(Spec):
         masked, noise = self._noise(rest, generator)
         counts = masked.minimum(counts_for(self.target_rate, rest.sum(dim=1)))
         slots = slots_for(self.target_rate, length - slots_for(self.shortest, length))
-        positions, weights = sample_targets(rest, counts, slots, generator)
+        positions, weights = sample_targets(rest, counts, slots, random_scores(rest, generator))
         seen = (at < cut)[:, :width]
         return View(
             visible_ids=ids[:, :width].masked_fill(~seen, vocabulary.pad_id),

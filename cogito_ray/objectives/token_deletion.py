@@ -12,6 +12,7 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.objectives.position_sampling import (
     counts_for,
+    random_scores,
     sample_targets,
     slots_for,
     text_mask,
@@ -39,7 +40,7 @@ class TsdaeSpec(Spec):
         text, real = text_mask(ids, vocabulary), ids != vocabulary.pad_id
         positions, used = self._survivors(text, real, generator)
         counts, slots = counts_for(self.target_rate, text.sum(dim=1)), slots_for(self.target_rate, ids.shape[1])
-        targets, weights = sample_targets(text, counts, slots, generator)
+        targets, weights = sample_targets(text, counts, slots, random_scores(text, generator))
         return View(
             visible_ids=ids.gather(1, positions).masked_fill(~used, vocabulary.pad_id),
             visible_positions=positions,

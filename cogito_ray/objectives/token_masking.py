@@ -8,7 +8,14 @@ from torch import Generator, Tensor
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.objectives.corrupted_view import View
-from cogito_ray.objectives.position_sampling import counts_for, sample_positions, slots_for, text_mask, uniform
+from cogito_ray.objectives.position_sampling import (
+    counts_for,
+    random_scores,
+    slots_for,
+    text_mask,
+    top_positions,
+    uniform,
+)
 from cogito_ray.text.vocabulary_info import Vocabulary
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -40,7 +47,7 @@ class MlmSpec(Spec):
         """ids (B, N) clean -> view with K = N, M = rate of N."""
         text = text_mask(ids, vocabulary)
         counts, slots = counts_for(self.rate, text.sum(dim=1)), slots_for(self.rate, ids.shape[1])
-        positions, used = sample_positions(text, counts, slots, generator)                      # (B, M)
+        positions, used = top_positions(random_scores(text, generator), counts, slots)          # (B, M)
         shown = self._shown(ids.gather(1, positions), vocabulary, generator)
         return masked_view(ids, positions, used, vocabulary, shown)
 

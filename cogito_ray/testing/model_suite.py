@@ -165,7 +165,8 @@ def _results(model: ConceptModel, view: View) -> list[Tensor]:
     concepts = model.encoder(view.visible_ids, view.visible_positions, view.visible, view.starts)
     if model.decoder is None:
         return [concepts]
-    return [concepts, model.decoder(concepts, view.target_positions, view.query_ids, view.noise, view.starts)]
+    query_ids = view.queries(whole=model.decoder.reads_rows)
+    return [concepts, model.decoder(concepts, view.target_positions, query_ids, view.noise, view.starts)]
 
 
 def _replaced(ids: Tensor, places: Tensor, used: Tensor, tokens: Tensor) -> Tensor:

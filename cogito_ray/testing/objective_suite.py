@@ -83,7 +83,8 @@ class ObjectiveSuite:
 
     def test_it_gives_what_it_says_it_provides(self, objective: ObjectiveSpec) -> None:
         view = view_of(objective, rows())
-        given = {name for name, part in (("ids", view.query_ids), ("noise", view.noise)) if part is not None}
+        parts = {"ids": view.query_ids, "noise": view.noise, "row": view.noisy_ids}
+        given = {name for name, part in parts.items() if part is not None}
         assert given == objective.provides
 
     def test_shapes_do_not_depend_on_the_rows_nor_on_the_draw(self, objective: ObjectiveSpec) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from cogito_ray.nn.attention import Attention
-from cogito_ray.nn.position_encodings import sinusoidal_code
+from cogito_ray.nn.attention import Attention, attend_nearby, same
+from cogito_ray.nn.position_encodings import Rotary, sinusoidal_code
 
 
 @pytest.mark.parametrize("source_width", [16, 64])
@@ -24,6 +24,19 @@ def test_hidden_sources_are_not_read():
     attention, x, source = Attention(8, 8, heads=2), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
     visible = torch.tensor([[True] * 3 + [False] * 2] * 2)
     torch.testing.assert_close(attention(x, source, visible=visible), attention(x, source[:, :3]))
+
+
+@pytest.mark.parametrize(("length", "window"), [(7, 3), (9, 3), (4, 16), (12, 1)])
+@pytest.mark.parametrize("apart", [False, True])
+def test_attention_to_what_is_nearby_is_attention_to_a_band_of_visible_places(length: int, window: int, apart: bool):
+    torch.manual_seed(0)
+    attention, x, at = Attention(8, 8, heads=2), torch.randn(2, length, 8), torch.arange(length)
+    rotary, cut = Rotary(at.expand(2, length)), torch.tensor([[2], [3]])
+    starts = torch.where(at < cut, 0, cut) if apart else None
+    band = ((at[:, None] - at).abs() <= window).expand(2, -1, -1)
+    visible = band if starts is None else band & same(starts, starts)
+    found = attend_nearby(attention, x, window, starts=starts, rotary=rotary)
+    torch.testing.assert_close(found, attention(x, x, visible=visible, rotary=rotary, source_rotary=rotary))
 
 
 def test_a_width_that_heads_cannot_share_is_refused():

@@ -42,6 +42,22 @@ def test_a_document_is_filled_in_by_what_stands_in_it_alone_where_documents_are_
     assert (len(words) == 1) == same
 
 
+def test_a_denoising_decoder_reads_the_words_in_its_window_and_no_others():
+    model = build(decoder={"kind": "denoising", "window": 2, "depth": 1})
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.normal_(std=0.5)                         # else gates at 0 hide what is read
+    concepts, place, noise = torch.randn(1, 3, 8), torch.tensor([[1]]), torch.tensor([0.2])
+
+    def hidden(row: list[int]) -> Tensor:
+        return model.decoder(concepts, place, torch.tensor([row]), noise)
+
+    read = hidden([5, 1, 4, 4, 4, 4])
+    assert torch.equal(hidden([5, 1, 4, 4, 9, 9]), read)
+    assert not torch.allclose(hidden([6, 1, 4, 4, 4, 4]), read)
+    assert not torch.allclose(hidden([5, 1, 4, 9, 4, 4]), read)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 50])
 def test_given_words_and_padding_stay_and_every_mask_becomes_a_word(steps: int):
     rows = filled(steps=steps)

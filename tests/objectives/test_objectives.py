@@ -164,6 +164,25 @@ def test_diffusion_weighs_each_masked_token_by_one_over_the_noise():
     torch.testing.assert_close(asked.float().mean(dim=1), view.noise)
 
 
+def test_unweighted_diffusion_weighs_every_masked_token_alike_also_where_a_part_stands_for_all():
+    views = [
+        DiffusionSpec(target_rate=rate, weighted=False).corrupt(text(50, 40), VOCABULARY, generator())
+        for rate in (1.0, 0.25)
+    ]
+    torch.testing.assert_close(views[0].weights, (views[0].weights > 0).float())
+    torch.testing.assert_close(views[1].weights.sum(dim=1), 40 * views[1].noise)
+
+
+def test_diffusion_shows_decoders_of_rows_exactly_its_share_of_masks_and_all_targets_among_them():
+    ids = text(50, 40)
+    ids[0, 20:] = VOCABULARY.pad_id
+    view = DiffusionSpec(target_rate=0.25).corrupt(ids, VOCABULARY, generator())
+    masked = view.noisy_ids == VOCABULARY.mask_id
+    assert torch.equal(view.noisy_ids[~masked], ids[~masked])
+    torch.testing.assert_close(masked.sum(dim=1) / (ids != VOCABULARY.pad_id).sum(dim=1), view.noise)
+    assert masked.gather(1, view.target_positions)[view.weights > 0].all()
+
+
 def test_diffusion_noise_is_spread_evenly_above_its_least():
     noise = DiffusionSpec(t_min=0.2).corrupt(text(4000, 50), VOCABULARY, generator()).noise
     quarters = torch.tensor([0.2, 0.4, 0.6, 0.8, 1.0])

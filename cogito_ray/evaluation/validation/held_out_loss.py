@@ -75,6 +75,7 @@ def _nats_and_weights(model: ConceptModel, concepts: Tensor, view: View) -> Tens
     """(2,) weighted sum of the nats of a view's targets, rebuilt from concepts (B, C, D), and sum of the weights."""
     assert model.decoder is not None
     assert model.head is not None
-    hidden = model.decoder(concepts, view.target_positions, view.query_ids, view.noise, view.starts)  # (B, M, D)
+    query_ids = view.queries(whole=model.decoder.reads_rows)
+    hidden = model.decoder(concepts, view.target_positions, query_ids, view.noise, view.starts)  # (B, M, D)
     nats = model.head(hidden, view.targets, 0.0) * view.weights
     return torch.stack([nats.sum(), view.weights.sum()])

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -34,6 +35,9 @@ class Decoder(nn.Module, ABC):
     A decoder's Spec says, as class variables, which fields of a `View` it `needs`, and whether it `respects_documents`:
     that a position reads the concepts of its own document alone.
     """
+
+    reads_rows: ClassVar[bool] = False
+    """Are `query_ids` the whole row (B, N), with what is hidden masked, instead of the words at the positions?"""
 
     @abstractmethod
     def forward(
