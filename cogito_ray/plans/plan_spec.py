@@ -66,6 +66,7 @@ class PhaseWeights(Spec):
     phase: str
     parts: tuple[Literal["encoder"]] | tuple[Literal["encoder"], Literal["decoder"]] = ("encoder",)
     tie: Literal["mean", "first"] | None = None
+    positions: Literal["exact", "stretch"] = "exact"
 
 
 class RunPhase(_PhaseSpec):

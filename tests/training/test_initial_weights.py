@@ -9,7 +9,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
-from cogito_ray.testing.tiny_runs import build, run
+from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.testing.tiny_runs import VOCABULARY, build, run
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints, State
 from cogito_ray.training.checkpoints.initial_weights import InitialWeights, StartFromSpec
 
@@ -71,6 +72,58 @@ def test_a_table_learned_there_and_computed_here_is_refused(tmp_path):
     source = trained(run(model={"embedding": {"positions": {"kind": "learned"}}}))
     with pytest.raises(ValueError, match=r"positions.table: computed here, but with other values there"):
         start(saved(source, tmp_path)).load(build(run()))
+
+
+OWN_POSITIONS = "model.decoder.queries.own_positions.table"
+
+
+def at_length(length, **model):
+    torch.manual_seed(0)
+    spec = run(model=model, data={"length": length})
+    return TotalLoss(spec.model.build(VOCABULARY, length), spec.loss)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
+def test_stretched_to_its_own_length_a_model_is_what_it_was(tmp_path, positions):
+    model = {"embedding": {"positions": {"kind": positions}}, "token_width": 16}
+    source = trained(run(model=model))
+    total = at_length(16, **model)
+    start(saved(source, tmp_path), parts=BOTH, positions="stretch").load(total)
+    for name, parameter in total.named_parameters():
+        torch.testing.assert_close(parameter, source.get_parameter(name), rtol=1e-5, atol=1e-5)
+
+
+def test_stretched_concepts_stand_as_far_from_the_codes_of_their_new_places_as_they_did_from_the_old(tmp_path):
+    source = at_length(16)
+    with torch.no_grad():
+        source.model.encoder.latents.vectors.add_(torch.arange(6.0)[:, None])
+    total = at_length(64)
+    start(saved(source, tmp_path), parts=BOTH, positions="stretch").load(total)
+    learned = []
+    for model in (source.model, total.model):
+        latents, places = model.encoder.latents, model.encoder.embedding.positions
+        learned.append(latents.vectors - places.code(latents.centres, 16))
+    torch.testing.assert_close(learned[1], learned[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({"embedding": {"positions": {"kind": "learned"}}}, "model.encoder.embedding.positions.table"),
+        ({"decoder": {"kind": "position", "positions": {"kind": "learned"}}}, OWN_POSITIONS),
+        ({"decoder": {"kind": "weighted"}}, "model.decoder.scores"),
+    ],
+    ids=["tokens", "queries", "scores"],
+)
+def test_a_stretched_table_has_what_it_had_at_every_other_place_of_rows_twice_as_long(tmp_path, model, name):
+    source, total = trained(run(model=model)), at_length(32, **model)
+    start(saved(source, tmp_path), parts=BOTH, positions="stretch").load(total)
+    torch.testing.assert_close(total.get_parameter(name)[::2], source.get_parameter(name))
+
+
+def test_rows_of_another_length_are_refused_with_the_way_to_stretch(tmp_path):
+    with pytest.raises(ValueError, match=r"positions.table: computed here.*of another length \(positions: stretch\)"):
+        start(saved(at_length(16), tmp_path)).load(at_length(64))
 
 
 TIES = [("first", lambda blocks: blocks[0]), ("mean", lambda blocks: sum(blocks) / len(blocks))]

@@ -1,7 +1,9 @@
 """Initial weights: a run takes its first weights from a checkpoint, exactly those it names, or none.
 
 Whatever is missing, left over or of another shape in the parts that are asked for is an error which lists it; nothing
-is loaded as far as it fits. Positions and other tables that are computed, not learned, stay the new model's own.
+is loaded as far as it fits. Positions and other tables that are computed, not learned, stay the new model's own. Where
+rows are of another length, learned tables are interpolated, and what a concept has learned beside the code of its place
+moves to the code that its place has here.
 """
 
 import re
@@ -16,11 +18,15 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.concept_pooling import Classifier, PairClassifier
+from cogito_ray.nn.encoder import Encoder
 from cogito_ray.nn.interop import legacy_checkpoint
+from cogito_ray.nn.model import Resizable
+from cogito_ray.nn.position_encodings import interpolated
 from cogito_ray.training.checkpoints.checkpoint_store import State, named_weights
 from cogito_ray.training.checkpoints.manifest import WEIGHTS, BadCheckpoint, sha256, verify
 
 PREFIXES = {"encoder": ("model.encoder.",), "decoder": ("model.decoder.", "model.head.")}
+LATENTS = "model.encoder.latents."
 BLOCK = re.compile(r"model\.encoder\.blocks\.(\d+)\.(.*)")
 Weights = Mapping[str, Tensor]
 NAME_LENGTH = 16
@@ -36,6 +42,9 @@ class _InitialWeightsSpec(Spec):
     """What is loaded, whole: [encoder], or [encoder, decoder] with the decoder's head. The rest starts at random."""
     tie: Literal["mean", "first"] | None = None
     """How the blocks of an untied encoder become the one of a tied encoder: their mean, or the first of them."""
+    positions: Literal["exact", "stretch"] = "exact"
+    """stretch: rows had another length there. Learned tables are interpolated, concepts moved to where they stand in a
+    row of this length; sinusoidal positions are computed anew and rotary ones stay."""
 
     @field_validator("folder")
     @classmethod
@@ -178,16 +187,29 @@ class InitialWeights:
             target = f"model.encoder.blocks.0.{block[2]}" if block else name
             if target not in tables:
                 offered.setdefault(target, []).append(weight)
+        return offered if self.spec.positions == "exact" else self._stretched(offered, module)
+
+    def _stretched(self, offered: dict[str, list[Tensor]], module: nn.Module) -> dict[str, list[Tensor]]:
+        """The same for rows of the length that `module` has."""
+        for name, ours in _parameters(module, self.spec.prefixes).items():
+            if _belongs_to_positions(module, name) and ours.ndim == 2 and name in offered:
+                offered[name] = [interpolated(weight.float(), len(ours)) for weight in offered[name]]
+        encoder, centres = module.get_submodule("model.encoder"), self.weights.get(f"{LATENTS}centres")
+        if (vectors := f"{LATENTS}vectors") in offered and centres is not None:
+            assert isinstance(encoder, Encoder)
+            offered[vectors] = [weight + _moved(encoder, centres, weight.shape[1]) for weight in offered[vectors]]
         return offered
 
     def _table_faults(self, module: nn.Module) -> list[str]:
         """Tables that are computed here, but not like those there: learned ones, or of other places."""
         return [
-            f"{name}: computed here, but with other values there; is it learned there, or for rows of another length?"
+            f"{name}: computed here, but with other values there; is it learned there, or for rows of another length "
+            "(positions: stretch)?"
             for name, table in module.named_buffers(remove_duplicate=False)
             if (theirs := self.weights.get(name)) is not None
             and name.startswith(self.spec.prefixes)
             and table.ndim == 2
+            and not (self.spec.positions == "stretch" and _belongs_to_positions(module, name))
             and not _alike(table, theirs)
         ]
 
@@ -212,6 +234,20 @@ def origin(spec: FromCheckpointSpec | FromSeedSpec | None) -> str:
 def _parameters(module: nn.Module, prefixes: tuple[str, ...]) -> dict[str, nn.Parameter]:
     named = module.named_parameters(remove_duplicate=False)
     return {name: parameter for name, parameter in named if name.startswith(prefixes)}
+
+
+def _belongs_to_positions(module: nn.Module, name: str) -> bool:
+    return isinstance(module.get_submodule(name.rpartition(".")[0]), Resizable)
+
+
+def _moved(encoder: Encoder, centres: Tensor, width: int) -> Tensor:
+    """centres (C,) of segments of the rows there, which tell how long these were -> (C, width) codes of where concepts
+    stand here, less those of where they stood; 0 where there are others, or codes are beside what is learned."""
+    here, positions = encoder.latents.centres, encoder.embedding.positions
+    if here is None or len(here) != len(centres) or encoder.latents.codes is not None:
+        return torch.zeros(width)
+    length = round(float(2 * len(centres) * (centres[0] + 0.5)))
+    return positions.code(here, width).detach() - positions.at_length(length).code(centres, width).detach()
 
 
 def _blocks(weights: Mapping[str, object]) -> int:
