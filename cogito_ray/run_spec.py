@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Generator, Tensor
 
+from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.base_spec import Spec, TrackerName, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
@@ -97,11 +98,15 @@ class EvaluationSpec(Spec):
     """Labelled tasks that the checkpoints of a run on its own are asked beside training, which never waits for the
     answers. null = none; a sweep's trials are not asked."""
 
+    analysis: bool = False
+    """Also reports, as analysis/cosine_mean and so on, what `cogito-ray analyse` holds against thresholds, for goals,
+    constraints and gates."""
+
     @property
     def metrics(self) -> list[str]:
         """Names of what is asked of the concepts of clean texts."""
         words = self.word_probes.metrics if self.word_probes and self.rows >= FEWEST_ROWS else ()
-        return [*words, *(["eval/stsb_spearman_mean"] if self.stsb else [])]
+        return [*words, *(["eval/stsb_spearman_mean"] if self.stsb else []), *(REPORTED if self.analysis else [])]
 
 
 class ElasticSpec(Spec):
@@ -250,6 +255,9 @@ class RunSpec(Spec):
         idle = {
             "model.head: without model.decoder nothing is rebuilt; leave it out": (
                 model.decoder is None and model.head != HeadSpec()
+            ),
+            "evaluation.analysis: one concept has no other to be compared with; leave it out": (
+                model.concepts == 1 and self.evaluation.analysis
             ),
             "model.encoder.tied: with model.encoder.depth 1 there is one block only; leave it out": (
                 model.encoder.depth == 1 and model.encoder.tied

@@ -6,6 +6,7 @@ C concepts, P parts of a text, T texts drawn.
 from dataclasses import dataclass
 
 from cogito_ray.analysis.thresholds import Assessment, Conclusion
+from cogito_ray.analysis.weight_health import MatrixHealth
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Analysis:
     concept_attention: list[ConceptAttention]
     plots: Plots
     iterations: list[DepthMetrics]
+    weights: list[MatrixHealth]
 
     @property
     def changed_by_depth(self) -> list[str]:

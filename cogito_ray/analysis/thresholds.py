@@ -70,6 +70,7 @@ BOUNDS = "the research group's bounds in its own analyses of checkpoints"
 OF_128 = "the research group's bounds, 50 and 10 of 128"
 SEEN = "small models trained with this program: what learned and what did not"
 CHANCE = "chance is 0.5; small models that learned reach the upper bound"
+PROBED = ("word_content_auc", "word_order_accuracy", "length_explained")
 THRESHOLDS = (
     Threshold("effective_rank_share", "effective rank of a text's concepts, of what is possible", Question.DIVERSITY,
               0.5, 0.3, GOAL, decides=True),
@@ -94,6 +95,10 @@ THRESHOLDS = (
     Threshold("length_explained", "how long a text is, by a linear map", Question.MEANING, 0.5, 0.1, SEEN),
     Threshold("text_share", "variance of concepts that lies between texts", Question.MEANING, 0.2, 0.02, SEEN),
 )  # fmt: skip
+
+
+REPORTED = {f"analysis/{one.metric}": one.metric for one in THRESHOLDS if one.metric not in PROBED}
+"""Those that a run may report, under these names; what is probed has its own, below eval/."""
 
 
 def assess(metrics: Mapping[str, float]) -> list[Assessment]:

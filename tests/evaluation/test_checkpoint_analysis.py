@@ -83,3 +83,23 @@ def test_a_shuffled_model_is_diverse_but_knows_nothing(healthy):
     for probe, chance in {"word_content_auc": 0.5, "word_order_accuracy": 0.5}.items():
         assert told.metrics[probe] == pytest.approx(chance, abs=0.04)
         assert rating(told, probe) is Rating.CRITICAL
+
+
+def test_weights_are_looked_at_before_anything_is_read(healthy):
+    def kill_half_a_layer(model: ConceptModel) -> None:
+        with torch.no_grad():
+            model.encoder.blocks[0].mlp.down.weight[:16] = 0
+
+    told = looked_at(healthy, kill_half_a_layer)
+    dead = {one.name: one.dead_units for one in told.weights if one.dead_units}
+    assert dead == {"encoder.blocks.0.mlp.down.weight": 16}
+    assert told.metrics["weight_dead_units_share"] > 0
+
+
+def test_a_checkpoint_with_a_nan_is_refused_by_the_name_of_its_weight(healthy):
+    def break_one(model: ConceptModel) -> None:
+        with torch.no_grad():
+            model.encoder.norm.weight[0] = torch.nan
+
+    with pytest.raises(ValueError, match=r"encoder\.norm\.weight \(1 of 32\)"):
+        looked_at(healthy, break_one)

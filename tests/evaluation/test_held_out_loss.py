@@ -3,6 +3,7 @@
 import torch
 from checkpoints import untrained
 
+from cogito_ray.analysis.metrics_by_name import concept_metrics
 from cogito_ray.evaluation.frozen_concepts import encode
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
@@ -32,6 +33,19 @@ def test_the_line_knows_nothing_of_how_often_held_out_rows_have_a_token(tmp_path
     in_sample = -(share * share.log()).sum()
     line = report_metrics(run, corpus, corpus.vocabulary)(run.model.build(corpus.vocabulary, run.data.length))[LINE]
     assert line > in_sample + 0.01
+
+
+def test_what_analyses_hold_against_thresholds_is_reported_where_a_run_asks_for_it(tmp_path):
+    run, storage = untrained(tmp_path)
+    asking = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"analysis": True})})
+    corpus = prepared(run.data, storage)
+    words, rows = corpus.vocabulary, torch.from_numpy(corpus.held_out_rows(run.evaluation.rows))
+    model = run.model.build(words, run.data.length)
+    told, plain = (report_metrics(each, corpus, words)(model) for each in (asking, run))
+    assert told.keys() - plain.keys() == {name for name in asking.metrics if name.startswith("analysis/")}
+    expected = concept_metrics(encode(model, rows, words.pad_id))
+    assert told["analysis/cosine_mean"] == expected["cosine_mean"]
+    assert told["analysis/mean_nuclear_rank_share"] == expected["mean_nuclear_rank_share"]
 
 
 def test_documents_that_share_a_row_are_measured_as_they_are_trained_and_single_ones_as_ever():

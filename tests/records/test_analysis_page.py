@@ -15,6 +15,7 @@ from cogito_ray.analysis.analysis_result import (
     Plots,
 )
 from cogito_ray.analysis.thresholds import assess, conclude
+from cogito_ray.analysis.weight_health import MatrixHealth
 from cogito_ray.records.pages.analysis_page import render, write
 
 EVIL = "</script><b>"
@@ -36,7 +37,7 @@ def made(name: str = "one", rank: float = 0.9) -> Analysis:
         name=name, run="0123456789ab", step=7, texts=3, length=2, concepts=2, width=4, conclusion=conclude(assessments),
         assessments=assessments, metrics=metrics, layers=[LayerProbes(1, 1.5, probes)],
         concept_attention=[attended, replace(attended, number=1)],
-        plots=plots, iterations=[],
+        plots=plots, iterations=[], weights=[MatrixHealth(EVIL, (6, 4), 0.5, 2.0, 1.25, 3)],
     )  # fmt: skip
 
 
@@ -46,6 +47,12 @@ def test_each_finding_stands_beside_its_bounds():
     assert '<td class="number">0.4000</td><td class="verdict poor">poor</td>' in page
     assert "≤ 0.3, critical &gt; 0.5" in page
     assert "Sound: concepts are diverse" in page
+
+
+def test_matrices_stand_with_their_dead_units():
+    page = render([made()])
+    assert "1 matrices, 3 dead units" in page
+    assert '<td class="number">2.000</td><td class="number">1.250</td>' in page
 
 
 def test_two_checkpoints_stand_side_by_side_and_the_collapsed_one_alarms():

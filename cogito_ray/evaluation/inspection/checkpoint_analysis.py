@@ -7,6 +7,7 @@ import torch
 from cogito_ray.analysis import metrics_by_name as measures
 from cogito_ray.analysis.analysis_result import Analysis, Plots
 from cogito_ray.analysis.thresholds import assess, conclude
+from cogito_ray.analysis.weight_health import matrices, refuse_broken, weight_metrics
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
 from cogito_ray.evaluation.inspection.layer_probes import layer_probes
@@ -20,15 +21,18 @@ DRAWN = 60
 def analyse(trained: TrainedModel, *, name: str, texts: int, times: Sequence[int] = ()) -> Analysis:
     """Of at most `texts` held-out rows; `times`: how often to iterate a tied encoder besides.
 
-    ValueError for times of an encoder that is not tied, or where concepts are not finite.
+    ValueError for times of an encoder that is not tied, or where weights or concepts are not finite.
     """
+    weights = dict(trained.model.named_parameters())
+    refuse_broken(weights)
     by_depth = list(metrics_by_depth(trained, times)) if times else []
     model, vocabulary = trained.model, trained.vocabulary
     available = sum(trained.corpus.held_out_available.values())
     rows = torch.from_numpy(trained.corpus.held_out_rows(min(texts, available)))    # (R, N)
     concepts = encode(model, rows, vocabulary.pad_id)                       # (R, C, D)
     depths, read = layer_probes(model, rows, vocabulary), token_attribution(model, rows, trained.tokenizer)
-    metrics = measures.concept_metrics(concepts) | depths[-1].probes
+    health = matrices(weights)
+    metrics = measures.concept_metrics(concepts) | depths[-1].probes | weight_metrics(health)
     assessments = assess(metrics)
     return Analysis(
         name=name,
@@ -45,6 +49,7 @@ def analyse(trained: TrainedModel, *, name: str, texts: int, times: Sequence[int
         concept_attention=read.concept_attention(),
         plots=_plots(concepts, read),
         iterations=by_depth,
+        weights=health,
     )
 
 

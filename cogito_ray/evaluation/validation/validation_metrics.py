@@ -4,7 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 
+from cogito_ray.analysis.metrics_by_name import concept_metrics
+from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.protocols.zero_shot_similarity import Stsb
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
@@ -35,5 +38,13 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
         scores.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:
         scores.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
+    if run.evaluation.analysis:
+        scores.append(lambda model: _analysis(encode(model, rows, vocabulary.pad_id)))
     constant = {"eval/unigram_nats": held_out.unigram_nats(torch.from_numpy(corpus.log_unigram))}
     return lambda model: {name: value for score in scores for name, value in score(model).items()} | constant
+
+
+def _analysis(concepts: Tensor) -> dict[str, float]:
+    """Of concepts (R, C, D) of clean held-out texts; nothing where they are not finite, of which guards will tell."""
+    found = concept_metrics(concepts) if concepts.isfinite().all() else {}
+    return {name: found[metric] for name, metric in REPORTED.items() if metric in found}

@@ -18,6 +18,7 @@ MUST_AGREE: dict[str, tuple[str, ...]] = {
     "eval/shuffled_reconstruction_nats": (*SAME_ROWS, *SAME_TASK),
     "eval/word_": SAME_ROWS,
     "eval/stsb_": (EVALUATION,),
+    "analysis/": (SOURCES, "data.held_out", EVALUATION),
     "concepts/": (SOURCES, "data.held_out", EVALUATION),  # the same text
 }
 """Family of metrics -> dotted places of a run."""
