@@ -9,6 +9,7 @@ from torch import Tensor
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.inspection.layer_probes import every_layer, layer_probes, shortened
+from cogito_ray.evaluation.inspection.parts_of_speech import PARTS, parts_of_speech, tagger_is_installed
 from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.evaluation.inspection.token_attribution import KINDS, TokenAttribution, token_attribution
 from cogito_ray.evaluation.validation.word_probes import WordProbes
@@ -103,7 +104,7 @@ def test_the_kind_of_the_token_that_is_read_is_lifted(opened, text: str, kind: s
     reading = reading_one(opened, text, place=0)
     (attended,) = reading.concept_attention()
     assert max(attended.kinds, key=lambda name: attended.kinds[name]) == kind
-    assert set(attended.kinds) <= set(KINDS)
+    assert set(attended.kinds) <= {*KINDS, *PARTS}
 
 
 def test_special_tokens_are_a_kind_of_their_own(opened):
@@ -141,3 +142,24 @@ def test_too_few_rows_are_not_probed(opened, rows):
 def test_an_encoder_whose_blocks_are_its_own_is_not_iterated(opened):
     with pytest.raises(ValueError, match="only a tied encoder can be iterated; this one has 2 blocks"):
         next(metrics_by_depth(opened, [2, 4]))
+
+
+@pytest.mark.skipif(not tagger_is_installed(), reason="needs the extra pos (denckring-en-pos)")
+def test_words_cut_into_tokens_have_the_part_of_speech_that_they_have_whole():
+    pieces = ["The", " old", " gard", "ener", " quickly", " plan", "ted", " roses", "."]
+    begins = [True, True, True, False, True, True, False, True, False]
+    found = parts_of_speech(pieces, begins, [not first for first in begins[:-1]] + [False])
+    expected = ["function word", "adjective", "noun", "noun", "adverb", "verb", "verb", "noun", "no part of speech"]
+    assert [PARTS[number] for number in found] == expected
+
+
+@pytest.mark.skipif(not tagger_is_installed(), reason="needs the extra pos (denckring-en-pos)")
+def test_what_reads_a_verb_lifts_verbs_whatever_token_of_it(opened):
+    text = "we walked home"
+    ids = opened.sentence_encoder.ids([text])[0].tolist()
+    lifted = [
+        number
+        for place, number in enumerate(ids)
+        if reading_one(opened, text, place).concept_attention()[0].kinds["verb"] > 1
+    ]
+    assert opened.corpus.tokenizer.tokenizer.decode(lifted).strip() == "walked"

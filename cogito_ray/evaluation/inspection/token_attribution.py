@@ -11,6 +11,7 @@ from torch import Tensor
 from cogito_ray.analysis import attention_statistics
 from cogito_ray.analysis.analysis_result import AttentionExample, AttentionMap, ConceptAttention
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
+from cogito_ray.evaluation.inspection.parts_of_speech import PARTS, parts_of_speech, tagger_is_installed
 from cogito_ray.nn.attention import places_of, same
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.nn.token_stages.token_stage_interface import Tokens
@@ -40,7 +41,11 @@ class TokenAttribution:
     def concept_attention(self) -> list[ConceptAttention]:
         """Every concept by what it reads."""
         weights, visible, read_by = self.weights, self.visible, self.read_by
-        lifts = attention_statistics.lifts(weights, read_by, self._kinds(), len(KINDS))
+        kinds, names = self._kinds(), KINDS
+        lifts = attention_statistics.lifts(weights, read_by, kinds, len(KINDS))
+        if tagger_is_installed():
+            of_parts = attention_statistics.lifts(weights, read_by, self._parts(kinds), len(PARTS))
+            lifts, names = torch.cat([lifts, of_parts[:, :-1]], dim=1), KINDS + PARTS[:-1]
         centres, deviations = attention_statistics.centres_and_deviations(weights, visible)
         columns = zip(
             attention_statistics.entropies(weights, read_by).tolist(),
@@ -59,7 +64,7 @@ class TokenAttribution:
                 centre=centre,
                 std=deviation,
                 position_bias=bias,
-                kinds={kind: value for kind, value in zip(KINDS, lift, strict=True) if value == value},     # not NaN
+                kinds={kind: value for kind, value in zip(names, lift, strict=True) if value == value},     # not NaN
                 top_tokens=[self._text([token]) for token in top_tokens],
                 examples=[self._example(peak) for peak in peaks],
             )
@@ -86,6 +91,14 @@ class TokenAttribution:
 
     def _text(self, ids: list[int]) -> str:
         return self.tokenizer.tokenizer.decode(ids, skip_special_tokens=False)
+
+    def _parts(self, kinds: Tensor) -> Tensor:
+        """(R, K) the number of each token's part of speech."""
+        begins, goes_on = kinds >= KINDS.index("common word"), kinds == KINDS.index("within a word")
+        rows = zip(self.ids.tolist(), begins.tolist(), goes_on.tolist(), strict=True)
+        return torch.tensor([
+            parts_of_speech([self._text([token]) for token in ids], first, more) for ids, first, more in rows
+        ])  # fmt: skip
 
     def _kinds(self) -> Tensor:
         """(R, K) the number of each token's kind."""
