@@ -93,9 +93,8 @@ class Attention(nn.Module):
 def attend_nearby(
     attention: Attention, x: Tensor, window: int, *, starts: Tensor | None = None, rotary: Rotary | None = None
 ) -> Tensor:
-    """x (B, N, D), each of which reads those at most `window` away, of its own document, whose starts (B, N) are given
-    where rows are not read whole -> (B, N, D). Memory and time are O(N window): blocks of that length read themselves
-    and their two neighbours."""
+    """x (B, N, D), each of which reads those at most `window` away, of its own document where starts (B, N) are given
+    -> (B, N, D). O(N window): blocks of that length read themselves and their two neighbours."""
     length = x.shape[1]
     blocks = -(-length // window)
     spare = blocks * window - length

@@ -169,7 +169,20 @@ class ContextualLatentsSpec(_RandomLatentsSpec):
         return Latents(torch.randn(concepts, width) * self.std, contextual=ContextualPositions(concepts, width))
 
 
-class PooledLatentsSpec(Spec):
+class _LookupLatentsSpec(Spec):
+    """Latents that stand in segments of the row: attentions start by looking there."""
+
+    noise: NonNegativeFloat = 0.02
+    """Standard deviation added to each coordinate of where a concept begins (that of a code is 0.7)."""
+    gain: PositiveFloat = 4.0
+    """Query projections start as `gain` x key projections; more looks narrower."""
+
+    def init_attention(self, attention: LookupInit) -> None:
+        """Initialises an attention between concepts and positions as a look-up by position."""
+        attention.init_as_lookup(self.gain)
+
+
+class PooledLatentsSpec(_LookupLatentsSpec):
     """Concepts begin as the means of what stands in their segments. Where a funnel (arXiv:2006.03236) halves tokens
     until they are as many as concepts, each of them becomes one."""
 
@@ -177,31 +190,19 @@ class PooledLatentsSpec(Spec):
     rotates_concepts: ClassVar[bool] = False
     orders_concepts: ClassVar[bool] = False
     respects_documents: ClassVar[bool] = False
-    noise: NonNegativeFloat = 0.02
-    """Standard deviation of what is learned beside the means."""
-    gain: PositiveFloat = 4.0
-    """As of latents 'anchored'."""
 
     def build(self, width: int, segments: Segments) -> Latents:
         """One vector per segment, each of this width (D)."""
         codes = segments.positions.code(segments.centres, width).detach()      # (C, D)
         return PooledLatents(self.noise * torch.randn_like(codes), segments, codes)
 
-    def init_attention(self, attention: LookupInit) -> None:
-        """Initialises an attention between concepts and positions as a look-up by position."""
-        attention.init_as_lookup(self.gain)
 
-
-class AnchoredLatentsSpec(Spec):
+class AnchoredLatentsSpec(_LookupLatentsSpec):
     """Position-initialised latents: a concept first copies what stands in its segment, a decoded position copies its
     concept, and content spreads from there."""
 
     kind: Literal["anchored"] = "anchored"
     respects_documents: ClassVar[bool] = True
-    noise: NonNegativeFloat = 0.02
-    """Standard deviation added to each coordinate of the code (whose own is 0.7)."""
-    gain: PositiveFloat = 4.0
-    """Query projections start as `gain` x key projections; more looks narrower."""
     rotary: bool = False
     """Concepts that read one another are also rotated by their index, as latents 'rotary' are."""
     contextual: bool = False
@@ -226,10 +227,6 @@ class AnchoredLatentsSpec(Spec):
             indices=torch.arange(concepts) if self.rotary else None,
             contextual=ContextualPositions(concepts, width) if self.contextual else None,
         )
-
-    def init_attention(self, attention: LookupInit) -> None:
-        """Initialises an attention between concepts and positions as a look-up by position."""
-        attention.init_as_lookup(self.gain)
 
 
 LatentsSpec = Annotated[

@@ -106,10 +106,6 @@ class Positions(nn.Module, ABC):
         """The same positions for vectors of another width; ValueError where the kind has no such thing."""
 
     @abstractmethod
-    def at_length(self, length: int) -> "Positions":
-        """Those that a model for rows of `length` tokens would have, as far as they are computed."""
-
-    @abstractmethod
     def resize(self, length: int) -> None:
         """Serve rows of `length` tokens from now on, squeezed into the trained range."""
 
@@ -219,6 +215,7 @@ class SinusoidalPositions(Positions):
         return self if width == self.width else SinusoidalPositions(len(self.table), width, self.base)
 
     def at_length(self, length: int) -> "SinusoidalPositions":
+        """Those of a model for rows of `length` tokens."""
         return SinusoidalPositions(length, self.width, max(1.0, self.base * length / self.trained_length))
 
     def resize(self, length: int) -> None:
@@ -256,11 +253,6 @@ class LearnedPositions(Positions):
             )
         return self
 
-    def at_length(self, length: int) -> "LearnedPositions":
-        other = LearnedPositions(length, self.table.shape[1])
-        other.table = nn.Parameter(interpolated(self.table, length))
-        return other
-
     @torch.no_grad()
     def resize(self, length: int) -> None:
         self.table = nn.Parameter(interpolated(self.table, length))
@@ -295,11 +287,6 @@ class RotaryPositions(Positions):
                 "give the decoder positions of its own, or use sinusoidal ones"
             )
         return self
-
-    def at_length(self, length: int) -> "RotaryPositions":
-        other = RotaryPositions(length, len(self.constant), self.base)
-        other.constant = self.constant
-        return other
 
     def resize(self, length: int) -> None:
         self.length = length

@@ -44,7 +44,7 @@ def test_contextual_scores_are_the_papers_before_a_query_and_their_mirror_image_
     positions, query, key = ContextualPositions(5, 8).double(), *torch.randn(2, 1, 2, 5, 4).double()
     torch.nn.init.normal_(positions.table)
     scores = query @ key.mT / 2
-    added = positions(query, scores, 0.5, None)
+    added = positions(query, scores, 0.5, None).detach()
     gates, tables = scores[0].sigmoid(), positions.table.detach().unflatten(-1, (2, 4))
     for head, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(5), torch.arange(5)).tolist():
         count = float(gates[head, i, min(i, j) : max(i, j) + 1].sum())     # arXiv:2405.18719, equation 4

@@ -41,11 +41,11 @@ class TokenAttribution:
     def concept_attention(self) -> list[ConceptAttention]:
         """Every concept by what it reads."""
         weights, visible, read_by = self.weights, self.visible, self.read_by
-        kinds, names = self._kinds(), KINDS
+        kinds, names = self._kinds(), [*KINDS]
         lifts = attention_statistics.lifts(weights, read_by, kinds, len(KINDS))
         if tagger_is_installed():
             of_parts = attention_statistics.lifts(weights, read_by, self._parts(kinds), len(PARTS))
-            lifts, names = torch.cat([lifts, of_parts[:, :-1]], dim=1), KINDS + PARTS[:-1]
+            lifts, names = torch.cat([lifts, of_parts[:, :-1]], dim=1), [*KINDS, *PARTS[:-1]]
         centres, deviations = attention_statistics.centres_and_deviations(weights, visible)
         columns = zip(
             attention_statistics.entropies(weights, read_by).tolist(),

@@ -1,9 +1,7 @@
 """Initial weights: a run takes its first weights from a checkpoint, exactly those it names, or none.
 
 Whatever is missing, left over or of another shape in the parts that are asked for is an error which lists it; nothing
-is loaded as far as it fits. Positions and other tables that are computed, not learned, stay the new model's own. Where
-rows are of another length, learned tables are interpolated, and what a concept has learned beside the code of its place
-moves to the code that its place has here.
+is loaded as far as it fits. Positions and other tables that are computed, not learned, stay the new model's own.
 """
 
 import re
@@ -21,7 +19,7 @@ from cogito_ray.nn.concept_pooling import Classifier, PairClassifier
 from cogito_ray.nn.encoder import Encoder
 from cogito_ray.nn.interop import legacy_checkpoint
 from cogito_ray.nn.model import Resizable
-from cogito_ray.nn.position_encodings import interpolated
+from cogito_ray.nn.position_encodings import SinusoidalPositions, interpolated
 from cogito_ray.training.checkpoints.checkpoint_store import State, named_weights
 from cogito_ray.training.checkpoints.manifest import WEIGHTS, BadCheckpoint, sha256, verify
 
@@ -241,13 +239,15 @@ def _belongs_to_positions(module: nn.Module, name: str) -> bool:
 
 
 def _moved(encoder: Encoder, centres: Tensor, width: int) -> Tensor:
-    """centres (C,) of segments of the rows there, which tell how long these were -> (C, width) codes of where concepts
-    stand here, less those of where they stood; 0 where there are others, or codes are beside what is learned."""
-    here, positions = encoder.latents.centres, encoder.embedding.positions
-    if here is None or len(here) != len(centres) or encoder.latents.codes is not None:
+    """centres (C,) of segments of rows there -> (C, width) codes of where concepts stand here, less those of where they
+    stood; 0 where concepts are others, or codes stand beside what is learned, or are learned and stretched along."""
+    latents, positions, here = encoder.latents, encoder.embedding.positions, encoder.latents.centres
+    if here is None or len(here) != len(centres) or latents.codes is not None:
+        return torch.zeros(width)
+    if not isinstance(positions, SinusoidalPositions):
         return torch.zeros(width)
     length = round(float(2 * len(centres) * (centres[0] + 0.5)))
-    return positions.code(here, width).detach() - positions.at_length(length).code(centres, width).detach()
+    return positions.code(here, width) - positions.at_length(length).code(centres, width)
 
 
 def _blocks(weights: Mapping[str, object]) -> int:
