@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         evaluate,
         export,
         forecast,
+        note,
         notebook,
         plan,
         plan_forecast,
@@ -60,8 +61,9 @@ __all__ = [
     "AnalysisReport", "BudgetSpec", "Checked", "DataSpec", "EvaluationSpec", "GoalSpec", "Interrupted", "LossSpec",
     "ModelSpec", "PromoteSpec", "Report", "Result", "RunSpec", "Scores", "SearchSpec", "SweepSpec", "SweepStatus",
     "TrainingSpec", "TrialResult", "add", "analyse", "budget", "check", "concurrency", "dashboard", "doctor",
-    "evaluate", "export", "forecast", "load", "notebook", "pause", "plan", "plan_forecast", "prepare", "promote",
-    "promotions", "publish", "queue", "report", "resume", "status", "stop", "submit", "sweep", "train", "verify",
+    "evaluate", "export", "forecast", "load", "note", "notebook", "pause", "plan", "plan_forecast", "prepare",
+    "promote", "promotions", "publish", "queue", "report", "resume", "status", "stop", "submit", "sweep", "train",
+    "verify",
 ]  # fmt: skip
 _RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult", "load")
 _CONTROLS = ("SweepStatus", "add", "budget", "concurrency", "pause", "resume", "status", "stop")

@@ -130,6 +130,7 @@ def sweep(
         before = known.closing if known else None
         finished = known if known and experiment.is_finished(known) else None
         record = finished or _swept(spec, experiment, known, verbose=verbose)
+    _conclude(spec.conclusion, record, experiment.ledger)
     return _concluded(record, storage / spec.name, before, verbose=verbose)
 
 
@@ -172,6 +173,7 @@ def train(
         before = known.closing if known else None
         finished = known if known and known.is_complete else None
         record = finished or _trained(run, experiment, known, verbose=verbose)
+    _conclude(run.conclusion, record, experiment.ledger)
     for note in (note for trial in record.trials.values() for note in trial.notes):
         _say(note, verbose=verbose)
     return _concluded(record, storage / called, before, verbose=verbose)
@@ -307,10 +309,12 @@ def plan(
     faults of all phases. Ctrl-C leaves phases their checkpoints, and the record says so.
     """
     from cogito_ray.plans.plan_file import read
+    from cogito_ray.records.plan_record import NAME
     from cogito_ray.runtime.plan.plan_driver import run_plan
 
     sound = read(settings, overrides)
     record = run_plan(sound, _shared(storage), lambda told: _say(told, verbose=verbose))
+    _conclude(sound.spec.conclusion, record, Path(storage) / sound.spec.name / NAME)
     report(Path(storage) / sound.spec.name)
     notebook(storage)
     return record
@@ -477,16 +481,57 @@ def report(folder: str | Path) -> Report:
     return Report(page)
 
 
-def notebook(storage: str | Path = RUNS) -> Path:
-    """Write notebook.md: what every sweep, run and plan of a storage asked, and which numbers may be compared."""
-    from cogito_ray.records.pages.lab_notebook_page import write
+def notebook(
+    *storages: str | Path, out: str | Path | None = None, table: str | Path | None = None, name: str | None = None
+) -> list[Path]:
+    """Write notebook.md, .html and .parquet: every sweep, run and plan of these storages (of `runs`) in one table.
 
-    storage = local(storage)
-    refresh_all(storage)
-    if not storage.is_dir():
-        raise FileNotFoundError(f"{storage}: no such folder; the storage is the one that sweeps were run in")
-    upload(page := write(storage))
-    return page
+        cr.notebook("runs", "s3://bucket/runs", out="build")
+
+    `out`: their folder; None: the storage, or of several the folder where this is called. `table`: a Markdown file
+    whose log is taken into the record of the (first) storage, the same rows once. `name`: what runs are called from now
+    on, such as "{folder}_{date}". ValueError for what is no such table or name.
+    """
+    from cogito_ray.records.notebook import imported_table, notebook_page
+    from cogito_ray.runtime.control_channel import whoami
+
+    for folder in (folders := [local(one) for one in storages or (RUNS,)]):
+        refresh_all(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder; the storage is the one that sweeps were run in")
+        if name is not None:
+            imported_table.name_runs(folder, name)
+    if table is not None:
+        imported_table.import_table(folders[0], Path(table), whoami())
+    for file in (files := notebook_page.write(folders, Path(out or (folders[0] if len(folders) == 1 else ".")))):
+        upload(file)
+    return files
+
+
+def note(run: str | Path, text: str, *, storage: str | Path = RUNS) -> Path:
+    """Keep what you make of a sweep, run, plan or trial in its ledger, with your name and the time, also while it runs.
+
+        cr.note("runs/quickstart", "Deletion above 0.7 is too much.")
+
+    `run`: its folder, or what the storage or the notebook calls it. Gives where it is kept. ValueError for none.
+    """
+    from cogito_ray.records.notebook.notebook_page import read
+    from cogito_ray.records.plan_record import NAME as PLAN
+    from cogito_ray.runtime.control_channel import comment
+
+    if not text.strip():
+        raise ValueError("note: is empty; write what is to be known")
+    here = local(storage)
+    refresh_all(here)
+    for ledger in (folder / name for folder in (local(run), here / run) for name in (NAME, PLAN)):
+        refresh(ledger)
+        if ledger.is_file():
+            return comment(ledger, text)
+    found = [row for row in read([here])[0] if str(run) in (row.cells["run"], row.trial)]
+    if len(found) != 1:
+        why = f"{len(found)} rows of the notebook" if found else "no folder or name of a sweep, run, plan or trial"
+        raise ValueError(f"{run}: {why} in {here}; give the folder of the one that is meant")
+    return comment(found[0].ledger, text, found[0].trial)
 
 
 def dashboard(folder: str | Path = "monitoring", *, ray_folder: str | Path | None = None) -> MonitoringFolder:
@@ -584,19 +629,26 @@ def _shared(storage: str | Path) -> Path:
 
 
 def write_pages(record: Record, folder: Path) -> None:
-    """What lies in a folder when a sweep or run ends: report.html, winner.yaml; and in the storage, notebook.md."""
-    from cogito_ray.records.pages import lab_notebook_page, report_page, winner_file
+    """What lies in a folder when a sweep or run ends: report.html, winner.yaml; and in the storage, the notebook."""
+    from cogito_ray.records.pages import report_page, winner_file
 
     if not report_page.is_up_to_date(folder):
         report_page.write(folder)
     try:
-        refresh_all(folder.parent)
-        upload(lab_notebook_page.write(folder.parent))
+        notebook(folder.parent)
     except OSError as fault:  # all users of a storage share this page: what was done here is none the worse
         err.print(f"the notebook was not written: {explain_os_error(fault)}")
     winner_file.write(record, folder)
     for file in (folder / report_page.FILE, folder / winner_file.FILE):
         upload(file)
+
+
+def _conclude(said: str, record: Record | PlanRecord, ledger: Path) -> None:
+    """Keeps what the settings conclude, unless that is known."""
+    from cogito_ray.runtime.control_channel import comment
+
+    if said and said.strip() not in [one.text for one in record.comments]:
+        comment(ledger, said)
 
 
 def _concluded(record: Record, folder: Path, before: SweepClosed | None, *, verbose: bool) -> Result:

@@ -35,6 +35,8 @@ Label = Annotated[
 ]
 MANY = 32
 """Numbers of workers: what all of them divide soon has more digits than a batch."""
+APART = ("evaluation.labelled", "plugins", "track", "question", "conclusion")
+"""Dotted places that make it no other run."""
 MAPS_SHARDS = {"mapped": True, "streamed": False}
 
 
@@ -136,6 +138,10 @@ class BranchSpec(Spec):
 class RunSpec(Spec):
     """Two runs with equal digests are the same run."""
 
+    question: str = Field(default="", exclude_if=lambda text: not text)
+    """What it asks, in a sentence, for the notebook. Of a sweep, write it beside `run`, and so the next one."""
+    conclusion: str = Field(default="", exclude_if=lambda text: not text)
+    """What people make of its result: kept in its ledger, with author and time, whenever its command is given."""
     data: DataSpec
     model: ModelSpec
     objective: ObjectiveSpec
@@ -170,7 +176,8 @@ class RunSpec(Spec):
     def digest(self) -> str:
         """As of every Spec; but what its checkpoints are asked besides makes it no other run."""
         measured = self.evaluation.model_copy(update={"labelled": None})
-        return digest(self.model_copy(update={"evaluation": measured, "plugins": (), "track": ()}).settled())
+        told = {"plugins": (), "track": (), "question": "", "conclusion": ""}
+        return digest(self.model_copy(update={"evaluation": measured, **told}).settled())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Between processes, a run is its settings: whoever reads them imports its plugins first."""
@@ -221,7 +228,7 @@ class RunSpec(Spec):
         steps = [f"optimizer/{name}" for name in ("learning_rate", "gradient_norm", "weight_norm", "skipped_share")]
         if self.training.parallel == "ddp" and self.micro_batches(self.sizes[-1]) > 1:
             steps.append("gradient/noise_scale_rows")
-        times = ["time/tokens_per_s", "time/mfu", "time/data_wait_share"]
+        times = ["time/tokens_per_s", "time/mfu", "time/data_wait_share", "model/parameters"]
         return [*rebuilt, *self.evaluation.metrics, *ranks, *losses, *times, *shares, *steps, "eval/unigram_nats"]
 
     _with_plugins = model_validator(mode="wrap")(importing)

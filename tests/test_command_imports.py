@@ -107,7 +107,7 @@ def test_help_and_version_import_what_draws_them_alone():
 
 
 def test_completion_imports_what_it_completes_alone(monkeypatch):
-    typed = {"_COGITO_RAY_COMPLETE": "complete_bash", "COMP_WORDS": "cogito-ray no", "COMP_CWORD": "1"}
+    typed = {"_COGITO_RAY_COMPLETE": "complete_bash", "COMP_WORDS": "cogito-ray noteb", "COMP_CWORD": "1"}
     for name, value in typed.items():
         monkeypatch.setenv(name, value)
     said, libraries = commanded([])
@@ -121,7 +121,8 @@ def test_pages_and_tracker_of_a_record_import_neither_models_nor_cluster_nor_sea
     folder = storage / "finished"
     (folder / SENT).write_text(json.dumps({"wandb/cogito-ray": len(events(folder / NAME))}))
     said, libraries = commanded(["report", folder], ["notebook", "--storage", storage], ["publish", folder])
-    assert [line.split()[0] for line in said.splitlines()] == [f"{folder}/report.html", f"{storage}/notebook.md", "4"]
+    pages = [f"{folder}/report.html", *(f"{storage}/notebook.{kind}" for kind in ("md", "html", "parquet"))]
+    assert [line.split()[0] for line in said.splitlines()] == [*pages, "4"]
     assert libraries & (MODELS | SEARCH | CLUSTER) == set()
 
 

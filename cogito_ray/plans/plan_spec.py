@@ -177,6 +177,8 @@ class PlanSpec(Spec):
     name: FolderName
     """Of its folder, and of those of its phases: `<plan>-<phase>`."""
     question: str = ""
+    conclusion: str = Field(default="", exclude_if=lambda text: not text)
+    """As that of a run."""
     phases: dict[PhaseName, PhaseSpec] = Field(min_length=1)
     size: str | None = None
     """Which of `sizes`; None = as phases say."""

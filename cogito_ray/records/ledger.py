@@ -32,7 +32,8 @@ TRIALS, CHECKPOINTS, PROMOTED = "trials", "checkpoints", "promoted"
 PATIENCE_S = 300.0
 """For other processes' appends, each of which takes milliseconds: longer than any filesystem stands still."""
 FORMAT = 5
-"""Of what is written here: one more whenever there is a new event, or a field that this could not read."""
+"""Of what is written here: one more whenever what was written before would be read otherwise. New events, and fields
+with a default, stand beside older ones, and older versions say that they are of a newer one."""
 
 
 class SweepOpened(Spec):
@@ -50,6 +51,8 @@ class SweepOpened(Spec):
     """Of every corpus that trials read, by its `corpus_key`."""
     left_out: dict[str, dict[str, dict[str, int]]] = {}
     """Of those that were cleaned, documents that cleaning left out, by source and reason."""
+    rows: dict[str, int] = {}
+    """Train rows of every corpus, an epoch, by the digest of its data."""
     format: int = FORMAT
     """Of the ledger from here on."""
 
@@ -425,6 +428,29 @@ class Noted(Spec):
     note: str
 
 
+class Commented(Spec):
+    """Somebody wrote what is to be known of an experiment: a conclusion, a doubt."""
+
+    event: Literal["commented"] = "commented"
+    at: float
+    by: str
+    text: str
+    trial: str | None = None
+    """None: the whole experiment."""
+
+
+class RowImported(Spec):
+    """A row of a log that was kept elsewhere."""
+
+    event: Literal["row_imported"] = "row_imported"
+    at: float
+    by: str
+    row: int
+    """Of rows of the same date and name in that table, which one, from 0."""
+    cells: dict[str, str]
+    """By heading, as they were written."""
+
+
 class Controlled(Spec):
     """Somebody asked something of the sweep while it ran."""
 
@@ -521,8 +547,8 @@ Event = Annotated[
     SweepOpened | WarmStarted | TrialProposed | SampleRejected | GridPointExhausted | TrialStarted | Reported
     | TrialEnded | TrialPaused | GateJudged | Promoted | PromotionCertified
     | ForecastSealed | ForecastScored | SettingAblated | SweepClosed | Evaluated | Noted
-    | CheckpointsPruned | Controlled | Notified | Linked | TruncatedLine
-    | PlanOpened | PhaseStarted | PhaseEnded,
+    | CheckpointsPruned | Commented | Controlled | Notified | Linked | TruncatedLine
+    | PlanOpened | PhaseStarted | PhaseEnded | RowImported,
     Field(discriminator="event"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

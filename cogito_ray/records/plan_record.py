@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cogito_ray.gate_spec import Condition
-from cogito_ray.records.ledger import COMPLETE, Event, Figures, LedgerFault, events
+from cogito_ray.records.ledger import COMPLETE, Commented, Event, Figures, LedgerFault, events
 
 from cogito_ray.records.ledger import PhaseEnded, PhaseStarted, PlanOpened, SweepClosed  # isort: skip
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
@@ -24,6 +24,8 @@ class PlanRecord:
     started: dict[str, PhaseStarted] = field(default_factory=dict)
     ended: dict[str, PhaseEnded] = field(default_factory=dict)
     closing: SweepClosed | None = None
+    comments: list[Commented] = field(default_factory=list)
+    """What people wrote about it."""
 
     def add(self, event: Event) -> None:
         """What happened next. An opening asks anew for what failed, was refused or skipped."""
@@ -40,6 +42,8 @@ class PlanRecord:
                 self.ended[event.phase] = event
             case SweepClosed():
                 self.closing = event
+            case Commented():
+                self.comments.append(event)
 
     def state(self, name: str) -> str:
         """Of a phase."""

@@ -33,6 +33,9 @@ class Provenance(Spec):
     """Twelve hex digits of the package's own files, which tell changes apart that no commit holds. Version 0.1 did not
     say."""
 
+    describe: str | None = Field(default=None, exclude_if=lambda described: described is None)
+    """The commit as `git describe` names it, after the nearest tag, if there is one."""
+
     @property
     def code(self) -> str:
         """Names the code: equal for equal code, as far as is known."""
@@ -71,6 +74,7 @@ def collect(
         plugins=digests(plugins),
         gpus=gpus,
         source=_digest_of(PACKAGE),
+        describe=_git(source, "describe", "--tags", "--always", "--dirty") or None,
     )
 
 

@@ -14,6 +14,7 @@ from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import (
     COMPLETE,
     INTERRUPTED,
+    Commented,
     Controlled,
     Evaluated,
     Event,
@@ -185,6 +186,8 @@ class Record:
     """What the winner's settings are worth."""
     evaluations: list[Evaluated] = field(default_factory=list)
     """Of checkpoints, in the order they came."""
+    comments: list[Commented] = field(default_factory=list)
+    """What people wrote about it."""
     controls: list[Controlled] = field(default_factory=list)
     """What was asked of it while it ran."""
     limits: SweepLimits = field(default_factory=SweepLimits)
@@ -241,6 +244,8 @@ class Record:
                 self.rejected.append(event)
             case GridPointExhausted():
                 self.exhausted.append(event)
+            case Commented():
+                self.comments.append(event)
             case Controlled():
                 self.controls.append(event)
                 if event.accepted:

@@ -20,7 +20,7 @@ from cogito_ray.object_storage.driver_lease import lease_of
 from cogito_ray.object_storage.storage_mirror import mirror_of, upload
 from cogito_ray.records.control_requests import ControlRequest
 from cogito_ray.records.file_locks import is_held
-from cogito_ray.records.ledger import NAME
+from cogito_ray.records.ledger import NAME, Commented, Ledger
 
 REQUESTS = "requests"
 """Folder of one file a request, beside the ledger."""
@@ -41,6 +41,18 @@ def said_by(lock: Path) -> str:
     return (lock.read_text(errors="replace").strip() if lock.exists() else "") or f"it holds {lock}"
 
 
+def whoami() -> str:
+    """The user of this process, and its machine."""
+    return f"{getpass.getuser()} on {socket.gethostname()}"
+
+
+def comment(ledger: Path, text: str, trial: str | None = None) -> Path:
+    """Keep what the user of this process makes of an experiment, or of a trial, also while others write its ledger."""
+    with Ledger(ledger) as opened:
+        opened.append(Commented(at=time.time(), by=whoami(), text=text.strip(), trial=trial))
+    return ledger
+
+
 class Asked(Spec):
     """A request on its way."""
 
@@ -57,8 +69,7 @@ class ControlChannel:
 
     def send(self, request: ControlRequest) -> Asked:
         """What was sent; later requests have later ids."""
-        by = f"{getpass.getuser()} on {socket.gethostname()}"
-        asked = Asked(id=f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", by=by, request=request)
+        asked = Asked(id=f"{time.time_ns()}-{uuid.uuid4().hex[:8]}", by=whoami(), request=request)
         self._file(asked).parent.mkdir(exist_ok=True)
         atomic_write_text(self._file(asked), asked.model_dump_json())
         upload(self._file(asked))

@@ -20,7 +20,7 @@ from cogito_ray.records.file_locks import Busy, hold
 from cogito_ray.records.ledger import COMPLETE, FORMAT, NAME, LedgerFault, SweepClosed, SweepOpened
 from cogito_ray.records.provenance import Provenance, collect
 from cogito_ray.records.sweep_record import Record, SharedRecord, Trial
-from cogito_ray.run_spec import RunSpec
+from cogito_ray.run_spec import APART, RunSpec
 from cogito_ray.runtime.control_channel import DRIVER, said_by
 from cogito_ray.runtime.preflight_checks import MissingInputs
 from cogito_ray.sweeps.space.dotted_paths import Tree, get
@@ -78,7 +78,7 @@ class ExperimentFolder:
         goal = "eval/reconstruction_nats" if run.model.decoder else "loss/total"
         goals: list[JsonValue] = [{"metric": goal, "mode": "min"}]
         spec: Tree = {"name": name, "run": run.model_dump(mode="json"), "space": {}, "goals": goals}
-        apart = frozenset({"run.evaluation.labelled", "run.plugins", "run.track"})
+        apart = frozenset({f"run.{place}" for place in APART})
         return cls(storage.absolute() / name, spec, apart, {"run": RunSpec})
 
     @property
@@ -254,6 +254,7 @@ class ExperimentFolder:
             format=FORMAT,
             data=dict(data or {}),
             left_out=left_out,
+            rows={corpus.digests.digest(): corpus.train_rows for corpus in (corpora or {}).values()},
         )
 
 

@@ -8,7 +8,7 @@ from cogito_ray.base_spec import Worded
 
 TEXT = ("tokens", "tokenizers", "corpora", "documents")
 """Where a storage has what runs read."""
-RESERVED = frozenset({*TEXT, "verify", "notebook.md"})
+RESERVED = frozenset({*TEXT, "verify", "notebook", "notebook.md", "notebook.html", "notebook.parquet"})
 """What the storage itself has at its top."""
 RULE = Worded(
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with no sign"

@@ -24,7 +24,9 @@ from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.search_space import Space
 from cogito_ray.sweeps.sweep_validation import faults
 
-ELASTIC = frozenset({"budget", "concurrency", "seeds", "promote", "scale", "simplify", "notify", "plugins", "track"})
+ELASTIC = frozenset(
+    {"budget", "concurrency", "seeds", "promote", "scale", "simplify", "notify", "plugins", "track", "conclusion"}
+)
 """What may change while a sweep keeps its name: how much is spent on it and where its code is, not what it is."""
 
 
@@ -35,6 +37,8 @@ class SweepSpec(Spec):
     """Names the sweep's folder."""
     question: str = ""
     """What this sweep asks, in a sentence; opens the report."""
+    conclusion: str = Field(default="", exclude_if=lambda text: not text)
+    """As that of a run."""
     run: Tree
     """A RunSpec, or one that `space` completes."""
     space: dict[str, Domain] = Field(min_length=1)
@@ -89,8 +93,9 @@ class SweepSpec(Spec):
         )
         if self.simplify is not None and len(self.goals) > 1:
             found.append("simplify: asks what one goal loses, and there are several; leave it out")
-        if "track" in self.run:
-            found.append("run.track: a sweep is tracked as a whole; write it beside `run`")
+        for name in ("track", "question", "conclusion"):
+            if name in self.run:
+                found.append(f"run.{name}: belongs to a sweep as a whole; write it beside `run`")
         if found:
             raise ValueError("\n".join(found))
         return self

@@ -141,6 +141,11 @@ class Corpus:
         return {name: made.removed for name, made in manifests.items() if "cleaned" in made.identity}
 
     @property
+    def train_rows(self) -> int:
+        """Of all sources: an epoch."""
+        return sum(source.shards.manifest.rows("train") for source in self.sources)
+
+    @property
     def held_out_available(self) -> dict[str, int]:
         """Held-out rows of each source."""
         return {source.name: source.shards.manifest.rows("held_out") for source in self.sources}

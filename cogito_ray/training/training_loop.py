@@ -145,6 +145,7 @@ class _Trainer:
         self.accelerator, self.progress = accelerator, progress
         self.leads = accelerator.is_main_process
         self.micro_batches = run.micro_batches(accelerator.num_processes)
+        self._parameters = float(sum(parameter.numel() for parameter in total.model.parameters()))
         needed, rate = step_flops(run, total, vocabulary), matmul_rate(accelerator.device, run.training.precision)
         ideal_step_s = needed * run.training.batch / (accelerator.num_processes * rate)
         self.strategy = STRATEGIES[run.training.parallel](self.accelerator, self.total, run.training.optimizer)
@@ -192,7 +193,7 @@ class _Trainer:
     def _measured(
         self, step: int, whole: TotalLoss, evaluate: Evaluate, losses: dict[str, float]
     ) -> tuple[dict[str, float], Verdict | None]:
-        metrics = self.step_metrics.read() | losses
+        metrics = self.step_metrics.read() | losses | {"model/parameters": self._parameters}
         squares = metrics.pop(STEP_SQUARE), metrics.pop(PASS_SQUARE)
         if self._measures_noise:
             rows = {"step_rows": self.run.training.batch, "pass_rows": self.run.micro_batch}

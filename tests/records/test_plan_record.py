@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from cogito_ray.cli import app
 from cogito_ray.control.live_server import LiveServer
 from cogito_ray.records.ledger import Ledger, PhaseEnded, PhaseStarted, PlanOpened
-from cogito_ray.records.pages import lab_notebook_page
+from cogito_ray.records.notebook.notebook_page import read
 from cogito_ray.records.plan_record import NAME, found
 
 WHY = "mlm.loss/total < 2: does not hold (mlm: loss/total 3)"
@@ -49,10 +49,11 @@ def test_status_prints_the_tree_of_a_plan_and_one_line_among_others(storage):
 def test_the_notebook_has_an_entry_of_a_plan_beside_one_that_is_damaged(storage):
     (storage / "torn").mkdir()
     (storage / "torn" / NAME).write_text('{"event": "dance"}\n')
-    page = lab_notebook_page.write(storage).read_text()
-    assert "## torn\n\nCannot be read: " in page
-    assert "## road\n\nIs &lt;it&gt; true?\n\n**under way, or its driver was killed**" in page
-    assert "- a plan of 3 phases: 1 complete, 1 refused, 1 waiting\n- [report](road/report.html)" in page
+    rows = {row.cells["run"]: row.cells for row in read([storage])[0]}
+    assert rows["torn"]["conclusion"].startswith("cannot be read: ")
+    assert rows["road"]["question"] == "Is <it> true?"
+    said = "a plan of 3 phases: 1 complete, 1 refused, 1 waiting\nunder way, or its driver was killed"
+    assert rows["road"]["conclusion"] == said
 
 
 def test_the_live_page_lists_a_plan_and_shows_its_tree(storage):

@@ -4,7 +4,7 @@ import pytest
 from corpora import unread_run
 
 from cogito_ray.records.ledger import NAME, Ledger, Promoted, Reported, SweepOpened, TrialEnded, TrialStarted
-from cogito_ray.records.pages import lab_notebook_page
+from cogito_ray.records.notebook.notebook_page import read
 from cogito_ray.records.pages.report_page import render
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.forecast_calibration import calibration, judged
@@ -131,7 +131,9 @@ def test_a_forecast_is_judged_by_the_run_and_the_report_and_the_notebook_say_how
     with Ledger(tmp_path / "tiny" / NAME) as ledger:
         for event in [*told, *hit]:
             ledger.append(event)
-    assert "1 of 1 forecasts of full runs" in lab_notebook_page.render(tmp_path)
+    rows, opening = read([tmp_path])
+    assert "1 of 1 forecasts of full runs" in opening
+    assert "inside" in rows[0].cells["forecast"]
 
 
 def missed(**differs):

@@ -3,7 +3,7 @@
 import pytest
 from corpora import prepared_run
 
-from cogito_ray.records.pages import lab_notebook_page
+from cogito_ray.records.notebook import notebook_page
 from cogito_ray.sweeps.experiment_names import RESERVED, folder_name
 
 
@@ -27,7 +27,7 @@ def test_what_the_storage_itself_has_is_refused(name):
 
 def test_all_that_is_written_at_the_top_of_a_storage_is_reserved(tmp_path):
     prepared_run(tmp_path, tmp_path / "storage")
-    lab_notebook_page.write(tmp_path / "storage")
+    notebook_page.write([tmp_path / "storage"], tmp_path / "storage")
     written = {path.name for path in (tmp_path / "storage").iterdir()}
     assert {"tokens", "tokenizers", "corpora", "notebook.md"} <= written
     assert written <= RESERVED

@@ -111,7 +111,7 @@ def test_who_is_told_of_a_run_or_sweep_renames_neither():
 
 
 def test_trackers_of_a_sweeps_run_are_refused():
-    assert "run.track: a sweep is tracked as a whole; write it beside `run`" in faults(run__track=["wandb"])
+    assert "run.track: belongs to a sweep as a whole; write it beside `run`" in faults(run__track=["wandb"])
 
 
 def test_a_setting_that_a_later_version_adds_renames_no_run_unless_it_is_set():

@@ -74,6 +74,7 @@ METRICS = (
     Metric("report_interval_seconds", "s", TRIAL, "Between its last two reports.", "Progress"),
     Metric("tokens_per_second", "tokens/s", TRIAL, "By all workers.", "Speed", "time/tokens_per_s"),
     Metric("model_flops_utilization", "share", TRIAL, "Of the device's matrix rate (MFU).", "Speed", "time/mfu"),
+    Metric("model_parameters", "parameters", TRIAL, "Of all weights, how many.", "Speed", "model/parameters"),
     Metric("data_wait_share", "share", TRIAL, "Of the time spent waiting for data.", "Speed", "time/data_wait_share"),
     Metric(
         "checkpoint_seconds", "s", EXPERIMENT, "To write a checkpoint, beside training.", "Speed",
