@@ -64,6 +64,13 @@ class TestAnchoredConceptsThatKnowTheirOrder(ModelSuite):
         return run(model={"latents": {"kind": "anchored", order: True}})
 
 
+class TestCrossThatReadsWeighedContents(ModelSuite):
+    @pytest.fixture
+    def tiny(self) -> RunSpec:
+        block = {"kind": "cross", "values": "contents"}
+        return run(model={"encoder": {"block": block}, "embedding": {"frequency_weight": 1e-3}})
+
+
 @pytest.mark.parametrize("decoder", kinds(DecoderSpec), ids=name_of)
 class TestDecoders(DecoderSuite):
     @pytest.fixture

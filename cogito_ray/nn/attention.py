@@ -41,6 +41,7 @@ class Attention(nn.Module):
         x: Tensor,
         source: Tensor,
         *,
+        contents: Tensor | None = None,
         visible: Tensor | None = None,
         rotary: Rotary | None = None,
         source_rotary: Rotary | None = None,
@@ -48,9 +49,10 @@ class Attention(nn.Module):
     ) -> Tensor:
         """x (B, Q, D) reads source (B, S, T), where visible, (B, S) or (B, Q, S), is True -> (B, Q, D).
 
-        What sees nothing reads 0. `contextual` is for a sequence that reads itself.
+        contents (B, S, T): what is read at each place of source, which then only says where to look; None = source
+        itself. What sees nothing reads 0. `contextual` is for a sequence that reads itself.
         """
-        query, key, value = self.project(x, source, rotary=rotary, source_rotary=source_rotary)
+        query, key, value = self.project(x, source, contents=contents, rotary=rotary, source_rotary=source_rotary)
         mask = None if visible is None else for_every_head(visible)            # (B, 1, 1 or Q, S)
         if contextual is not None:
             bias = contextual(query, query @ key.mT * self.scale, self.scale, mask)            # (B, H, Q, Q)
@@ -59,11 +61,22 @@ class Attention(nn.Module):
         return self.out(read.transpose(1, 2).flatten(2))
 
     def project(
-        self, x: Tensor, source: Tensor, *, rotary: Rotary | None = None, source_rotary: Rotary | None = None
+        self,
+        x: Tensor,
+        source: Tensor,
+        *,
+        contents: Tensor | None = None,
+        rotary: Rotary | None = None,
+        source_rotary: Rotary | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """-> queries (B, H, Q, D/H), keys and values (B, H, S, D/H)."""
         query = heads_of(self.query(x), self.heads)
-        key, value = (heads_of(part, self.heads) for part in self.key_value(source).chunk(2, dim=-1))
+        if contents is None:
+            parts = self.key_value(source).chunk(2, dim=-1)
+        else:
+            keys, values = self.key_value.weight.chunk(2)                      # (D, T) each
+            parts = F.linear(source, keys), F.linear(contents, values)
+        key, value = (heads_of(part, self.heads) for part in parts)
         query = query if rotary is None else rotary.apply(query)
         return query, key if source_rotary is None else source_rotary.apply(key), value
 

@@ -59,6 +59,7 @@ class Encoder(nn.Module):
         self.embedding, self.stage, self.latents = embedding, stage, latents
         self.blocks = nn.ModuleList(blocks)
         self.depth = depth
+        self.reads_contents = any(getattr(block, "reads_contents", False) for block in blocks)
         self.activation_checkpointing = False           # set where it is trained: see TrainingSpec
         self.norm = nn.LayerNorm(width, eps=1e-12)
 
@@ -134,7 +135,8 @@ class Encoder(nn.Module):
         of_tokens = None if starts is None else starts.gather(1, positions)                # (B, K)
         places = positions if of_tokens is None else positions - of_tokens
         read = self.stage(ids, Tokens(self.embedding(ids, places), places, visible, of_tokens))
-        concepts, context = self.latents(read), self._context(read)        # (B, C, D)
+        contents = self.embedding.drop(self.embedding.contents(ids)) if self.reads_contents else None
+        concepts, context = self.latents(read), self._context(read, contents)          # (B, C, D)
         if starts is not None:
             concepts, context = self._within_documents(concepts, context, read, starts)
         return read, concepts, context
@@ -142,10 +144,11 @@ class Encoder(nn.Module):
     def _applied(self) -> list[Block]:
         return [cast(Block, self.blocks[step % len(self.blocks)]) for step in range(self.depth)]
 
-    def _context(self, read: Tokens) -> BlockContext:
+    def _context(self, read: Tokens, contents: Tensor | None) -> BlockContext:
         positions, latents = self.embedding.positions, self.latents
         return BlockContext(
             visible=read.visible,
+            contents=contents,
             token_rotary=positions.rotary(read.positions),
             concept_rotary=None if latents.centres is None else positions.rotary_at(latents.centres),
             latent_rotary=None if latents.indices is None else Rotary(latents.indices),

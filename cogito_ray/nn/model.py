@@ -17,6 +17,7 @@ from cogito_ray.nn.encoder import Encoder, EncoderSpec
 from cogito_ray.nn.parametrisation import Growth, ParametrisationSpec, StandardSpec, parametrise
 from cogito_ray.nn.position_encodings import segment_centres
 from cogito_ray.nn.token_embedding import Embedding, EmbeddingSpec
+from cogito_ray.nn.token_stages.projection import RawSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec, VocabularyHead
 from cogito_ray.text.vocabulary_info import Vocabulary
 
@@ -71,6 +72,12 @@ class ModelSpec(Spec):
             faults.append(
                 f"latents '{self.latents.kind}' tells concepts apart when they read one another, which block "
                 f"'{self.encoder.block.kind}' never lets them do; use other latents"
+            )
+        values = getattr(self.encoder.block, "values", "tokens")
+        if values == "contents" and not isinstance(self.encoder.tokens, RawSpec):
+            faults.append(
+                "encoder.block.values 'contents' are tokens as the embedding made them, which encoder.tokens "
+                f"'{self.encoder.tokens.kind}' changes; use tokens 'raw', or values 'tokens'"
             )
         fits = positions.fits_any_width or self.token_width in (None, self.width)
         if decoder is not None and decoder.shares_positions and not fits:
@@ -183,7 +190,7 @@ class ConceptModel(nn.Module):
         self.growth: dict[str, Growth] = {}         # over the base model; none where it is its own base
         self.separated_by = vocabulary if spec.reads_documents else None
         token_width = spec.token_width or spec.width
-        embedding = spec.embedding.build(vocabulary.size, length, token_width)
+        embedding = spec.embedding.build(vocabulary.size, length, token_width, log_unigram)
         self.encoder = _encoder(spec, embedding, length)
         self.decoder = self.head = None
         if spec.decoder is not None:

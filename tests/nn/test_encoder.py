@@ -145,6 +145,33 @@ def test_an_anchored_concept_first_reads_its_own_segment():
     assert (own > 0.5).all(), own                              # of 4 segments: chance is a quarter
 
 
+def test_of_contents_concepts_read_no_positions():
+    model = build(concepts=4, encoder={"depth": 1, "block": {"kind": "cross", "values": "contents"}})
+    ids, positions, visible = seen()
+    model.encoder.embedding.token.weight.data.zero_()                      # positions are all that is left to read
+    read, concepts, context = model.encoder._before_blocks(ids, positions, visible, None)
+    block = model.encoder.blocks[0]
+    torch.testing.assert_close(block.cross_attend(concepts, read.vectors, context), concepts)
+
+
+def test_tokens_count_by_their_inverse_frequency_where_concepts_read_them_and_wholly_where_they_are_rebuilt():
+    torch.manual_seed(0)
+    frequency = torch.arange(1, 33) / torch.arange(1, 33).sum()
+    spec = ModelSpec.model_validate({"width": 8, "heads": 2, "embedding": {"frequency_weight": 0.01}})
+    embedding, ids = spec.build(WORDS, LENGTH, frequency.log()).encoder.embedding, torch.arange(32)
+    weights = 0.01 / (0.01 + frequency)
+    torch.testing.assert_close(embedding.contents(ids), weights[:, None] * embedding.tokens(ids))
+    torch.testing.assert_close(embedding.tokens(ids), embedding.scale * embedding.token.weight)
+
+
+def test_a_checkpoint_holds_what_tokens_count():
+    spec = ModelSpec.model_validate({"width": 8, "heads": 2, "embedding": {"frequency_weight": 0.01}})
+    trained = spec.build(WORDS, LENGTH, torch.full((32,), -3.0))
+    read = spec.build(WORDS, LENGTH)
+    read.load_state_dict(trained.state_dict())
+    assert torch.equal(read.encoder.embedding.weights, trained.encoder.embedding.weights)
+
+
 def test_attention_weights_are_those_of_each_block_on_what_it_is_given():
     model = build(encoder={"block": {"kind": "cross"}, "depth": 2})
     tokens, (first, second) = model.encoder.attention_weights(*seen())

@@ -23,6 +23,10 @@ REFUSALS = [
         {"token_width": 32, "embedding": {"positions": {"kind": "learned"}}, "decoder": {"kind": "position"}},
         "cannot use 'learned' positions of tokens of width 32; give it positions of its own",
     ),
+    (
+        {"encoder": {"block": {"kind": "cross", "values": "contents"}, "tokens": {"kind": "projected"}}},
+        "values 'contents' are tokens as the embedding made them, which encoder.tokens 'projected' changes",
+    ),
 ]
 
 

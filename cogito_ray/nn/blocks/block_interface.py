@@ -36,6 +36,8 @@ class BlockContext:
     """Rotations of the concepts among themselves, by their index."""
     latent_contextual: ContextualPositions | None = None
     """Of the concepts among themselves, by what they count."""
+    contents: Tensor | None = None
+    """(B, K, T) the tokens without their positions, where no token stage changed them."""
     concepts_of_tokens: Tensor | None = None
     """(B, K, C) concepts of each token's document, the only ones that it may read; None = all."""
     concepts_of_concepts: Tensor | None = None

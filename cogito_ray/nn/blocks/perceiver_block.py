@@ -18,17 +18,22 @@ class CrossSpec(Spec):
     respects_documents: ClassVar[bool] = True
     token_norm: bool = True
     """Layer norm on tokens before keys and values."""
+    values: Literal["tokens", "contents"] = "tokens"
+    """What concepts read where they look. tokens: all of a token's vector. contents: the vector without the token's
+    position, and without a norm, so that what a token weighs is kept (cf. TUPE, arXiv:2006.15595, which parts the two
+    in scores); it needs encoder.tokens 'raw'."""
 
     def build(self, sizes: Sizes, last: bool) -> "CrossBlock":
         """A block with random weights; the last of an encoder is like the others."""
-        return CrossBlock(sizes, self.token_norm)
+        return CrossBlock(sizes, self.token_norm, self.values == "contents")
 
 
 class CrossBlock(Block):
     """Pre-norm residual branches (arXiv:2002.04745): cross-attention, self-attention, MLP."""
 
-    def __init__(self, sizes: Sizes, token_norm: bool):
+    def __init__(self, sizes: Sizes, token_norm: bool, reads_contents: bool = False):
         super().__init__()
+        self.reads_contents = reads_contents
         width, token_width = sizes.width, sizes.token_width
         self.tokens_norm = nn.LayerNorm(token_width) if token_norm else nn.Identity()
         self.cross_norm, self.self_norm, self.mlp_norm = (nn.LayerNorm(width) for _ in range(3))
@@ -56,6 +61,7 @@ class CrossBlock(Block):
         return concepts + self.cross_attention(
             self.cross_norm(concepts),
             self.tokens_norm(tokens),
+            contents=context.contents if self.reads_contents else None,
             visible=context.visible,
             rotary=context.concept_rotary,
             source_rotary=context.token_rotary,
