@@ -14,7 +14,8 @@ from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
 LABELLED = "labelled/"
 Protocol: TypeAlias = Literal["zero-shot", "probe", "fine-tune"]
 VECTORS = (
-    *("mean", "max", "all", "attention", "queries", "via_decoder", "mean_centred", "whole", "best_window"),
+    *("mean", "max", "all", "attention", "queries", "self_attention", "via_decoder"),
+    *("mean_centred", "whole", "best_window"),
     *("token_means", "bag_of_words", "tf_idf", "majority", "chance"),
 )
 """What answers are made of: concepts, or baselines."""

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
-from cogito_ray.nn.attention import heads_of
+from cogito_ray.nn.attention import Attention, heads_of
 from cogito_ray.nn.model import ConceptModel
 
 
@@ -92,18 +92,20 @@ class QueryPoolSpec(Spec):
 
     kind: Literal["queries"] = "queries"
     queries: PositiveInt = 1
+    averaged: bool = False
+    """The mean of the answers instead of all."""
 
     def build(self, width: int, heads: int) -> "QueryPool":
         """For concepts of this width (D), read by so many heads."""
-        return QueryPool(width, heads, self.queries)
+        return QueryPool(width, heads, self.queries, self.averaged)
 
 
 class QueryPool(Pool):
-    """(B, C, D) -> (B, Q D), what Q learned queries attend to."""
+    """(B, C, D) -> (B, Q D), what Q learned queries attend to, or (B, D), the mean of that."""
 
-    def __init__(self, width: int, heads: int, queries: int):
+    def __init__(self, width: int, heads: int, queries: int, averaged: bool):
         super().__init__()
-        self.width, self.heads = width * queries, heads
+        self.width, self.heads, self.averaged = width if averaged else width * queries, heads, averaged
         self.queries = nn.Parameter(torch.randn(queries, width) * width**-0.5)
         self.norm = nn.LayerNorm(width)
         self.key_value, self.out = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, width)
@@ -113,7 +115,31 @@ class QueryPool(Pool):
         key, value = (heads_of(part, self.heads) for part in self.key_value(concepts).chunk(2, dim=-1))
         query = heads_of(self.queries.expand(len(concepts), -1, -1), self.heads)
         read = F.scaled_dot_product_attention(query, key, value)           # (B, H, Q, D/H)
-        return self.out(read.transpose(1, 2).flatten(2)).flatten(1)        # (B, Q D)
+        answers = self.out(read.transpose(1, 2).flatten(2))                # (B, Q, D)
+        return answers.mean(dim=1) if self.averaged else answers.flatten(1)
+
+
+class SelfAttentionPoolSpec(Spec):
+    """Concepts read one another once more, then the mean."""
+
+    kind: Literal["self_attention"] = "self_attention"
+
+    def build(self, width: int, heads: int) -> "SelfAttentionPool":
+        """For concepts of this width (D), with so many heads."""
+        return SelfAttentionPool(width, heads)
+
+
+class SelfAttentionPool(Pool):
+    """(B, C, D) -> (B, D), the mean over concepts after a residual self-attention."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.width, self.norm, self.attention = width, nn.LayerNorm(width), Attention(width, width, heads)
+
+    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+        concepts = model.encoder(*text)                                    # (B, C, D)
+        normed = self.norm(concepts)
+        return (concepts + self.attention(normed, normed)).mean(dim=1)
 
 
 class ViaDecoderPoolSpec(Spec):
@@ -144,7 +170,8 @@ class ViaDecoderPool(Pool):
 
 
 PoolSpec = Annotated[
-    MeanPoolSpec | AttentionPoolSpec | QueryPoolSpec | ViaDecoderPoolSpec, Field(discriminator="kind")
+    MeanPoolSpec | AttentionPoolSpec | QueryPoolSpec | SelfAttentionPoolSpec | ViaDecoderPoolSpec,
+    Field(discriminator="kind"),
 ]
 
 

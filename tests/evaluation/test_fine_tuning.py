@@ -18,7 +18,13 @@ from cogito_ray.evaluation.protocols.fine_tuning import (
 )
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples
-from cogito_ray.nn.concept_pooling import AttentionPoolSpec, MeanPoolSpec, QueryPoolSpec, ViaDecoderPoolSpec
+from cogito_ray.nn.concept_pooling import (
+    AttentionPoolSpec,
+    MeanPoolSpec,
+    QueryPoolSpec,
+    SelfAttentionPoolSpec,
+    ViaDecoderPoolSpec,
+)
 
 WORDS = np.array(["concept", "token", "moment", "radius", "delta", "inform"])
 QUICK = FineTuneSpec(learning_rate=1e-2, batch=16, epochs=4)
@@ -43,7 +49,9 @@ def pairs(count: int, seed: int) -> Examples:
 
 
 @pytest.mark.parametrize(
-    "head", [ViaDecoderPoolSpec(), AttentionPoolSpec(), QueryPoolSpec(), MeanPoolSpec()], ids=lambda head: head.kind
+    "head",
+    [ViaDecoderPoolSpec(), AttentionPoolSpec(), QueryPoolSpec(), SelfAttentionPoolSpec(), MeanPoolSpec()],
+    ids=lambda head: head.kind,
 )
 def test_every_head_learns_which_texts_hold_a_word(head, encoder):
     train, scored = singles(160, seed=0), singles(60, seed=1)

@@ -12,12 +12,21 @@ from cogito_ray.nn.concept_pooling import (
     MeanPoolSpec,
     PairClassifier,
     QueryPoolSpec,
+    SelfAttentionPoolSpec,
     ViaDecoderPoolSpec,
 )
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.text.vocabulary_info import Vocabulary
 
-POOLS = [MeanPoolSpec(), AttentionPoolSpec(), QueryPoolSpec(), QueryPoolSpec(queries=3), ViaDecoderPoolSpec()]
+POOLS = [
+    MeanPoolSpec(),
+    AttentionPoolSpec(),
+    QueryPoolSpec(),
+    QueryPoolSpec(queries=3),
+    QueryPoolSpec(queries=3, averaged=True),
+    SelfAttentionPoolSpec(),
+    ViaDecoderPoolSpec(),
+]
 every_pool = pytest.mark.parametrize("spec", POOLS, ids=repr)
 
 
@@ -37,6 +46,15 @@ def text(padding: int = 0) -> EncoderInput:
 def test_padding_does_not_reach_the_vector(spec: Any):
     model, pool = build({"kind": "perceiver"}), spec.build(8, heads=2)
     torch.testing.assert_close(pool(model, text(padding=0)), pool(model, text(padding=9)))
+
+
+def test_averaged_answers_are_the_mean_of_those_side_by_side():
+    model, pools = build(None), []
+    for averaged in (False, True):
+        torch.manual_seed(3)
+        pools.append(QueryPoolSpec(queries=3, averaged=averaged).build(8, heads=2))
+    apart, mean = (pool(model, text()) for pool in pools)
+    torch.testing.assert_close(mean, apart.unflatten(1, (3, 8)).mean(dim=1))
 
 
 @every_pool
