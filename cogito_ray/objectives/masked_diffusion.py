@@ -49,6 +49,7 @@ class DiffusionSpec(Spec):
         masked, noise = noise_levels(text, self.t_min, generator)
         counts = masked.minimum(counts_for(self.target_rate, text.sum(dim=1)))
         scores = random_scores(text, generator)
+        least = scores.sort(dim=1, descending=True).values.gather(1, (masked - 1).clamp_min(0)[:, None])
         positions, weights = sample_targets(text, counts, slots, scores)
         weights = weights if self.weighted else weights * noise[:, None]
         return View(
@@ -59,16 +60,10 @@ class DiffusionSpec(Spec):
             targets=ids.gather(1, positions),
             weights=weights,
             query_ids=torch.full_like(positions, vocabulary.mask_id),
-            noisy_ids=ids.masked_fill(text & _highest(scores, masked), vocabulary.mask_id),
+            noisy_ids=ids.masked_fill(text & (scores >= least), vocabulary.mask_id),
             noise=noise,
             label_smoothing=self.label_smoothing,
         )
-
-
-def _highest(scores: Tensor, counts: Tensor) -> Tensor:
-    """scores (B, N) -> (B, N) bool: each row's `counts` (B,) highest, those of equal scores together."""
-    least = scores.sort(dim=1, descending=True).values.gather(1, (counts - 1).clamp_min(0)[:, None])
-    return scores >= least
 
 
 def noise_levels(eligible: Tensor, t_min: float, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.inspection.layer_probes import every_layer, layer_probes, shortened
-from cogito_ray.evaluation.inspection.parts_of_speech import PARTS, parts_of_speech, tagger_is_installed
+from cogito_ray.evaluation.inspection.parts_of_speech import INSTALLED, PARTS, parts_of_speech
 from cogito_ray.evaluation.inspection.recursion_depth import metrics_by_depth
 from cogito_ray.evaluation.inspection.token_attribution import KINDS, TokenAttribution, token_attribution
 from cogito_ray.evaluation.validation.word_probes import WordProbes
@@ -144,7 +144,7 @@ def test_an_encoder_whose_blocks_are_its_own_is_not_iterated(opened):
         next(metrics_by_depth(opened, [2, 4]))
 
 
-@pytest.mark.skipif(not tagger_is_installed(), reason="needs the extra pos (denckring-en-pos)")
+@pytest.mark.skipif(not INSTALLED, reason="needs the extra pos (denckring-en-pos)")
 def test_words_cut_into_tokens_have_the_part_of_speech_that_they_have_whole():
     pieces = ["The", " old", " gard", "ener", " quickly", " plan", "ted", " roses", "."]
     begins = [True, True, True, False, True, True, False, True, False]
@@ -153,7 +153,7 @@ def test_words_cut_into_tokens_have_the_part_of_speech_that_they_have_whole():
     assert [PARTS[number] for number in found] == expected
 
 
-@pytest.mark.skipif(not tagger_is_installed(), reason="needs the extra pos (denckring-en-pos)")
+@pytest.mark.skipif(not INSTALLED, reason="needs the extra pos (denckring-en-pos)")
 def test_what_reads_a_verb_lifts_verbs_whatever_token_of_it(opened):
     text = "we walked home"
     ids = opened.sentence_encoder.ids([text])[0].tolist()

@@ -4,15 +4,10 @@ averaged perceptron over the tags of Universal Dependencies, right on 0.93 of UD
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-FUNCTION = "function word"
-PARTS = ("noun", "verb", "adjective", "adverb", FUNCTION, "no part of speech")
+PARTS = ("noun", "verb", "adjective", "adverb", "function word", "no part of speech")
 OF_TAGS = {"NOUN": "noun", "PROPN": "noun", "VERB": "verb", "ADJ": "adjective", "ADV": "adverb"}
-OF_TAGS |= dict.fromkeys(("ADP", "AUX", "CCONJ", "DET", "PART", "PRON", "SCONJ"), FUNCTION)
-
-
-def tagger_is_installed() -> bool:
-    """Is the package there?"""
-    return find_spec("denckring_en_pos") is not None
+OF_TAGS |= dict.fromkeys(("ADP", "AUX", "CCONJ", "DET", "PART", "PRON", "SCONJ"), "function word")
+INSTALLED = find_spec("denckring_en_pos") is not None
 
 
 def parts_of_speech(pieces: Sequence[str], begins: Sequence[bool], goes_on: Sequence[bool]) -> list[int]:

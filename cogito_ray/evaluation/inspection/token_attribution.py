@@ -11,7 +11,7 @@ from torch import Tensor
 from cogito_ray.analysis import attention_statistics
 from cogito_ray.analysis.analysis_result import AttentionExample, AttentionMap, ConceptAttention
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE
-from cogito_ray.evaluation.inspection.parts_of_speech import PARTS, parts_of_speech, tagger_is_installed
+from cogito_ray.evaluation.inspection.parts_of_speech import INSTALLED, PARTS, parts_of_speech
 from cogito_ray.nn.attention import places_of, same
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.nn.token_stages.token_stage_interface import Tokens
@@ -43,7 +43,7 @@ class TokenAttribution:
         weights, visible, read_by = self.weights, self.visible, self.read_by
         kinds, names = self._kinds(), [*KINDS]
         lifts = attention_statistics.lifts(weights, read_by, kinds, len(KINDS))
-        if tagger_is_installed():
+        if INSTALLED:
             of_parts = attention_statistics.lifts(weights, read_by, self._parts(kinds), len(PARTS))
             lifts, names = torch.cat([lifts, of_parts[:, :-1]], dim=1), [*KINDS, *PARTS[:-1]]
         centres, deviations = attention_statistics.centres_and_deviations(weights, visible)

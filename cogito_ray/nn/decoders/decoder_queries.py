@@ -7,10 +7,23 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import init_identity, places_of, same
 from cogito_ray.nn.decoders.decoder_interface import DecoderContext
 from cogito_ray.nn.position_encodings import Positions, PositionsSpec, Rotary
 from cogito_ray.nn.token_embedding import Embedding
+
+
+class QueryPositionsSpec(Spec):
+    """Of decoders that ask at positions."""
+
+    positions: PositionsSpec | None = None
+    """The queries' own; None = those of the encoder's tokens."""
+
+    @property
+    def shares_positions(self) -> bool:
+        """Are the queries' positions those of the encoder's tokens?"""
+        return self.positions is None
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,14 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, attend_nearby
 from cogito_ray.nn.blocks.block_interface import LookupInit
 from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
-from cogito_ray.nn.decoders.decoder_queries import Places, Queries, SharedTokenEmbedding
+from cogito_ray.nn.decoders.decoder_queries import Places, Queries, QueryPositionsSpec, SharedTokenEmbedding
 from cogito_ray.nn.decoders.diffusion_decoder import DiffusionLayer, NoiseEmbedding
-from cogito_ray.nn.position_encodings import PositionsSpec
 
 
-class DenoisingDecoderSpec(Spec):
+class DenoisingDecoderSpec(QueryPositionsSpec):
     """Queries are all places of the partly masked row, which read their neighbours before each look at the concepts."""
 
     kind: Literal["denoising"] = "denoising"
@@ -29,13 +27,6 @@ class DenoisingDecoderSpec(Spec):
     depth: PositiveInt = 2
     window: PositiveInt = 16
     """How far a place reads on either side, in tokens; each further layer carries as far again."""
-    positions: PositionsSpec | None = None
-    """The queries' own positions; None = those of the encoder's tokens."""
-
-    @property
-    def shares_positions(self) -> bool:
-        """Are the queries' positions those of the encoder's tokens?"""
-        return self.positions is None
 
     def build(self, context: DecoderContext) -> "DenoisingDecoder":
         """A decoder with random weights."""

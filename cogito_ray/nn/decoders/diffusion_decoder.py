@@ -11,30 +11,27 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, GatedFeedForward
 from cogito_ray.nn.blocks.block_interface import LookupInit
 from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
-from cogito_ray.nn.decoders.decoder_queries import OwnTokenEmbedding, Places, Queries, SharedTokenEmbedding
-from cogito_ray.nn.position_encodings import PositionsSpec
+from cogito_ray.nn.decoders.decoder_queries import (
+    OwnTokenEmbedding,
+    Places,
+    Queries,
+    QueryPositionsSpec,
+    SharedTokenEmbedding,
+)
 
 
-class DiffusionDecoderSpec(Spec):
+class DiffusionDecoderSpec(QueryPositionsSpec):
     """Queries are the tokens of the partly masked row; which of them are masked, and how many, steers every layer."""
 
     kind: Literal["diffusion"] = "diffusion"
     needs: ClassVar[frozenset[str]] = frozenset({"ids", "noise"})
     respects_documents: ClassVar[bool] = True
     depth: PositiveInt = 2
-    positions: PositionsSpec | None = None
-    """The queries' own positions; None = those of the encoder's tokens."""
     own_tokens: bool = False
     """A token table of the decoder's own instead of the encoder's."""
-
-    @property
-    def shares_positions(self) -> bool:
-        """Are the queries' positions those of the encoder's tokens?"""
-        return self.positions is None
 
     def build(self, context: DecoderContext) -> "DiffusionDecoder":
         """A decoder with random weights."""

@@ -8,48 +8,32 @@ from typing import ClassVar, Literal, cast
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, FeedForward
 from cogito_ray.nn.blocks.block_interface import LookupInit
 from cogito_ray.nn.decoders.decoder_interface import Decoder, DecoderContext
-from cogito_ray.nn.decoders.decoder_queries import Places, Queries, SharedTokenEmbedding
-from cogito_ray.nn.position_encodings import PositionsSpec
+from cogito_ray.nn.decoders.decoder_queries import Places, Queries, QueryPositionsSpec, SharedTokenEmbedding
 
 
-class PositionDecoderSpec(Spec):
+class PositionDecoderSpec(QueryPositionsSpec):
     """Queries are positions alone, so everything about a token must come through the concepts."""
 
     kind: Literal["position"] = "position"
     needs: ClassVar[frozenset[str]] = frozenset()
     respects_documents: ClassVar[bool] = True
     depth: PositiveInt = 1
-    positions: PositionsSpec | None = None
-    """The queries' own positions; None = those of the encoder's tokens."""
-
-    @property
-    def shares_positions(self) -> bool:
-        """Are the queries' positions those of the encoder's tokens?"""
-        return self.positions is None
 
     def build(self, context: DecoderContext) -> "PerceiverDecoder":
         """A decoder with random weights."""
         return PerceiverDecoder(context, Queries(context, self.positions, None), self.depth)
 
 
-class PerceiverDecoderSpec(Spec):
+class PerceiverDecoderSpec(QueryPositionsSpec):
     """Queries are positions plus the corrupted token found there."""
 
     kind: Literal["perceiver"] = "perceiver"
     needs: ClassVar[frozenset[str]] = frozenset({"ids"})
     respects_documents: ClassVar[bool] = True
     depth: PositiveInt = 1
-    positions: PositionsSpec | None = None
-    """The queries' own positions; None = those of the encoder's tokens."""
-
-    @property
-    def shares_positions(self) -> bool:
-        """Are the queries' positions those of the encoder's tokens?"""
-        return self.positions is None
 
     def build(self, context: DecoderContext) -> "PerceiverDecoder":
         """A decoder with random weights."""
