@@ -95,7 +95,7 @@ def used_by(spec: Spec) -> list[str]:
     """References of the plugins whose kinds these settings hold."""
     if not _loaded:     # as in almost every process: settings are walked through for nothing
         return []
-    modules = {type(part).__module__ for part in _parts(spec)}
+    modules = {type(part).__module__ for part in parts(spec)}
     return [
         reference
         for reference, (name, _) in _loaded.items()
@@ -181,11 +181,11 @@ def _digest(source: Path) -> str:
     return whole.hexdigest()[:12]
 
 
-def _parts(part: object) -> Iterator[Spec]:
+def parts(part: object) -> Iterator[Spec]:
     """Every Spec in settings."""
     if isinstance(part, Spec):
         yield part
         part = [getattr(part, name) for name in type(part).model_fields]
     if isinstance(part, dict | list | tuple):
         for inner in part.values() if isinstance(part, dict) else part:
-            yield from _parts(inner)
+            yield from parts(inner)

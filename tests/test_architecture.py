@@ -93,7 +93,7 @@ LIGHT = {"torch", "pydantic", "numpy", "safetensors"}
 LIBRARIES = {  # package -> all that it may import when it is imported; inside functions it may import more
     "analysis": {"torch"},
     "nn": LIGHT,
-    "nn.interop.transformers_model": LIGHT | {"transformers", "huggingface_hub"},
+    "nn.interop.transformers_model": LIGHT | {"transformers", "tokenizers"},
     "objectives": LIGHT,
     "losses": LIGHT,
     "training": LIGHT | {"accelerate"},

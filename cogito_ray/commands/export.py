@@ -16,6 +16,6 @@ def export(
 ) -> None:
     """Write a checkpoint as a folder that AutoModel and SentenceTransformer load.
 
-    Import cogito_ray.nn.interop.transformers_model first.
+    With trust_remote_code=True they do so where cogito-ray is not installed, too.
     """
     cr.export(checkpoint, folder)

@@ -81,7 +81,10 @@ class AttentionPool(Pool):
         self.norm, self.score = nn.LayerNorm(width), nn.Linear(width, 1, bias=False)
 
     def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
-        concepts = model.encoder(*text)                                    # (B, C, D)
+        return self.pooled(model.encoder(*text))
+
+    def pooled(self, concepts: Tensor) -> Tensor:
+        """concepts (B, C, D) -> (B, D)."""
         weights = (self.score(concepts) / self.temperature).softmax(dim=1)     # (B, C, 1), sum to 1 over concepts
         return self.norm((weights * concepts).sum(dim=1))
 

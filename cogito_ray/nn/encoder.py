@@ -166,7 +166,8 @@ class Encoder(nn.Module):
         of_concepts = places_of(starts, centres)                           # (B, C)
         places, width = centres - of_concepts, concepts.shape[-1]          # (B, C) in tokens of the document
         codes = positions.code(places.flatten(), width).view_as(concepts)  # (B, C, D)
-        moved = concepts + torch.where(of_concepts[..., None] > 0, codes - positions.code(centres, width), 0.0)
+        shift = torch.where(of_concepts[..., None] > 0, codes - positions.code(centres, width), 0.0)
+        moved = concepts + shift.to(concepts.dtype)
         own = same(of_concepts, read.starts)                               # (B, C, K)
         return moved, replace(
             context,

@@ -116,4 +116,4 @@ class NoiseEmbedding(nn.Module):
         rates = torch.exp(torch.arange(half, device=noise.device) * (-math.log(1e4) / half))
         angles = noise[:, None].float() * rates                                # (B, D/2)
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1)[:, : self.width]
-        return self.down(F.silu(self.up(waves)))
+        return self.down(F.silu(self.up(waves.to(self.up.weight.dtype))))

@@ -1,6 +1,7 @@
 """Our models as Hugging Face classes: save_pretrained, Auto classes, push_to_hub, sentence-transformers.
 
-Importing this module registers the Auto classes. Weights are safetensors; tables that parts share are stored once.
+Importing this module registers the Auto classes; exports hold their source (see `modeling_code`). Weights are
+safetensors; tables that parts share are stored once.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
@@ -24,8 +26,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, MaskedLMOutput, SequenceClassifierOutput
 from transformers.utils import logging
+from transformers.utils.generic import can_return_tuple
 
 from cogito_ray.nn.concept_pooling import AttentionPoolSpec, EncoderInput
+from cogito_ray.nn.interop.modeling_code import FILE, auto_map, modeling_code
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.plugins import load, used_by
 from cogito_ray.text.vocabulary_info import Vocabulary
@@ -48,7 +52,7 @@ class ConceptConfig(PreTrainedConfig):
         """model: a ModelSpec as plain data; token_facts: a Vocabulary; length: tokens of a row in training;
         current_length: tokens of a row now, where the model has been resized; plugins: that define kinds in model."""
         self.plugins = list(plugins)
-        self.model = model or ModelSpec().model_dump(mode="json")
+        self.model = model or {"width": 128}
         self.token_facts = token_facts or {
             "size": 32, "pad_id": 0, "mask_id": 1, "separator_id": 2, "special_ids": [0, 1, 2]
         }  # transformers builds a config without arguments, to tell what differs from the defaults
@@ -94,13 +98,22 @@ class _Pretrained(PreTrainedModel):
     config_class = ConceptConfig
     base_model_prefix = "concept_model"
     main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
 
     def __init__(self, config: ConceptConfig):
         super().__init__(config)
-        spec = config.spec()
-        self.concept_model = spec.build(config.vocabulary(), config.length)
+        dtype = torch.get_default_dtype()                                  # that of weights to load
+        try:
+            torch.set_default_dtype(torch.float32)
+            self.concept_model = config.spec().build(config.vocabulary(), config.length)
+        finally:
+            torch.set_default_dtype(dtype)
         if config.current_length != config.length:
             self.concept_model.resize(config.current_length)
+        for name, part in (*self.named_parameters(), *self.named_buffers()):
+            if part.is_floating_point() and not name.endswith("centres"):  # places in a row: too many for bfloat16
+                part.data = part.data.to(dtype)
 
     @classmethod
     def wrap(cls, model: ConceptModel, config: ConceptConfig) -> "_Pretrained":
@@ -112,16 +125,58 @@ class _Pretrained(PreTrainedModel):
     def init_weights(self) -> None:
         """Modules have started themselves. What a checkpoint lacks is started by transformers when it is loaded."""
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The table (V, T) of the encoder, which decoder and head may read as well."""
+        return self.concept_model.encoder.embedding.token
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Takes over the weights (V, T) of a table."""
+        assert isinstance(value, nn.Embedding)
+        self.concept_model.encoder.embedding.token.weight = value.weight
+
+    def _set_gradient_checkpointing(self, enable: bool = True, *how: object, **more: object) -> None:
+        self.concept_model.encoder.activation_checkpointing = enable
+
     def resize(self, length: int) -> None:
         """Serve rows of `length` tokens from now on."""
         self.concept_model.resize(length)
         self.config.current_length = length
 
     def encoder_input(self, input_ids: Tensor, attention_mask: Tensor | None) -> EncoderInput:
-        """input_ids (B, K) and a mask of the same shape; None = all but padding is real."""
-        visible = input_ids != self.config.token_facts["pad_id"] if attention_mask is None else attention_mask.bool()
-        positions = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
-        return EncoderInput(input_ids, positions, visible)
+        """input_ids (B, K) and a mask of the same shape, None = all but padding is real -> texts that begin at the
+        first place of their rows. ValueError where there are more tokens than a row has."""
+        found, most = input_ids.shape[1], self.config.current_length
+        if found > most:
+            raise ValueError(
+                f"{found} tokens, but this model reads {most}: tokenizer(..., truncation=True) cuts texts, and "
+                f"model.resize({found}) squeezes positions into those that were trained"
+            )
+        real, places = self.real(input_ids, attention_mask), torch.arange(found, device=input_ids.device)
+        shifted = (places + first(real)) % found                           # (B, K)
+        return EncoderInput(input_ids.gather(1, shifted), places.expand_as(input_ids), real.gather(1, shifted))
+
+    def real(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """(B, K) False = padding."""
+        return input_ids != self.config.token_facts["pad_id"] if attention_mask is None else attention_mask.bool()
+
+    def concepts(
+        self, text: EncoderInput, hidden_states: bool | None, attentions: bool | None
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
+        """-> concepts (B, C, D), and what else is asked for: of every layer, concepts and how much of each token each
+        concept reads (B, H, C, K), padding on the left left out."""
+        encoder, starts = self.concept_model.encoder, self.concept_model.document_starts(text.ids)
+        more: dict[str, tuple[Tensor, ...]] = {}
+        if self.config.output_attentions if attentions is None else attentions:
+            more["attentions"] = tuple(encoder.attention_weights(*text, starts)[1])
+        if not (self.config.output_hidden_states if hidden_states is None else hidden_states):
+            return encoder(*text, starts), more
+        layers = encoder.every_layer(*text, starts)
+        return layers[-1], more | {"hidden_states": tuple(layers)}
+
+
+def first(real: Tensor) -> Tensor:
+    """real (B, K) -> (B, 1) the place of the first one that is."""
+    return real.byte().argmax(dim=1, keepdim=True)
 
 
 class ConceptEncoder(_Pretrained):
@@ -131,12 +186,18 @@ class ConceptEncoder(_Pretrained):
         super().__init__(config)
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, return_dict: bool = True
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> BaseModelOutputWithPooling:
-        """`return_dict` is what sentence-transformers passes; there is no other form."""
-        concepts = self.concept_model.encoder(*self.encoder_input(input_ids, attention_mask))
-        return BaseModelOutputWithPooling(last_hidden_state=concepts, pooler_output=concepts.mean(dim=1))
+        """Hidden states and attentions are as `concepts` says."""
+        text = self.encoder_input(input_ids, attention_mask)
+        concepts, more = self.concepts(text, output_hidden_states, output_attentions)
+        return BaseModelOutputWithPooling(last_hidden_state=concepts, pooler_output=concepts.mean(dim=1), **more)
 
 
 class ConceptForMaskedLM(_Pretrained):
@@ -148,23 +209,34 @@ class ConceptForMaskedLM(_Pretrained):
             raise ValueError("this model has no decoder, so it predicts no words; set model.decoder")
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> MaskedLMOutput:
+        """Hidden states and attentions are as `concepts` says."""
         model, text = self.concept_model, self.encoder_input(input_ids, attention_mask)
         assert model.decoder is not None
         assert model.head is not None
-        masked = input_ids == self.config.token_facts["mask_id"]
+        masked = text.ids == self.config.token_facts["mask_id"]
         noise = masked.sum(dim=1) / text.visible.sum(dim=1).clamp_min(1)       # (B,)
-        hidden = model.decoder(model.encoder(*text), text.positions, input_ids, noise)
+        concepts, more = self.concepts(text, output_hidden_states, output_attentions)
+        hidden = model.decoder(concepts, text.positions, text.ids, noise, model.document_starts(text.ids))
+        places = (text.positions - first(self.real(input_ids, attention_mask))) % input_ids.shape[1]
+        hidden = hidden.gather(1, places[..., None].expand_as(hidden))         # (B, K, D) where the words stand
         logits, loss = model.head.logits(hidden), None
         if labels is not None:
             loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-        return MaskedLMOutput(loss=loss, logits=logits)
+        return MaskedLMOutput(loss=loss, logits=logits, **more)
 
 
 class ConceptForSequenceClassification(_Pretrained):
-    """Labels from attention-pooled concepts; with one label, a score and the squared error."""
+    """Labels from attention-pooled concepts. The loss is that of `config.problem_type`; where that is None, squared
+    error of one label, binary cross-entropy of several at once (labels are floats), else cross-entropy."""
 
     def __init__(self, config: ConceptConfig):
         super().__init__(config)
@@ -173,15 +245,29 @@ class ConceptForSequenceClassification(_Pretrained):
         self.classifier = nn.Linear(spec.width, int(config.num_labels or 2))
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
     ) -> SequenceClassifierOutput:
-        logits = self.classifier(self.pool(self.concept_model, self.encoder_input(input_ids, attention_mask)))
-        loss = None
-        if labels is not None:
-            single = self.config.num_labels == 1
-            loss = F.mse_loss(logits.squeeze(-1), labels.float()) if single else F.cross_entropy(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        """Hidden states and attentions are as `concepts` says."""
+        text = self.encoder_input(input_ids, attention_mask)
+        concepts, more = self.concepts(text, output_hidden_states, output_attentions)
+        logits = self.classifier(self.pool.pooled(concepts))
+        loss = None if labels is None else self._loss(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits, **more)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        kind = self.config.problem_type
+        if kind == "regression" or (kind is None and logits.shape[-1] == 1):
+            return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype).view_as(logits.squeeze(-1)))
+        if kind == "multi_label_classification" or (kind is None and labels.is_floating_point()):
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return F.cross_entropy(logits, labels)
 
 
 def register() -> None:
@@ -215,22 +301,29 @@ def export(
     """Write everything that AutoModel and SentenceTransformer load, and a model card from the run's record."""
     folder = Path(folder)
     exported = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
+    exported.config.auto_map = auto_map()
     with _without_progress_bar():
         exported.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    (folder / FILE).write_text(modeling_code(config.spec()))
     (folder / "modules.json").write_text(json.dumps(_SENTENCE_MODULES, indent=2))
     (folder / "sentence_bert_config.json").write_text(json.dumps(_SENTENCE_VECTOR, indent=2))
     (folder / "README.md").write_text(card(config, record))
 
 
 def tokenizer_of(file: Path, vocabulary: Vocabulary, length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of a tokenizer.json as training used it: no special tokens are added, those spelled out in a text
-    are text, and texts are cut at `length` tokens."""
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), model_max_length=length, split_special_tokens=True)
+    """The tokenizer of a tokenizer.json as training used it, which cuts texts at `length` tokens, but for two uses that
+    training has not: a separator stands between the texts of a pair, and a mask that is spelled out is one."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), model_max_length=length)
     backend = tokenizer.backend_tokenizer
-    backend.post_processor = None
-    roles = {"pad": vocabulary.pad_id, "mask": vocabulary.mask_id, "sep": vocabulary.separator_id}
-    tokenizer.add_special_tokens({f"{role}_token": str(backend.id_to_token(i)) for role, i in roles.items()})
+    named = {"pad": vocabulary.pad_id, "mask": vocabulary.mask_id, "sep": vocabulary.separator_id}
+    roles = {role: str(backend.id_to_token(i)) for role, i in named.items()}
+    pair = ["$A", roles["sep"], "$B"]
+    backend.post_processor = TemplateProcessing(
+        single="$A", pair=pair, special_tokens=[(roles["sep"], vocabulary.separator_id)]
+    )
+    backend.encode_special_tokens = False
+    tokenizer.add_special_tokens({f"{role}_token": token for role, token in roles.items()})
     return tokenizer
 
 
@@ -246,8 +339,10 @@ _SENTENCE_VECTOR = {
     "transformer_task": "feature-extraction",
     "modality_config": {"text": {"method": "forward", "method_output_name": "pooler_output"}},
     "module_output_name": "sentence_embedding",
+    "processing_kwargs": {"text": {"split_special_tokens": True}},
 }
-"""The mean concept is the sentence's vector: sentence-transformers' own pooling expects one vector per token."""
+"""The mean concept is the sentence's vector: sentence-transformers' own pooling expects one vector per token. Special
+tokens that a text spells out are text, as in training."""
 
 _CARD = """---
 library_name: sentence-transformers
@@ -259,10 +354,9 @@ tags: [concept-encoder, cogito-ray]
 Reads a text of up to {length} tokens through {concepts} concept vectors of width {width}.
 
 ```python
-import cogito_ray.nn.interop.transformers_model                                    # registers the classes
 from sentence_transformers import SentenceTransformer
 
-vectors = SentenceTransformer("path or name").encode(["A sentence.", "Another one."])
+vectors = SentenceTransformer("path or name", trust_remote_code=True).encode(["A sentence.", "Another one."])
 ```
 
 ## The run

@@ -99,5 +99,5 @@ def pooled(tokens: Tokens) -> Tokens:
     weights = visible / visible.sum(dim=2, keepdim=True).clamp_min(1)                  # 1/2 each, or 1 and 0
     vectors = F.pad(tokens.vectors, (0, 0, 0, odd)).unflatten(1, (-1, 2))              # (B, K/2, 2, T)
     positions = F.pad(tokens.positions, (0, odd)).unflatten(1, (-1, 2))                      # (B, K/2, 2)
-    means = (weights[..., None] * vectors).sum(dim=2), (weights * positions).sum(dim=2)
+    means = (weights[..., None] * vectors).sum(dim=2).to(vectors.dtype), (weights * positions).sum(dim=2)
     return Tokens(*means, None if tokens.visible is None else visible.any(dim=2), starts)
