@@ -81,7 +81,7 @@ ConditionText = Annotated[str, SOUND, Field(examples=["concepts/nuclear_rank < 2
 
 
 class GateSpec(Spec):
-    """Judged when a sweep ends, and when it was evaluated: on the winner, or on every trial of the front."""
+    """Judged when a sweep or run ends, and when it was evaluated: on the winner, or on every trial of the front."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -101,3 +101,8 @@ class GateSpec(Spec):
         """For each of these. What cannot be told, because something was not measured, does not hold."""
         condition = Condition(self.condition)
         return all(condition.judge(values) is True for values in every)
+
+
+def placed(where: str, gates: Iterable[GateSpec]) -> dict[str, GateSpec]:
+    """By their dotted places below `where`."""
+    return {f"{where}.{index}": gate for index, gate in enumerate(gates)}

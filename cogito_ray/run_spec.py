@@ -11,6 +11,7 @@ from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.base_spec import Spec, TrackerName, Worded, did_you_mean, digest, nearest
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
+from cogito_ray.gate_spec import GateSpec
 from cogito_ray.losses.total_loss import LossSpec
 from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.model import ModelSpec
@@ -169,14 +170,16 @@ class RunSpec(Spec):
     track: tuple[TrackerName, ...] = Field(default=(), exclude_if=lambda track: not track)
     """Trackers that are told of a run on its own while it trains: wandb, mlflow, tensorboard. Of a sweep, write it
     beside `run`."""
+    gates: tuple[GateSpec, ...] = Field(default=(), exclude_if=lambda gates: not gates)
+    """What to conclude when a run on its own ends. Of a sweep, write it beside `run`."""
     labels: dict[Label, Label] = Field(default={}, exclude_if=lambda labels: not labels)
     """Labels of the machines that may hold workers, where not all are alike: {gpu: a5000} = those whose Ray was started
     with `--labels gpu=a5000`. {} = all machines."""
 
     def digest(self) -> str:
-        """As of every Spec; but what its checkpoints are asked besides makes it no other run."""
+        """As of every Spec; but what is asked and told of it besides makes it no other run."""
         measured = self.evaluation.model_copy(update={"labelled": None})
-        told = {"plugins": (), "track": (), "question": "", "conclusion": ""}
+        told = {"plugins": (), "track": (), "gates": (), "question": "", "conclusion": ""}
         return digest(self.model_copy(update={"evaluation": measured, **told}).settled())
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -50,7 +50,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     },
     "training.checkpoints.initial_weights": {"base_spec", "nn", "training.checkpoints"},
     "run_spec": MODEL
-    | {"evaluation.labelled_evaluation_spec", "evaluation.validation.word_probes", "text.data_spec"}
+    | {"gate_spec", "evaluation.labelled_evaluation_spec", "evaluation.validation.word_probes", "text.data_spec"}
     | {"analysis.thresholds"}
     | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints"},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},

@@ -93,8 +93,9 @@ def _known(row: Row) -> dict[str, float]:
 def final(record: Record) -> RenderableType:
     """The ranked table, the settings of the winner or the front, and the line values must be read against; of a run on
     its own, what it reached."""
+    gates = [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
     if not record.axes and record.trials:
-        return run_table(record)
+        return Group(run_table(record), *gates)
     ranking = rank(record)
     parts: list[RenderableType] = [_fitting(ranking, ranking.rows)]
     if ranking.footnote:
@@ -108,8 +109,7 @@ def final(record: Record) -> RenderableType:
     parts += [Text(f"Ablation: {one.text}", style="bold") for one in record.ablations]
     failed = [event for event in record.events if isinstance(event, Notified) and event.fault]
     parts += [Text(f"The command of notify failed ({one.occasion}): {one.fault}", style="red") for one in failed]
-    parts += [Text(f"Gate: {gate.condition}, so {gate.then}", style="bold") for gate in record.gates if gate.holds]
-    return Group(*parts)
+    return Group(*parts, *gates)
 
 
 def ended(row: Row) -> str:

@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, JsonValue, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, TrackerName, digest
-from cogito_ray.gate_spec import GateSpec
+from cogito_ray.gate_spec import GateSpec, placed
 from cogito_ray.plugins import Reference, importing
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import BudgetSpec
@@ -84,7 +84,7 @@ class SweepSpec(Spec):
             self.search_space,
             self.aim,
             search=self.search,
-            gates=self.gates,
+            gates=self.judged_gates,
             early_stopping=self.early_stopping,
             budget=self.budget,
             seeds=self.seeds,
@@ -93,7 +93,7 @@ class SweepSpec(Spec):
         )
         if self.simplify is not None and len(self.goals) > 1:
             found.append("simplify: asks what one goal loses, and there are several; leave it out")
-        for name in ("track", "question", "conclusion"):
+        for name in ("track", "gates", "question", "conclusion"):
             if name in self.run:
                 found.append(f"run.{name}: belongs to a sweep as a whole; write it beside `run`")
         if found:
@@ -103,6 +103,11 @@ class SweepSpec(Spec):
     def identity(self) -> str:
         """Names the sweep: equal for two that differ in nothing but what may be spent on them."""
         return digest({name: value for name, value in self.settled().items() if name not in ELASTIC})
+
+    @property
+    def judged_gates(self) -> dict[str, GateSpec]:
+        """Its own and those of its promotion, by their places."""
+        return placed("gates", self.gates) | placed("promote.gates", self.promote.gates if self.promote else ())
 
     @property
     def aim(self) -> Aim:

@@ -2,12 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.evaluation.labelled_evaluation_spec import LABELLED, all_score_names
-from cogito_ray.gate_spec import GateSpec
+from cogito_ray.gate_spec import GateSpec, placed
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials
@@ -46,7 +46,7 @@ def faults(
     aim: Aim,
     *,
     search: SearchSpec,
-    gates: Iterable[GateSpec],
+    gates: Mapping[str, GateSpec],
     early_stopping: StoppingSpec,
     budget: BudgetSpec,
     seeds: int,
@@ -66,7 +66,8 @@ def faults(
             found += scale.faults(space, seen.points, promote) if scale else []
         if runs := list(seen.runs.values()):
             planned = PlannedTrials(space, runs, budget.trials, seeds, promote is not None)
-            found += [*_metric_faults(aim, gates, runs), *early_stopping.faults(planned), *budget.faults(runs)]
+            found += [*_metric_faults(judged_by(aim, gates), runs), *early_stopping.faults(planned)]
+            found += budget.faults(runs)
     found += [*_goal_faults(aim, early_stopping), *_sampler_faults(space, aim, search)]
     return _in_short([*found, *_start_faults(space, search), *_seed_faults(space, seeds)])
 
@@ -272,20 +273,29 @@ def _said(domain: Domain) -> str:
     return str(domain.model_dump(mode="json", exclude_defaults=True))
 
 
-def judged_by(aim: Aim, gates: Iterable[GateSpec]) -> Iterator[tuple[str, str]]:
-    """Each place that names a metric by which trials are judged, with the metric."""
+def judged_by(aim: Aim, gates: Mapping[str, GateSpec]) -> Iterator[tuple[str, str]]:
+    """Each place that names a metric by which trials are judged, with the metric. `gates`: by their places."""
     yield from ((f"goals.{index}.metric", goal.metric) for index, goal in enumerate(aim.goals))
     yield from ((f"constraints.{metric}", metric) for metric in aim.constraints)
-    for index, gate in enumerate(gates):
-        yield from ((f"gates.{index}.if", metric) for metric in gate.metrics)
+    yield from ((f"{place}.if", metric) for place, gate in gates.items() for metric in gate.metrics)
 
 
-def _metric_faults(aim: Aim, gates: Iterable[GateSpec], runs: list[RunSpec]) -> Iterator[str]:
+def asked_by_gates(run: RunSpec) -> Iterator[tuple[str, str]]:
+    """The same of the gates of a run on its own."""
+    return judged_by(Aim((), {}), placed("gates", run.gates))
+
+
+def gate_faults(run: RunSpec) -> Iterator[str]:
+    """Of gates of a run on its own that ask for what it does not report."""
+    return _metric_faults(asked_by_gates(run), [run])
+
+
+def _metric_faults(judged: Iterator[tuple[str, str]], runs: list[RunSpec]) -> Iterator[str]:
     trees: list[Tree] = [run.model_dump(mode="json") for run in runs]
     reported = [[*run.metrics, *cost_metrics(tree, 0.0), PEAK] for run, tree in zip(runs, trees, strict=True)]
     known = list(dict.fromkeys(name for names in reported for name in names))
-    for place, metric in judged_by(aim, gates):
-        if metric.startswith(LABELLED) and place.startswith("gates."):    # what is asked afterwards
+    for place, metric in judged:
+        if metric.startswith(LABELLED) and place.endswith(".if"):    # what is asked afterwards
             if metric not in (scores := all_score_names()):
                 close = difflib.get_close_matches(metric, scores, n=3, cutoff=0.4)
                 yield f"{place}: there is no score {metric}; {did_you_mean(close, [LABELLED + 'task/protocol/metric'])}"

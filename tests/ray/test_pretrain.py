@@ -4,11 +4,14 @@ from corpora import prepared_run
 from safetensors.torch import load_file
 
 from cogito_ray.records.ledger import NAME
+from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.experiment_folder import OtherSettings
 from cogito_ray.runtime.train.pretraining_driver import pretrain
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
+RANK = "concepts/nuclear_rank"
+GATES = [{"if": f"{RANK} < 100", "then": "more concepts"}, {"if": f"{RANK} > 100", "then": "fewer"}]
 
 
 def run_spec(folder, **changed):
@@ -25,7 +28,7 @@ def weights(folder):
 def alone(tmp_path_factory, ray_cluster):
     """One worker's run: (spec, storage, its trial)."""
     storage = tmp_path_factory.mktemp("alone")
-    spec = run_spec(storage)
+    spec = run_spec(storage, gates=GATES)
     [trial] = pretrain(spec, "one", storage).trials.values()
     return spec, storage, trial
 
@@ -35,6 +38,13 @@ def test_a_run_is_recorded_like_a_trial(alone):
     assert trial.id == spec.digest()
     assert trial.status == "completed"
     assert [step for step, _ in trial.curve("eval/reconstruction_nats")] == [2, 4, 6]
+
+
+def test_gates_of_a_run_are_judged_at_its_end(alone):
+    _, storage, trial = alone
+    verdicts = read(storage / "one" / NAME).gates
+    assert [(told.then, told.holds) for told in verdicts] == [("more concepts", True), ("fewer", False)]
+    assert verdicts[0].seen == {trial.id: {RANK: trial.known[RANK]}}
 
 
 @pytest.fixture(scope="module")

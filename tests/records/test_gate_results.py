@@ -59,6 +59,14 @@ def test_a_gate_is_judged_on_the_winner_or_on_the_whole_front(goals, trials, hol
     assert verdict.then == "try slot attention"
 
 
+def test_gates_of_a_run_on_its_own_and_of_a_promotion_are_judged_like_a_sweeps():
+    others = {"gates": [], "run": {"gates": [GATE]}, "promote": {"gates": [GATE | {"then": "promote"}]}}
+    assert [(told.then, told.holds) for told in judge(fold(story([(7, 4.0, 3.0)], **others)))] == [
+        ("try slot attention", True),
+        ("promote", True),
+    ]
+
+
 def test_a_metric_that_was_not_measured_survives_the_ledger_as_such(tmp_path):
     gates = [{"if": "eval/nothing < 1", "then": "no"}]
     told = story([(7, 4.0, 3.0)], gates=gates)

@@ -166,7 +166,7 @@ def test_a_corpus_is_opened_once_and_handed_to_whatever_is_checked_before_a_swee
     assert len(corpora) == 1
     assert opened.count("tokens") <= 2 * len(sweep.trial({"model.concepts": 4}).data.sources)  # verified, and read
     opened.clear()
-    refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
+    refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.judged_gates))
     refuse_misfits(runs, corpora)
     most_within_quota(sweep, runs, corpora, at_once=2)
     assert not {"tokens", "corpora"} & set(opened)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from cogito_ray.cli import app
 from cogito_ray.records.ledger import (
+    NAME,
     ForecastScored,
     ForecastSealed,
     Ledger,
@@ -16,6 +17,7 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
+from cogito_ray.records.sweep_record import read
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, closing
 from cogito_ray.runtime.train.promotion_driver import planned
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -89,3 +91,22 @@ def test_promote_fails_and_says_what_differs_where_a_full_run_missed_its_forecas
     assert found.exit_code == int(not inside), found.output
     assert ("Forecast missed: trial 0 at full size" in said) is not inside
     assert ("differs from its ladder, beside what that varies, in torch: 2.11 -> 2.12" in said) is not inside
+
+
+def test_a_gate_holds_a_promotion_and_says_its_figures_until_a_person_promotes_all_the_same(tmp_path):
+    file = ended_with_forecast(tmp_path, inside=True)
+
+    def promote(gates):
+        return CliRunner().invoke(app, ["promote", str(file), f"promote.gates={gates}", "--storage", str(tmp_path)])
+
+    def gate(bound):
+        return f"[{{if: {NATS} < {bound}, then: train it at full size}}]"
+
+    held = promote(gate(4.9))
+    assert isinstance(held.exception, ValueError)
+    assert f"{NATS} < 4.9 (trial 0: {NATS} 5)" in str(held.exception)
+    assert "a person may promote all the same: promote.gates=[]" in str(held.exception)
+    assert [told.holds for told in read(tmp_path / "tiny" / NAME).gates] == [False]
+    assert promote("[]").exit_code == 0
+    assert promote(gate(5.1)).exit_code == 0
+    assert [told.holds for told in read(tmp_path / "tiny" / NAME).gates] == [False, True]

@@ -15,9 +15,9 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import put
 from cogito_ray.sweeps.space.space_points import FEW
 from cogito_ray.sweeps.space.valid_points import tried_in_all
-from cogito_ray.sweeps.space.validation_messages import explain
+from cogito_ray.sweeps.space.validation_messages import SweepFault, explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
-from cogito_ray.sweeps.yaml_io.yaml_loader import load
+from cogito_ray.sweeps.yaml_io.yaml_loader import Document, load
 from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.shards.row_packing import PACKERS
 
@@ -44,6 +44,7 @@ BASE = {
 
 NATS = {"metric": "eval/reconstruction_nats", "mode": "min"}
 RANK = {"metric": "concepts/effective_rank", "mode": "max"}
+GATE = {"if": "concepts/effective_rank > 3", "then": "try slot attention"}
 
 
 def sweep(**changes):
@@ -106,12 +107,22 @@ class RunLater(RunSpec):
 
 def test_who_is_told_of_a_run_or_sweep_renames_neither():
     run = RunSpec.model_validate(BASE["run"])
+    assert RunSpec.model_validate(BASE["run"] | {"gates": [GATE]}).digest() == run.digest()
     assert run.model_copy(update={"track": ("wandb",)}).digest() == run.digest()
     assert sweep(track=["mlflow"]).identity() == sweep().identity()
 
 
-def test_trackers_of_a_sweeps_run_are_refused():
+def test_trackers_and_gates_of_a_sweeps_run_are_refused():
     assert "run.track: belongs to a sweep as a whole; write it beside `run`" in faults(run__track=["wandb"])
+    assert "run.gates: belongs to a sweep as a whole; write it beside `run`" in faults(run__gates=[GATE])
+
+
+def test_a_gate_over_what_no_run_reports_is_refused_where_it_stands():
+    gates, told = [GATE | {"if": "concepts/efective_rank > 3"}], "if: no run reports concepts/efective_rank; did you"
+    found = faults(gates=gates, promote={"with": {"training.steps": 200}, "gates": gates})
+    assert [line.partition(told)[0] for line in found] == ["gates.0.", "promote.gates.0."]
+    with pytest.raises(SweepFault, match=re.escape(f"gates.0.{told}")):
+        Document.of(BASE["run"] | {"gates": gates}).run()
 
 
 def test_a_setting_that_a_later_version_adds_renames_no_run_unless_it_is_set():

@@ -1,6 +1,7 @@
 """What follows from a sweep's result: gates judged on its best trials, and how far its rungs could be trusted."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -13,6 +14,7 @@ from cogito_ray.records.results.trial_ranking import further_runs, rank
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
+from cogito_ray.sweeps.space.dotted_paths import get
 from cogito_ray.sweeps.statistics.rank_agreement import Certificate, certify
 
 _GATES: TypeAdapter[tuple[GateSpec, ...]] = TypeAdapter(tuple[GateSpec, ...])
@@ -47,11 +49,17 @@ def best_metrics(record: Record) -> dict[str, dict[str, float]]:
 
 
 def judge(record: Record) -> list[GateJudged]:
-    """Each gate's verdict. One holds if it holds for every trial of the winner or front; with neither, for none. Of a
-    trial that was run again, means are judged, not the run that was chosen for being good."""
+    """The verdict of each gate of the sweep and of its promotion, or of the run. See `verdicts_on`."""
+    told = [get(record.opened.spec, path) for path in ("gates", "run.gates", "promote.gates")]
+    return verdicts_on(record, [gate for part in told for gate in _GATES.validate_python(part or ())])
+
+
+def verdicts_on(record: Record, gates: Iterable[GateSpec]) -> list[GateJudged]:
+    """A gate holds if it holds for every trial of the winner or front; with neither, for none. Of a trial that was run
+    again, means are judged, not the run that was chosen for being good."""
     best = best_metrics(record)
     verdicts = []
-    for gate in _GATES.validate_python(record.opened.spec.get("gates", [])):
+    for gate in gates:
         seen = {trial: {name: known.get(name, math.nan) for name in gate.metrics} for trial, known in best.items()}
         holds = bool(best) and gate.holds(seen.values())
         verdicts.append(GateJudged(condition=gate.condition, then=gate.then, holds=holds, seen=seen))

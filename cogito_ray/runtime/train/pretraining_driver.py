@@ -20,6 +20,7 @@ from cogito_ray.records.ledger import (
     TrialEnded,
     TrialStarted,
 )
+from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import cluster, dashboard_link, kinds_of_gpus
@@ -40,6 +41,7 @@ from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_we
 from cogito_ray.runtime.train.torch_trainer import trainer
 from cogito_ray.runtime.train.train_worker import Job
 from cogito_ray.runtime.trial_report_messages import metrics_of
+from cogito_ray.sweeps.sweep_validation import asked_by_gates
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 from cogito_ray.text.preparation_plan import Listener
@@ -96,7 +98,7 @@ def _trained(
         return before
     trial, done = run.digest(), before.trials[run.digest()].seconds if before and before.trials else 0.0
     corpora = prepared()
-    refuse_few_rows([run], corpora)
+    refuse_few_rows([run], corpora, asked_by_gates(run))
     if before is None:
         refuse_misfits([run], corpora)
     [(key, corpus)] = corpora.items()
@@ -114,9 +116,14 @@ def _trained(
     except SystemExit:  # how Train ends its driver on SIGINT, once its workers are gone
         return _closed(experiment, INTERRUPTED)
     _end(experiment, run, failure)
-    if panel and not failure:
+    if failure:
+        return experiment.now
+    if panel:
         evaluate_rest(run, experiment.ledger, panel)
-    return experiment.now if failure else _closed(experiment, COMPLETE)
+    with Ledger(experiment.ledger) as ledger:
+        for verdict in judge(experiment.now):
+            ledger.append(verdict)
+    return _closed(experiment, COMPLETE)
 
 
 def _closed(experiment: ExperimentFolder, cause: str) -> Record:

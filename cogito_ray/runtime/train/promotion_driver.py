@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cogito_ray.records.ledger import PROMOTED, Ledger, PromotionCertified
 from cogito_ray.records.ledger import Promoted as Told
+from cogito_ray.records.results.gate_results import verdicts_on
 from cogito_ray.records.results.promotion_results import Promotion, certificates, promotions
 from cogito_ray.records.results.scaling_forecasts import scored
 from cogito_ray.records.sweep_record import Record
@@ -34,11 +35,12 @@ def _planned(sweep: SweepSpec, experiment: ExperimentFolder) -> list[Promotion]:
 def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None) -> Record:
     """Train what is left of the full runs, one after the other, and certify. The sweep's record, with what became.
 
-    KeyboardInterrupt where one is interrupted: those after it are not begun.
+    ValueError where a gate does not hold. KeyboardInterrupt where one is interrupted: those after it are not begun.
     """
     experiment = ExperimentFolder.of_sweep(sweep, storage)
     _planned(sweep, experiment)    # refused before its folder is touched
     with experiment.driving():
+        _pass_gates(sweep, experiment)
         for due in _planned(sweep, experiment):
             known = experiment.now.promoted.get(due.run.digest())
             if known is None or not known.complete:
@@ -49,6 +51,21 @@ def promote(sweep: SweepSpec, storage: Path, listener: Listener = lambda _: None
             with Ledger(experiment.ledger) as ledger:
                 ledger.append(PromotionCertified.of(goal, found))
     return experiment.now
+
+
+def _pass_gates(sweep: SweepSpec, experiment: ExperimentFolder) -> None:
+    """Judge those of the promotion, for the record. ValueError with the figures of those that do not hold."""
+    assert sweep.promote is not None
+    verdicts, held = verdicts_on(experiment.now, sweep.promote.gates), []
+    with Ledger(experiment.ledger) as ledger:
+        for verdict in verdicts:
+            ledger.append(verdict)
+            seen = [f"trial {experiment.now.trials[trial].number}: {name} {value:.4g}"
+                    for trial, figures in verdict.seen.items() for name, value in figures.items()]  # fmt: skip
+            held += [] if verdict.holds else [f"  {verdict.condition} ({', '.join(seen)})"]
+    if held:
+        way_out = "a person may promote all the same: promote.gates=[]"
+        raise ValueError("\n".join(["the promotion is held, for these gates do not hold:", *held, way_out]))
 
 
 def _read(due: Promotion, experiment: ExperimentFolder) -> DataDigests | None:

@@ -104,7 +104,7 @@ def _driven(sweep: SweepSpec, experiment: ExperimentFolder, listener: Listener) 
             ElasticRoom(runs, requested=limits.concurrency) as room,
         ):
             corpora = experiment.prepare(sweep.search_space.corpora(), storage, listener)
-            refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.gates))
+            refuse_few_rows(runs, corpora, judged_by(sweep.aim, sweep.judged_gates))
             if before is None or not before.trials:
                 refuse_misfits(runs, corpora)
             room.most = most_within_quota(sweep, runs, corpora, at_once=room.fits(limits.concurrency))

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec
+from cogito_ray.gate_spec import GateSpec
 from cogito_ray.sweeps.follow_ups.derived_runs import Derivation, with_seeds
 from cogito_ray.sweeps.follow_ups.horizon_rules import RuleName
 from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
@@ -33,6 +34,9 @@ class PromoteSpec(Spec):
     by them, too. What `with` or `scale` sets stays. () = learning rate, weight decay and warm-up stay the trial's.
     rate_by_batch: the learning rate grows with the root of the batch. rate_by_tokens: it falls as tokens^-0.32.
     decay_by_time_scale: rate x weight decay x steps stays. warmup_by_steps: a warm-up keeps its share of the steps."""
+    gates: tuple[GateSpec, ...] = Field(default=(), exclude_if=lambda gates: not gates)
+    """What must hold of the sweep's winner, or of every trial of its front, before a full run starts. A person may
+    promote all the same: `cogito-ray promote FILE promote.gates=[]`."""
     seeds: int = Field(default=1, ge=1, le=MOST_SEEDS)
     """Full runs of each, the trial's own seed first."""
 

@@ -15,6 +15,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.space.validation_messages import SweepFault, explain
 from cogito_ray.sweeps.sweep_spec import SweepSpec
+from cogito_ray.sweeps.sweep_validation import gate_faults
 from cogito_ray.sweeps.yaml_io.overrides import overridden
 from cogito_ray.sweeps.yaml_io.yaml_composition import ONLY_OF_SWEEPS, Composed, compose, compose_mapping
 
@@ -64,7 +65,10 @@ class Document:
 
     def run(self) -> RunSpec:
         """Raises SweepFault."""
-        return self.validated(RunSpec)
+        run = self.validated(RunSpec)
+        if faults := list(gate_faults(run)):
+            raise self.refused(faults)
+        return run
 
     def either(self) -> SweepSpec | RunSpec:
         """A sweep if it has any part that no run has. Raises SweepFault."""
