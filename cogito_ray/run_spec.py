@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.base_spec import Spec, TrackerName, Worded, did_you_mean, digest, nearest
-from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, LabelledSpec
+from cogito_ray.evaluation.labelled_evaluation_spec import STSB, AbsoluteFolder, LabelledSpec
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.gate_spec import GateSpec
 from cogito_ray.losses.total_loss import LossSpec
@@ -96,7 +96,8 @@ class EvaluationSpec(Spec):
     None = not asked."""
     stsb: AbsoluteFolder | None = None
     """Folder that holds STS-B's validation.parquet in the hub's columns; as an absolute path, because workers start in
-    folders of their own. Reports eval/stsb_spearman_mean: zero-shot, by the cosine of mean concepts."""
+    folders of their own. Reports eval/stsb_spearman_mean: zero-shot, by the cosine of mean concepts; the same of the
+    model's token means; and both whitened (arXiv:2103.15316) by the set's own texts."""
     labelled: LabelledSpec | None = None
     """Labelled tasks that the checkpoints of a run on its own are asked beside training, which never waits for the
     answers. null = none; a sweep's trials are not asked."""
@@ -109,7 +110,7 @@ class EvaluationSpec(Spec):
     def metrics(self) -> list[str]:
         """Names of what is asked of the concepts of clean texts."""
         words = self.word_probes.metrics if self.word_probes and self.rows >= FEWEST_ROWS else ()
-        return [*words, *(["eval/stsb_spearman_mean"] if self.stsb else []), *(REPORTED if self.analysis else [])]
+        return [*words, *(STSB if self.stsb else []), *(REPORTED if self.analysis else [])]
 
 
 class ElasticSpec(Spec):

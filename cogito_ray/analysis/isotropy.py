@@ -78,6 +78,37 @@ def intrinsic_dimension(rows: Tensor) -> float:
     return min(float(ratios @ above) / squares, most) if squares else float(most)
 
 
+def spectrum_decay(rows: Tensor) -> float:
+    """alpha-ReQ (arXiv:2202.05808): a, where the variances of rows (n, D) along their principal axes fall like i^-a
+    with the place i of the axis, by least squares on logarithms. 0 = alike in all directions, or no variance at all."""
+    variances = _variances(rows)
+    seen = variances[variances > 1e-9 * variances[0]].log()                 # rounding has no slope
+    places = torch.arange(1, len(seen) + 1, dtype=seen.dtype, device=seen.device).log()
+    if len(seen) < 2:
+        return 0.0
+    places = places - places.mean()
+    return float(-(places @ seen) / places.square().sum())
+
+
+def normality_gap(rows: Tensor, directions: int = 256) -> float:
+    """SIGReg (LeJEPA, arXiv:2511.08544) without its factor n: how far rows (n, D), centred and at a mean variance of 1,
+    are from an isotropic normal distribution: 0 = as that, along fixed random directions.
+
+    Of each direction, the Epps-Pulley distance (doi:10.1093/biomet/70.3.723) between the characteristic functions, by
+    the trapezoid rule on 17 points from -5 to 5, weighed by a standard normal density's bell.
+    """
+    points = rows.detach().double()
+    points = points - points.mean(dim=0)
+    points = points / points.square().mean().sqrt().clamp_min(torch.finfo(points.dtype).tiny)
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.randn(points.shape[1], directions, generator=generator, dtype=points.dtype).to(points.device)
+    at = torch.linspace(-5, 5, 17, dtype=points.dtype, device=points.device)
+    phases = (points @ F.normalize(axes, dim=0))[..., None] * at                # (n, directions, 17)
+    bell = (-at.square() / 2).exp()
+    apart = (phases.cos().mean(dim=0) - bell).square() + phases.sin().mean(dim=0).square()
+    return float(torch.trapezoid(apart * bell, at).mean())
+
+
 def _variances(rows: Tensor) -> Tensor:
     """Along the principal axes of rows (n, D), in descending order, up to a factor. Rounding of equal rows is 0."""
     points = rows.detach().double()

@@ -10,7 +10,9 @@ from cogito_ray.analysis.isotropy import (
     duplicates_share,
     first_share,
     intrinsic_dimension,
+    normality_gap,
     pairwise_cosines,
+    spectrum_decay,
     uniformity,
 )
 
@@ -21,7 +23,8 @@ FEWEST = 10
 
 
 def concept_metrics(concepts: Tensor) -> dict[str, float]:
-    """concepts (T, C, D) of T texts -> named metrics; those named `mean_*` are of the mean text.
+    """concepts (T, C, D) of T texts -> named metrics; those named `mean_*` are of the mean text, those
+    named `pooled_*` of the texts' mean concepts.
 
     Shares of what is possible (C or D at most) compare across models of other sizes. ValueError for a single concept
     or for NaN.
@@ -31,7 +34,7 @@ def concept_metrics(concepts: Tensor) -> dict[str, float]:
         raise ValueError(f"a text of {count} concept has no pairs to compare; analyse a model of two or more")
     per_text, nuclear = effective_ranks(concepts), nuclear_ranks(concepts)  # (T,)
     most, named = min(count, width), geometry(concepts)
-    rows = concepts.flatten(0, 1)                                           # (T * C, D)
+    rows, pooled = concepts.flatten(0, 1), concepts.mean(dim=1)             # (T * C, D), (T, D)
     return named | _pairs(concepts) | {
         "effective_rank": float(per_text.mean()),
         "effective_rank_share": float(per_text.mean()) / most,
@@ -45,6 +48,9 @@ def concept_metrics(concepts: Tensor) -> dict[str, float]:
         "mean_directions_for_95_percent_share": named["mean_directions_for_95_percent"] / most,
         "active_dimensions_share": 1 - named["collapsed_dimensions"] / width,
         "text_share": text_share(concepts),
+        "pooled_effective_rank": effective_rank(pooled),                    # RankMe, arXiv:2210.02885
+        "pooled_spectrum_decay": spectrum_decay(pooled),
+        "pooled_normality_gap": normality_gap(pooled),
     }  # fmt: skip
 
 

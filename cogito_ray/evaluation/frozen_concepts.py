@@ -24,13 +24,16 @@ def encode(model: ConceptModel, ids: Tensor, pad_id: int) -> Tensor:
 
 
 @torch.no_grad()
-def token_means(model: ConceptModel, ids: Tensor, pad_id: int) -> Tensor:
+def token_means(model: ConceptModel, ids: Tensor, pad_id: int, weights: Tensor | None = None) -> Tensor:
     """ids (R, N) -> mean vector of each row's tokens (R, T), straight from the model's own table: no concept read it.
+    weights (V,), of each token; None = all alike.
 
     The sanity floor of every score: a bag of words that costs nothing.
     """
     table = model.encoder.embedding.token.weight
     seen = ids.to(table.device)
-    real = (seen != pad_id)[..., None]                                      # (R, N, 1)
+    real = (seen != pad_id)[..., None].to(table.dtype)                      # (R, N, 1)
+    if weights is not None:
+        real = real * weights.to(table)[seen][..., None]
     total = (torch.nn.functional.embedding(seen, table) * real).sum(dim=1)  # (R, T)
     return (total / real.sum(dim=1)).float().cpu()

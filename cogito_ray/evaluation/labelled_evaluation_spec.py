@@ -14,11 +14,13 @@ from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, TASKS
 LABELLED = "labelled/"
 Protocol: TypeAlias = Literal["zero-shot", "probe", "fine-tune"]
 VECTORS = (
-    *("mean", "max", "all", "attention", "queries", "self_attention", "via_decoder"),
+    *("mean", "mean_whitened", "max", "all", "attention", "queries", "self_attention", "via_decoder"),
     *("mean_centred", "whole", "best_window"),
-    *("token_means", "bag_of_words", "tf_idf", "majority", "chance"),
+    *("token_means", "token_means_whitened", "weighted_token_means", "bag_of_words", "tf_idf", "majority", "chance"),
 )
 """What answers are made of: concepts, or baselines."""
+STSB = tuple(f"eval/stsb_spearman_{v}" for v in ("mean", "mean_whitened", "token_means", "token_means_whitened"))
+"""What a run reports where `evaluation.stsb` names the data."""
 OF_DOCUMENTS = {"retrieval": ("recall_at_1", "mrr"), "choice": ("accuracy",), "choice-probe": ("accuracy",)}
 """Metrics of tasks of whole documents, by protocol."""
 

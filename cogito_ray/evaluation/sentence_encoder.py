@@ -54,9 +54,17 @@ class SentenceEncoder:
         """Vectors (n, ...) of the texts' concepts, pooled in this way."""
         return self.poolings(texts, [pooling])[pooling]
 
-    def token_means(self, texts: Sequence[str]) -> Vectors:
-        """Vectors (n, T): the mean of each text's token vectors, which no concept read."""
-        return self._by_length(texts, lambda ids, pad_id: [token_means(self.model, ids, pad_id)])[0]
+    def token_means(self, texts: Sequence[str], weights: Tensor | None = None) -> Vectors:
+        """Vectors (n, T): the mean of each text's token vectors, which no concept read, each weighed by its token's of
+        weights (V,)."""
+        return self._by_length(texts, lambda ids, pad_id: [token_means(self.model, ids, pad_id, weights)])[0]
+
+    def inverse_frequencies(self, texts: Sequence[str]) -> Tensor:
+        """(V,) weight a / (a + frequency in these texts) of each token, at a = 1e-3 (smooth inverse frequency,
+        https://openreview.net/forum?id=SyK00v5xx)."""
+        facts, ids = self.tokenizer.vocabulary, self.ids(texts)
+        counts = torch.bincount(ids[ids != facts.pad_id], minlength=facts.size)
+        return 1e-3 / (1e-3 + counts / counts.sum())
 
     def _by_length(self, texts: Sequence[str], vectors_of: Callable[[Tensor, int], list[Tensor]]) -> list[Vectors]:
         """Texts of like length together, so that little is spent on padding."""

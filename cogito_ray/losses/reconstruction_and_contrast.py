@@ -53,14 +53,28 @@ class HalvesSpec(Spec):
 
     kind: Literal["halves"] = "halves"
     temperature: PositiveFloat = 0.05
+    cut: Literal["middle", "random"] = "middle"
+    """random: each row is cut in two at another place, no nearer to its ends than an eighth, and views are as long as
+    rows, padded behind: encoders see texts of many lengths, and decoders all places (cf. DeCLUTR, arXiv:2006.03659)."""
 
     def views(
         self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
     ) -> tuple[View, View]:
-        """ids (B, N) -> two views of N // 2 tokens."""
+        """ids (B, N) -> two views of N // 2 tokens; cut at random, of N."""
         half = ids.shape[1] // 2
         first, second = ids[:, :half], ids[:, half : 2 * half]
+        if self.cut == "random":
+            first, second = self._cut_at_random(ids, vocabulary.pad_id, generator)
         return objective.corrupt(first, vocabulary, generator), objective.corrupt(second, vocabulary, generator)
+
+    def _cut_at_random(self, ids: Tensor, pad_id: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        rows, length = ids.shape
+        least = max(1, length // 8)
+        drawn = uniform((rows, 1), generator, ids.device)
+        cuts = least + (drawn * (length - 2 * least + 1)).long()                    # (B, 1), least to N - least
+        at = torch.arange(length, device=ids.device)
+        behind = ids.gather(1, (at + cuts).clamp_max(length - 1))                   # (B, N)
+        return ids.masked_fill(at >= cuts, pad_id), behind.masked_fill(at + cuts >= length, pad_id)
 
 
 class CorruptionsSpec(Spec):

@@ -10,8 +10,10 @@ from cogito_ray.analysis.isotropy import (
     duplicates_share,
     first_share,
     intrinsic_dimension,
+    normality_gap,
     pairwise_cosines,
     participation_ratio,
+    spectrum_decay,
     uniformity,
 )
 
@@ -109,3 +111,25 @@ def test_no_rows_have_more_dimensions_than_they_could_span():
 
 def test_the_mean_of_cosines_of_random_concepts_is_near_zero():
     assert float(pairwise_cosines(normal(4, 16, 256)).mean()) == pytest.approx(0, abs=3 / math.sqrt(480 * 256))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 2.0])
+def test_the_decay_of_a_spectrum_is_the_power_by_which_variances_fall(slope: float):
+    assert spectrum_decay(axes(*(place**-slope for place in range(1, 9)))) == pytest.approx(slope, abs=1e-6)
+
+
+def test_rows_that_do_not_vary_have_no_decay():
+    assert spectrum_decay(torch.ones(5, 3)) == 0
+
+
+def test_normal_rows_have_the_smallest_gap_to_a_normal_distribution_at_any_scale():
+    rows = normal(2000, 16)
+    assert normality_gap(rows) < 0.003
+    assert normality_gap(7 * rows + 3) == pytest.approx(normality_gap(rows))
+    one_sided = rows * torch.tensor([4.0] + [0.1] * 15, dtype=torch.float64)
+    assert normality_gap(one_sided) > 0.03
+    assert normality_gap(rows.sign() * rows.abs().amax(dim=1, keepdim=True).exp()) > 10 * normality_gap(rows)
+
+
+def test_equal_rows_have_a_gap_and_no_nan():
+    assert 0.1 < normality_gap(torch.ones(5, 3)) < 2

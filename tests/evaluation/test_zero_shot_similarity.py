@@ -3,12 +3,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from pyarrow import parquet
 
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
 from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
-from cogito_ray.evaluation.protocols.zero_shot_similarity import Stsb, cosines, similarities
+from cogito_ray.evaluation.protocols.zero_shot_similarity import Stsb, cosines, similarities, whitened
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, read
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
@@ -60,6 +61,23 @@ def test_token_means_are_means_of_the_table(encoder):
     np.testing.assert_allclose(encoder.token_means(TEXTS)[0], table[ids].mean(0), atol=1e-6)
 
 
+def test_weighed_token_means_count_a_token_by_its_inverse_frequency(encoder):
+    texts, pad = TEXTS[:1] + TEXTS[2:], encoder.tokenizer.vocabulary.pad_id
+    weights, ids = encoder.inverse_frequencies(texts), encoder.ids(texts)
+    shares = torch.bincount(ids[ids != pad], minlength=len(weights)) / (ids != pad).sum()
+    torch.testing.assert_close(weights, 1e-3 / (1e-3 + shares))
+    table, own = encoder.model.encoder.embedding.token.weight.detach(), ids[0][ids[0] != pad]
+    expected = (table[own] * weights[own, None]).sum(0) / weights[own].sum()
+    np.testing.assert_allclose(encoder.token_means(texts, weights)[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_whitened_vectors_are_centred_and_uncorrelated_in_the_directions_in_which_they_vary():
+    draw = np.random.default_rng(0).normal(size=(2, 30, 4)) @ np.diag([5.0, 1.0, 0.1, 0.0]) + 3
+    white = whitened(draw).reshape(60, -1)
+    np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(white.T @ white / 60, np.eye(3), atol=1e-9)
+
+
 def test_a_long_text_is_cut_at_the_row_and_an_empty_one_is_a_separator(encoder):
     ids = encoder.ids(["concept " * 100, ""])
     facts = encoder.tokenizer.vocabulary
@@ -103,7 +121,8 @@ def test_every_score_of_a_task_stands_beside_baselines(encoder, tmp_path):
     named = ["mean", "token_means", "bag_of_words", "tf_idf", "majority"]
     assert probed == [(vectors, metric) for vectors in named for metric in ("pearson", "spearman")]
     compared = {result.vectors for result in results if result.protocol == "zero-shot"}
-    assert compared == {"mean", "max", "all", "token_means", "bag_of_words", "tf_idf", "majority"}
+    means = {"token_means", "token_means_whitened", "weighted_token_means"}
+    assert compared == {"mean", "mean_whitened", "max", "all", "bag_of_words", "tf_idf", "majority"} | means
     assert all(result.score.low <= result.score.high for result in results)
     assert [result.score.value for result in results if result.vectors == "majority"] == [0.0] * 4
 

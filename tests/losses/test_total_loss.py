@@ -130,7 +130,11 @@ def test_learned_weights_get_a_gradient(weighting: LearnableSpec | KendallGalSpe
     assert all((parameter.grad.abs() > 0).all() for parameter in total.weighting.parameters())
 
 
-@pytest.mark.parametrize("contrast", [HalvesSpec(), CorruptionsSpec()], ids=lambda spec: spec.kind)
+@pytest.mark.parametrize(
+    "contrast",
+    [HalvesSpec(), HalvesSpec(cut="random"), CorruptionsSpec()],
+    ids=["halves", "cut_at_random", "corruptions"],
+)
 def test_contrast_alone_trains_every_parameter_of_the_encoder(contrast: HalvesSpec | CorruptionsSpec):
     loss = LossSpec(contrast=contrast)
     total = total_of(loss, decoder=False)
@@ -161,6 +165,19 @@ def test_halves_are_the_first_and_second_half_of_every_row():
     vocabulary = Vocabulary(size=40, pad_id=0, mask_id=1, separator_id=2, special_ids=(0, 1, 2, 3))
     first, second = HalvesSpec().views(TsdaeSpec(target_rate=1.0), ids, vocabulary, torch.Generator())
     assert torch.equal(torch.cat([first.targets, second.targets], dim=1), ids)
+
+
+def test_a_row_cut_at_random_is_its_two_parts_from_their_first_places_on():
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(4, 64, (300, 16), generator=generator)
+    objective = TsdaeSpec(rate=0.01, target_rate=1.0)
+    first, second = HalvesSpec(cut="random").views(objective, ids, VOCABULARY, generator)
+    cuts = first.visible.sum(dim=1)
+    assert set(cuts.tolist()) == set(range(2, 15))                         # an eighth of the row from either end
+    for row, cut in enumerate(cuts.tolist()):
+        assert first.visible_ids[row, :cut].tolist() == ids[row, :cut].tolist()
+        assert second.visible_ids[row, : 16 - cut].tolist() == ids[row, cut:].tolist()
+        assert not second.visible[row, 16 - cut :].any()
 
 
 def test_a_row_whose_second_half_is_empty_does_not_count_in_contrast():

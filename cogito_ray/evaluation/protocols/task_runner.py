@@ -26,7 +26,9 @@ PROTOCOLS: dict[str, type[ZeroShotSpec] | type[ProbeSpec] | type[FineTuneSpec]] 
 }
 SOURCE = ("evaluation", "nn", "text")
 """Packages whose code decides what a checkpoint scores."""
-BASELINES = frozenset({"token_means", "bag_of_words", "majority", "tf_idf", "chance"})
+BASELINES = frozenset(
+    {"token_means", "token_means_whitened", "weighted_token_means", "bag_of_words", "majority", "tf_idf", "chance"}
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,8 @@ from cogito_ray.nn.model import ConceptModel
 from cogito_ray.text.tokenizer import TextTokenizer
 
 PAIRS_AT_ONCE = 512
+WHITENED = ("mean", "token_means")
+"""Vectors that are also compared after whitening, which lifts some more than others."""
 
 
 class ZeroShotSpec(FrozenProtocol):
@@ -50,10 +51,13 @@ def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.
 
 
 def similarities(encoder: SentenceEncoder, examples: Examples) -> dict[str, NDArray[np.float64]]:
-    """Cosine of each pair (n,) under every pooling of concepts, of token means, of word counts and of tf-idf."""
+    """Cosine of each pair (n,) under every pooling of concepts, of token means, weighed by inverse frequency or not, of
+    word counts and of tf-idf; `*_whitened` by the examples' own texts."""
+    weights = encoder.inverse_frequencies([*examples.one, *(examples.two or [])])
 
     def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        return {**encoder.poolings(texts, list(POOLINGS)), "token_means": encoder.token_means(texts)}
+        means = {"token_means": encoder.token_means(texts), "weighted_token_means": encoder.token_means(texts, weights)}
+        return {**encoder.poolings(texts, list(POOLINGS)), **means}
 
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
@@ -68,13 +72,27 @@ def _by_pairs(
     examples: Examples, vectors_of: Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 ) -> dict[str, NDArray[np.float64]]:
     """A few at a time: vectors of all concepts are long."""
-    two, cosines_of = examples.two or [], defaultdict(list)
+    two, cosines_of, kept = examples.two or [], defaultdict(list), defaultdict(list)
     for start in range(0, len(examples), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         ours, theirs = vectors_of(examples.one[part]), vectors_of(two[part])
         for name in ours:
             cosines_of[name].append(cosines(ours[name], theirs[name]))
-    return {name: np.concatenate(parts) for name, parts in cosines_of.items()}
+            if name in WHITENED:
+                kept[name].append(np.stack([ours[name], theirs[name]]))         # (2, n, D)
+    white = {f"{name}_whitened": [cosines(*whitened(np.concatenate(p, axis=1)))] for name, p in kept.items()}
+    return {name: np.concatenate(parts) for name, parts in (cosines_of | white).items()}
+
+
+def whitened(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """vectors (..., D) -> (..., K), centred, uncorrelated and of equal variance over all of them (arXiv:2103.15316), in
+    the K <= D directions in which they vary."""
+    rows = vectors.reshape(-1, vectors.shape[-1]).astype(np.float64)
+    rows = rows - rows.mean(axis=0)
+    variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))                 # (D,), (D, D)
+    vary = variances > 1e-9 * variances.max(initial=0.0)
+    white: NDArray[np.float64] = rows @ (axes[:, vary] / np.sqrt(variances[vary]))
+    return white.reshape(*vectors.shape[:-1], -1)
 
 
 def _of_words(vectorizer: Any, examples: Examples) -> NDArray[np.float64]:
@@ -101,7 +119,11 @@ class Stsb:
         self.tokenizer, self.length = tokenizer, length
 
     def __call__(self, model: ConceptModel) -> dict[str, float]:
-        """Spearman correlation of grades with cosines of mean concepts; 0 where all cosines are equal."""
+        """Spearman correlation of grades with cosines of mean concepts and of token means; 0 where all are equal."""
         encoder = SentenceEncoder(model, self.tokenizer, self.length)
-        predictions = _by_pairs(self.examples, partial(encoder.poolings, names=["mean"]))["mean"]
-        return {"eval/stsb_spearman_mean": value_of("spearman", self.examples.labels, predictions)}
+
+        def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+            return {"mean": encoder.pooled(texts, "mean"), "token_means": encoder.token_means(texts)}
+
+        told, grades = _by_pairs(self.examples, vectors_of), self.examples.labels
+        return {f"eval/stsb_spearman_{name}": value_of("spearman", grades, each) for name, each in told.items()}
