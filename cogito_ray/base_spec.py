@@ -126,8 +126,22 @@ def digest(content: object) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+OTHER_WORDS = {
+    "epochs": ("steps", "epochs x train rows / batch, of which `cogito-ray prepare` tells the rows"),
+    "deletion_rate": ("rate", "of objective tsdae"),
+    "linear": ("wsd", "with decay: 1.0"),
+    "recursive": ("tied", "with a depth"),
+    "t_regs_mst": ("mst", "T-REGS"),
+}
+"""Of others -> ours, and what is to be known besides."""
+
+
 def nearest(name: str, known: Sequence[str], most: int = 3) -> list[str]:
-    """Those that `name` may have meant, best first: misspelt, without its underscores, or by their initials."""
+    """Those that `name` may have meant, best first: in other words, misspelt, without its underscores, or by their
+    initials."""
+    word, told = OTHER_WORDS.get(name, ("", ""))
+    if word in known:
+        return [f"{word} ({told})"]
     folded = {_folded(one): one for one in known}
     close = difflib.get_close_matches(_folded(name), folded, n=most, cutoff=0.7)
     initials = [one for one in known if len(name) > 1 and "".join(re.findall(r"(?:^|[_/-])(.)", one)) == name.lower()]

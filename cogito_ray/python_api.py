@@ -368,14 +368,14 @@ def evaluate(
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
     from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
     from cogito_ray.evaluation.protocols.task_runner import protocols_of
-    from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
+    from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, expanded
     from cogito_ray.plugins import load as load_plugins
     from cogito_ray.records.results.evaluation_scores import scored
     from cogito_ray.runtime.evaluation.checkpoint_evaluation import evaluate as ask
 
     load_plugins([*plugins])
     ways = protocols_of(_listed(protocols) if isinstance(protocols, str) else protocols, limit)
-    questions = questions_of(_listed(DEFAULT if tasks is None else tasks), ways, seeds)
+    questions = questions_of(expanded(_listed(DEFAULT if tasks is None else tasks)), ways, seeds)
     given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
     folders = [folder for one in given for folder in _folders(one, verbose=verbose)]
     found, torn = whole(folder for one in folders for folder in newest_of_each(one.absolute()))

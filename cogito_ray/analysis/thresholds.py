@@ -30,7 +30,7 @@ class Conclusion(StrEnum):
     COLLAPSED = "Collapsed: the concepts of a text are nearly one."
     EMPTY = "Diverse, but meaningless: what the text says cannot be read from its concepts."
     UNKNOWN = "Diverse; whether concepts mean anything was not asked, for want of held-out rows."
-    WEAK = "Neither collapsed nor empty, but weak: nothing is critical among what decides, yet not all of it passes."
+    WEAK = "Neither collapsed nor empty, but weak: not all passes that decides."
     SOUND = "Sound: concepts are diverse, and what the text says can be read from them."
 
 
@@ -74,8 +74,8 @@ PROBED = ("word_content_auc", "word_order_accuracy", "length_explained")
 THRESHOLDS = (
     Threshold("effective_rank_share", "effective rank of a text's concepts, of what is possible", Question.DIVERSITY,
               0.5, 0.3, GOAL, decides=True),
-    Threshold("mean_nuclear_rank_share", "nuclear rank of the mean concepts, of what is possible", Question.DIVERSITY,
-              0.5, 0.3, GOAL),
+    Threshold("mean_nuclear_rank_share", "nuclear rank of the mean concepts (“Eff. Rank” of older logs), of what is "
+              "possible", Question.DIVERSITY, 0.5, 0.3, GOAL, decides=True),
     Threshold("mean_first_share", "share of the first singular value of the mean concepts", Question.DIVERSITY,
               0.3, 0.5, BOUNDS),
     Threshold("mean_directions_for_95_percent_share", "directions for 95 % of the mean concepts, of what is possible",
@@ -116,12 +116,14 @@ def assess(metrics: Mapping[str, float]) -> list[Assessment]:
 
 
 def conclude(assessments: Sequence[Assessment]) -> Conclusion:
-    """From the assessments that decide, one for each question. Collapse comes first: it makes meaning impossible."""
-    ratings = {found.threshold.question: found.rating for found in assessments if found.threshold.decides}
+    """From the assessments that decide. Collapse comes first: it makes meaning impossible. Sound is what passes in all,
+    so in the weaker of both ranks."""
+    deciding = [found for found in assessments if found.threshold.decides]
+    ratings = {found.threshold.question: found.rating for found in reversed(deciding)}     # of ranks, that of a text
     if ratings[Question.DIVERSITY] is Rating.CRITICAL:
         return Conclusion.COLLAPSED
     if Question.MEANING not in ratings:
         return Conclusion.UNKNOWN
     if ratings[Question.MEANING] is Rating.CRITICAL:
         return Conclusion.EMPTY
-    return Conclusion.SOUND if set(ratings.values()) == {Rating.PASS} else Conclusion.WEAK
+    return Conclusion.SOUND if all(found.rating is Rating.PASS for found in deciding) else Conclusion.WEAK

@@ -21,7 +21,8 @@ def evaluate(
         typer.Argument(help="Checkpoints, or folders whose runs are asked at their newest one.", show_default=False),
     ],
     tasks: Annotated[
-        str, typer.Option(help=f"Names, separated by commas. Of whole documents: {', '.join(DOCUMENT_TASKS)}.")
+        str,
+        typer.Option(help=f"Names, or glue, sick, all, by commas. Of whole documents: {', '.join(DOCUMENT_TASKS)}."),
     ] = ",".join(DEFAULT),
     protocol: Annotated[
         list[str],

@@ -190,7 +190,8 @@ class CollapseSpec(Spec):
     cause: ClassVar[str] = "rank-collapse"
     diverged: ClassVar[bool] = False
     measure: Literal["effective_rank", "nuclear_rank"] = "effective_rank"
-    """effective_rank: of each text's concepts; nuclear_rank: of the mean concepts over texts."""
+    """effective_rank: of each text's concepts; nuclear_rank: of the mean concepts over texts, the
+    effective rank of older logs."""
     share: Share = 0.1
     """Of the way from 1, where all concepts lie on a line, to the highest rank that so many of this width can have."""
     after: Share = 0.5

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from cogito_ray.base_spec import Spec
 
@@ -16,20 +16,29 @@ class CosineSpec(Spec):
     kind: Literal["cosine"] = "cosine"
     warmup: Share = 0.05
     """Share of all steps spent rising from 0."""
+    warmup_steps: NonNegativeInt | None = Field(default=None, exclude_if=lambda steps: steps is None)
+    """Steps spent so, instead of a share."""
     floor: Share = 0.0
     """Last factor of the learning rate."""
 
     def factor(self, step: int, steps: int) -> float:
         """Factor of the learning rate in step `step` (from 1) of `steps`."""
-        return min(_rise(step, self.warmup * steps), self._fall(step, steps))
+        warmup = self.warmup if self.warmup_steps is None else min(1.0, self.warmup_steps / steps)
+        done = max(0.0, step / steps - warmup) / max(1 - warmup, 1e-9)
+        fall = self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+        return min(_rise(step, warmup * steps), fall)
 
     def lengthened(self, times: float) -> Self:
-        """For so many times the steps: all of it is in shares of them."""
-        return self
+        """For so many times the steps, of which the warm-up keeps its share."""
+        if self.warmup_steps is None:
+            return self
+        return self.model_copy(update={"warmup_steps": round(times * self.warmup_steps)})
 
-    def _fall(self, step: int, steps: int) -> float:
-        done = max(0.0, step / steps - self.warmup) / max(1 - self.warmup, 1e-9)
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * done)) / 2
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Self:
+        if self.warmup_steps is not None and self.warmup != type(self).model_fields["warmup"].default:
+            raise ValueError("takes either warmup or warmup_steps; write one of them")
+        return self
 
 
 class StableDecaySpec(Spec):

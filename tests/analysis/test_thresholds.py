@@ -19,8 +19,18 @@ def test_a_target_knows_which_way_is_better(good: float, bad: float, value: floa
     assert Threshold("x", "x", Question.MEANING, good, bad, "here").rate(value) is rating
 
 
-def test_one_figure_decides_each_question():
-    assert [threshold.question for threshold in THRESHOLDS if threshold.decides] == list(Question)
+def test_both_ranks_decide_of_diversity_and_one_figure_of_meaning():
+    deciding = {threshold.metric: threshold.question for threshold in THRESHOLDS if threshold.decides}
+    ranks = dict.fromkeys(("effective_rank_share", "mean_nuclear_rank_share"), Question.DIVERSITY)
+    assert deciding == {**ranks, "word_content_auc": Question.MEANING}
+
+
+@pytest.mark.parametrize(
+    ("nuclear", "conclusion"), [(0.5, Conclusion.SOUND), (0.4, Conclusion.WEAK), (0.1, Conclusion.WEAK)]
+)
+def test_the_weaker_of_both_ranks_decides_what_is_sound(nuclear: float, conclusion: Conclusion):
+    metrics = {"effective_rank_share": 0.9, "mean_nuclear_rank_share": nuclear, "word_content_auc": 0.7}
+    assert conclude(assess(metrics)) is conclusion
 
 
 @pytest.mark.parametrize(

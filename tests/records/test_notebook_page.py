@@ -136,9 +136,10 @@ def test_names_are_made_by_a_template_and_one_that_asks_for_what_is_not_there_is
 
 
 def test_a_row_links_to_the_trackers_that_were_told_of_it(storage):
-    links = [Linked(at=9, where="wandb", url="https://w/b(1)|2", trial="t"), Linked(at=9, where="board", url="/a b")]
+    urls = {"wandb": "https://w/b(1)|2", "board": "/a b"}
+    links = [Linked(at=9, where=where, url=url, trial="t") for where, url in urls.items()]
     page, *_ = write([runs := storage(a={}, more=links)], runs)
-    assert cells(runs)["a?"]["link"] == "board: /a b\nwandb: https://w/b(1)|2"
+    assert cells(runs)["a?"]["link"] == "wandb: https://w/b(1)|2\nboard: /a b"
     assert "https://w/b%281%29%7C2" in markdown(page.read_text()).links
 
 
@@ -170,7 +171,7 @@ def test_a_full_run_has_a_row_with_the_forecast_that_was_sealed_for_it(storage):
     (runs / "sweep" / PROMOTED).mkdir()
     full.rename(runs / "sweep" / PROMOTED / "f")
     told = cells(runs)
-    assert told["full?"]["state"] == "full run\ncompleted\n"
+    assert told["full?"]["state"] == "full run\ncompleted"
     assert told["full?"]["forecast"] == told["sweep?"]["forecast"]
     assert "4.000 (3.000 to 5.000); reached 4.100: -2.0%, inside" in told["full?"]["forecast"]
 

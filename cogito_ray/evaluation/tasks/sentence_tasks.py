@@ -164,6 +164,16 @@ def register_task(task: Task) -> Task:
     return task
 
 
+def expanded(names: Iterable[str]) -> list[str]:
+    """Names of tasks, once each, for names of tasks or groups: glue, sick and all (of sentences); mnli, -m and -mm."""
+    glue = [name for name in TASKS if TASKS[name].folder.startswith("glue/") and TASKS[name].scored != "test"]
+    sick = [name for name in TASKS if TASKS[name].folder == "sick"]
+    matched, mismatched = "mnli-matched", "mnli-mismatched"
+    groups = {"glue": glue, "sick": sick, "all": [*TASKS], "mnli": [matched, mismatched], "mnli-m": [matched]}
+    groups |= {"mnli-mm": [mismatched]}
+    return list(dict.fromkeys(task for name in names for task in groups.get(name, [name])))
+
+
 def tasks_of(names: Iterable[str]) -> list[Task]:
     """The rows of these names. ValueError for names that are none."""
     if unknown := [name for name in names if name not in TASKS]:

@@ -34,7 +34,7 @@ class HeldOutLoss:
         eval/reconstruction_nats is the weighted mean over all targets, eval/shuffled_reconstruction_nats that over the
         first rows (64 at most) when each is rebuilt from the concepts of another one: a model that does well there
         knows the answer from elsewhere. concepts/effective_rank is the mean over texts of each text's rank, of C at
-        most; concepts/nuclear_rank that of the mean concept matrix over texts.
+        most; concepts/nuclear_rank that of the mean concept matrix over texts, which older logs call effective rank.
         """
         device, training = next(model.parameters()).device, model.training
         model.eval()

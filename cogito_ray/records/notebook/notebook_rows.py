@@ -28,7 +28,7 @@ METRICS = {
 NUMBERS = (*METRICS.values(), "tokens", "epochs", "task_loss")
 """Of a row, as far as they are known."""
 FORMS = {"parameters": "{:,.0f}", "epochs": "{:.3g}", "tokens": "{:,.0f} tokens", "tokens_per_s": "{:,.0f} tokens/s",
-         "mfu": "MFU {:.1%}"}  # fmt: skip
+         "mfu": "MFU {:.1%}", "stsb_in_training": "stsb in training {:.3f}"}  # fmt: skip
 ON_ROWS = tuple(family for family in MUST_AGREE if family != "eval/stsb_")
 """Families of metrics that mean the same on the same rows alone."""
 
@@ -62,7 +62,10 @@ def records_of(storage: Path) -> Iterator[Record | NotebookRow]:
 
 def rows_of(records: Sequence[Record | NotebookRow], template: str) -> Iterator[NotebookRow]:
     """Of each run, and of the best, repeated and evaluated trials of each sweep. `template`: see `name_of`."""
-    forecasts = [one for record in records if isinstance(record, Record) for one in judged(record)]
+    known = [record for record in records if isinstance(record, Record)]
+    # of full runs, their sweeps' ledgers tell both
+    forecasts = [one for record in known for one in judged(record)]
+    links = [(trial, f"{where}: {at}") for record in known for (where, trial), at in record.links.items()]
     for record in records:
         if isinstance(record, NotebookRow):
             yield record
@@ -74,10 +77,13 @@ def rows_of(records: Sequence[Record | NotebookRow], template: str) -> Iterator[
         if not shown:
             yield _bare(ledger, record.opened.at, "no trial has started", question=_question(record))
         for trial in map(record.runs.__getitem__, shown):
-            told = [one.text for one in forecasts if trial.id in (one.sealed.run, one.sealed.trial)]
-            name = name_of(trial, ledger.parent.name, template)
-            said = "\n".join(_conclusions(record, trial, is_first=trial.id == next(iter(shown))))
-            yield _row(record, trial, {"run": name, "forecast": "\n".join(told), "conclusion": said})
+            cells = {
+                "run": name_of(trial, ledger.parent.name, template),
+                "link": _lines(line for name, line in links if name == trial.id),
+                "forecast": _lines(one.text for one in forecasts if trial.id in (one.sealed.run, one.sealed.trial)),
+                "conclusion": _lines(_conclusions(record, trial, is_first=trial.id == next(iter(shown)))),
+            }
+            yield _row(record, trial, cells)
 
 
 def name_of(trial: Trial, folder: str, template: str) -> str:
@@ -135,21 +141,26 @@ def _row(record: Record, trial: Trial, cells: dict[str, str]) -> NotebookRow:
     told = {name: form.format(known[name]) for name, form in forms.items() if name in known}
     sources, made = get(trial.spec, "data.sources"), [opening.provenance for opening in record.openings]
     goals = {goal.metric: trial.known.get(goal.metric) for goal in record.goals}
+    answers = [event for event in record.evaluations if event.trial == trial.id]
     told |= _settings(trial.spec) | {
         "date": day(trial.started)[:10],
-        "state": "\n".join([_place(record, trial), trial.status, trial.cause]),
-        "data": f"{', '.join(sources) if isinstance(sources, dict) else ''}\n{told['tokens']}",
-        "speed": f"{told.get('tokens_per_s', '')}\n{told.get('mfu', '')}",
-        "machine": "\n".join(dict.fromkeys(", ".join([one.host, *(one.gpus or ())]) for one in made)),
-        "task_loss": "\n".join(f"{metric} {figures(value)}" for metric, value in goals.items()),
-        "scores": _scores(event for event in record.evaluations if event.trial == trial.id),
-        "link": "\n".join(f"{where}: {at}" for where, at in [*record.tracked(None), *record.tracked(trial.id)]),
-        "code": "\n".join(dict.fromkeys(one.describe or one.code for one in trial.made_by)),
+        "state": _lines([_place(record, trial), trial.status, trial.cause]),
+        "data": _lines([", ".join(sources) if isinstance(sources, dict) else "", told["tokens"]]),
+        "speed": _lines(told.get(name, "") for name in ("tokens_per_s", "mfu")),
+        "machine": _lines(", ".join([one.host, *(one.gpus or ())]) for one in made),
+        "task_loss": _lines(f"{metric} {figures(value)}" for metric, value in goals.items()),
+        "scores": _lines([told.get("stsb_in_training", ""), _scores(answers)]),
+        "code": _lines(one.describe or one.code for one in trial.made_by),
         "question": _question(record),
     }
     known |= {"task_loss": loss} if (loss := next(iter(goals.values()))) is not None else {}
     yardstick = None if None in goals.values() else _yardstick(record, trial)
     return NotebookRow(trial.started, told | cells, Path(record.path), trial.id, known, yardstick)
+
+
+def _lines(told: Iterable[str]) -> str:
+    """Each once."""
+    return "\n".join(dict.fromkeys(filter(None, told)))
 
 
 def _place(record: Record, trial: Trial) -> str:

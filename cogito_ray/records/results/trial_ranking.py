@@ -129,6 +129,8 @@ class Ranking:
             )
         if any(row.further and row.further[0] < row.further[1] for row in self.rows):
             said.append("Trials of which further runs failed rank below those of which none, or fewer, did.")
+        if any(row.metrics.get("concepts/nuclear_rank") is not None for row in self.rows):
+            said.append("concepts/nuclear_rank is what older logs call effective rank.")
         if len({row.code for row in self.rows}) > 1 or any(len(row.code) > 1 for row in self.rows):
             said.append("Trials were made by different code: a difference between them may be one of the code.")
         if any(row.status is Status.COMPLETED and row.rank is None for row in self.rows):

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from cogito_ray.base_spec import brief, did_you_mean, nearest
+from cogito_ray.base_spec import OTHER_WORDS, brief, did_you_mean, nearest
 from cogito_ray.sweeps.space.dotted_paths import Keys, fields_at, kinds_of, options_at, same_name
 
 TEXT, MAPPING = "text", "a mapping"
@@ -134,7 +134,9 @@ def _unknown(place: Keys, given: JsonValue, kind: type[BaseModel] | None) -> str
     known = fields_at(kind, place[:-1], given)
     if place[-1] in known:
         return "does not go with what else stands here; leave it out"
-    elsewhere = [path for path in same_name(kind, str(place[-1])) if path != _dotted(place)]
+    word, told = OTHER_WORDS.get(str(place[-1]), (str(place[-1]), ""))
+    paths = [path for path in same_name(kind, word) if path != _dotted(place)]
+    elsewhere = [f"{path} ({told})" if told else path for path in paths]
     return f"there is no such setting here; {did_you_mean(beside or elsewhere, known)}"
 
 
