@@ -1,5 +1,7 @@
 """What a ladder foretells of full runs stands in the ledger before they start, and is judged by them afterwards."""
 
+import math
+
 import pytest
 from corpora import unread_run
 
@@ -7,9 +9,9 @@ from cogito_ray.records.ledger import NAME, Ledger, Promoted, Reported, SweepOpe
 from cogito_ray.records.notebook.notebook_page import read
 from cogito_ray.records.pages.report_page import render
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.results.forecast_calibration import calibration, judged
+from cogito_ray.records.results.forecast_calibration import JudgedForecast, calibration, judged
 from cogito_ray.records.results.promotion_results import promotions
-from cogito_ray.records.results.scaling_forecasts import differences, forecasts, scored, size
+from cogito_ray.records.results.scaling_forecasts import differences, forecasts, past_misses, scored, size
 from cogito_ray.records.sweep_record import Trial, fold
 from cogito_ray.runtime.search.further_runs import ladder_runs
 from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -134,6 +136,33 @@ def test_a_forecast_is_judged_by_the_run_and_the_report_and_the_notebook_say_how
     rows, opening = read([tmp_path])
     assert "1 of 1 forecasts of full runs" in opening
     assert "inside" in rows[0].cells["forecast"]
+
+
+def test_a_forecast_whose_interval_holds_what_the_largest_rung_reached_names_rungs_that_would_help():
+    [told] = [one for one in judged(fold(foretold())) if one.sealed.goal == NATS]
+    rung = told.sealed.ladder[-1]
+    assert told.sealed.low < rung.value < told.sealed.high
+    parameters, tokens = math.sqrt(told.sealed.parameters * rung.parameters), math.sqrt(10) * rung.tokens
+    assert f"too short to trust: its largest rung's {rung.value:.4g} is in that interval, too" in told.text
+    assert f"add rungs of up to {parameters:.2g} parameters and {tokens:.2g} tokens" in told.text
+    sure = told.sealed.model_copy(update={"high": rung.value - 0.01}).sealed()
+    assert "too short" not in JudgedForecast(sure, 0, None).text
+
+
+def test_misses_of_a_storage_are_those_of_its_scored_forecasts_each_once_and_widen_the_next_interval(tmp_path):
+    told = foretold()
+    told += scored(fold(told), ended(9.0), full_trial())
+    for name in ("tiny", "copy"):
+        with Ledger(tmp_path / name / NAME) as ledger:
+            for event in told:
+                ledger.append(event)
+    with (tmp_path / "copy" / NAME).open("ab") as cut:
+        cut.write(b'{"event":"forecast_scored","at":')
+    [loss, _] = forecasts(SWEEP, fold(climbed()))
+    assert past_misses(tmp_path, NATS) == [pytest.approx(math.log(9.0 / loss.value) / math.log(10))]
+    assert past_misses(tmp_path, RANK) == []
+    [wider, _] = forecasts(SWEEP, fold(climbed()), lambda goal: past_misses(tmp_path, goal))
+    assert wider.low < loss.low < loss.high < wider.high
 
 
 def missed(**differs):

@@ -1,5 +1,6 @@
 """How far forecasts of full runs can be trusted, told from the ledgers that sealed and scored them."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -25,7 +26,19 @@ class JudgedForecast:
         told = self.sealed
         if told.value is None:
             return f"not to be foretold: {told.law}"
-        return f"{figures(told.value)} ({figures(told.low)} to {figures(told.high)})"
+        return f"{figures(told.value)} ({figures(told.low)} to {figures(told.high)})" + self._doubt(told.low, told.high)
+
+    def _doubt(self, low: float | None, high: float | None) -> str:
+        """Whether the interval is too wide to decide with: it holds what the largest rung reached already."""
+        largest = max(self.sealed.ladder, key=lambda rung: rung.parameters * rung.tokens, default=None)
+        if largest is None or low is None or high is None or not low <= largest.value <= high:
+            return ""
+        sizes = (self.sealed.parameters, largest.parameters), (self.sealed.tokens, largest.tokens)
+        parameters, tokens = (f"{math.sqrt(full * rung):.2g}" for full, rung in sizes)
+        return (
+            f", a ladder too short to trust: its largest rung's {figures(largest.value)} is in that interval, too; add "
+            f"rungs of up to {parameters} parameters and {tokens} tokens"
+        )
 
     @property
     def verdict(self) -> str:

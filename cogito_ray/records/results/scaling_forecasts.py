@@ -1,11 +1,13 @@
 """What a sweep's ladder foretells of its full runs, and how that fared."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from cogito_ray.records.ledger import ForecastScored, ForecastSealed, LadderRun, Promoted, Status
+from cogito_ray.records.ledger import NAME, ForecastScored, ForecastSealed, LadderRun, Promoted, Status
 from cogito_ray.records.results.promotion_results import promotions, winners
 from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
@@ -13,10 +15,10 @@ from cogito_ray.sweeps.follow_ups.derived_runs import SEED
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.statistics.scaling_law import (
     Rung,
-    ScalingForecast,
     Unforecastable,
     forecast_loss,
     forecast_trend,
+    miss,
 )
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff
@@ -37,8 +39,13 @@ def ladders(sweep: SweepSpec, record: Record) -> dict[str, Ladder]:
     return found
 
 
-def forecasts(sweep: SweepSpec, record: Record) -> Iterator[ForecastSealed]:
-    """Of every full run that is due and every goal, where none was sealed yet. Builds models, to count parameters."""
+def forecasts(
+    sweep: SweepSpec, record: Record, past: Callable[[str], Sequence[float]] = lambda goal: ()
+) -> Iterator[ForecastSealed]:
+    """Of every full run that is due and every goal, where none was sealed yet. Builds models, to count parameters.
+
+    `past`: misses of earlier forecasts of a goal (see `past_misses`).
+    """
     known = ladders(sweep, record)
     for promotion in promotions(sweep, record) if known else ():
         run, trial = promotion.run, record.trials[promotion.trial]
@@ -57,8 +64,32 @@ def forecasts(sweep: SweepSpec, record: Record) -> Iterator[ForecastSealed]:
                 ladder=tuple(seen),
                 code=record.opened.provenance.code,
                 data=trial.data.digest() if trial.data else "",
-                **_foretold(goal, seen, parameters, tokens),
+                **_foretold(goal, seen, parameters, tokens, past),
             ).sealed()
+
+
+def past_misses(storage: Path, goal: str) -> list[float]:
+    """Of all forecasts of this goal that were sealed and scored below a storage (see `scaling_law.miss`). Reads every
+    ledger there, but parses no other lines: those of a large sweep take half a minute."""
+    sealed, misses = dict[str, ForecastSealed](), dict[str, float]()
+    for ledger in sorted(storage.glob(f"*/{NAME}")):
+        for line in ledger.read_bytes().splitlines():
+            with suppress(ValidationError):     # a crash cut it short, or a newer version wrote it: whoever reads
+                if line.startswith(b'{"event":"forecast_sealed"'):                       # that ledger is told
+                    told = ForecastSealed.model_validate_json(line)
+                    sealed[told.seal] = told
+                elif line.startswith(b'{"event":"forecast_scored"'):
+                    score = ForecastScored.model_validate_json(line)
+                    misses |= _miss(sealed[score.seal], score) if score.goal == goal and score.seal in sealed else {}
+    return list(misses.values())
+
+
+def _miss(told: ForecastSealed, score: ForecastScored) -> dict[str, float]:
+    """By its seal, so that a copied folder counts once; none where it lay within its ladder, or was changed."""
+    beyond = told.parameters * told.tokens / max(rung.parameters * rung.tokens for rung in told.ladder)
+    if beyond <= 1 or not told.is_intact or told.value is None:
+        return {}
+    return {told.seal: miss(score.value, told.value, beyond)}
 
 
 def scored(record: Record, ended: Promoted, full: Trial) -> Iterator[ForecastScored]:
@@ -109,11 +140,15 @@ def _seen(ended: list[tuple[Trial, tuple[int, int]]], goal: GoalSpec) -> Iterato
             yield LadderRun(run=rung.id, parameters=parameters, tokens=tokens, value=value)
 
 
-def _foretold(goal: GoalSpec, seen: list[LadderRun], parameters: int, tokens: int) -> dict[str, float | str | None]:
+def _foretold(
+    goal: GoalSpec, seen: list[LadderRun], parameters: int, tokens: int, past: Callable[[str], Sequence[float]]
+) -> dict[str, float | str | None]:
     rungs = [Rung(one.parameters, one.tokens, one.value) for one in seen]
-    is_loss = goal.mode == "min" and ("nats" in goal.metric or goal.metric.startswith("loss/"))
     try:
-        found: ScalingForecast = (forecast_loss if is_loss else forecast_trend)(rungs, parameters, tokens)
+        if goal.mode == "min" and ("nats" in goal.metric or goal.metric.startswith("loss/")):
+            found = forecast_loss(rungs, parameters, tokens, past=past(goal.metric))
+        else:
+            found = forecast_trend(rungs, parameters, tokens)
     except Unforecastable as why:
         return {"value": None, "low": None, "high": None, "law": str(why)}
     return {"value": found.value, "low": found.low, "high": found.high, "law": found.law}

@@ -20,7 +20,7 @@ from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS
 from cogito_ray.records.results.ablations import ablated
 from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
-from cogito_ray.records.results.scaling_forecasts import forecasts
+from cogito_ray.records.results.scaling_forecasts import forecasts, past_misses
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.cluster import cluster, dashboard_link, kinds_of_gpus, left_behind
 from cogito_ray.runtime.control_channel import ControlChannel
@@ -47,16 +47,17 @@ from cogito_ray.text.preparation_plan import Listener
 from cogito_ray.training.checkpoints.checkpoint_store import folder_of, is_written
 
 Listed = Callable[[SweepSpec, Record], list[Config]]
-Concluded = Callable[[SweepSpec, Record], Iterable[Event]]
+Concluded = Callable[[SweepSpec, Record, Path], Iterable[Event]]
 TUNE = "tune"
 """Folder of Tune's own files, which nobody needs once the sweep is complete."""
 FOLLOW_UPS: tuple[tuple[Listed, Concluded], ...] = (
-    (seed_replicates, lambda sweep, record: ()),
-    (ladder_runs, forecasts),     # sealed before anybody may start a full run
-    (ablation_runs, ablated),     # each setting alone ...
-    (ablation_runs, ablated),     # ... and then together those that are not needed
+    (seed_replicates, lambda sweep, record, storage: ()),
+    # sealed before anybody may start a full run
+    (ladder_runs, lambda sweep, record, storage: forecasts(sweep, record, partial(past_misses, storage))),
+    (ablation_runs, lambda sweep, record, storage: ablated(sweep, record)),     # each setting alone ...
+    (ablation_runs, lambda sweep, record, storage: ablated(sweep, record)),     # ... then those not needed together
 )
-"""What runs once the search is over, and what is written down once that is over."""
+"""What runs once the search is over, and what is written down of it, and of the storage's other ledgers, then."""
 MOST_PENDING = 1000
 """Trials that Tune may hold ready; how many it is given, StageSearcher says."""
 
@@ -155,7 +156,7 @@ class _Stages:
                 record = self.experiment.now
                 cause = self._tune(record, FurtherRuns(listed(self.sweep, record), self._recorder(record)))
             if cause == COMPLETE:
-                for event in concluded(self.sweep, self.experiment.now):
+                for event in concluded(self.sweep, self.experiment.now, self.experiment.folder.parent):
                     self.ledger.append(event)
         return (search.shortfall or cause) if cause == COMPLETE else cause
 

@@ -6,13 +6,17 @@ log L count by soft L1, so that one odd run does not bend the curve.
 
 A ladder has few rungs, and several laws fit them. So exponents, floor and sizes of the terms have wide priors around
 what language models show, and the forecast is that of all laws as probable as they fit: drawn from their posterior by
-the affine-invariant ensemble sampler (10.2140/camcos.2010.5.65). The point is their median; the interval also holds
-what a seed does to the run that is forecast. A ladder of more rungs than the fewest first foretells its own largest
-one: by as many times as that lies outside of its interval, the ladder counts as noisier than it looks.
+the affine-invariant ensemble sampler (10.2140/camcos.2010.5.65). The point is their median.
+
+Forecasts miss by more than their fits show: learning goes in stages, and one rate suits some sizes better than others.
+So the interval also holds what such forecasts miss by. A miss is the log of what was reached over what was foretold,
+per unit of log compute beyond the largest rung. A ladder's misses are taken for normal around 0, their unknown variance
+for scaled inverse chi-squared, so that the next one has a t distribution (10.1201/b16018, section 2.6). Known of that
+variance are USUAL_MISS, how much the ladder's smaller rungs miss its largest one by, and earlier forecasts' misses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +32,9 @@ WALKERS, MOVES, STRETCH = 64, 600, 2.0
 """Of the ensemble: so many laws, each moved so often (the first half is forgotten), and how far at most."""
 LEAST_NOISE = 2e-3
 """Relative standard deviation that a seed is taken to cause at the least, however alike a few runs came out."""
-STRAIGHT = 0.9
-"""Share of the first slope over the log of size that the last one may have at most."""
+USUAL_MISS, ITS_WEIGHT = 0.05, 1
+"""Per unit of log compute (12 % for ten times the compute): the median of 24 short ladders, of which
+docs/how-to/full-scale.md tells; and as how many misses that counts."""
 EXPONENT, EXPONENT_SPREAD = 0.4, 0.5
 """Prior of alpha and beta: log-normal, around what short and long runs of language models show (0.28 to 0.6)."""
 TERM, TERM_SPREAD = 0.1, 1.5
@@ -72,34 +77,58 @@ class Unforecastable(ValueError):
     """The ladder does not tell."""
 
 
-def forecast_loss(ladder: Sequence[Rung], parameters: int, tokens: int, *, seed: int = 0) -> ScalingForecast:
-    """The loss of a run with so many parameters and tokens. Unforecastable for fewer than FEWEST_RUNGS sizes, values
-    that are no positive numbers, or a ladder that does not bend as a law does."""
+def forecast_loss(
+    ladder: Sequence[Rung], parameters: int, tokens: int, *, past: Sequence[float] = (), seed: int = 0
+) -> ScalingForecast:
+    """The loss of a run with so many parameters and tokens. `past`: misses of earlier forecasts.
+
+    Unforecastable for fewer than FEWEST_RUNGS sizes, or values that are no positive numbers.
+    """
     _refuse_short(ladder)
     seen = np.array([(rung.parameters, rung.tokens, rung.value) for rung in ladder], dtype=float)
     if not (np.isfinite(seen).all() and (seen[:, 2] > 0).all()):
         raise Unforecastable("a run of the ladder has no finite positive loss")
-    noise = max(_seed_noise(ladder), LEAST_NOISE)
-    _refuse_straight(seen, noise)
-    random, largest = np.random.default_rng(seed), seen[:, :2].prod(axis=1) == max(rung.compute for rung in ladder)
-    below, missed = seen[~largest], 1.0
-    if len(np.unique(below[:, :2], axis=0)) >= FEWEST_RUNGS:
-        value, low, high, _ = _foretold(below, seen[largest][:1, :2], noise, random)
-        missed = max(missed, abs(np.log(seen[largest, 2].mean() / value)) / (np.log(high / low) / 2))
-    value, low, high, law = _foretold(seen, np.array([[parameters, tokens]], dtype=float), noise, random, missed)
-    return ScalingForecast(value, low, high, law)
+    noise, random = max(_seed_noise(ladder), LEAST_NOISE), np.random.default_rng(seed)
+    told = _foretold(seen, np.array([[parameters, tokens]], dtype=float), noise, random)
+    beyond = max(0.0, np.log(float(parameters) * tokens / max(rung.compute for rung in ladder)))
+    half = beyond * next_miss([*past, *_own_misses(seen, noise, random)])
+    low, high = (float(told.value * np.exp(side * np.hypot(np.log(end / told.value), half)))
+                 for side, end in ((-1, told.low), (1, told.high)))  # fmt: skip
+    return replace(told, low=low, high=high)
 
 
-def _foretold(
-    seen: Values, size: Values, noise: float, random: np.random.Generator, missed: float = 1.0
-) -> tuple[float, float, float, str]:
-    """(value, low, high, law) for a size (1, 2) from runs (R, 3), taken for `missed` times as noisy as they seem."""
+def miss(reached: float, foretold: float, compute_ratio: float) -> float:
+    """By how much a forecast of a loss was off that lay so many times beyond the compute of its largest rung."""
+    return float(np.log(reached / foretold) / np.log(compute_ratio))
+
+
+def next_miss(misses: Sequence[float]) -> float:
+    """What the next miss is below, without its sign, with probability COVERAGE, after these."""
+    freedom = ITS_WEIGHT + len(misses)
+    squares = ITS_WEIGHT * USUAL_MISS**2 + float(np.square(misses).sum())
+    return float(t.ppf((1 + COVERAGE) / 2, freedom) * np.sqrt(squares / freedom))
+
+
+def _own_misses(seen: Values, noise: float, random: np.random.Generator) -> list[float]:
+    """Of runs (R, 3), where those up to each compute foretell the largest; none for the fewest rungs."""
+    compute, found = seen[:, :2].prod(axis=1), list[float]()
+    largest = seen[compute == compute.max()]
+    for most in np.unique(compute)[:-1]:
+        below = seen[compute <= most]
+        if len(np.unique(below[:, :2], axis=0)) >= FEWEST_RUNGS:
+            told = _foretold(below, largest[:1, :2], noise, random)
+            found.append(miss(largest[:, 2].mean(), told.value, compute.max() / most))
+    return found
+
+
+def _foretold(seen: Values, size: Values, noise: float, random: np.random.Generator) -> ScalingForecast:
+    """For a size (1, 2) from runs (R, 3), by what fits them alone."""
     law = _Law(seen[:, :2], seen[:, 2])
-    noise = missed * max(noise, law.residual(law.fit(LEAST_NOISE).x))
+    noise = max(noise, law.residual(law.fit(LEAST_NOISE).x))
     values = law.at(law.posterior(noise, random), size)[:, 0]
     told = values * np.exp(noise * random.standard_normal(len(values)))
     low, high = np.quantile(told, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return float(np.median(values)), float(low), float(high), law.said(law.fit(noise).x)
+    return ScalingForecast(float(np.median(values)), float(low), float(high), law.said(law.fit(noise).x))
 
 
 def forecast_trend(
@@ -134,31 +163,6 @@ def _refuse_short(ladder: Sequence[Rung]) -> None:
     sizes = {(rung.parameters, rung.tokens) for rung in ladder}
     if len(sizes) < FEWEST_RUNGS:
         raise Unforecastable(f"{len(sizes)} sizes ended in order, and a law needs {FEWEST_RUNGS}")
-
-
-def _refuse_straight(seen: Values, noise: float) -> None:
-    """Rungs (R, 3) over whose sizes losses do not fall ever more slowly, as far as their noise lets one see: those of a
-    law do, those of a model that has only begun to learn do not, and no law foretells when it will."""
-    for axis, name in ((0, "parameters"), (1, "tokens")):
-        bends = [_bend(seen[seen[:, 1 - axis] == other], axis, noise) for other in np.unique(seen[:, 1 - axis])]
-        if np.median(bends) > 0:
-            raise Unforecastable(
-                f"with more {name} losses fall as fast at the ladder's end as at its beginning, so no law shows yet; "
-                "use larger sizes"
-            )
-
-
-def _bend(seen: Values, axis: int, noise: float) -> float:
-    """By how much the last slope over the log of size is steeper than it may be; below 0 where it is not. Slopes are
-    those of a parabola through the means, so that no single run decides; what it leaves is noise, too."""
-    sizes = np.unique(seen[:, axis])
-    if len(sizes) < 3:
-        return -1.0
-    means, logs = np.array([seen[seen[:, axis] == size, 2].mean() for size in sizes]), np.log(sizes)
-    parabola = np.polynomial.Polynomial.fit(logs, means, 2).convert()
-    left = np.sqrt(((means - parabola(logs)) ** 2).sum() / max(1, len(sizes) - 3))
-    first, last = -parabola.deriv()(np.array([logs[:2].mean(), logs[-2:].mean()]))
-    return float(last - STRAIGHT * first - 4 * max(noise * means[-1], left) / (logs[-1] - logs[0]))
 
 
 def _seed_noise(ladder: Sequence[Rung]) -> float:
