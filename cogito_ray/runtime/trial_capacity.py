@@ -27,7 +27,7 @@ class Machine:
     labels: frozenset[tuple[str, str]] = frozenset()
 
     def __str__(self) -> str:
-        return f"{self.cpus:g} CPU, {self.gpus:g} GPU"
+        return ", ".join([f"{self.cpus:g} CPU", f"{self.gpus:g} GPU", *_named(self.labels)])
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,8 @@ class Shape:
         return cls(run.sizes[0], run.cpus_per_worker, run.gpus_per_worker, labels, waits)
 
     def __str__(self) -> str:
-        named = ", ".join(f"{key}={value}" for key, value in sorted(self.labels))
         each = f"{self.workers} worker{'s' if self.workers > 1 else ''} with {self.cpus:g} CPU, {self.gpus:g} GPU"
-        return f"{each} on machines labelled {named}" if named else each
+        return f"{each} on machines labelled {', '.join(_named(self.labels))}" if self.labels else each
 
 
 def room(machines: Sequence[Machine], shapes: Collection[Shape]) -> int:
@@ -61,13 +60,19 @@ def room(machines: Sequence[Machine], shapes: Collection[Shape]) -> int:
 def refusal(machines: Sequence[Machine], shapes: Collection[Shape], wanted: int) -> NoRoom:
     """Why so many trials of these shapes do not fit, and what to do."""
     tightest = min(shapes, key=lambda shape: _room(machines, shape))
-    alike = Counter(map(str, machines)).most_common()
+    asked = {key for key, _ in tightest.labels}     # of a machine's labels only these matter, and Ray adds its own
+    seen = (replace(one, labels=frozenset(pair for pair in one.labels if pair[0] in asked)) for one in machines)
+    alike = Counter(map(str, seen)).most_common()
     there = "; ".join(f"{count} x ({what})" for what, count in alike) or "no machine"
     return NoRoom(
         f"{wanted} trial(s) at once, each of {tightest}: {_room(machines, tightest)} would fit on what is free, which "
         f"is {there}. No worker stands on two machines, and {SPARE_CPUS} CPU is kept for drivers and data. Lower "
         "concurrency, workers, cpus_per_worker or gpus_per_worker, wait for other jobs, or join a larger cluster"
     )
+
+
+def _named(labels: Collection[tuple[str, str]]) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(labels)]
 
 
 def _room(machines: Sequence[Machine], shape: Shape) -> int:

@@ -61,7 +61,9 @@ def test_only_machines_with_all_labels_of_a_run_count():
     assert room(machines, [shape(labels={"room": "1"})]) == 15  # the spare CPU is kept
     nowhere = shape(labels={"gpu": "new", "room": "2"})
     assert room(machines, [nowhere]) == 0
-    assert "on machines labelled gpu=new, room=2: 0 would fit" in str(refusal(machines, [nowhere], 1))
+    said = str(refusal(machines, [nowhere], 1))
+    assert "on machines labelled gpu=new, room=2: 0 would fit" in said
+    assert "2 x (4 CPU, 2 GPU, gpu=new, room=1); 1 x (8 CPU, 8 GPU, gpu=old, room=1)" in said
 
 
 def test_what_does_not_fit_is_refused_with_what_is_free_and_a_way_out():

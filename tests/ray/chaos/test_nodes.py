@@ -133,7 +133,7 @@ def test_workers_are_placed_on_machines_with_the_labels_of_the_run(base, nodes, 
     )
     assert of_fast.suffer(lambda driver, drill: placed.append(find(WORKER).ppid()), at=10) == 0
     assert placed == [fast]
-    with pytest.raises(AssertionError, match="0 GPU of 0 on machines labelled kind=slow"):
+    with pytest.raises(AssertionError, match=r"labelled kind=slow: 0 would fit.* 1 x \(2 CPU, 0 GPU, kind=fast\)"):
         of_slow.finish()
 
 
