@@ -19,7 +19,10 @@ VECTORS = (
     *("token_means", "token_means_whitened", "weighted_token_means", "bag_of_words", "tf_idf", "majority", "chance"),
 )
 """What answers are made of: concepts, or baselines."""
-STSB = tuple(f"eval/stsb_spearman_{v}" for v in ("mean", "mean_whitened", "token_means", "token_means_whitened"))
+STSB = (
+    *("eval/stsb_spearman_mean", "eval/stsb_spearman_mean_whitened"),
+    *("eval/stsb_spearman_token_means", "eval/stsb_spearman_token_means_whitened"),
+)
 """What a run reports where `evaluation.stsb` names the data."""
 OF_DOCUMENTS = {"retrieval": ("recall_at_1", "mrr"), "choice": ("accuracy",), "choice-probe": ("accuracy",)}
 """Metrics of tasks of whole documents, by protocol."""
