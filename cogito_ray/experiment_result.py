@@ -92,7 +92,9 @@ class TrialResult:
     def model(self) -> ConceptModel:
         """The model of its newest checkpoint, on the CPU and in evaluation mode. FileNotFoundError where there is none,
         BadCheckpoint (a ValueError) where it is damaged."""
-        return self.encoder().model
+        from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+
+        return TrainedModel.open(self.path).model
 
     def encoder(self) -> SentenceEncoder:
         """The same model with its tokenizer. `trial.encoder().pooled(texts, "mean")` gives vectors (n, D)."""

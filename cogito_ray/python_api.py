@@ -352,6 +352,7 @@ def evaluate(
     limit: int | None = None,
     data: str | Path | None = None,
     plugins: Sequence[str] = (),
+    storage: str | Path = RUNS,
     verbose: bool = True,
 ) -> Scores:
     """Ask trained encoders labelled tasks, beside baselines. Answers are kept in their ledgers, and not asked again.
@@ -359,13 +360,15 @@ def evaluate(
         cr.evaluate("runs/debug", tasks=["stsb"], data="data").to_dataframe()
 
     Of a sweep, its `front` is asked: mostly the winner; of any other folder every run below it, at its newest
-    checkpoint.
+    checkpoint. Also an export, any AutoModel or sentence-transformers model, as folder or OWNER/NAME on the Hub, and
+    checkpoints of the research group's earlier implementation: what these answer is kept below `storage`.
     `protocols`: of zero-shot, probe, fine-tune, by name or with settings, as {"kind": "fine-tune", "epochs": 3}.
     `seeds`: of fine-tuning; `limit`: training examples at most. `data`: folder of Parquet files such as
     glue/stsb/train.parquet; None: from the hub. `plugins`: modules or files that register tasks. ValueError for names
     that are none, missing data, or no sound checkpoint.
     """
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
+    from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, is_pretrained
     from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
     from cogito_ray.evaluation.protocols.task_runner import protocols_of
     from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, expanded
@@ -377,12 +380,14 @@ def evaluate(
     ways = protocols_of(_listed(protocols) if isinstance(protocols, str) else protocols, limit)
     questions = questions_of(expanded(_listed(DEFAULT if tasks is None else tasks)), ways, seeds)
     given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
-    folders = [folder for one in given for folder in _folders(one, verbose=verbose)]
+    others = [one for one in given if isinstance(one, str | Path) and is_pretrained(one)]
+    pretrained = [PretrainedCheckpoint.at(one, local(storage).absolute()) for one in others]
+    folders = [folder for one in given if one not in others for folder in _folders(one, verbose=verbose)]
     found, torn = whole(folder for one in folders for folder in newest_of_each(one.absolute()))
-    if not found:
+    if not found and not pretrained:
         raise ValueError("\n".join(torn))
     answers = ask(
-        found,
+        [*found, *pretrained],
         questions,
         Path(data).absolute() if data else None,
         lambda told: _say(f"{told.done} of {told.total}: {told.unit}", verbose=verbose),

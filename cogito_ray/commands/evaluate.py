@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.shared_options import AsJson, app
+from cogito_ray.commands.shared_options import RUNS, AsJson, app
 from cogito_ray.display.console import err, out
 from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
@@ -17,8 +17,12 @@ from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
 @app.command(epilog="Example: cogito-ray evaluate runs/debug --tasks stsb,sick-relatedness --data data")
 def evaluate(
     runs: Annotated[
-        list[Path],
-        typer.Argument(help="Checkpoints, or folders whose runs are asked at their newest one.", show_default=False),
+        list[str],
+        typer.Argument(
+            help="Checkpoints, or folders whose runs are asked at their newest one; folders or Hub names of any "
+            "transformers or sentence-transformers model.",
+            show_default=False,
+        ),
     ],
     tasks: Annotated[
         str,
@@ -39,6 +43,7 @@ def evaluate(
     plugin: Annotated[
         list[str] | None, typer.Option(help="Module, or file of Python, that registers tasks; may be given again.")
     ] = None,
+    storage: Annotated[Path, typer.Option(help="Folder that keeps the answers of models which are no run's.")] = RUNS,
     as_json: AsJson = False,
 ) -> None:
     """Ask trained encoders labelled questions, beside baselines; answers are kept in their ledgers.
@@ -53,6 +58,7 @@ def evaluate(
         limit=limit,
         data=data,
         plugins=plugin or [],
+        storage=storage,
         verbose=not as_json,
     )
     if as_json:

@@ -55,6 +55,31 @@ class Checkpoint:
         data = DataDigests(**state["data"]) if state.get("data") else None
         return cls(folder, _run(ledger, state["run"]), int(state["step"]), named_data(data, folder), ledger)
 
+    @property
+    def trial(self) -> str:
+        """Digest of its run."""
+        return self.run.digest()
+
+    @property
+    def tokenizer(self) -> str:
+        """Digest of the one it was trained with."""
+        return self.data.tokenizer
+
+    @property
+    def decodes(self) -> bool:
+        """Has it a decoder that heads could read?"""
+        return self.run.model.decoder is not None
+
+    @property
+    def cpus(self) -> float:
+        """That answering takes."""
+        return self.run.cpus_per_worker
+
+    @property
+    def gpus(self) -> float:
+        """That answering takes, where there is one."""
+        return self.run.gpus_per_worker
+
     def digest(self) -> str:
         """Twelve hex digits that name its weights. BadCheckpoint unless they are whole."""
         return self._weights[:12]

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
-from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder, SpecialTokens
+from cogito_ray.nn.model import ConceptModel
 
 Vectors = NDArray[np.float32]
 LONGEST = 16_384
@@ -43,7 +44,7 @@ def encode_windows(encoder: SentenceEncoder, documents: Sequence[str]) -> Docume
 
 def encode_token_windows(encoder: SentenceEncoder, documents: Sequence[str]) -> DocumentWindows:
     """Of each window, the mean of the model's own token vectors, which no concept read: a baseline."""
-    ids, document = _cut(encoder, documents)
+    ids, document = _cut(replace(encoder, special=SpecialTokens()), documents)
     means = [token_means(encoder.model, part, _pad(encoder)) for part in ids.split(256)]
     return DocumentWindows(torch.cat(means).numpy(), document, len(documents))
 
@@ -54,11 +55,13 @@ def truncated(encoder: SentenceEncoder, documents: Sequence[str]) -> NDArray[np.
 
 
 def encode_whole(encoder: SentenceEncoder, documents: Sequence[str]) -> Vectors:
-    """(documents, D) mean concepts of whole documents: positions are squeezed into the trained range."""
+    """(documents, D) mean concepts of whole documents, for a `ConceptModel` alone: positions are squeezed into the
+    trained range."""
     found = []
     for tokens in encoder.tokenizer.encode(documents):
-        ids = torch.from_numpy(tokens[:LONGEST].astype(np.int64))
+        ids = encoder.row(tokens[:LONGEST])
         resized = copy.deepcopy(encoder.model)                             # a learned table would not come back
+        assert isinstance(resized, ConceptModel)
         resized.resize(max(len(ids), encoder.length))
         found.append(encode(resized, ids[None], _pad(encoder)).mean(dim=1))
     return torch.cat(found).numpy()
@@ -66,16 +69,14 @@ def encode_whole(encoder: SentenceEncoder, documents: Sequence[str]) -> Vectors:
 
 def _cut(encoder: SentenceEncoder, documents: Sequence[str]) -> tuple[Tensor, NDArray[np.int64]]:
     """(W, N) token ids, padded, and (W,) the document of each row."""
-    facts = encoder.tokenizer.vocabulary
     rows: list[Tensor] = []
     document: list[int] = []
     for number, tokens in enumerate(encoder.tokenizer.encode(documents)):
-        ids = torch.from_numpy(tokens[:LONGEST].astype(np.int64))
-        parts = ids.split(encoder.length) if len(ids) else (torch.tensor([facts.separator_id]),)
+        read = tokens[:LONGEST]
+        parts = [encoder.row(read[start : start + encoder.room]) for start in range(0, max(len(read), 1), encoder.room)]
         rows += parts
         document += [number] * len(parts)
-    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=facts.pad_id)
-    return padded, np.array(document)
+    return encoder.padded(rows), np.array(document)
 
 
 def _pad(encoder: SentenceEncoder) -> int:

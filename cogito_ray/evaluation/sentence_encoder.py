@@ -1,7 +1,7 @@
 """Texts in, one vector per text out: what labelled tasks ask of a frozen encoder."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE, encode, token_means
+from cogito_ray.nn.interop.pooled_transformer import TextModel
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.text.tokenizer import TextTokenizer
 
@@ -22,24 +23,61 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
+class SpecialTokens:
+    """Ids that a model was trained to find around texts; ours finds none."""
+
+    before: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
+    """Two texts that share a row; none: the separator."""
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class SentenceEncoder:
     """A frozen encoder and its tokenizer. Each text is a row of its own, cut at the row length of training."""
 
-    model: ConceptModel
+    model: TextModel
     tokenizer: TextTokenizer
     length: int
+    special: SpecialTokens = SpecialTokens()
+
+    @property
+    def room(self) -> int:
+        """Tokens of a text that are read at most."""
+        return self.length - len(self.special.before) - len(self.special.after)
+
+    def row(self, tokens: NDArray[np.integer]) -> Tensor:
+        """(K,) Tokens of a text, at most `room`, between what stands around texts; of none, a separator."""
+        ids = tokens if len(tokens) else [self.tokenizer.vocabulary.separator_id]
+        return torch.tensor([*self.special.before, *map(int, ids), *self.special.after])
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """-> (n, K) token ids, padded to the longest. A text without a token reads as a separator."""
-        facts = self.tokenizer.vocabulary
-        encoded = self.tokenizer.encode(texts)
-        rows = [torch.tensor(row[: self.length].astype(np.int64)) for row in encoded]
-        rows = [row if len(row) else torch.tensor([facts.separator_id]) for row in rows]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=facts.pad_id)
+        return self.padded([self.row(tokens[: self.room]) for tokens in self.tokenizer.encode(texts)])
+
+    def pair_ids(self, one: Sequence[str], two: Sequence[str]) -> Tensor:
+        """-> (n, K) token ids of two texts in a row, the longer one cut first, as BERT does (arXiv:1810.04805)."""
+        between = self.special.between or (self.tokenizer.vocabulary.separator_id,)
+        rows, room = [], self.room - len(between)
+        for a, b in zip(self.tokenizer.encode(one), self.tokenizer.encode(two), strict=True):
+            kept = min(len(a), max(room - len(b), (room + 1) // 2))
+            rows.append(self.row(np.concatenate([a[:kept], between, b[: room - kept]])))
+        return self.padded(rows)
+
+    def padded(self, rows: list[Tensor]) -> Tensor:
+        """Rows (K,) of any lengths -> (n, K)."""
+        return torch.nn.utils.rnn.pad_sequence(
+            rows, batch_first=True, padding_value=self.tokenizer.vocabulary.pad_id
+        )
 
     def truncated(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """(n,) Which of them are longer than a row, so that their end is not read."""
-        return np.array([len(row) > self.length for row in self.tokenizer.encode(texts)], dtype=np.bool_)
+        """(n,) Which of them are longer than what is read, so that their end is not."""
+        return np.array([len(row) > self.room for row in self.tokenizer.encode(texts)], dtype=np.bool_)
+
+    @property
+    def pooling_names(self) -> list[str]:
+        """Those that differ: of one concept all are the same."""
+        return list(POOLINGS) if isinstance(self.model, ConceptModel) else ["mean"]
 
     def poolings(self, texts: Sequence[str], names: Sequence[str]) -> dict[str, Vectors]:
         """Vectors (n, ...) of the texts' concepts, pooled in each of these ways; concepts are computed once."""
@@ -57,12 +95,13 @@ class SentenceEncoder:
     def token_means(self, texts: Sequence[str], weights: Tensor | None = None) -> Vectors:
         """Vectors (n, T): the mean of each text's token vectors, which no concept read, each weighed by its token's of
         weights (V,)."""
-        return self._by_length(texts, lambda ids, pad_id: [token_means(self.model, ids, pad_id, weights)])[0]
+        bare = replace(self, special=SpecialTokens())
+        return bare._by_length(texts, lambda ids, pad_id: [token_means(self.model, ids, pad_id, weights)])[0]
 
     def inverse_frequencies(self, texts: Sequence[str]) -> Tensor:
         """(V,) weight a / (a + frequency in these texts) of each token, at a = 1e-3 (smooth inverse frequency,
         https://openreview.net/forum?id=SyK00v5xx)."""
-        facts, ids = self.tokenizer.vocabulary, self.ids(texts)
+        facts, ids = self.tokenizer.vocabulary, replace(self, special=SpecialTokens()).ids(texts)
         counts = torch.bincount(ids[ids != facts.pad_id], minlength=facts.size)
         return 1e-3 / (1e-3 + counts / counts.sum())
 

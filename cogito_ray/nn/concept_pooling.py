@@ -5,7 +5,8 @@ Concepts are pooled without regard to their order. Pairs of texts are encoded ap
 """
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.attention import Attention, heads_of
-from cogito_ray.nn.model import ConceptModel
+from cogito_ray.nn.decoders.decoder_interface import Decoder
 
 
 class EncoderInput(NamedTuple):
@@ -28,6 +29,20 @@ class EncoderInput(NamedTuple):
     """(B, K) bool, False = padding."""
 
 
+class PooledModel(Protocol):
+    """What is asked of a model: ours, or others' (nn.interop.pooled_transformer)."""
+
+    @property
+    def encoder(self) -> Callable[..., Tensor]:
+        """An `EncoderInput` -> concepts (B, C, D)."""
+        ...
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """If it has one."""
+        ...
+
+
 class Pool(nn.Module, ABC):
     """One vector per text from a model, by its concepts."""
 
@@ -35,7 +50,7 @@ class Pool(nn.Module, ABC):
     """Of the vector it makes."""
 
     @abstractmethod
-    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+    def forward(self, model: PooledModel, text: EncoderInput) -> Tensor:
         """-> one vector per text (B, width)."""
 
 
@@ -56,7 +71,7 @@ class MeanPool(Pool):
         super().__init__()
         self.width = width
 
-    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+    def forward(self, model: PooledModel, text: EncoderInput) -> Tensor:
         return model.encoder(*text).mean(dim=1)
 
 
@@ -80,7 +95,7 @@ class AttentionPool(Pool):
         self.width, self.temperature = width, temperature
         self.norm, self.score = nn.LayerNorm(width), nn.Linear(width, 1, bias=False)
 
-    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+    def forward(self, model: PooledModel, text: EncoderInput) -> Tensor:
         return self.pooled(model.encoder(*text))
 
     def pooled(self, concepts: Tensor) -> Tensor:
@@ -113,7 +128,7 @@ class QueryPool(Pool):
         self.norm = nn.LayerNorm(width)
         self.key_value, self.out = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, width)
 
-    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+    def forward(self, model: PooledModel, text: EncoderInput) -> Tensor:
         concepts = self.norm(model.encoder(*text))                         # (B, C, D)
         key, value = (heads_of(part, self.heads) for part in self.key_value(concepts).chunk(2, dim=-1))
         query = heads_of(self.queries.expand(len(concepts), -1, -1), self.heads)
@@ -139,7 +154,7 @@ class SelfAttentionPool(Pool):
         super().__init__()
         self.width, self.norm, self.attention = width, nn.LayerNorm(width), Attention(width, width, heads)
 
-    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+    def forward(self, model: PooledModel, text: EncoderInput) -> Tensor:
         concepts = model.encoder(*text)                                    # (B, C, D)
         normed = self.norm(concepts)
         return (concepts + self.attention(normed, normed)).mean(dim=1)
@@ -163,7 +178,7 @@ class ViaDecoderPool(Pool):
         self.width = width
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, model: ConceptModel, text: EncoderInput) -> Tensor:
+    def forward(self, model: PooledModel, text: EncoderInput) -> Tensor:
         if model.decoder is None:
             raise ValueError("pool 'via_decoder' needs a model with a decoder; use another pool")
         noise = torch.zeros(len(text.ids), device=text.ids.device)         # nothing is masked
@@ -181,7 +196,7 @@ PoolSpec = Annotated[
 class Classifier(nn.Module):
     """Labels of single texts; with one label, a score."""
 
-    def __init__(self, model: ConceptModel, pool: Pool, labels: int):
+    def __init__(self, model: PooledModel, pool: Pool, labels: int):
         super().__init__()
         self.model, self.pool, self.classify = model, pool, nn.Linear(pool.width, labels)
 
@@ -193,7 +208,7 @@ class Classifier(nn.Module):
 class PairClassifier(nn.Module):
     """Labels of pairs, each text encoded alone: [a; b; |a - b|; a b]."""
 
-    def __init__(self, model: ConceptModel, pool: Pool, labels: int):
+    def __init__(self, model: PooledModel, pool: Pool, labels: int):
         super().__init__()
         self.model, self.pool, self.classify = model, pool, nn.Linear(4 * pool.width, labels)
 

@@ -202,6 +202,11 @@ class ConceptModel(nn.Module):
             if isinstance(part, Embedding | ResidualOutput):
                 part.dropout = spec.dropout
 
+    @property
+    def token_table(self) -> Tensor:
+        """(V, T), what each word is before anything read it."""
+        return self.encoder.embedding.token.weight
+
     def document_starts(self, ids: Tensor) -> Tensor | None:
         """Clean rows (B, N) -> (B, N) where the document at each place begins; None where rows are read whole."""
         return None if self.separated_by is None else document_starts(ids, self.separated_by)

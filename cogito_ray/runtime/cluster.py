@@ -20,7 +20,6 @@ from cogito_ray.plugins import paths
 from cogito_ray.records.ledger import RAY_DASHBOARD, Linked
 from cogito_ray.records.monitoring.prometheus_files import DISCOVERY
 from cogito_ray.records.process_log import ProcessLog
-from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime import QUIET
 from cogito_ray.runtime.trial_capacity import SPARE_CPUS, Machine, Shape, refusal, room
 
@@ -115,9 +114,9 @@ def _take_down(log: ProcessLog | None, data: dict[str, Any], ignore_prefix: bool
         log.write(data.get("actor_name") or data.get("task_name") or str(data["pid"]), data["lines"])
 
 
-def capacity(runs: Iterable[RunSpec]) -> int:
+def capacity(needed: Iterable[Shape]) -> int:
     """How many of these the cluster would hold at once if nobody else used it; NoRoom if none."""
-    shapes, there = {Shape.of(run, in_sweep=False) for run in runs}, machines()
+    shapes, there = set(needed), machines()
     if not (fits := room(there, shapes)):
         raise refusal(there, shapes, 1)
     return fits

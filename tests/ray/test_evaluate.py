@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from checkpoints import save, untrained
+from pretrained_folders import write_bert
 from pyarrow import parquet
 
 from cogito_ray.cli import main
@@ -112,6 +113,18 @@ def test_only_what_is_missing_is_computed(storage, evaluate):
         _, out, _ = evaluate("--tasks", tasks, "--protocol", "probe", "--json")
         told = json.loads(out)
         assert (told["computed"], told["known"], told["faults"]) == (computed, known, [])
+
+
+def test_a_model_that_no_run_trained_is_asked_beside_ours_and_its_folder_is_only_read(storage, evaluate, tmp_path):
+    bert = write_bert(tmp_path / "bert")
+    files = sorted(bert.iterdir())
+    asked = (str(bert), "--storage", str(storage), "--tasks", "sick-entailment", "--protocol", "probe", "--json")
+    for computed in (3, 0):
+        told = json.loads(evaluate(*asked)[1])
+        assert (told["computed"], told["faults"]) == (computed, [])
+    assert [row["trial"].split("@")[0] for row in told["results"] if row["vectors"] == "mean"][-1] == "bert"
+    assert len([*storage.glob("evaluated/*/ledger.jsonl")]) == 1
+    assert sorted(bert.iterdir()) == files
 
 
 def written_anew(file: Path, content: bytes) -> None:

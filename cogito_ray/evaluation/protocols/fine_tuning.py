@@ -21,7 +21,6 @@ from cogito_ray.evaluation.protocols.linear_probe import baselines
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
 from cogito_ray.nn.concept_pooling import Classifier, EncoderInput, PairClassifier, PoolSpec, ViaDecoderPoolSpec
-from cogito_ray.nn.model import ModelSpec
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls to 0 in a line."""
@@ -53,10 +52,10 @@ class FineTuneSpec(Spec):
         """Any labelled task."""
         return True
 
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked."""
-        if isinstance(self.head, ViaDecoderPoolSpec) and model.decoder is None:
-            return [f"head '{self.head.kind}' needs a model with a decoder; use another"]
+    def faults(self, *, decodes: bool) -> list[str]:
+        """Why a model, with or without a decoder, cannot be asked."""
+        if isinstance(self.head, ViaDecoderPoolSpec) and not decodes:
+            return [f"head '{self.head.kind}' needs a model with a decoder; use another, such as {{kind: mean}}"]
         return []
 
     def splits(self, task: Task) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from pydantic import PositiveInt
 from cogito_ray.base_spec import Spec
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
-from cogito_ray.nn.model import ModelSpec
 
 PENALTIES = np.logspace(-1, 5, 7)
 COMMON_WORDS = 300
@@ -29,8 +28,8 @@ class FrozenProtocol(Spec):
     seeded: ClassVar[bool] = False
     """Does chance enter?"""
 
-    def faults(self, model: ModelSpec) -> list[str]:
-        """Why this model cannot be asked: frozen vectors every model has."""
+    def faults(self, *, decodes: bool) -> list[str]:
+        """Why a model cannot be asked: frozen vectors every model has."""
         return []
 
 

@@ -31,6 +31,7 @@ from cogito_ray.evaluation.tasks.document_tasks import (
     queries_of_questions,
 )
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
+from cogito_ray.nn.model import ConceptModel
 
 FOLDS = 5
 Floats = NDArray[np.floating]
@@ -45,12 +46,13 @@ class RetrievalSpec(FrozenProtocol):
 
     def predictions(self, encoder: SentenceEncoder, questions: RetrievalQueries) -> Predictions:
         """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
-        documents read at once."""
+        documents read at once, which a transformer's positions do not reach."""
         texts, documents = (encode_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
         yield "mean", _ranked(_cosines(texts, documents), questions)
         centred = (vectors - vectors.mean(axis=0) for vectors in (texts, documents))
         yield "mean_centred", _ranked(_cosines(*centred), questions)
-        yield "whole", _ranked(_cosines(texts, encode_whole(encoder, questions.documents)), questions)
+        if isinstance(encoder.model, ConceptModel):
+            yield "whole", _ranked(_cosines(texts, encode_whole(encoder, questions.documents)), questions)
         tokens = (encode_token_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
         yield "token_means", _ranked(_cosines(*tokens), questions)
         yield "tf_idf", _ranked(_tf_idf(questions.texts, questions.documents), questions)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cogito_ray.evaluation.bootstrap_metrics import value_of
 from cogito_ray.evaluation.protocols.linear_probe import WORD, FrozenProtocol
-from cogito_ray.evaluation.sentence_encoder import POOLINGS, SentenceEncoder
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, Task, read_file
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.text.tokenizer import TextTokenizer
@@ -57,7 +57,7 @@ def similarities(encoder: SentenceEncoder, examples: Examples) -> dict[str, NDAr
 
     def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         means = {"token_means": encoder.token_means(texts), "weighted_token_means": encoder.token_means(texts, weights)}
-        return {**encoder.poolings(texts, list(POOLINGS)), **means}
+        return {**encoder.poolings(texts, encoder.pooling_names), **means}
 
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 

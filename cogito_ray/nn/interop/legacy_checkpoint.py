@@ -166,7 +166,10 @@ def _decoder_kind(config: Config, keys: _StateDict, asked: str | None) -> dict[s
     if keys.any("decoder_input_projection"):
         asked = "perceiver"
     if asked is None:
-        raise ValueError("the checkpoint does not say what its decoder reads; pass decoder='position' or 'perceiver'")
+        raise ValueError(
+            "the checkpoint does not say what its decoder reads; pass decoder='position' or 'perceiver', "
+            "or write decoder_posonly: true or false in its config.json"
+        )
     return {"kind": asked} | own
 
 

@@ -279,8 +279,8 @@ def register() -> None:
 
 
 @contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Writing one file takes a moment."""
+def without_progress_bar() -> Iterator[None]:
+    """Of reading and writing weights, which takes a moment."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -302,7 +302,7 @@ def export(
     folder = Path(folder)
     exported = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
     exported.config.auto_map = auto_map()
-    with _without_progress_bar():
+    with without_progress_bar():
         exported.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / FILE).write_text(modeling_code(config.spec()))

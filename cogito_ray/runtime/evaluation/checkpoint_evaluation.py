@@ -17,22 +17,26 @@ from ray.exceptions import RayError
 
 from cogito_ray.base_spec import digest
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel
+from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, is_pretrained, open_pretrained
 from cogito_ray.evaluation.protocols.retrieval_and_choice import AnyQuestion
 from cogito_ray.evaluation.protocols.task_runner import Result, code_version
+from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.object_storage.storage_mirror import join, mirror_of, url_of
-from cogito_ray.records.ledger import Evaluated, Ledger, SweepOpened, TaskScore, events
+from cogito_ray.records.ledger import Evaluated, Event, Ledger, SweepOpened, TaskScore, events
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.sweep_record import fold
-from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.cluster import capacity, cluster
+from cogito_ray.runtime.trial_capacity import Shape
 from cogito_ray.sweeps.yaml_io.yaml_writer import inline
+
+AnyCheckpoint = Checkpoint | PretrainedCheckpoint
 
 
 @dataclass(frozen=True)
 class Unit:
     """One question to one checkpoint."""
 
-    checkpoint: Checkpoint
+    checkpoint: AnyCheckpoint
     weights: str
     """Digest."""
     question: AnyQuestion
@@ -45,7 +49,7 @@ class Unit:
         changed = {name: value for name, value in settings.items() if value != usual[name]}
         variant = f" {inline(changed)}" if changed else ""
         protocol = f"{question.protocol.kind}{variant}"
-        return f"{self.checkpoint.run.digest()} {question.task.name} {protocol}, seed {question.seed}"
+        return f"{self.checkpoint.trial} {question.task.name} {protocol}, seed {question.seed}"
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Panel:
         pinned = tuple(question.pinned(data) for question in questions)
         return cls(pinned, data, tuple(question.key(data) for question in pinned))
 
-    def units(self, checkpoint: Checkpoint, weights: str) -> list[Unit]:
+    def units(self, checkpoint: AnyCheckpoint, weights: str) -> list[Unit]:
         """All questions to a checkpoint whose weights have this digest."""
-        code, tokenizer = code_version(), checkpoint.data.tokenizer
+        code, tokenizer = code_version(), checkpoint.tokenizer
         return [
             Unit(checkpoint, weights, question, self.data, digest([weights, tokenizer, key, code]))
             for question, key in zip(self.questions, self.keys, strict=True)
@@ -95,7 +99,7 @@ class Answers:
 
 
 def evaluate(
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[AnyCheckpoint],
     questions: Sequence[AnyQuestion],
     data: Path | None,
     listener: Callable[[Progress], None] = lambda _: None,
@@ -104,7 +108,7 @@ def evaluate(
 
     ValueError with every model that cannot be asked and all data that are missing, before anything starts.
     """
-    faults = [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(one.run, questions)]
+    faults = [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(questions, decodes=one.decodes)]
     if faults := faults + faults_of_data(questions, data):
         raise ValueError("\n".join(faults))
     panel = Panel.of(questions, data)
@@ -148,10 +152,10 @@ def answers_to(units: Sequence[Unit], listener: Callable[[Progress], None] = lam
     return Answers(answers, len(left) - len(faults), faults)
 
 
-def misfits(run: RunSpec, questions: Iterable[AnyQuestion]) -> list[str]:
-    """Why this run's model cannot be asked these questions."""
+def misfits(questions: Iterable[AnyQuestion], *, decodes: bool) -> list[str]:
+    """Why a model, with or without a decoder, cannot be asked these questions."""
     protocols = {question.protocol.digest(): question.protocol for question in questions}
-    return [fault for protocol in protocols.values() for fault in protocol.faults(run.model)]
+    return [fault for protocol in protocols.values() for fault in protocol.faults(decodes=decodes)]
 
 
 def faults_of_data(questions: Iterable[AnyQuestion], data: Path | None) -> list[str]:
@@ -161,33 +165,39 @@ def faults_of_data(questions: Iterable[AnyQuestion], data: Path | None) -> list[
 
 def answers_in(ledgers: Iterable[Path]) -> dict[str, Evaluated]:
     """By the key of each unit."""
-    every = (event for ledger in ledgers for event in events(ledger))
+    every = (event for ledger in ledgers for event in _told(ledger))
     return {event.key: event for event in every if isinstance(event, Evaluated)}
+
+
+def _told(ledger: Path) -> list[Event]:
+    """Nothing by one that is not there: of a model that no run trained, before it is asked for the first time."""
+    try:
+        return events(ledger)
+    except FileNotFoundError:
+        return []
 
 
 def _asked(units: Sequence[Unit]) -> Iterator[tuple[Unit, Evaluated | str]]:
     """Each unit with its answer, or with what went wrong, as they come. Machines that join later are used."""
     waiting, running = deque(units), dict[Any, Unit]()
-    runs = {unit.checkpoint.run.digest(): unit.checkpoint.run for unit in units}
-    shapes = {name: shape(run, ray.cluster_resources()) for name, run in runs.items()}
+    have = ray.cluster_resources()
+    shapes = {unit.key: shape(unit.checkpoint.cpus, unit.checkpoint.gpus, have) for unit in units}
     while waiting or running:
         while waiting and len(running) < capacity(shapes.values()):
             unit = waiting.popleft()
-            running[start(unit, shapes[unit.checkpoint.run.digest()])] = unit
+            running[start(unit, shapes[unit.key])] = unit
         [done], _ = ray.wait(list(running))
         yield running.pop(done), result(done)
 
 
-def shape(run: RunSpec, have: Mapping[str, float]) -> RunSpec:
-    """What one worker of the run needs, on any machine: scores do not depend on it. No GPU where `have` has too little
-    of one."""
-    gpus = run.gpus_per_worker if have.get("GPU", 0.0) >= run.gpus_per_worker else 0.0
-    return run.model_copy(update={"workers": 1, "gpus_per_worker": gpus, "labels": {}})
+def shape(cpus: float, gpus: float, have: Mapping[str, float]) -> Shape:
+    """One worker, on any machine: scores do not depend on it. No GPU where `have` has too little of one."""
+    return Shape(1, cpus, gpus if have.get("GPU", 0.0) >= gpus else 0.0, frozenset(), waits=False)
 
 
-def start(unit: Unit, needs: RunSpec) -> Any:
+def start(unit: Unit, needs: Shape) -> Any:
     """A task of the cluster's that gives the unit's answer (see `result`)."""
-    task = ray.remote(_answer).options(num_cpus=needs.cpus_per_worker, num_gpus=needs.gpus_per_worker)
+    task = ray.remote(_answer).options(num_cpus=needs.cpus, num_gpus=needs.gpus)
     folder = unit.checkpoint.folder
     return task.remote(unit, mirror.root if (mirror := mirror_of(folder)) else folder, url_of(folder))
 
@@ -204,13 +214,13 @@ def result(task: Any) -> Evaluated | str:
 def _answer(unit: Unit, storage: Path, url: str | None) -> Evaluated:
     """In a process of the cluster's, where `storage` mirrors the object store at `url`, if there is one."""
     join(storage, url)
-    torch.set_num_threads(max(1, int(unit.checkpoint.run.cpus_per_worker)))
-    trained, began = _opened(unit.checkpoint.folder), time.monotonic()
-    results = unit.question.ask(trained.sentence_encoder, unit.data)
+    torch.set_num_threads(max(1, int(unit.checkpoint.cpus)))
+    encoder, began = _opened(unit.checkpoint.folder), time.monotonic()
+    results = unit.question.ask(encoder, unit.data)
     question = unit.question
     return Evaluated(
         at=time.time(),
-        trial=unit.checkpoint.run.digest(),
+        trial=unit.checkpoint.trial,
         step=unit.checkpoint.step,
         key=unit.key,
         checkpoint=unit.weights,
@@ -227,11 +237,11 @@ def _answer(unit: Unit, storage: Path, url: str | None) -> Evaluated:
 
 
 @lru_cache(maxsize=1)
-def _opened(folder: Path) -> TrainedModel:
+def _opened(folder: Path) -> SentenceEncoder:
     """A process that is asked the same checkpoint's next question loads nothing."""
-    trained = TrainedModel.open(folder)
-    trained.model.to("cuda" if ray.get_gpu_ids() else "cpu")
-    return trained
+    encoder = open_pretrained(folder) if is_pretrained(folder) else TrainedModel.open(folder).sentence_encoder
+    encoder.model.to("cuda" if ray.get_gpu_ids() else "cpu")
+    return encoder
 
 
 def _score(result: Result) -> TaskScore:

@@ -31,7 +31,7 @@ from cogito_ray.runtime.evaluation.checkpoint_evaluation import (
     shape,
     start,
 )
-from cogito_ray.runtime.trial_capacity import SPARE_CPUS, NoRoom
+from cogito_ray.runtime.trial_capacity import SPARE_CPUS, NoRoom, Shape
 from cogito_ray.training.checkpoints.checkpoint_store import State
 from cogito_ray.training.checkpoints.manifest import MANIFEST, OPTIMIZER, STATE, WEIGHTS, BadCheckpoint, verify
 
@@ -59,7 +59,7 @@ def panel_of(run: RunSpec) -> Panel | None:
 def _faults(run: RunSpec, questions: Sequence[AnyQuestion], data: Path | None) -> Iterator[str]:
     if not questions:
         yield f"{PLACE}.protocols: none of them suits these tasks; add probe"
-    yield from (f"{PLACE}.protocols: {fault}" for fault in misfits(run, questions))
+    yield from (f"{PLACE}.protocols: {fault}" for fault in misfits(questions, decodes=run.model.decoder is not None))
     yield from (f"{PLACE}.data: {fault}" for fault in faults_of_data(questions, data))
 
 
@@ -183,7 +183,7 @@ class ConcurrentEvaluation:
             self._running[start(unit, needs)] = unit
 
 
-def room(run: RunSpec, nodes: Sequence[dict[str, float]]) -> RunSpec | None:
+def room(run: RunSpec, nodes: Sequence[dict[str, float]]) -> Shape | None:
     """What a task takes of what nodes have free, if one has enough: a GPU where one is left; never the spare CPU.
 
     So that no task queues: it would take the place of a worker that died, and training would wait for it.
@@ -192,9 +192,9 @@ def room(run: RunSpec, nodes: Sequence[dict[str, float]]) -> RunSpec | None:
     if not fits or sum(node.get("CPU", 0.0) for node in nodes) - SPARE_CPUS < run.cpus_per_worker:
         return None
     node = max(fits, key=lambda one: one.get("GPU", 0.0))
-    needs = shape(run, node)
-    node["CPU"] -= needs.cpus_per_worker
-    node["GPU"] = node.get("GPU", 0.0) - needs.gpus_per_worker
+    needs = shape(run.cpus_per_worker, run.gpus_per_worker, node)
+    node["CPU"] -= needs.cpus
+    node["GPU"] = node.get("GPU", 0.0) - needs.gpus
     return needs
 
 

@@ -116,7 +116,7 @@ class FromSeedSpec(_InitialWeightsSpec):
     def read(self) -> Weights:
         """Of the whole TotalLoss, under our names. ValueError where a key is missing or left over."""
         loaded = legacy_checkpoint.load(self.folder, self.reads)
-        model = loaded.model if isinstance(loaded, Classifier | PairClassifier) else loaded
+        model = loaded.get_submodule("model") if isinstance(loaded, Classifier | PairClassifier) else loaded
         return {f"model.{name}": weight for name, weight in model.state_dict(keep_vars=True).items()}
 
 
