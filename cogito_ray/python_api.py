@@ -350,6 +350,8 @@ def evaluate(
     protocols: str | Sequence[str | Mapping[str, object]] = ("zero-shot", "probe"),
     seeds: int = 1,
     limit: int | None = None,
+    iterations: Sequence[int] = (),
+    lengths: Sequence[int] = (),
     data: str | Path | None = None,
     plugins: Sequence[str] = (),
     storage: str | Path = RUNS,
@@ -363,7 +365,8 @@ def evaluate(
     checkpoint. Also an export, any AutoModel or sentence-transformers model, as folder or OWNER/NAME on the Hub, and
     checkpoints of the research group's earlier implementation: what these answer is kept below `storage`.
     `protocols`: of zero-shot, probe, fine-tune, by name or with settings, as {"kind": "fine-tune", "epochs": 3}.
-    `seeds`: of fine-tuning; `limit`: training examples at most. `data`: folder of Parquet files such as
+    `seeds`: of fine-tuning; `limit`: training examples at most. `iterations`, `lengths`: how often to apply a tied
+    encoder's block, and how many tokens of a row to read, each in turn. `data`: folder of Parquet files such as
     glue/stsb/train.parquet; None: from the hub. `plugins`: modules or files that register tasks. ValueError for names
     that are none, missing data, or no sound checkpoint.
     """
@@ -378,7 +381,8 @@ def evaluate(
 
     load_plugins([*plugins])
     ways = protocols_of(_listed(protocols) if isinstance(protocols, str) else protocols, limit)
-    questions = questions_of(expanded(_listed(DEFAULT if tasks is None else tasks)), ways, seeds)
+    names = expanded(_listed(DEFAULT if tasks is None else tasks))
+    questions = questions_of(names, ways, seeds, iterations=iterations, lengths=lengths)
     given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
     others = [one for one in given if isinstance(one, str | Path) and is_pretrained(one)]
     pretrained = [PretrainedCheckpoint.at(one, local(storage).absolute()) for one in others]

@@ -30,7 +30,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.export_folder": {"training.checkpoints.manifest"},
-    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks"},
+    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks", "nn"},
     "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
     | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.shared_options import AsJson, Checkpoint, app
+from cogito_ray.commands.shared_options import AsJson, Checkpoint, app, numbers
 from cogito_ray.display.console import out
 
 
@@ -28,7 +28,7 @@ def analyse(
     """Look at a checkpoint's concepts: metrics against thresholds, linear probes, and which tokens they attend to."""
     from cogito_ray.display.analysis_table import analysis_table
 
-    times = [_times(count) for count in iterations.split(",")] if iterations else []
+    times = numbers(iterations, "--iterations")
     found = cr.analyse(checkpoint, other, texts=texts, iterations=times, out=to, verbose=not as_json)
     if as_json:
         told = [
@@ -41,9 +41,3 @@ def analyse(
     for analysis in found.analyses:
         out.print(analysis_table(analysis))
     out.print(f"Page: {found.report}\nData: {found.data}")
-
-
-def _times(count: str) -> int:
-    if not count.strip().isdecimal() or int(count) < 1:
-        raise ValueError(f"--iterations wants numbers of 1 or more, separated by commas; got {count!r}")
-    return int(count)

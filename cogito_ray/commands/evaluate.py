@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.shared_options import RUNS, AsJson, app
+from cogito_ray.commands.shared_options import RUNS, AsJson, app, numbers
 from cogito_ray.display.console import err, out
 from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
@@ -37,6 +37,12 @@ def evaluate(
     ] = ["zero-shot,probe"],  # noqa: B006  (typer copies it)
     seeds: Annotated[int, typer.Option(min=1, help="Of fine-tuning, into which alone chance enters.")] = 1,
     limit: Annotated[int | None, typer.Option(min=2, help="Training examples, at most.")] = None,
+    iterations: Annotated[
+        str | None, typer.Option(help="Apply a tied encoder's block so many times each, such as 2,4,6,8,12.")
+    ] = None,
+    length: Annotated[
+        str | None, typer.Option(help="Read rows of so many tokens each, such as 512,4096; positions are stretched.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of Parquet files such as glue/stsb/train.parquet; none: from the hub.")
     ] = None,
@@ -56,6 +62,8 @@ def evaluate(
         protocols=[each for given in protocol for each in _protocols(given)],
         seeds=seeds,
         limit=limit,
+        iterations=numbers(iterations, "--iterations"),
+        lengths=numbers(length, "--length"),
         data=data,
         plugins=plugin or [],
         storage=storage,

@@ -60,3 +60,11 @@ def told_as(option: str) -> Iterator[None]:
         yield
     except ValueError as fault:
         raise ValueError(f"{option}: {fault}") from None
+
+
+def numbers(given: str | None, option: str) -> list[int]:
+    """Of an option that lists them. ValueError where they are none, or below 1."""
+    counts = given.split(",") if given else []
+    if wrong := [count for count in counts if not count.strip().isdecimal() or int(count) < 1]:
+        raise ValueError(f"{option} wants numbers of 1 or more, separated by commas; got {wrong[0]!r}")
+    return [int(count) for count in counts]

@@ -71,6 +71,11 @@ class Checkpoint:
         return self.run.model.decoder is not None
 
     @property
+    def iterates(self) -> bool:
+        """Can its encoder be applied more or less often?"""
+        return self.run.model.encoder.tied
+
+    @property
     def cpus(self) -> float:
         """That answering takes."""
         return self.run.cpus_per_worker

@@ -99,6 +99,11 @@ class PretrainedCheckpoint:
         config = _json(self.folder / CONFIG)
         return _opener(config) is not _transformer and config.get("architectures") != ["ConceptEncoder"]
 
+    @property
+    def iterates(self) -> bool:
+        """Might its encoder be applied more or less often? What is no transformer says so when it is asked."""
+        return _opener(_json(self.folder / CONFIG)) is not _transformer
+
 
 def open_pretrained(folder: Path) -> SentenceEncoder:
     """The encoder in a folder. ValueError or OSError where it is none, or not one that can be asked for vectors."""

@@ -1,7 +1,9 @@
 """Texts in, one vector per text out: what labelled tasks ask of a frozen encoder."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -70,9 +72,27 @@ class SentenceEncoder:
             rows, batch_first=True, padding_value=self.tokenizer.vocabulary.pad_id
         )
 
-    def truncated(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """(n,) Which of them are longer than what is read, so that their end is not."""
-        return np.array([len(row) > self.room for row in self.tokenizer.encode(texts)], dtype=np.bool_)
+    def truncated(self, *sides: Sequence[str], together: bool = False) -> NDArray[np.bool_]:
+        """(n,) Which examples have a text that is longer than what is read of it, alone or in one row."""
+        lengths = np.array([[len(row) for row in self.tokenizer.encode(texts)] for texts in sides])     # (sides, n)
+        if together:
+            between = len(self.special.between) or 1
+            return np.asarray(lengths.sum(axis=0) + between * (len(sides) - 1) > self.room)
+        return np.asarray((lengths > self.room).any(axis=0))
+
+    def as_asked(self, iterations: int | None, length: int | None) -> Self:
+        """A copy that applies a tied encoder's block so often, and reads so many tokens of a row; None: as it does.
+
+        ValueError where it cannot.
+        """
+        if iterations is None and length is None:
+            return self
+        model = copy.deepcopy(self.model)
+        if iterations is not None:
+            model.set_depth(iterations)
+        if length is not None:
+            model.resize(length)
+        return replace(self, model=model, length=length or self.length)
 
     @property
     def pooling_names(self) -> list[str]:

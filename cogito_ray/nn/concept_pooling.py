@@ -106,7 +106,7 @@ class AttentionPool(Pool):
 
 class QueryPoolSpec(Spec):
     """Learned queries read the concepts (Set Transformer's pooling, arXiv:1810.00825); with several, their answers
-    stand side by side."""
+    stand side by side, or are averaged."""
 
     kind: Literal["queries"] = "queries"
     queries: PositiveInt = 1
@@ -196,26 +196,28 @@ PoolSpec = Annotated[
 class Classifier(nn.Module):
     """Labels of single texts; with one label, a score."""
 
-    def __init__(self, model: PooledModel, pool: Pool, labels: int):
+    def __init__(self, model: PooledModel, pool: Pool, labels: int, dropout: float = 0.0):
         super().__init__()
         self.model, self.pool, self.classify = model, pool, nn.Linear(pool.width, labels)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, text: EncoderInput) -> Tensor:
         """-> logits (B, labels)."""
-        return self.classify(self.pool(self.model, text))
+        return self.classify(self.dropout(self.pool(self.model, text)))
 
 
 class PairClassifier(nn.Module):
     """Labels of pairs, each text encoded alone: [a; b; |a - b|; a b]."""
 
-    def __init__(self, model: PooledModel, pool: Pool, labels: int):
+    def __init__(self, model: PooledModel, pool: Pool, labels: int, dropout: float = 0.0):
         super().__init__()
         self.model, self.pool, self.classify = model, pool, nn.Linear(4 * pool.width, labels)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, one: EncoderInput, two: EncoderInput) -> Tensor:
         """-> logits (B, labels)."""
         a, b = self.pool(self.model, one), self.pool(self.model, two)      # (B, width)
-        return self.classify(torch.cat([a, b, (a - b).abs(), a * b], dim=-1))
+        return self.classify(self.dropout(torch.cat([a, b, (a - b).abs(), a * b], dim=-1)))
 
     def similarity(self, one: EncoderInput, two: EncoderInput) -> Tensor:
         """Cosine (B,) of the two vectors: zero-shot, for it asks nothing of the classifier."""

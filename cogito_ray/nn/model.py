@@ -219,6 +219,10 @@ class ConceptModel(nn.Module):
             if isinstance(part, nn.Module):
                 part.compile(*args, **kwargs)
 
+    def set_depth(self, depth: int) -> None:
+        """Apply the one block of a tied encoder so often from now on; see `Encoder.set_depth`."""
+        self.encoder.set_depth(depth)
+
     def resize(self, length: int) -> None:
         """Serve rows of `length` tokens from now on: positions are squeezed into the trained range."""
         for module in self.modules():

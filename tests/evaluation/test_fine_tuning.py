@@ -119,9 +119,36 @@ def test_every_score_stands_beside_linear_maps_of_words_and_the_majority(encoder
     assert len(set(told["majority"])) == 1
 
 
-def test_a_head_that_needs_a_decoder_is_refused_where_there_is_none(encoder):
-    assert FineTuneSpec().faults(encoder.model) == []
-    model = copy.copy(encoder.model)
-    model.decoder = None
-    assert FineTuneSpec().faults(model) == ["head 'via_decoder' needs a model with a decoder; use another"]
-    assert FineTuneSpec(head=AttentionPoolSpec()).faults(model) == []
+def test_a_head_that_needs_a_decoder_is_refused_where_there_is_none():
+    assert FineTuneSpec().faults(decodes=True) == []
+    [fault] = FineTuneSpec().faults(decodes=False)
+    assert fault == "head 'via_decoder' needs a model with a decoder; use another, such as {kind: mean}"
+    assert FineTuneSpec(head=AttentionPoolSpec()).faults(decodes=False) == []
+
+
+def test_two_texts_in_one_row_are_told_apart_from_each_other(encoder):
+    """Grades of pairs, of which neither text alone says enough."""
+    train, scored = pairs(200, seed=0), pairs(60, seed=1)
+    spec = QUICK.model_copy(update={"pairs": "concatenated", "head": AttentionPoolSpec()})
+    told = fine_tune(encoder, spec, label_type=label_type_of(TASKS["stsb"], train), train=train, scored=scored, seed=0)
+    assert np.corrcoef(told, scored.labels)[0, 1] > 0.7
+
+
+def test_pairs_in_one_row_are_truncated_where_both_do_not_fit(encoder):
+    few, many = ["token"], [" ".join(WORDS[[0, 1]]) + " token" * (encoder.length // 2)]
+    assert not encoder.truncated(many, few).any()
+    assert encoder.truncated(many, many, together=True).all()
+    assert encoder.pair_ids(many, many).shape == (1, encoder.length)
+
+
+def test_of_several_learning_rates_that_of_the_lowest_held_back_loss_answers(encoder):
+    train, scored = singles(120, seed=0), singles(40, seed=1)
+    idle = QUICK.model_copy(update={"learning_rate": 1e-9, "head": MeanPoolSpec()})
+    both = idle.model_copy(update={"further_learning_rates": (1e-2,)})
+    alone = idle.model_copy(update={"learning_rate": 1e-2})
+    told = [
+        fine_tune(encoder, spec, label_type=Classes(2), train=train, scored=scored, seed=0)
+        for spec in (idle, both, alone)
+    ]
+    assert (told[1] == told[2]).all()
+    assert (told[0] != told[1]).any()

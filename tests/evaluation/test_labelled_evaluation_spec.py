@@ -31,3 +31,12 @@ def test_what_its_checkpoints_are_asked_makes_a_run_no_other_run(tmp_path):
     measured = run | {"evaluation": {"rows": 17}}
     one, two, three = (RunSpec.model_validate(tree).digest() for tree in (run, asked, measured))
     assert one == two != three
+
+
+def test_settings_of_fine_tuning_are_asked_where_it_is_asked_and_refused_elsewhere():
+    tuned = {"protocols": ["probe", "fine-tune"], "fine_tune": {"epochs": 2, "pairs": "concatenated"}}
+    assert LabelledSpec.model_validate(tuned).asked == [
+        "probe", {"kind": "fine-tune", "epochs": 2, "pairs": "concatenated"}
+    ]  # fmt: skip
+    with pytest.raises(ValidationError, match="protocols do not hold fine-tune"):
+        LabelledSpec.model_validate(tuned | {"protocols": ["probe"]})

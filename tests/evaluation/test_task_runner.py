@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
+from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
 from cogito_ray.evaluation.protocols.task_runner import Question, code_version, protocols_of, questions
 from cogito_ray.evaluation.protocols.zero_shot_similarity import ZeroShotSpec
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, content_id, tasks_of
@@ -114,3 +115,15 @@ def test_secret_labels_are_found_before_a_model_is_asked(tmp_path):
     parquet.write_table(parquet.read_table(file).drop(["label"]).append_column("label", pa.array([-1, -1])), file)
     [fault] = Question(TASKS["rte"], ProbeSpec(), 0).faults(tmp_path)
     assert "validation.parquet: 2 of 2 rows have no label" in fault
+
+
+def test_every_question_is_asked_at_each_number_of_iterations_and_each_length():
+    asked = questions_of(["rte", "quality"], protocols_of(["probe"]), iterations=[2, 4], lengths=[64])
+    told = [(one.protocol.kind, one.protocol.iterations, one.protocol.length) for one in asked]
+    assert told == [(kind, times, 64) for kind in ("probe", "choice", "choice-probe") for times in (2, 4)]
+    assert len({one.protocol.digest() for one in asked}) == 6
+
+
+def test_what_has_no_training_split_is_asked_without_training_alone():
+    asked = questions(tasks_of(["sts13"]), protocols_of(["zero-shot", "probe", "fine-tune"]))
+    assert [each.protocol.kind for each in asked] == ["zero-shot"]

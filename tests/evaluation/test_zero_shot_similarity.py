@@ -5,6 +5,9 @@ import pyarrow as pa
 import pytest
 import torch
 from pyarrow import parquet
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.frozen_concepts import encode
@@ -13,6 +16,9 @@ from cogito_ray.evaluation.protocols.zero_shot_similarity import Stsb, cosines, 
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, read
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
+from cogito_ray.nn.model import ModelSpec
+from cogito_ray.text.tokenizer import TextTokenizer
+from cogito_ray.text.vocabulary_info import Vocabulary
 
 TEXTS = ["concept token", "", "moment radius delta inform concept moment radius", "token"]
 
@@ -164,3 +170,18 @@ def test_asking_leaves_a_model_in_training_mode(encoder):
     encoder.pooled(TEXTS, "mean")
     assert encoder.model.training
     encoder.model.eval()
+
+
+def test_an_encoder_is_asked_iterated_and_stretched_and_is_left_as_it_was():
+    words = Vocabulary(32, 0, 1, 2, (0, 1, 2))
+    spec = ModelSpec.model_validate({"width": 16, "heads": 2, "concepts": 4, "encoder": {"tied": True, "depth": 2}})
+    model = spec.build(words, 8).eval()
+    tokenizer = Tokenizer(WordLevel({"a": 3}, unk_token="a"))
+    tokenizer.pre_tokenizer = Whitespace()
+    encoder = SentenceEncoder(model, TextTokenizer(tokenizer, words), 8)
+    texts = [" ".join("a" * 12)]
+    further = encoder.as_asked(iterations=4, length=12)
+    assert (encoder.ids(texts).shape, further.ids(texts).shape) == ((1, 8), (1, 12))
+    assert (model.encoder.depth, further.model.encoder.depth) == (2, 4)
+    assert (encoder.length, further.length) == (8, 12)
+    assert np.abs(further.pooled(texts, "mean") - encoder.pooled(texts, "mean")).max() > 1e-3

@@ -14,6 +14,7 @@ from cogito_ray.records.ledger import NAME, Evaluated, Ledger
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.evaluation.evaluation_during_training import EvaluationQueue, panel_of, room
 from cogito_ray.runtime.experiment_folder import ExperimentFolder, OtherSettings
+from cogito_ray.runtime.trial_capacity import Shape
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.checkpoint_store import Checkpoints, State
@@ -204,9 +205,7 @@ def test_tasks_start_only_in_what_training_leaves(nodes: list[dict[str, float]],
     shape = {"cpus_per_worker": 2.0, "gpus_per_worker": 0.5, "workers": 2, "labels": {"gpu": "new"}}
     run = RunSpec.model_validate(tiny_run(tmp_path) | shape)
     taken = list(iter(lambda: room(run, nodes), None))
-    assert [(needs.sizes[-1], needs.cpus_per_worker, needs.gpus_per_worker, needs.labels) for needs in taken] == [
-        (1, 2.0, share, {}) for share in gpus
-    ]
+    assert taken == [Shape(1, 2.0, share, frozenset(), waits=False) for share in gpus]
 
 
 def refused(run: RunSpec) -> list[str]:

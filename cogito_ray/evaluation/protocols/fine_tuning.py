@@ -8,19 +8,18 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cogito_ray.base_spec import Spec
+from cogito_ray.evaluation.labelled_evaluation_spec import FineTuneSettings
 from cogito_ray.evaluation.protocols.linear_probe import baselines
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
-from cogito_ray.nn.concept_pooling import Classifier, EncoderInput, PairClassifier, PoolSpec, ViaDecoderPoolSpec
+from cogito_ray.nn.concept_pooling import Classifier, EncoderInput, PairClassifier, ViaDecoderPoolSpec
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls to 0 in a line."""
@@ -30,27 +29,19 @@ ROWS_AT_ONCE = 128
 """Scored at once."""
 
 
-class FineTuneSpec(Spec):
+class FineTuneSpec(FineTuneSettings):
     """How long and how fast, and how concepts become the vector that is classified."""
 
-    kind: Literal["fine-tune"] = "fine-tune"
     seeded: ClassVar[bool] = True
-    head: PoolSpec = ViaDecoderPoolSpec()
-    """How a text's concepts become one vector, before a linear layer; pairs are compared as in nn.concept_pooling."""
-    rows: PositiveInt = 2000
-    """Training examples, at most, drawn by the seed; those held back are among them."""
-    epochs: PositiveInt = 6
-    """At most."""
-    patience: PositiveInt = 2
-    """Epochs without a lower loss on what is held back, after which training ends."""
-    held_back: float = Field(default=0.1, gt=0, lt=1)
-    batch: PositiveInt = 16
-    learning_rate: PositiveFloat = 1e-3
-    """Its largest. Suits encoders of a few million weights; 2e-5 to 5e-5 suits those of a hundred million."""
+
+    @property
+    def together(self) -> bool:
+        """Do two texts share a row?"""
+        return self.pairs == "concatenated"
 
     def suits(self, task: Task) -> bool:
-        """Any labelled task."""
-        return True
+        """Any labelled task with a training split."""
+        return bool(task.train)
 
     def faults(self, *, decodes: bool) -> list[str]:
         """Why a model, with or without a decoder, cannot be asked."""
@@ -139,12 +130,17 @@ def fine_tune(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     held = min(max(1, round(spec.held_back * len(train))), len(train) - 1)
-    known, unseen = _TokenizedExamples.of(encoder, train), _TokenizedExamples.of(encoder, scored)
-    with torch.random.fork_rng(_devices(encoder.model)):                        # the head's start, and dropout
-        torch.manual_seed(seed)
-        tuner = _FineTuner(_head(encoder, spec, label_type=label_type, rows=known), label_type, spec)
-        tuner.train(known, order[held:], order[:held], generator)
-    return tuner.predict(unseen)
+    known, unseen = (_TokenizedExamples.of(encoder, each, together=spec.together) for each in (train, scored))
+    state, best, lowest = generator.get_state(), None, math.inf
+    for rate in (spec.learning_rate, *spec.further_learning_rates):
+        with torch.random.fork_rng(_devices(encoder.model)):                    # the head's start, and dropout
+            torch.manual_seed(seed)
+            tuner = _FineTuner(_head(encoder, spec, label_type=label_type, rows=known), label_type, spec)
+            loss = tuner.train(known, order[held:], order[:held], generator.set_state(state), rate=rate)
+        if best is None or loss < lowest:
+            best, lowest = tuner, loss
+    assert best is not None
+    return best.predict(unseen)
 
 
 @dataclass
@@ -175,8 +171,11 @@ class _TokenizedExamples:
     pad_id: int
 
     @classmethod
-    def of(cls, encoder: SentenceEncoder, examples: Examples) -> "_TokenizedExamples":
-        sides = tuple(encoder.ids(texts) for texts in (examples.one, examples.two) if texts is not None)
+    def of(cls, encoder: SentenceEncoder, examples: Examples, *, together: bool) -> "_TokenizedExamples":
+        if together and examples.two is not None:
+            sides: tuple[Tensor, ...] = (encoder.pair_ids(examples.one, examples.two),)
+        else:
+            sides = tuple(encoder.ids(texts) for texts in (examples.one, examples.two) if texts is not None)
         return cls(sides, torch.from_numpy(examples.labels), encoder.tokenizer.vocabulary.pad_id)
 
     def batch(self, rows: Tensor, device: torch.device) -> tuple[list[EncoderInput], Tensor]:
@@ -195,9 +194,11 @@ class _FineTuner:
         self.head, self.label_type, self.spec = head, label_type, spec
         self.device = _device(head)
 
-    def train(self, rows: _TokenizedExamples, known: Tensor, held: Tensor, generator: torch.Generator) -> None:
-        """Until the loss on `held` falls no more; leaves the weights of the best epoch."""
-        optimizer = torch.optim.AdamW(self.head.parameters(), lr=self.spec.learning_rate)
+    def train(
+        self, rows: _TokenizedExamples, known: Tensor, held: Tensor, generator: torch.Generator, *, rate: float
+    ) -> float:
+        """Until the loss on `held` falls no more; leaves the weights of the best epoch, whose loss is returned."""
+        optimizer = torch.optim.AdamW(self.head.parameters(), lr=rate)
         steps = self.spec.epochs * math.ceil(len(known) / self.spec.batch)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, steps))
         best = EarlyStopping(self.spec.patience)
@@ -214,6 +215,7 @@ class _FineTuner:
             if best.update(self._loss(rows, held), self.head):
                 break
         self.head.load_state_dict(best.weights)
+        return best.loss
 
     def predict(self, rows: _TokenizedExamples) -> NDArray[Any]:
         logits, _ = self._logits(rows, torch.arange(len(rows.labels)))
@@ -235,7 +237,7 @@ def _head(
 ) -> nn.Module:
     model = copy.deepcopy(encoder.model)
     head = (Classifier, PairClassifier)[len(rows.sides) - 1]
-    return head(model, spec.head.build(model.width, model.heads), label_type.columns).to(_device(model))
+    return head(model, spec.head.build(model.width, model.heads), label_type.columns, spec.dropout).to(_device(model))
 
 
 def _factor(step: int, steps: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from cogito_ray.base_spec import Spec
+from cogito_ray.evaluation.labelled_evaluation_spec import AskedSpec
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
 
@@ -22,11 +22,13 @@ Features = NDArray[np.floating]
 Vectorize = Callable[[Sequence[str]], Features]
 
 
-class FrozenProtocol(Spec):
+class FrozenProtocol(AskedSpec):
     """A protocol that asks the vectors of a frozen encoder."""
 
     seeded: ClassVar[bool] = False
     """Does chance enter?"""
+    together: ClassVar[bool] = False
+    """Do two texts share a row?"""
 
     def faults(self, *, decodes: bool) -> list[str]:
         """Why a model cannot be asked: frozen vectors every model has."""
@@ -41,8 +43,8 @@ class ProbeSpec(FrozenProtocol):
     """Training examples, at most, the same for every model."""
 
     def suits(self, task: Task) -> bool:
-        """Any labelled task."""
-        return True
+        """Any labelled task with a training split."""
+        return bool(task.train)
 
     def splits(self, task: Task) -> tuple[str, ...]:
         """Names of the splits that are read."""

@@ -5,7 +5,8 @@ choice-probe: a linear map tells the right option, learned on other documents. I
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -130,6 +131,7 @@ class DocumentTaskQuestion:
 
     def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
         """Every answer under every metric."""
+        encoder = encoder.as_asked(self.protocol.iterations, self.protocol.length)
         questions = self.task.read(data)
         groups = np.array(questions.right if isinstance(questions, RetrievalQueries) else questions.about)
         cut = int(truncated(encoder, questions.documents)[groups].sum())
@@ -160,11 +162,26 @@ def document_questions(tasks: Iterable[DocumentTask]) -> list[DocumentTaskQuesti
     return [DocumentTaskQuestion(task, protocol) for task in tasks for protocol in PROTOCOLS_OF[task.question_format]]
 
 
-def questions_of(names: Sequence[str], protocols: Sequence[ProtocolSpec], seeds: int = 1) -> list[AnyQuestion]:
-    """Every task of these names in every way that suits it; tasks of whole documents have ways of their own."""
+def questions_of(
+    names: Sequence[str],
+    protocols: Sequence[ProtocolSpec],
+    seeds: int = 1,
+    *,
+    iterations: Sequence[int] = (),
+    lengths: Sequence[int] = (),
+) -> list[AnyQuestion]:
+    """Every task of these names in every way that suits it; tasks of whole documents have ways of their own. Each with
+    the encoder iterated so often, and rows of such lengths, if any are given."""
     long = [DOCUMENT_TASKS[name] for name in map(known_task, names) if name in DOCUMENT_TASKS]
     others = tasks_of([name for name in names if name not in DOCUMENT_TASKS])
-    return [*questions(others, protocols, seeds), *document_questions(long)]
+    given = product([{"iterations": times} for times in iterations] or [{}], [{"length": n} for n in lengths] or [{}])
+    changes = [times | length for times, length in given]
+    return [
+        *(replace(one, protocol=one.protocol.model_copy(update=change))
+          for one in questions(others, protocols, seeds) for change in changes),
+        *(replace(one, protocol=one.protocol.model_copy(update=change))
+          for one in document_questions(long) for change in changes),
+    ]  # fmt: skip
 
 
 def _cosines(one: Floats, two: Floats) -> Floats:

@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from cogito_ray.base_spec import did_you_mean, digest, nearest
 from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
@@ -82,10 +80,11 @@ class Question:
 
     def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
         """Every answer under every metric of the task."""
+        encoder = encoder.as_asked(self.protocol.iterations, self.protocol.length)
         splits = {split: read(self.task, split, data) for split in self.protocol.splits(self.task)}
         predicted, scored = self.protocol.predictions(encoder, self.task, splits, self.seed), splits[self.task.scored]
         sides = [texts for texts in (scored.one, scored.two) if texts is not None]
-        truncated = int(np.any([encoder.truncated(texts) for texts in sides], axis=0).sum())
+        truncated = int(encoder.truncated(*sides, together=self.protocol.together).sum())
         return [
             Result(
                 task=self.task.name,

@@ -1,7 +1,8 @@
 """Labelled tasks, one row each: where their texts are, what is asked, how answers are scored.
 
-GLUE (arXiv:1804.07461), SICK (LREC 2014, L14-1314) and PAWS (arXiv:1904.01130), in the Hugging Face hub's own columns,
-read from the hub by name or from a folder of Parquet files, `<folder>/<task's folder>/<split>.parquet`.
+GLUE (arXiv:1804.07461), STS 2012 to 2016 (S12-1051 to S16-1081), SICK (LREC 2014, L14-1314) and PAWS
+(arXiv:1904.01130), in the Hugging Face hub's own columns, read from the hub by name or from a folder of Parquet files,
+`<folder>/<task's folder>/<split>.parquet`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Task:
     labels: tuple[str, ...] = ("label",)
     """Columns of the label: the first that is there."""
     train: str = "train"
+    """Empty where there is none: then nothing is trained."""
     scored: str = "validation"
     """The split that is scored."""
     metrics: tuple[str, ...] = ("accuracy",)
@@ -125,6 +127,19 @@ TASKS = {
             labels=("label", "score"),
             scored="test",
             metrics=CORRELATIONS,
+        ),
+        *(
+            Task(
+                name=f"sts{year}",
+                hub=f"mteb/sts{year}-sts",
+                folder=f"sts{year}",
+                texts=PAIR,
+                labels=("score",),
+                train="",
+                scored="test",
+                metrics=CORRELATIONS,
+            )
+            for year in range(12, 17)
         ),
         _mnli("mnli-matched", "validation_matched"),
         _mnli("mnli-mismatched", "validation_mismatched"),

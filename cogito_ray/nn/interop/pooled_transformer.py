@@ -51,6 +51,15 @@ class PooledTransformer(nn.Module):
         table: Tensor = self.encoder.backbone.get_input_embeddings().weight
         return table
 
+    def set_depth(self, depth: int) -> None:
+        """ValueError: its layers are its own."""
+        raise ValueError("only a tied encoder can be iterated, and a transformer's layers are its own")
+
+    def resize(self, length: int) -> None:
+        """ValueError where it has no positions for so many tokens."""
+        if length > (longest := getattr(self.encoder.backbone.config, "max_position_embeddings", length)):
+            raise ValueError(f"this transformer reads {longest} tokens, and not {length}; leave length out")
+
     def document_starts(self, ids: Tensor) -> None:
         """Rows are read whole."""
 

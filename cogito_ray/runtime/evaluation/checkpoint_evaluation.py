@@ -108,7 +108,11 @@ def evaluate(
 
     ValueError with every model that cannot be asked and all data that are missing, before anything starts.
     """
-    faults = [f"{one.folder}: {fault}" for one in checkpoints for fault in misfits(questions, decodes=one.decodes)]
+    faults = [
+        f"{one.folder}: {fault}"
+        for one in checkpoints
+        for fault in misfits(questions, decodes=one.decodes, iterates=one.iterates)
+    ]
     if faults := faults + faults_of_data(questions, data):
         raise ValueError("\n".join(faults))
     panel = Panel.of(questions, data)
@@ -152,10 +156,13 @@ def answers_to(units: Sequence[Unit], listener: Callable[[Progress], None] = lam
     return Answers(answers, len(left) - len(faults), faults)
 
 
-def misfits(questions: Iterable[AnyQuestion], *, decodes: bool) -> list[str]:
-    """Why a model, with or without a decoder, cannot be asked these questions."""
-    protocols = {question.protocol.digest(): question.protocol for question in questions}
-    return [fault for protocol in protocols.values() for fault in protocol.faults(decodes=decodes)]
+def misfits(questions: Iterable[AnyQuestion], *, decodes: bool, iterates: bool) -> list[str]:
+    """Why a model, with or without a decoder and a tied encoder, cannot be asked these questions."""
+    protocols = {question.protocol.digest(): question.protocol for question in questions}.values()
+    faults = [fault for protocol in protocols for fault in protocol.faults(decodes=decodes)]
+    if not iterates and any(protocol.iterations for protocol in protocols):
+        faults.append("only a tied encoder can be iterated; leave iterations out")
+    return faults
 
 
 def faults_of_data(questions: Iterable[AnyQuestion], data: Path | None) -> list[str]:

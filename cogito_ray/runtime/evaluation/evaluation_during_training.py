@@ -46,7 +46,7 @@ def panel_of(run: RunSpec) -> Panel | None:
     labelled = run.evaluation.labelled
     if labelled is None:
         return None
-    ways = protocols_of(labelled.protocols, labelled.limit)
+    ways = protocols_of(labelled.asked, labelled.limit)
     questions, data = questions_of(labelled.tasks, ways), Path(labelled.data) if labelled.data else None
     faults = list(_faults(run, questions, data))
     if labelled.limit and not any(hasattr(way, "rows") for way in ways):
@@ -59,7 +59,8 @@ def panel_of(run: RunSpec) -> Panel | None:
 def _faults(run: RunSpec, questions: Sequence[AnyQuestion], data: Path | None) -> Iterator[str]:
     if not questions:
         yield f"{PLACE}.protocols: none of them suits these tasks; add probe"
-    yield from (f"{PLACE}.protocols: {fault}" for fault in misfits(questions, decodes=run.model.decoder is not None))
+    found = misfits(questions, decodes=run.model.decoder is not None, iterates=run.model.encoder.tied)
+    yield from (f"{PLACE}.protocols: {fault}" for fault in found)
     yield from (f"{PLACE}.data: {fault}" for fault in faults_of_data(questions, data))
 
 
