@@ -101,9 +101,9 @@ def test_texts_are_cut_so_that_what_stands_around_them_stays(bert):
 
 
 def test_one_concept_has_one_pooling_and_no_decoder(bert):
-    assert [*similarities(open_pretrained(bert), Examples(TEXTS, TEXTS[::-1], np.arange(4.0)))] == [
-        "mean", "token_means", "bag_of_words", "tf_idf"
-    ]  # fmt: skip
+    told = similarities(open_pretrained(bert), Examples(TEXTS, TEXTS[::-1], np.arange(4.0)))
+    assert "mean" in told
+    assert not {"max", "all"} & told.keys()
     checkpoint = PretrainedCheckpoint.at(bert, Path("runs"))
     assert "needs a model with a decoder" in FineTuneSpec().faults(decodes=checkpoint.decodes)[0]
 
