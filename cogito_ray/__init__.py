@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         promote,
         promotions,
         publish,
+        push,
         queue,
         report,
         submit,
@@ -62,8 +63,8 @@ __all__ = [
     "ModelSpec", "PromoteSpec", "Report", "Result", "RunSpec", "Scores", "SearchSpec", "SweepSpec", "SweepStatus",
     "TrainingSpec", "TrialResult", "add", "analyse", "budget", "check", "concurrency", "dashboard", "doctor",
     "evaluate", "export", "forecast", "load", "note", "notebook", "pause", "plan", "plan_forecast", "prepare",
-    "promote", "promotions", "publish", "queue", "report", "resume", "status", "stop", "submit", "sweep", "train",
-    "verify",
+    "promote", "promotions", "publish", "push", "queue", "report", "resume", "status", "stop", "submit", "sweep",
+    "train", "verify",
 ]  # fmt: skip
 _RESULTS = ("AnalysisReport", "Checked", "Interrupted", "Report", "Result", "Scores", "TrialResult", "load")
 _CONTROLS = ("SweepStatus", "add", "budget", "concurrency", "pause", "resume", "status", "stop")

@@ -7,6 +7,7 @@ import what they need, and Ray last, so that faults of settings are told within 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -435,12 +436,13 @@ def analyse(
     return AnalysisReport(Report(page), data, tuple(analyses))
 
 
-def export(checkpoint: Checkpoints, folder: str | Path, *, verbose: bool = True) -> Path:
+def export(checkpoint: Checkpoints, folder: str | Path, *, license: str | None = None, verbose: bool = True) -> Path:
     """Write a checkpoint as a folder that AutoModel and SentenceTransformer load.
 
         cr.export(cr.load("runs/quickstart"), "build/encoder")
 
-    Of a sweep, its winner. ValueError where the folder is neither new, nor empty, nor an earlier export.
+    Of a sweep, its winner. `license`: of the weights, as the Hub names it (apache-2.0, cc-by-sa-4.0), for the card.
+    ValueError where the folder is neither new, nor empty, nor an earlier export.
     """
     from cogito_ray.evaluation.checkpoint_loader import TrainedModel
     from cogito_ray.evaluation.export_folder import refuse_foreign
@@ -448,9 +450,31 @@ def export(checkpoint: Checkpoints, folder: str | Path, *, verbose: bool = True)
     folder = Path(folder)
     refuse_foreign(folder)
     trained = TrainedModel.open(_folder(checkpoint, verbose=verbose))
-    trained.export(folder)
+    trained.export(folder, license=license)
     _say(f"{folder}: run {trained.run.digest()} at step {trained.step}", verbose=verbose)
     return folder
+
+
+def push(checkpoint: Checkpoints, repo: str, *, public: bool = False, license: str | None = None) -> str:
+    """Export a checkpoint to a repository of the Hugging Face Hub, owner/name -> the URL of the commit.
+
+    It is made where there is none, private unless `public`. The token is that of HF_TOKEN, the server that of
+    HF_ENDPOINT. ValueError without a token; OSError where the Hub refuses.
+    """
+    from tempfile import TemporaryDirectory
+
+    from huggingface_hub import HfApi
+
+    from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+
+    if not (token := os.environ.get("HF_TOKEN")):
+        raise ValueError("HF_TOKEN is not set; make a token that may write, and put it into the environment")
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+    with TemporaryDirectory() as place:
+        trained, draft = TrainedModel.open(_folder(checkpoint, verbose=False)), Path(place) / "export"
+        trained.export(draft, name=repo, license=license)
+        api.create_repo(repo, private=not public, exist_ok=True)
+        return str(api.upload_folder(repo_id=repo, folder_path=draft).commit_url)
 
 
 def verify(

@@ -58,7 +58,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "sweeps": {"base_spec", "gate_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"}
     | {"evaluation.labelled_evaluation_spec"},
     "records": {"base_spec", "gate_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis"}
-    | {"text.data_digests", "evaluation.labelled_evaluation_spec", "object_storage"},
+    | {"text.data_digests", "evaluation.labelled_evaluation_spec", "evaluation.tasks", "object_storage"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"}
     | {"object_storage"},

@@ -106,6 +106,8 @@ class TrainedModel:
     storage: Path
     tokenizer: TextTokenizer
     """The one it was trained with."""
+    ledger: Path
+    """Tells of its run."""
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -123,7 +125,7 @@ class TrainedModel:
         load_model(total, str(found.folder / WEIGHTS), strict=True)
         if run.training.optimizer.evaluates_average:
             _take_average(found.folder, run, total)
-        return cls(run, found.step, total.model.eval(), found.data, storage, tokenizer)
+        return cls(run, found.step, total.model.eval(), found.data, storage, tokenizer, found.ledger)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -141,25 +143,29 @@ class TrainedModel:
         """The model as labelled tasks ask it: texts in, vectors out."""
         return SentenceEncoder(self.model, self.tokenizer, self.run.data.length)
 
-    def export(self, folder: Path) -> None:
+    def export(self, folder: Path, *, name: str = "", license: str | None = None) -> None:
         """Write what AutoModel and SentenceTransformer load; the latter's vectors are our mean concepts.
 
-        ValueError unless the folder is new, empty, or an earlier export's.
+        name: on the Hub, for the card; license: of the Hub's list. ValueError unless the folder is new, empty, or an
+        earlier export's.
         """
         from cogito_ray.nn.interop import transformers_model  # imports transformers: slow
+        from cogito_ray.records.pages.model_card import model_card
 
         words, length = self.vocabulary, self.run.data.length
         record: dict[str, JsonValue] = {"run": self.run.digest(), "step": self.step, **self._read()}
+        file = tokenizer_folder(self.storage, self.data.tokenizer) / TOKENIZER
         with export_folder(folder, record) as draft:
             transformers_model.export(
                 self.model,
                 transformers_model.ConceptConfig.of(self.run.model, words, length),
-                transformers_model.tokenizer_of(
-                    tokenizer_folder(self.storage, self.data.tokenizer) / TOKENIZER, words, length
-                ),
+                transformers_model.tokenizer_of(file, words, length),
                 draft,
-                record=record,
             )
+            said = model_card(self.run, self.step, self.ledger, record, name=name or folder.name, license=license)
+            for path, text in said.items():
+                (draft / path).parent.mkdir(exist_ok=True)
+                (draft / path).write_text(text)
 
     def _read(self) -> dict[str, JsonValue]:
         """Names of what it was trained on, for a record."""

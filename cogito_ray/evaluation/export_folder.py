@@ -35,7 +35,7 @@ def export_folder(folder: Path, exported: Mapping[str, JsonValue]) -> Iterator[P
     draft.mkdir(parents=True)
     try:
         yield draft
-        files = {path.name: sha256(path) for path in sorted(draft.iterdir())}
+        files = {name: sha256(draft / name) for name in _files(draft)}
         record = _Record(exported=dict(exported), files=files)
         (draft / RECORD).write_text(record.model_dump_json(indent=1))
         if exists:
@@ -82,13 +82,19 @@ def _written(folder: Path) -> dict[str, str]:
 
 def _replace(folder: Path, draft: Path) -> None:
     """File by file, the record last: the folder may be somebody's working directory, or a mount."""
-    before, now = _written(folder), [path.name for path in draft.iterdir() if path.name != RECORD]
+    before, now = _written(folder), [name for name in _files(draft) if name != RECORD]
     if foreign := [name for name in now if name not in before and (folder / name).exists()]:
         raise ValueError(f"{folder}: holds what no export wrote ({_listed(foreign)}); move that away")
     for name in [*now, RECORD]:
+        (folder / name).parent.mkdir(exist_ok=True)
         (draft / name).replace(folder / name)
     for name in before.keys() - set(now):
         (folder / name).unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[str]:
+    """Paths in it of all that it holds, whatever the depth."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _listed(names: list[str]) -> str:

@@ -18,34 +18,29 @@ from cogito_ray.plugins import parts
 
 FILE = "modeling_cogito_concepts.py"
 CLASSES, PLAIN = (f"cogito_ray.nn.interop.{name}" for name in ("transformers_model", "plain_settings"))
-AUTO_CLASSES = {
-    "AutoConfig": "ConceptConfig",
-    "AutoModel": "ConceptEncoder",
-    "AutoModelForMaskedLM": "ConceptForMaskedLM",
-    "AutoModelForSequenceClassification": "ConceptForSequenceClassification",
+AUTO_MAP = {
+    "AutoConfig": "modeling_cogito_concepts.ConceptConfig",
+    "AutoModel": "modeling_cogito_concepts.ConceptEncoder",
+    "AutoModelForMaskedLM": "modeling_cogito_concepts.ConceptForMaskedLM",
+    "AutoModelForSequenceClassification": "modeling_cogito_concepts.ConceptForSequenceClassification",
 }
-"""Of transformers, and what each loads."""
+"""Of config.json: the class of FILE that an Auto class of transformers loads."""
 HEADER = '''"""A concept encoder: all that its Auto classes need besides torch and transformers.
 
 Made by cogito-ray from its own modules. SPDX-License-Identifier: Apache-2.0
 """'''
 
 
-def auto_map() -> dict[str, str]:
-    """Of config.json: which class of FILE an Auto class loads."""
-    return {auto: f"{FILE.removesuffix('.py')}.{name}" for auto, name in AUTO_CLASSES.items()}
-
-
 def modeling_code(spec: ModelSpec) -> str:
-    """Python that defines AUTO_CLASSES for a model of these settings. ValueError where two definitions would have one
-    name, as a plugin's may."""
+    """Python that defines the classes of AUTO_MAP for a model of these settings. ValueError where two definitions would
+    have one name, as a plugin's may."""
     kinds = {type(part) for part in parts(spec)}
     packages = {"cogito_ray", *(kind.__module__.partition(".")[0] for kind in kinds)}
     code = _Code({kind.__name__ for kind in kinds}, packages)
     for kind in sorted(kinds, key=lambda kind: kind.__name__):
         code.take(kind.__module__, kind.__name__)
-    for name in AUTO_CLASSES.values():
-        code.take(CLASSES, name)
+    for name in AUTO_MAP.values():
+        code.take(CLASSES, name.partition(".")[2])
     return code.text()
 
 

@@ -17,11 +17,9 @@ LOSSES = dict.fromkeys(("auto", "chunked", "liger", "cut"))
 _registered: dict[str, list[type]] = {}
 
 
-class Field:
+def Field(**constraints: object) -> str:
     """Marks a union whose members `kind` tells apart."""
-
-    def __init__(self, **constraints: object):
-        pass
+    return "kind"
 
 
 class OpenUnion:

@@ -29,7 +29,7 @@ from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from cogito_ray.nn.concept_pooling import AttentionPoolSpec, EncoderInput
-from cogito_ray.nn.interop.modeling_code import FILE, auto_map, modeling_code
+from cogito_ray.nn.interop.modeling_code import AUTO_MAP, FILE, modeling_code
 from cogito_ray.nn.model import ConceptModel, ModelSpec
 from cogito_ray.plugins import load, used_by
 from cogito_ray.text.vocabulary_info import Vocabulary
@@ -188,12 +188,9 @@ class ConceptEncoder(_Pretrained):
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-    ) -> BaseModelOutputWithPooling:
+        self, input_ids: Tensor, attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None, output_attentions: bool | None = None,
+    ) -> BaseModelOutputWithPooling:  # fmt: skip
         """Hidden states and attentions are as `concepts` says."""
         text = self.encoder_input(input_ids, attention_mask)
         concepts, more = self.concepts(text, output_hidden_states, output_attentions)
@@ -211,13 +208,9 @@ class ConceptForMaskedLM(_Pretrained):
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-    ) -> MaskedLMOutput:
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
+        output_hidden_states: bool | None = None, output_attentions: bool | None = None,
+    ) -> MaskedLMOutput:  # fmt: skip
         """Hidden states and attentions are as `concepts` says."""
         model, text = self.concept_model, self.encoder_input(input_ids, attention_mask)
         assert model.decoder is not None
@@ -247,13 +240,9 @@ class ConceptForSequenceClassification(_Pretrained):
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_hidden_states: bool | None = None,
-        output_attentions: bool | None = None,
-    ) -> SequenceClassifierOutput:
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, labels: Tensor | None = None,
+        output_hidden_states: bool | None = None, output_attentions: bool | None = None,
+    ) -> SequenceClassifierOutput:  # fmt: skip
         """Hidden states and attentions are as `concepts` says."""
         text = self.encoder_input(input_ids, attention_mask)
         concepts, more = self.concepts(text, output_hidden_states, output_attentions)
@@ -295,20 +284,17 @@ def export(
     config: ConceptConfig,
     tokenizer: PreTrainedTokenizerBase,
     folder: str | Path,
-    *,
-    record: dict[str, Any],
 ) -> None:
-    """Write everything that AutoModel and SentenceTransformer load, and a model card from the run's record."""
+    """Write everything that AutoModel and SentenceTransformer load."""
     folder = Path(folder)
     exported = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
-    exported.config.auto_map = auto_map()
+    exported.config.auto_map = dict(AUTO_MAP)
     with without_progress_bar():
         exported.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / FILE).write_text(modeling_code(config.spec()))
     (folder / "modules.json").write_text(json.dumps(_SENTENCE_MODULES, indent=2))
     (folder / "sentence_bert_config.json").write_text(json.dumps(_SENTENCE_VECTOR, indent=2))
-    (folder / "README.md").write_text(card(config, record))
 
 
 def tokenizer_of(file: Path, vocabulary: Vocabulary, length: int) -> PreTrainedTokenizerFast:
@@ -327,13 +313,6 @@ def tokenizer_of(file: Path, vocabulary: Vocabulary, length: int) -> PreTrainedT
     return tokenizer
 
 
-def card(config: ConceptConfig, record: dict[str, Any]) -> str:
-    """A model card: settings and figures of the run, and how to use the model."""
-    facts = "\n".join(f"| {name} | {value} |" for name, value in sorted(record.items()))
-    concepts, width = config.model["concepts"], config.model["width"]
-    return _CARD.format(facts=facts, length=config.current_length, concepts=concepts, width=width)
-
-
 _SENTENCE_MODULES = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
 _SENTENCE_VECTOR = {
     "transformer_task": "feature-extraction",
@@ -343,27 +322,5 @@ _SENTENCE_VECTOR = {
 }
 """The mean concept is the sentence's vector: sentence-transformers' own pooling expects one vector per token. Special
 tokens that a text spells out are text, as in training."""
-
-_CARD = """---
-library_name: sentence-transformers
-pipeline_tag: feature-extraction
-tags: [concept-encoder, cogito-ray]
----
-# Concept encoder
-
-Reads a text of up to {length} tokens through {concepts} concept vectors of width {width}.
-
-```python
-from sentence_transformers import SentenceTransformer
-
-vectors = SentenceTransformer("path or name", trust_remote_code=True).encode(["A sentence.", "Another one."])
-```
-
-## The run
-
-| | |
-|---|---|
-{facts}
-"""
 
 register()
