@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 
 from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.base_spec import Spec, TrackerName, Worded, did_you_mean, digest, nearest
-from cogito_ray.evaluation.labelled_evaluation_spec import STSB, AbsoluteFolder, LabelledSpec
+from cogito_ray.evaluation.labelled_evaluation_spec import STSB, AbsoluteFolder
+from cogito_ray.evaluation.labelled_questions_spec import LabelledSpec
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.gate_spec import GateSpec
 from cogito_ray.losses.total_loss import LossSpec

@@ -30,7 +30,10 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.export_folder": {"training.checkpoints.manifest"},
-    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks", "nn"},
+    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks"},
+    "evaluation.labelled_questions_spec": {
+        "base_spec", "evaluation.labelled_evaluation_spec", "evaluation.tasks", "nn",
+    },
     "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
     | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"}
@@ -51,6 +54,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "training.checkpoints.initial_weights": {"base_spec", "nn", "training.checkpoints"},
     "run_spec": MODEL
     | {"gate_spec", "evaluation.labelled_evaluation_spec", "evaluation.validation.word_probes", "text.data_spec"}
+    | {"evaluation.labelled_questions_spec"}
     | {"analysis.thresholds"}
     | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints"},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},

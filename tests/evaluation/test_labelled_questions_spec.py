@@ -4,7 +4,7 @@ import pytest
 from corpora import tiny_run
 from pydantic import ValidationError
 
-from cogito_ray.evaluation.labelled_evaluation_spec import LabelledSpec
+from cogito_ray.evaluation.labelled_questions_spec import LabelledSpec
 from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.space.validation_messages import explain
