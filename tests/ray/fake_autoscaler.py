@@ -34,7 +34,7 @@ def autoscaling(folder: Path, *, cpus: int, most: int, idle_s: float) -> Iterato
     environment of a driver."""
     environment = os.environ | QUICK | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     names = ("--port", "--ray-client-server-port", "--dashboard-agent-listen-port")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     address = f"{get_node_ip_address()}:{ports['--port']}"
     config = folder / "autoscaler.json"
     config.write_text(json.dumps(_config(address, cpus, most, idle_s)))
@@ -50,7 +50,8 @@ def autoscaling(folder: Path, *, cpus: int, most: int, idle_s: float) -> Iterato
                     process.kill()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """That nobody listened on just now."""
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in held:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from corpora import prepared_run, tiny_run
+from fake_autoscaler import free_ports
 
 import cogito_ray as cr
 from cogito_ray.records.ledger import NAME
@@ -19,17 +20,12 @@ from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).with_name("ray")
-PORTS = {
-    "--port": 26379,
-    "--dashboard-port": 28265,
-    "--dashboard-agent-listen-port": 28365,
-    "--ray-client-server-port": 28001,
-}
-"""Not Ray's own: the session's instance has those."""
+PORTS = ("--dashboard-port", "--port", "--dashboard-agent-listen-port", "--ray-client-server-port")
+"""Other instances on this machine have those that Ray would take."""
 SECRET = "c0917o" * 8
 PLANTED = "planted-secret-8d1f"
 """In the environment of the machines."""
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def wait_until(happens, *, seconds, what):
@@ -43,9 +39,11 @@ def wait_until(happens, *, seconds, what):
 def head(tmp_path_factory):
     """Environment of a client of a fresh head with three CPUs, and Ray's folder; the head is stopped afterwards."""
     temp = tmp_path_factory.mktemp("r")
-    ports = [f"{name}={port}" for name, port in PORTS.items()]
+    free = free_ports(len(PORTS))
+    ports = [f"{name}={port}" for name, port in zip(PORTS, free, strict=True)]
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": SECRET, "STUDY_PASSWORD": PLANTED, "HF_HUB_OFFLINE": "1"}
-    quick = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
+    quick = {"RAY_DASHBOARD_STARTUP_TIMEOUT_S": "200", "RAY_raylet_start_wait_time_s": "200"}  # beside other tests
+    quick |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
     environment = os.environ | quick | secret | {"PYTHONPATH": str(ROOT)}
     environment["PATH"] = f"{RAY.parent}:{environment['PATH']}"
     start = [RAY, "start", "--head", "--num-cpus=3", "--labels=machine=one", f"--temp-dir={temp}", *ports]
@@ -54,9 +52,9 @@ def head(tmp_path_factory):
     with log.open("w") as told:
         process = subprocess.Popen([*start, "--block"], env=environment, stdout=told, stderr=subprocess.STDOUT)
     try:
-        wait_until(lambda: "Ray runtime started" in log.read_text(), seconds=90, what="Ray has started")
+        wait_until(lambda: "Ray runtime started" in log.read_text(), seconds=200, what="Ray has started")
         environment.pop("STUDY_PASSWORD")
-        yield environment | {"RAY_ADDRESS": f"http://127.0.0.1:{PORTS['--dashboard-port']}"}, temp
+        yield environment | {"RAY_ADDRESS": f"http://127.0.0.1:{free[0]}"}, temp
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -72,6 +70,16 @@ def submitted(head, folder, *words, file="sweep.yaml", changed=None):
     return subprocess.Popen(
         sweep, cwd=folder, env=head[0] | (changed or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def wait_for_a_report(folder, client):
+    """Of the run or sweep in a folder, for which a client asked."""
+
+    def reported():
+        assert client.poll() is None, client.stdout.read()
+        return (folder / NAME).exists() and b'"reported"' in (folder / NAME).read_bytes()
+
+    wait_until(reported, seconds=400, what="a report")
 
 
 def submit(words, file, storage):
@@ -138,7 +146,7 @@ def test_a_submitted_sweep_is_examined_followed_over_a_lost_connection_and_leave
     (sweep / "base.yaml").write_text((sweep / "sweep.yaml").read_text())
     (sweep / "sweep.yaml").write_text(f"extends: base.yaml\nrun: {{plugins: [./loss_of_mine.py]}}\n{storage}\n")
     (sweep / "loss_of_mine.py").write_text("TOLD = 1\n")
-    with Relay(PORTS["--dashboard-port"]) as relay:
+    with Relay(int(head[0]["RAY_ADDRESS"].rpartition(":")[2])) as relay:
         client = submitted(head, sweep, "sweep", "--address", f"http://127.0.0.1:{relay.port}")
         said = ""
         for line in client.stdout:
@@ -194,37 +202,33 @@ def test_a_submitted_plan_runs_its_phases_on_the_cluster_and_ends_with_its_exit_
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_job_is_steered_joined_left_and_ended_in_order(head, sweep):
     long = ("sweep", "--no-doctor", "run.training.steps=4000")
     first = submitted(head, sweep, *long)
     folder = sweep / "runs" / "submitted"
-
-    def begun():
-        return (folder / NAME).exists() and b'"reported"' in (folder / NAME).read_bytes()
-
-    wait_until(begun, seconds=250, what="a report")
+    wait_for_a_report(folder, first)
     second = submitted(head, sweep, *long)
     assert "runs already" in second.stdout.readline()
     other = submitted(head, sweep, *long, "run.training.batch=16")
-    assert other.wait(timeout=60) == 2
+    assert other.wait(timeout=200) == 2
     assert "runs with other settings" in other.stdout.read()
     steer = subprocess.run(command("stop", 0, "--run", folder), env=head[0], capture_output=True, text=True)
     assert (steer.returncode, steer.stderr) == (0, "")
     first.send_signal(signal.SIGINT)
-    assert first.wait(timeout=30) == 130
+    assert first.wait(timeout=200) == 130
     said = first.stdout.read()
     assert "The job goes on" in said
     stop = said.partition("this stops it: ")[2].split()
     subprocess.run([RAY, *stop[1:]], env=head[0], check=True, capture_output=True)
-    assert second.wait(timeout=60) == 130
+    assert second.wait(timeout=200) == 130
     assert "interrupted" in second.stdout.read()
     assert cr.load(folder).record.is_interrupted
     resumed = submitted(head, sweep, *long, "budget.trials=3")
     job = resumed.stdout.readline().partition(": started")[0]
     assert job.endswith("-2")
     subprocess.run([RAY, "job", "stop", job], env=head[0], check=True, capture_output=True)
-    assert resumed.wait(timeout=60) == 130
+    assert resumed.wait(timeout=200) == 130
 
 
 @pytest.mark.chaos
