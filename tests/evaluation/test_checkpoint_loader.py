@@ -103,7 +103,7 @@ def test_an_export_names_what_the_model_was_trained_on(changed, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     rows = {f"rows of {name}": digest for name, digest in found.data.sources.items()}
     for name, digest in {"data": found.data.digest(), "tokenizer": found.data.tokenizer, **rows}.items():
-        assert f"| {name} | {digest} |" in card
+        assert f"- {name}: {digest}\n" in card
     theirs = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
     assert theirs.encode(TEXT, add_special_tokens=False).ids[:16] == found.sentence_encoder.ids([TEXT])[0].tolist()
 

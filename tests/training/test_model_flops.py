@@ -8,6 +8,8 @@ from model_choices import MODELS, fitting
 from torch.utils.flop_counter import FlopCounterMode
 
 from cogito_ray.losses.total_loss import TotalLoss
+from cogito_ray.nn.blocks.block_interface import LookupInit
+from cogito_ray.nn.decoders.decoder_interface import Decoder
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.spec_registry import name_of
@@ -50,15 +52,18 @@ def test_counting_leaves_weights_gradients_and_random_numbers_alone():
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in total.named_parameters())
 
 
-class LooksAtValues(torch.nn.Module):
+class LooksAtValues(Decoder):
     """As a plugin's kind may."""
 
-    def __init__(self, decoder: torch.nn.Module):
+    def __init__(self, decoder: Decoder):
         super().__init__()
         self.decoder = decoder
 
     def forward(self, concepts: torch.Tensor, *rest: torch.Tensor | None) -> torch.Tensor:
         return self.decoder(concepts if concepts.sum().item() else concepts + 1, *rest)
+
+    def attentions_to_init(self) -> list[LookupInit]:
+        return self.decoder.attentions_to_init()
 
 
 def test_what_looks_at_values_is_counted_while_it_computes():

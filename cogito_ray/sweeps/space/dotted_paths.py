@@ -69,7 +69,7 @@ def default_at(root: type[BaseModel], path: str) -> JsonValue:
 
 def near(root: type[BaseModel], path: str) -> list[str]:
     """Up to three paths that `path` may have meant, best first."""
-    known = sorted(set(every_path(root)))
+    known = sorted(set(every_path(root)), key=lambda other: (other.count("."), other))  # rather one that is less deep
     leaf = path.rpartition(".")[2]
     repaired = [fixed for fixed in _repaired(root, path.split(".")) if fixed != path and kinds_at(root, fixed)]
     same_leaf = [candidate for candidate in known if candidate.rpartition(".")[2] == leaf]
