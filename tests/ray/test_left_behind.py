@@ -10,7 +10,7 @@ from ray.util import placement_group, remove_placement_group
 from cogito_ray.runtime import cluster, elastic_room
 from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.elastic_room import ElasticRoom
-from cogito_ray.runtime.trial_capacity import NoRoom
+from cogito_ray.runtime.trial_capacity import NoRoom, Shape
 from cogito_ray.testing.tiny_runs import run
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("ray_cluster")]
@@ -68,7 +68,7 @@ def test_what_another_job_holds_is_not_ours_to_give_back_nor_to_use(monkeypatch)
     for patience in ("PATIENCE_S", "ANSWER_S"):
         monkeypatch.setattr(elastic_room, patience, 0.5)
     assert cluster.left_behind(patience_s=0) == []
-    assert cluster.capacity([run()]) == 3
+    assert cluster.capacity([Shape.of(run())]) == 3
     assert ElasticRoom([run()], requested=None).fits() == 1
     with pytest.raises(NoRoom, match=r"which is 1 x \(2 CPU, 0 GPU\)"):
         ElasticRoom([run()], requested=2)
