@@ -10,10 +10,20 @@ from corpora import unread_run
 
 from cogito_ray.plans.plan_file import read
 from cogito_ray.records.file_locks import Busy
-from cogito_ray.records.ledger import PhaseEnded, PhaseStarted, PlanOpened
+from cogito_ray.records.ledger import (
+    INTERRUPTED,
+    NAME,
+    Ledger,
+    PhaseEnded,
+    PhaseStarted,
+    PlanOpened,
+    SweepClosed,
+    SweepOpened,
+)
 from cogito_ray.records.plan_record import PlanRecord
 from cogito_ray.runtime.plan.phase_processes import BY_RAY, PhaseProcesses
-from cogito_ray.runtime.plan.plan_driver import refuse_changes
+from cogito_ray.runtime.plan.plan_driver import refuse_changes, run_plan
+from cogito_ray.testing.search_driver import ORIGIN
 
 
 def until(holds, seconds=60.0):
@@ -98,3 +108,27 @@ def test_a_plan_may_change_in_all_but_what_was_carried_out():
     with pytest.raises(ValueError, match=r"phases.a: .* -> .absent."):
         refuse_changes(plan(b=40), record)
     refuse_changes(plan(a=50, b=40), carried_out(before, "a", state="failed"))
+
+
+@pytest.mark.parametrize(
+    ("closed_at", "cause", "state"), [(1e10, "interrupted", "running"), (0, "mlm failed", "failed")]
+)
+def test_a_phase_that_somebody_interrupted_interrupts_its_plan_and_one_that_failed_does_not(
+    tmp_path, closed_at, cause, state
+):
+    made, folder = plan(mlm=40), tmp_path / "road"
+    (folder / "phases").mkdir(parents=True)
+    (folder / "phases" / "mlm.status").write_text("1")
+    (folder / "phases" / "mlm.log").write_text("the end")
+    (tmp_path / "road-mlm").mkdir()
+    with Ledger(tmp_path / "road-mlm" / NAME) as ledger:
+        ledger.append(SweepOpened(at=0, spec={}, sweep="s", provenance=ORIGIN))
+        ledger.append(SweepClosed(at=closed_at, cause=INTERRUPTED))     # before this start of it, where it failed
+    started = {"work": made.work("mlm"), "command": ("train",), "folder": str(tmp_path / "road-mlm")}
+    with Ledger(folder / "plan.jsonl") as ledger:
+        ledger.append(PlanOpened(at=1, spec=made.spec.model_dump(mode="json")))
+        ledger.append(PhaseStarted(at=1, phase="mlm", **started))
+    record = run_plan(made, tmp_path)
+    assert record.closing.cause.startswith(cause)
+    assert record.state("mlm") == state
+    assert (folder / "phases" / "mlm.status").exists() == (state == "failed")

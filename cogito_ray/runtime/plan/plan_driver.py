@@ -1,5 +1,6 @@
 """Runs what is left of a plan: starts phases that are due, records what they measured, says which will not come."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +15,14 @@ from cogito_ray.records import ledger as events
 from cogito_ray.records.ledger import Event, Ledger
 from cogito_ray.records.plan_record import NAME, PlanRecord, read, told
 from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.sweep_record import read as recorded_by
 from cogito_ray.runtime.experiment_folder import ANEW, ExperimentFolder, closing
-from cogito_ray.runtime.plan.phase_processes import PhaseProcesses
+from cogito_ray.runtime.plan.phase_processes import BY_RAY, PhaseProcesses
 from cogito_ray.sweeps.budget_spec import BudgetSpec, Spent
 from cogito_ray.sweeps.yaml_io.yaml_writer import diff, dump, inline
 
+PATIENCE_S = 5.0
+"""For this driver's own signal, where a phase had its signal already: a second one would find it closing its record."""
 Listener = Callable[[str], None]
 
 
@@ -50,7 +54,7 @@ class _Driver:
     def __init__(self, plan: Plan, folder: Path, ledger: Ledger, record: PlanRecord, listener: Listener):
         self.plan, self.spec, self.folder, self.storage = plan, plan.spec, folder, folder.parent
         self.ledger, self.record, self.listener = ledger, record, listener
-        self.processes = PhaseProcesses(folder / "phases")
+        self.processes, self.began = PhaseProcesses(folder / "phases"), time.time()
 
     def run(self) -> PlanRecord:
         self._append(events.PlanOpened(at=time.time(), spec=self.spec.model_dump(mode="json")))
@@ -91,10 +95,15 @@ class _Driver:
         return self.processes.start(name, command) if command else self._end_as("complete", name)
 
     def _end(self, name: str) -> None:
-        """Where the machine went down with it, it starts again."""
-        if (status := self.processes.status(name)) is None:
+        """Where the machine went down with it, or it was interrupted while no driver saw it, it starts again."""
+        status, interrupted = self.processes.status(name), self._interrupted_at(name)
+        if status is None or (status != 0 and interrupted and interrupted < self.began):
             started = self.record.started[name]
             return self._start(Decision(name, "due", started.why, started.seen))
+        if status != 0 and interrupted:
+            if BY_RAY in os.environ:
+                time.sleep(PATIENCE_S)
+            raise KeyboardInterrupt
         if status != 0 and not (status == 1 and self._has_result(name)):
             said = f"exit status {status}: {self.processes.last_line(name)} (see {self.processes.log(name)})"
             return self._end_as("failed", name, said)
@@ -106,6 +115,16 @@ class _Driver:
 
     def _end_as(self, state: str, name: str, why: str = "") -> None:
         self._append(events.PhaseEnded.model_validate({"at": time.time(), "phase": name, "state": state, "why": why}))
+
+    def _interrupted_at(self, name: str) -> float | None:
+        """When a phase was, since its last start. As this driver is, then, or will hear to be: who stops a job signals
+        its processes one by one."""
+        started = self.record.started[name]
+        ledger = Path(started.folder) / events.NAME
+        if started.command[:1] not in {("train",), ("sweep",)} or not ledger.is_file():
+            return None
+        closing, interrupted = (record := recorded_by(ledger)).closing, record.is_interrupted
+        return closing.at if closing is not None and interrupted and closing.at > started.at else None
 
     def _has_result(self, name: str) -> bool:
         """Although its command says otherwise: a sweep that spent its budget, full runs that were foretold wrongly."""
