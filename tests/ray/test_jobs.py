@@ -15,7 +15,9 @@ from corpora import prepared_run, tiny_run
 from fake_autoscaler import free_ports
 
 import cogito_ray as cr
-from cogito_ray.records.ledger import NAME
+from cogito_ray.records.ledger import NAME, PhaseStarted, events
+from cogito_ray.records.plan_record import NAME as PLAN
+from cogito_ray.records.plan_record import read as read_plan
 from cogito_ray.sweeps.yaml_io.yaml_writer import dump
 
 ROOT = Path(__file__).parents[2]
@@ -199,6 +201,26 @@ def test_a_submitted_plan_runs_its_phases_on_the_cluster_and_ends_with_its_exit_
     assert "✓ mlm (run): complete" in said
     assert "road: stopped at more" in said
     assert cr.load(plan / "runs" / "road-mlm").record.is_complete
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_a_stopped_plan_leaves_its_phase_in_order_and_the_same_command_resumes_it(head, plan):
+    long = ("plan", "--no-doctor", "phases.mlm.with={training.steps: 1500}")
+    first, folder = submitted(head, plan, *long, file="plan.yaml"), plan / "runs" / "road-mlm"
+    job = next(line for line in first.stdout if ": started" in line).partition(": started")[0]
+    wait_for_a_report(folder, first)
+    subprocess.run([RAY, "job", "stop", job], env=head[0], check=True, capture_output=True)
+    said, _ = first.communicate(timeout=200)
+    assert (first.returncode, "road: interrupted" in said) == (130, True), said
+    assert cr.load(folder).record.is_interrupted
+    resumed = submitted(head, plan, *long, file="plan.yaml")
+    said, _ = resumed.communicate(timeout=400)
+    assert resumed.returncode == 1, said
+    started = [event.phase for event in events(plan / "runs" / "road" / PLAN) if isinstance(event, PhaseStarted)]
+    assert started == ["mlm", "mlm"]
+    assert len(cr.load(folder).record.openings) == 2  # which went on from its checkpoint
+    assert read_plan(plan / "runs" / "road").state("mlm") == "complete"
 
 
 @pytest.mark.chaos
