@@ -226,7 +226,7 @@ def test_a_stopped_plan_leaves_its_phase_in_order_and_the_same_command_resumes_i
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_a_job_is_steered_joined_left_and_ended_in_order(head, sweep):
-    long = ("sweep", "--no-doctor", "run.training.steps=4000")
+    long = ("sweep", "--no-doctor", "run.training.steps=40000")    # not to end before it is stopped
     first = submitted(head, sweep, *long)
     folder = sweep / "runs" / "submitted"
     wait_for_a_report(folder, first)

@@ -108,5 +108,6 @@ def _lineage(run: RunSpec, ledger: Path) -> Iterator[str]:
                 case Promoted() if event.run == run.digest():
                     yield f"full run of trial {event.trial} of {place.parent.name}"
                 case ForecastSealed() if event.run == run.digest() and event.value is not None:
-                    value, low, high = map(figures, (event.value, event.low or event.value, event.high or event.value))
+                    bounds = (event.value if one is None else one for one in (event.value, event.low, event.high))
+                    value, low, high = map(figures, bounds)
                     yield f"foretold before it began: {event.goal} {value}, {low} to {high} in nine of ten cases"
