@@ -247,7 +247,7 @@ def test_a_job_is_steered_joined_left_and_ended_in_order(head, sweep):
     assert "interrupted" in second.stdout.read()
     assert cr.load(folder).record.is_interrupted
     resumed = submitted(head, sweep, *long, "budget.trials=3")
-    job = resumed.stdout.readline().partition(": started")[0]
+    job = next(line for line in resumed.stdout if ": started" in line).partition(": started")[0]
     assert job.endswith("-2")
     subprocess.run([RAY, "job", "stop", job], env=head[0], check=True, capture_output=True)
     assert resumed.wait(timeout=200) == 130
