@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         doctor,
         evaluate,
         export,
+        fill,
         forecast,
         note,
         notebook,
@@ -62,7 +63,7 @@ __all__ = [
     "AnalysisReport", "BudgetSpec", "Checked", "DataSpec", "EvaluationSpec", "GoalSpec", "Interrupted", "LossSpec",
     "ModelSpec", "PromoteSpec", "Report", "Result", "RunSpec", "Scores", "SearchSpec", "SweepSpec", "SweepStatus",
     "TrainingSpec", "TrialResult", "add", "analyse", "budget", "check", "concurrency", "dashboard", "doctor",
-    "evaluate", "export", "forecast", "load", "note", "notebook", "pause", "plan", "plan_forecast", "prepare",
+    "evaluate", "export", "fill", "forecast", "load", "note", "notebook", "pause", "plan", "plan_forecast", "prepare",
     "promote", "promotions", "publish", "push", "queue", "report", "resume", "status", "stop", "submit", "sweep",
     "train", "verify",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
     doctor,
     evaluate,
     export,
+    fill,
     init,
     notebook,
     plan,

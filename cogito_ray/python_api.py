@@ -24,6 +24,7 @@ from cogito_ray.records.sweep_record import Record, fold
 
 if TYPE_CHECKING:
     from cogito_ray.base_spec import TrackerName
+    from cogito_ray.evaluation.mask_filling import FilledText
     from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
     from cogito_ray.records.plan_record import PlanRecord
     from cogito_ray.records.results.promotion_results import Promotion
@@ -453,6 +454,32 @@ def export(checkpoint: Checkpoints, folder: str | Path, *, license: str | None =
     trained.export(folder, license=license)
     _say(f"{folder}: run {trained.run.digest()} at step {trained.step}", verbose=verbose)
     return folder
+
+
+def fill(
+    checkpoint: Checkpoints, texts: str | Sequence[str], *, steps: int = 1, words: int = 5, temperature: float = 0,
+    seed: int = 0, like: str | None = None,
+) -> list[FilledText]:  # fmt: skip
+    """Write words where texts say [MASK], from the concepts of their other words, or of the text `like`.
+
+        cr.fill("runs/debug", "The [MASK] of a list is its length.")[0].text
+
+    `checkpoint`: also an export, as folder or OWNER/NAME on the Hub, and one of the research group's earlier
+    implementation. `steps`: passes of a decoder that denoises. `words`: how many likely ones are told of each blank.
+    `temperature`: 0 takes the likeliest. ValueError where a text has no blank, or the model cannot fill it.
+    """
+    from cogito_ray.evaluation import mask_filling
+    from cogito_ray.evaluation.checkpoint_loader import TrainedModel
+    from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, is_pretrained, open_pretrained
+    from cogito_ray.nn.generation import GenerationSpec
+
+    if isinstance(checkpoint, str | Path) and is_pretrained(checkpoint):
+        encoder = open_pretrained(PretrainedCheckpoint.at(checkpoint, local(RUNS)).folder)
+    else:
+        encoder = TrainedModel.open(_folder(checkpoint, verbose=False)).sentence_encoder
+    spec = GenerationSpec(steps=steps, temperature=temperature, candidates=words)
+    asked = [texts] if isinstance(texts, str) else texts
+    return [mask_filling.fill(encoder, text, spec, like=like, seed=seed) for text in asked]
 
 
 def push(checkpoint: Checkpoints, repo: str, *, public: bool = False, license: str | None = None) -> str:

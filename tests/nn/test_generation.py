@@ -25,7 +25,7 @@ def build(**changed: object) -> ConceptModel:
 
 def filled(seed: int = 0, **settings: object) -> Tensor:
     spec = GenerationSpec.model_validate(settings)
-    return infill(build(), MASKED, vocabulary=WORDS, spec=spec, generator=Generator().manual_seed(seed))
+    return infill(build(), MASKED, vocabulary=WORDS, spec=spec, generator=Generator().manual_seed(seed)).ids
 
 
 @pytest.mark.parametrize(("attention", "same"), [("document", True), ("row", False)])
@@ -38,7 +38,7 @@ def test_a_document_is_filled_in_by_what_stands_in_it_alone_where_documents_are_
     spec, words = GenerationSpec(temperature=9.0), set()
     for row in rows.split(1):
         seeded = Generator().manual_seed(0)
-        words.add(str(infill(model, row, vocabulary=WORDS, spec=spec, generator=seeded)[0, :2]))
+        words.add(str(infill(model, row, vocabulary=WORDS, spec=spec, generator=seeded).ids[0, :2]))
     assert (len(words) == 1) == same
 
 
@@ -82,7 +82,7 @@ def test_from_scratch_all_places_are_filled():
     blank = torch.full((2, 6), WORDS.mask_id)
     rows = generate(
         build(), torch.randn(2, 3, 8), blank, vocabulary=WORDS, spec=GenerationSpec(), generator=Generator()
-    )
+    ).ids
     assert (rows >= 3).all()
 
 

@@ -78,3 +78,9 @@ def test_a_tokenizer_and_a_depth_that_the_model_lacks_are_refused(folder: Path):
         PretrainedSpec(model=str(folder)).build(token_width=4, width=8, heads=2, vocabulary_size=100)
     with pytest.raises(ValueError, match="has 2 layers, not 3"):
         stage(folder, layers=3)
+
+
+def test_a_pretrained_model_leaves_nothing_out_while_it_is_trained(folder: Path):
+    model = stage(folder, frozen=False).train()
+    assert torch.equal(read(model, IDS), read(model, IDS))
+    assert model.norm.training

@@ -38,6 +38,8 @@ class Decoder(nn.Module, ABC):
 
     reads_rows: ClassVar[bool] = False
     """Are `query_ids` the whole row (B, N), with what is hidden masked, instead of the words at the positions?"""
+    reads_noise: ClassVar[bool] = False
+    """Is it told which share of a row is masked, so that it can fill a row step by step?"""
 
     @abstractmethod
     def forward(

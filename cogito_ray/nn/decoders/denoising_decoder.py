@@ -39,6 +39,7 @@ class DenoisingDecoder(Decoder):
     """Decodes all places of a row, and hands on those that were asked for."""
 
     reads_rows: ClassVar[bool] = True
+    reads_noise: ClassVar[bool] = True
     centres: Tensor | None
 
     def __init__(self, context: DecoderContext, queries: Queries, layers: list["DenoisingLayer"]):

@@ -46,6 +46,7 @@ class DiffusionDecoderSpec(QueryPositionsSpec):
 class DiffusionDecoder(Decoder):
     """Layers of cross-attention and MLP, each modulated by one embedding of the noise level."""
 
+    reads_noise: ClassVar[bool] = True
     centres: Tensor | None
 
     def __init__(self, context: DecoderContext, queries: Queries, depth: int):

@@ -6,7 +6,7 @@ keep working, and a random projection starts as a small disturbance. Causal mode
 """
 
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import PositiveInt
@@ -69,6 +69,12 @@ class Pretrained(TokenStage):
         self.backbone, self.causal = backbone.requires_grad_(not frozen), causal
         hidden = backbone.get_input_embeddings().weight.shape[1]
         self.norm, self.project = nn.LayerNorm(hidden), nn.Linear(hidden, token_width, bias=False)
+
+    def train(self, mode: bool = True) -> Self:
+        """The backbone leaves nothing out by itself, as `model.dropout` alone says what is left out."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
 
     def forward(self, ids: Tensor, tokens: Tokens) -> Tokens:
         visible = torch.ones_like(ids, dtype=torch.bool) if tokens.visible is None else tokens.visible
