@@ -5,30 +5,7 @@ import sys
 from typing import NoReturn
 
 from cogito_ray.atomic_files import explain_os_error
-from cogito_ray.commands import (  # noqa: F401  (each adds itself to app)
-    analyse,
-    check,
-    control,
-    dashboard,
-    doctor,
-    evaluate,
-    export,
-    fill,
-    init,
-    notebook,
-    plan,
-    prepare,
-    promote,
-    publish,
-    report,
-    scale,
-    serve,
-    status,
-    submit,
-    sweep,
-    train,
-    verify,
-)
+from cogito_ray.commands import analyse, check, cluster, control, evaluate, export, fill, plan, report, sweep, train  # noqa: F401
 from cogito_ray.commands.shared_options import UsageError, app
 from cogito_ray.display.console import err
 

@@ -264,7 +264,7 @@ def test_no_folder_of_a_package_imports_itself_over_others():
 MOST_MODULES = 10
 """In a folder, besides its `__init__`: more are not seen at a glance."""
 CROWDED = {"commands"}
-"""Folders with more: a module a command."""
+"""Folders with more."""
 
 
 def test_no_folder_holds_more_modules_than_are_seen_at_a_glance():

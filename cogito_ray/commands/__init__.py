@@ -1,1 +1,1 @@
-"""The command line, a module a command; shared_options holds what several take."""
+"""The command line: a module for each command and those akin to it; shared_options holds what several take."""

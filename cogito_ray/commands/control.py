@@ -1,13 +1,17 @@
-"""cogito-ray stop, pause, resume, add, budget and concurrency: what may be asked of a sweep while it runs."""
+"""cogito-ray stop, pause, resume, add, budget and concurrency; status, serve and dashboard: to steer and to watch."""
 
+import json
+import os
+import secrets
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import cogito_ray as cr
-from cogito_ray.commands.shared_options import RUNS, Storage, app
-from cogito_ray.display.console import out
+from cogito_ray.commands.shared_options import RUNS, AsJson, Storage, app
+from cogito_ray.display.console import err, out
 
 Run = Annotated[
     Path | None,
@@ -74,3 +78,82 @@ def concurrency(
 ) -> None:
     """Change how many trials of a sweep run at a time."""
     out.print(cr.concurrency(trials, run=run, storage=storage))
+
+
+@app.command(epilog="Example: cogito-ray status runs/quickstart")
+def status(
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of a sweep, run or plan, or its name; else all.", show_default=False)
+    ] = None,
+    storage: Storage = RUNS,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far a sweep, run or plan is, or all below a storage."""
+    from cogito_ray.display import result_tables
+    from cogito_ray.object_storage.storage_mirror import local
+    from cogito_ray.records import plan_record
+
+    plans = plan_record.found(local(storage), run)
+    found = [] if run is not None and plans else cr.status(run, storage=storage)
+    if as_json:
+        told = [{"folder": str(path), **plan.summary} for path, plan in plans.items()]
+        print(json.dumps([*told, *(one.figures() for one in found)]))
+        return
+    for path, plan in plans.items():
+        said = [f"{path}: {plan.standing}; {plan.counts}"] if run is None else plan_record.lines(plan)
+        out.print("\n".join(said), markup=False)
+    for one in found:
+        driver = f" ({one.driver})" if one.driver else ""
+        out.print(f"{one.path}: {one.state}{driver}")
+        if run is not None and one.record.trials:
+            out.print(result_tables.live(one.record, time.time() if one.driver else None))
+        for event in one.record.controls if run is not None else ():
+            asked = event.request.model_dump(mode="json")
+            out.print(f"{event.by} asked {asked}: {'' if event.accepted else 'refused: '}{event.outcome}")
+
+
+@app.command(epilog="Example: cogito-ray serve runs")
+def serve(
+    runs: Annotated[Path, typer.Argument(help="A storage.")] = RUNS,
+    port: Annotated[int, typer.Option(help="On 127.0.0.1.", min=0, max=65535)] = 8477,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Nobody may steer a sweep from the page.")] = False,
+) -> None:
+    """Show every sweep, run and plan below a storage as it goes on, in a browser, with buttons to steer sweeps."""
+    from cogito_ray.control.live_server import LiveServer
+    from cogito_ray.object_storage.driver_lease import refresh_all
+    from cogito_ray.object_storage.storage_mirror import local
+
+    refresh_all(runs := local(runs))
+    if not runs.is_dir():
+        raise FileNotFoundError(f"{runs}: no such folder; the storage is the one that sweeps were run in")
+    token = None if read_only else secrets.token_urlsafe(16)
+    with LiveServer(runs.absolute(), port=port, token=token) as server:
+        secret = "" if token is None else f"#token={token}"
+        out.print(f"http://127.0.0.1:{server.server_address[1]}/{secret}")
+        out.print("Open this; from another machine through ssh -L. Ctrl-C ends it, and no sweep with it.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            out.print("closed")
+
+
+@app.command(epilog="Example: cogito-ray dashboard")
+def dashboard(
+    folder: Annotated[Path, typer.Option(help="For files that Prometheus and Grafana read.")] = Path("monitoring"),
+    ray_folder: Annotated[
+        Path | None, typer.Option(help="Ray's --temp-dir, where it was given one.", show_default=False)
+    ] = None,
+    start: Annotated[bool, typer.Option("--start", help="Become Prometheus, until Ctrl-C.")] = False,
+) -> None:
+    """Say where to look at what runs; write alerts and a dashboard for Prometheus and Grafana, or start the former."""
+    from cogito_ray.records.monitoring.monitoring_folder import INSTALL_PROMETHEUS
+
+    found = cr.dashboard(folder, ray_folder=ray_folder)
+    if not start:
+        for line in found.advice():
+            out.print(line, markup=False, soft_wrap=True)
+        return
+    if found.prometheus is None:
+        err.print(f"Prometheus is {INSTALL_PROMETHEUS}")
+        raise typer.Exit(1)
+    os.execv(found.prometheus[0], found.prometheus)
