@@ -9,7 +9,9 @@ from hub_server import HubServer
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 import cogito_ray as cr
-from cogito_ray.records.ledger import Evaluated, TaskScore
+from cogito_ray.records.ledger import NAME, PROMOTED, Evaluated, ForecastSealed, Ledger, Promoted, TaskScore
+from cogito_ray.records.pages.model_card import model_card
+from cogito_ray.run_spec import RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,52 @@ def test_an_export_is_pushed_to_a_private_repository(evaluated: Path, tmp_path: 
     assert server.files.keys() == {each.relative_to(out).as_posix() for each in out.rglob("*") if each.is_file()}
     assert server.files["model.safetensors"] == (out / "model.safetensors").read_bytes()
     assert b'SentenceTransformer("someone/encoder"' in server.files["README.md"]
+
+
+def lines_of(run: RunSpec, ledger: Path) -> list[str]:
+    """What its card says of where it comes from."""
+    card = model_card(run, 20, ledger, {"data": "d1", "tokenizer": "t1"}, name="x", license=None)["README.md"]
+    return [line for line in card.partition("## Where it comes from")[2].splitlines() if line.startswith("- ")]
+
+
+def test_the_card_of_a_full_run_tells_its_sweep_and_what_was_foretold_of_it_alone(trained, tmp_path: Path):
+    run: RunSpec = trained[0]
+    sweep = tmp_path / "storage" / "search"
+    ledger = sweep / PROMOTED / run.digest() / NAME
+    sealed = [
+        ForecastSealed(
+            at=0, trial="t", run=each, goal=goal, parameters=1, tokens=1, value=value, low=value and value - 1.0,
+            high=value and value + 2.0, law="", ladder=(), code="", data="",
+        ).sealed()
+        for each, goal, value in ((run.digest(), "eval/reconstruction_nats", 4.0), (run.digest(), "a", None),
+                                  ("another", "b", 3.0))
+    ]  # fmt: skip
+    ended = Promoted(at=0, trial="t", run=run.digest(), folder="", changes=(), complete=True, metrics={})
+    with Ledger(sweep / NAME) as record:
+        for event in (*sealed, ended, ended.model_copy(update={"run": "another", "trial": "u"})):
+            record.append(event)
+    ledger.parent.mkdir(parents=True)
+    ledger.touch()
+    assert lines_of(run, ledger) == [
+        "- data: d1", "- tokenizer: t1",
+        "- foretold before it began: eval/reconstruction_nats 4.000, 3.000 to 6.000 in nine of ten cases",
+        "- full run of trial t of search",
+    ]  # fmt: skip
+
+
+def test_a_card_without_scores_has_no_empty_table(trained, tmp_path: Path):
+    cr.export(trained[1], tmp_path / "out", verbose=False)
+    assert "## Scores\n\nNone yet.\n\n## Where" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_card_tells_with_whose_weights_a_run_began(trained, tmp_path: Path):
+    start = {"kind": "checkpoint", "folder": "/a/step-00000100", "parts": ["encoder"]}
+    run = RunSpec.model_validate(trained[0].model_dump(mode="json") | {"start_from": start})
+    (ledger := tmp_path / "storage" / "mine" / "run" / NAME).parent.mkdir(parents=True)
+    ledger.touch()
+    (line,) = lines_of(run, ledger)[2:]
+    assert line.startswith("- began from {")
+    assert "folder: /a/step-00000100" in line
 
 
 def test_without_a_token_nothing_is_pushed(evaluated: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from cogito_ray import plugins
 from cogito_ray.nn.blocks import BlockSpec
@@ -102,10 +105,88 @@ def test_a_model_runs_in_half_precision(settings: dict[str, Any], dtype: torch.d
     spec = spec_of(settings)
     whole = ConceptForMaskedLM.wrap(built(spec), ConceptConfig.of(spec, WORDS, 6)).eval()
     whole.save_pretrained(tmp_path)
-    half = ConceptForMaskedLM.from_pretrained(tmp_path, dtype=dtype)
-    asked, given = whole(IDS).logits, half(IDS).logits
-    assert given.dtype == dtype
-    torch.testing.assert_close(given.float(), asked, rtol=0.1, atol=0.1)    # eight bits of mantissa, over some layers
+    asked = whole(IDS).logits
+    for each in (ConceptForMaskedLM, alone(spec, tmp_path)[0].ConceptForMaskedLM):
+        given = each.from_pretrained(tmp_path, dtype=dtype)(IDS).logits
+        assert given.dtype == dtype
+        torch.testing.assert_close(given.float(), asked, rtol=0.1, atol=0.1)    # eight bits of mantissa
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> tuple[Any, ConceptModel]:
+    """(an encoder of the code that is exported, the model of this package whose weights it has)."""
+    model = built(spec := spec_of({"encoder": {"depth": 3}}))
+    module, config = alone(spec, tmp_path)
+    return module.ConceptEncoder.wrap(model, config).eval(), model
+
+
+def test_every_layer_can_be_asked_for_and_what_it_reads(theirs: tuple[Any, ConceptModel]):
+    encoder, model = theirs
+    read = (IDS, torch.arange(6).expand(2, 6), IDS != 0)
+    asked = encoder(IDS, output_hidden_states=True, output_attentions=True)
+    assert len(asked.hidden_states) == len(asked.attentions) == 3
+    assert all(map(torch.equal, asked.hidden_states, model.encoder.every_layer(*read)))
+    assert all(map(torch.equal, asked.attentions, model.encoder.attention_weights(*read)[1]))
+    assert torch.equal(asked.hidden_states[-1], asked.last_hidden_state)
+    assert "hidden_states" not in encoder(IDS)
+    assert len(encoder(IDS, return_dict=False, output_attentions=True)) == 3      # concepts, their mean, attentions
+    encoder.config.output_hidden_states = True
+    assert all(map(torch.equal, encoder(IDS).hidden_states, asked.hidden_states))
+
+
+def test_input_of_more_tokens_than_a_row_has_is_refused_with_two_ways_out(theirs: tuple[Any, ConceptModel]):
+    longer = IDS.repeat(1, 2)
+    with pytest.raises(ValueError, match=r"12 tokens, but this model reads 6: .*truncation=True.*model\.resize\(12\)"):
+        theirs[0](longer)
+    theirs[0].resize(12)
+    assert theirs[0](longer).last_hidden_state.shape == (2, 3, 8)
+
+
+def test_the_table_of_words_can_be_replaced(theirs: tuple[Any, ConceptModel]):
+    encoder, model = theirs
+    assert torch.equal(encoder.get_input_embeddings().weight, model.token_table)
+    before, swap = encoder(IDS).last_hidden_state, torch.tensor([0, 1, 2, 4, 3, *range(5, 12)])
+    encoder.set_input_embeddings(torch.nn.Embedding.from_pretrained(model.token_table[swap]))
+    assert torch.equal(encoder(swap[IDS]).last_hidden_state, before)
+
+
+def test_gradient_checkpointing_keeps_fewer_activations_and_every_gradient(theirs: tuple[Any, ConceptModel]):
+    encoder, kept, gradients = theirs[0].train(), [], []
+    for switch in (encoder.gradient_checkpointing_disable, encoder.gradient_checkpointing_enable):
+        switch()
+        encoder.zero_grad()
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, to=sizes: (to.append(x.numel()), x)[1], lambda x: x):
+            loss = encoder(IDS).last_hidden_state.square().sum()
+        loss.backward()
+        kept.append(sum(sizes))
+        gradients.append([each.grad for each in encoder.parameters() if each.grad is not None])
+    assert kept[1] < kept[0]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize("kind", ["BertConfig", "LlamaConfig"])
+def test_a_pretrained_token_stage_is_loaded_where_its_model_is_not(kind: str, tmp_path: Path):
+    import transformers
+
+    from cogito_ray.nn.interop.transformers_model import ConceptConfig, export  # seconds
+
+    config = getattr(transformers, kind)(vocab_size=12, max_position_embeddings=9, pad_token_id=0, **SIZES)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "pretrained")
+    stage = {"kind": "pretrained", "model": str(tmp_path / "pretrained"), "layers": 1}
+    model = built(spec := spec_of({"encoder.tokens": stage}))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
+    export(model, ConceptConfig.of(spec, WORDS, 6), tokenizer, tmp_path / "export")
+    shutil.rmtree(tmp_path / "pretrained")
+    concepts = model.encoder(IDS, torch.arange(6).expand(2, 6), IDS != 0)
+    code = imported((tmp_path / "export" / "modeling_cogito_concepts.py").read_text(), tmp_path)
+    for loaded in (transformers.AutoModel, code.ConceptEncoder):
+        assert torch.equal(loaded.from_pretrained(tmp_path / "export")(IDS).last_hidden_state, concepts)
+    half = code.ConceptEncoder.from_pretrained(tmp_path / "export", dtype=torch.bfloat16)(IDS).last_hidden_state
+    torch.testing.assert_close(half.float(), concepts, rtol=0.1, atol=0.1)
 
 
 def test_code_holds_no_kind_that_its_model_does_not_use():

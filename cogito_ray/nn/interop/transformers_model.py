@@ -31,8 +31,12 @@ from transformers.utils.generic import can_return_tuple
 from cogito_ray.nn.concept_pooling import AttentionPoolSpec, EncoderInput
 from cogito_ray.nn.interop.modeling_code import AUTO_MAP, FILE, modeling_code
 from cogito_ray.nn.model import ConceptModel, ModelSpec
+from cogito_ray.nn.token_stages.pretrained import Pretrained
 from cogito_ray.plugins import load, used_by
 from cogito_ray.text.vocabulary_info import Vocabulary
+
+FLOAT32 = ("centres", "inv_freq")
+"""Buffers of places in a row and of frequencies, for which the bits of bfloat16 are too few."""
 
 
 class ConceptConfig(PreTrainedConfig):
@@ -112,7 +116,7 @@ class _Pretrained(PreTrainedModel):
         if config.current_length != config.length:
             self.concept_model.resize(config.current_length)
         for name, part in (*self.named_parameters(), *self.named_buffers()):
-            if part.is_floating_point() and not name.endswith("centres"):  # places in a row: too many for bfloat16
+            if part.is_floating_point() and not name.endswith(FLOAT32):
                 part.data = part.data.to(dtype)
 
     @classmethod
@@ -286,7 +290,9 @@ def export(
     folder: str | Path,
 ) -> None:
     """Write everything that AutoModel and SentenceTransformer load."""
-    folder = Path(folder)
+    folder, stage = Path(folder), model.encoder.stage
+    if isinstance(stage, Pretrained):
+        config.model["encoder"]["tokens"]["config"] = stage.backbone.config.to_diff_dict()
     exported = (ConceptEncoder if model.decoder is None else ConceptForMaskedLM).wrap(model, config)
     exported.config.auto_map = dict(AUTO_MAP)
     with without_progress_bar():

@@ -6,6 +6,7 @@ keep working, and a random projection starts as a small disturbance. Causal mode
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -31,6 +32,9 @@ class PretrainedSpec(Spec):
     """True: tokens see earlier tokens only. False: all of them, whatever the model was trained for."""
     frozen: bool = True
     """Its weights do not change."""
+    config: dict[str, Any] | None = None
+    """What its config.json would hold: such a model, started at random, of which nothing is fetched (exports hold all
+    weights, and so this); None = as `model` has been trained."""
 
     def width_out(self, token_width: int, width: int) -> int:
         """Width of the tokens that concepts read, from the token width (T) and that of concepts (D)."""
@@ -50,12 +54,13 @@ class PretrainedSpec(Spec):
     def _backbone(self) -> Any:
         from transformers import AutoConfig, AutoModel  # half a second and 200 MB: only for those who use it
 
-        config = AutoConfig.from_pretrained(self.model)
+        config = AutoConfig.for_model(**self.config) if self.config else AutoConfig.from_pretrained(self.model)
         if self.layers is not None:
             if self.layers > config.num_hidden_layers:
                 raise ValueError(f"'{self.model}' has {config.num_hidden_layers} layers, not {self.layers}")
             config.num_hidden_layers = self.layers
-        backbone = AutoModel.from_pretrained(self.model, config=config)
+        taken: Any = AutoModel.from_config if self.config else partial(AutoModel.from_pretrained, self.model)
+        backbone = taken(config=config)
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None                     # reads one token for a task that nobody has here
         return backbone

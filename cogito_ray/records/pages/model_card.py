@@ -36,10 +36,6 @@ concepts = model(**tokenizer("A sentence.", return_tensors="pt")).last_hidden_st
 
 ## Scores
 
-With 95 % intervals.
-
-| task | protocol | vectors | metric | value | from | to | examples |
-|---|---|---|---|---|---|---|---|
 {scores}
 
 ## Where it comes from
@@ -50,6 +46,11 @@ With 95 % intervals.
 
 ```yaml
 {recipe}```
+"""
+SCORES = """With 95 % intervals.
+
+| task | protocol | vectors | metric | value | from | to | examples |
+|---|---|---|---|---|---|---|---|
 """
 
 
@@ -74,7 +75,7 @@ def model_card(
         width=run.model.width,
         length=run.data.length,
         license=license or "not stated",
-        scores="\n".join(f"| {' | '.join(map(str, row))} |" for row in cells),
+        scores=SCORES + "\n".join(f"| {' | '.join(map(str, row))} |" for row in cells) if rows else "None yet.",
         lineage="\n".join(f"- {line}" for line in lines),
         recipe=dump(run.model_dump(mode="json")),
     )
