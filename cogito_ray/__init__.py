@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
     from cogito_ray.run_spec import EvaluationSpec, RunSpec, TrainingSpec
     from cogito_ray.sweeps.budget_spec import BudgetSpec
-    from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
+    from cogito_ray.sweeps.follow_ups.follow_up_specs import PromoteSpec
     from cogito_ray.sweeps.goals.goal_spec import GoalSpec
     from cogito_ray.sweeps.search_spec import SearchSpec
     from cogito_ray.sweeps.sweep_spec import SweepSpec
@@ -80,7 +80,7 @@ _ELSEWHERE = {
     "ModelSpec": "cogito_ray.nn.model",
     "SearchSpec": "cogito_ray.sweeps.search_spec",
     "SweepSpec": "cogito_ray.sweeps.sweep_spec",
-    "PromoteSpec": "cogito_ray.sweeps.follow_ups.promotion_spec",
+    "PromoteSpec": "cogito_ray.sweeps.follow_ups.follow_up_specs",
 }
 """Modules of names that are not in `cogito_ray.python_api`."""
 

@@ -48,6 +48,7 @@ def _number(given: object) -> object:
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return given
 
+
 class Spec(BaseModel):
     """A setting a user may write in YAML. Unknown keys are errors; instances never change.
 

@@ -84,6 +84,7 @@ class TrainingSpec(Spec):
     on_divergence: OnDivergence = StopSpec()
     """What to do when a loss or gradient explodes, rises for good or is not finite."""
 
+
 class EvaluationSpec(Spec):
     """What each report measures on held-out rows, and what checkpoints are asked besides."""
 

@@ -47,8 +47,7 @@ from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.metrics_export import MetricsExporter
 from cogito_ray.runtime.search.optuna_study import Study
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_recorder import TrialRecorder
-from cogito_ray.runtime.trial_report_messages import paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder, paused, progress
 from cogito_ray.runtime.tune import sweep_driver
 from cogito_ray.runtime.tune.notification import Notifier
 from cogito_ray.sweeps.sweep_spec import SweepSpec

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from cogito_ray.records.ledger import Event, TrialEnded
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
-from cogito_ray.runtime.trial_report_messages import paused, progress
+from cogito_ray.runtime.trial_recorder import Config, TrialRecorder, paused, progress
 from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.sweep_spec import SweepSpec

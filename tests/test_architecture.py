@@ -79,7 +79,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     | {"control", "object_storage"},
     "testing": MODEL
     | {"run_spec", "analysis", "sweeps", "text.pmi_collocations", "text.data_digests", "text.data_spec", "records"}
-    | {"runtime.search", "runtime.trial_report_messages", "runtime.trial_recorder"},
+    | {"runtime.search", "runtime.trial_recorder"},
     "cli": {"sweeps", "atomic_files", "display", "commands"},
     "__init__": MODEL | {"run_spec", "text.data_spec", "sweeps", "experiment_result", "python_api", "control"},
     "__main__": {"cli"},

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from cogito_ray.commands.sweep import promote
 from cogito_ray.commands.shared_options import app
+from cogito_ray.commands.sweep import promote
 from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.nn.blocks import BlockSpec
 from cogito_ray.nn.concept_latents import LatentsSpec

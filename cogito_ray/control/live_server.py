@@ -18,8 +18,7 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from cogito_ray.control import sweep_control
-from cogito_ray.display.result_tables import so_far
-from cogito_ray.display.run_table import run_line
+from cogito_ray.display.result_tables import run_line, so_far
 from cogito_ray.object_storage.driver_lease import refresh_all
 from cogito_ray.records.ledger import NAME, PROMOTED, LedgerFault
 from cogito_ray.records.pages import live_page, plan_page

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cogito_ray.display import result_tables
 from cogito_ray.display.console import as_html, out
-from cogito_ray.display.run_table import BAR, run_line
+from cogito_ray.display.result_tables import BAR, run_line
 from cogito_ray.records.ledger import LedgerFault, Status
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, SharedRecord

@@ -11,8 +11,7 @@ from cogito_ray.gate_spec import Condition, ConditionText
 from cogito_ray.run_spec import Label
 from cogito_ray.sweeps.budget_spec import DurationText
 from cogito_ray.sweeps.experiment_names import FolderName
-from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
-from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
+from cogito_ray.sweeps.follow_ups.follow_up_specs import PromoteSpec, ScaleSpec
 from cogito_ray.sweeps.space.dotted_paths import Tree
 
 NAME = "a phase's name has 1 to 32 letters, digits, '_' and '-', a letter first, and is no word of conditions"

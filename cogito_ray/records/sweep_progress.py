@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 
 from cogito_ray.plugins import load
 from cogito_ray.records.ledger import Status
-from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.sweep_record import Record, Trial
+from cogito_ray.sweeps.budget_spec import HOUR_S, Reserved, Spent
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, GoalSpec
 from cogito_ray.sweeps.statistics.early_stopping_work import further_runs, share_left
@@ -121,3 +121,18 @@ def _left_of_run_s(record: Record) -> float | None:
     if steps <= 0 or seconds <= 0:
         steps, seconds = last.step, last.seconds
     return (run.steps - last.step) * seconds / steps if steps else None
+
+
+def spent(record: Record, now: float | None = None) -> Spent:
+    """By every trial, as long as it ran, and by the drivers, over all starts. `now`: seconds since 1970, where a driver
+    and its trials are at work; None = as far as is recorded."""
+    held = [(_seconds(record, trial, now) / HOUR_S, Reserved.by(trial.spec)) for trial in record.runs.values()]
+    return Spent(
+        gpu_hours=sum(hours * reserved.gpus for hours, reserved in held),
+        cpu_hours=sum(hours * reserved.cpus for hours, reserved in held),
+        wall_s=record.wall if now is None else record.wall + now - record.spans[-1][1],
+    )
+
+
+def _seconds(record: Record, trial: Trial, now: float | None) -> float:
+    return trial.seconds if now is None or not record.is_running(trial) else trial.earlier + now - trial.began

@@ -1,16 +1,74 @@
-"""Writes what becomes of trials into a sweep's ledger, before anybody acts on it."""
+"""Writes what becomes of trials into a sweep's ledger, before anybody acts on it: how a trial ended is read from Tune's
+last result for it, alike for the searcher and for the ledger."""
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cogito_ray.records.ledger import Event, Reported, TrialEnded, TrialPaused, TrialStarted
+from cogito_ray.records.ledger import Ended, Event, Reported, Status, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.control_files import stalls
-from cogito_ray.runtime.trial_report_messages import Paused, metrics_of, outcome
 from cogito_ray.sweeps.budget_spec import cost_metrics
 from cogito_ray.text.data_spec import DataSpec, corpus_key
+
+
+@dataclass(frozen=True)
+class Paused:
+    """It left a checkpoint to go on from, because it was asked to."""
+
+    step: int
+    """Last step reported."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """It is over."""
+
+    status: Ended
+    cause: str
+    """Why it failed; empty otherwise."""
+    step: int
+    """Last step reported."""
+
+
+def progress(
+    step: int, metrics: Mapping[str, float], *, rows: str | None = None, notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What a trial tells Tune at each report. Pairs, because Tune flattens mappings here and not there."""
+    return {"step": step, "metrics": tuple(metrics.items()), "rows": rows, "notes": notes}
+
+
+def metrics_of(result: Mapping[str, Any] | None) -> dict[str, float]:
+    """The metrics of a report as they were given to `progress`."""
+    return dict((result or {}).get("metrics", ()))
+
+
+def death(step: int, cause: str) -> dict[str, Any]:
+    """What a trial tells Tune when a guard ends it."""
+    return {"step": step, "metrics": (), "died": cause}
+
+
+def paused(step: int) -> dict[str, Any]:
+    """What a trial tells Tune when it was asked to pause, and did."""
+    return {"step": step, "metrics": (), "paused": True}
+
+
+def outcome(result: Mapping[str, Any] | None, *, steps: int, error: bool) -> Outcome | Paused:
+    """Of a trial of `steps` steps that Tune holds to be over."""
+    last = result or {}
+    step = int(last.get("step", 0))
+    if "died" in last:
+        return Outcome(Status.FAILED, str(last["died"]), step)
+    if "paused" in last:
+        return Paused(step)
+    if error:
+        return Outcome(Status.FAILED, "its process died or raised; the error is in this trial's folder", step)
+    if step < steps:
+        return Outcome(Status.STOPPED, "", step)
+    return Outcome(Status.COMPLETED, "", step)
+
 
 Config = dict[str, Any]
 """What a trial is handed out with: `trial` (its name), `number`, `sample`, `run`, and what it `replicates`, with which

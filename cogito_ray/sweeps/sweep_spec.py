@@ -13,10 +13,8 @@ from cogito_ray.sweeps.budget_spec import BudgetSpec
 from cogito_ray.sweeps.early_stopping.policy import Policy
 from cogito_ray.sweeps.early_stopping.stopping_spec import NoStoppingSpec, StoppingSpec
 from cogito_ray.sweeps.experiment_names import FolderName
-from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
-from cogito_ray.sweeps.follow_ups.run_seeds import MOST_SEEDS
-from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
-from cogito_ray.sweeps.follow_ups.simplify_spec import SimplifySpec
+from cogito_ray.sweeps.follow_ups.derived_runs import MOST_SEEDS
+from cogito_ray.sweeps.follow_ups.follow_up_specs import PromoteSpec, ScaleSpec, SimplifySpec
 from cogito_ray.sweeps.goals.goal_spec import Aim, BoundText, GoalSpec
 from cogito_ray.sweeps.search_spec import SearchSpec
 from cogito_ray.sweeps.space.domains import Domain, Sample

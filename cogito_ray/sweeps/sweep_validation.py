@@ -12,8 +12,7 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics
 from cogito_ray.sweeps.early_stopping.policy import PlannedTrials
 from cogito_ray.sweeps.early_stopping.stopping_spec import StoppingSpec
-from cogito_ray.sweeps.follow_ups.promotion_spec import PromoteSpec
-from cogito_ray.sweeps.follow_ups.scale_spec import ScaleSpec
+from cogito_ray.sweeps.follow_ups.follow_up_specs import PromoteSpec, ScaleSpec
 from cogito_ray.sweeps.goals.comparability import MUST_AGREE, SAME_LOSS, asked_at
 from cogito_ray.sweeps.goals.goal_spec import Aim
 from cogito_ray.sweeps.search_spec import SearchSpec

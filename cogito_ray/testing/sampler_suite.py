@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from cogito_ray.records.ledger import Event, GridPointExhausted, SampleRejected, Status, TrialEnded, TrialProposed
-from cogito_ray.runtime.trial_report_messages import death, progress
+from cogito_ray.runtime.trial_recorder import death, progress
 from cogito_ray.sweeps.samplers import SamplerSpec
 from cogito_ray.sweeps.space.domains import Sample
 from cogito_ray.sweeps.space.optuna_distributions import contains

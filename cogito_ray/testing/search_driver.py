@@ -10,8 +10,7 @@ from cogito_ray.records.ledger import FORMAT, Event, SweepOpened
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
-from cogito_ray.runtime.trial_report_messages import progress
+from cogito_ray.runtime.trial_recorder import Config, TrialRecorder, progress
 from cogito_ray.sweeps.early_stopping.policy import Verdict
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.text.data_digests import DataDigests

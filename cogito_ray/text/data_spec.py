@@ -6,9 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cogito_ray.base_spec import Spec, Worded
-from cogito_ray.text.cleaning.clean_spec import CleanSpec
+from cogito_ray.text.cleaning.clean_spec import CleanSpec, known_languages
 from cogito_ray.text.cleaning.evaluation_overlap import faults_of_sets
-from cogito_ray.text.cleaning.language_identification import known_languages
 from cogito_ray.text.sources import SourceSpec
 from cogito_ray.text.sources.documents import LARGEST_PART, SOON_READ
 from cogito_ray.text.trained_tokenizers import BpeSpec, TokenizerSpec

@@ -15,10 +15,10 @@ import numpy as np
 from cogito_ray.atomic_files import atomic_write, atomic_write_text, write_json
 from cogito_ray.base_spec import digest
 from cogito_ray.object_storage.storage_mirror import fetch, mirror_of
+from cogito_ray.text.cleaning.clean_spec import identifier_version
 from cogito_ray.text.cleaning.corpus_cleaning import FORMAT as CLEANING
 from cogito_ray.text.cleaning.corpus_cleaning import CleanedSource, CorpusCleaning
 from cogito_ray.text.cleaning.evaluation_overlap import evaluation_sets
-from cogito_ray.text.cleaning.language_identification import identifier_version
 from cogito_ray.text.data_digests import ChangedData, DataDigests, NotPrepared, differences
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.prepared_corpus import Corpus, DataIndex, index_of, shard_folder

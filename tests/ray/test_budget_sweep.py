@@ -6,7 +6,7 @@ import pytest
 from corpora import prepared_run
 
 from cogito_ray.records.ledger import NAME, TrialEnded, TrialPaused, TrialStarted, events
-from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.sweep_progress import spent
 from cogito_ray.runtime.cluster import left_behind
 from cogito_ray.runtime.tune.sweep_driver import run_sweep
 from cogito_ray.sweeps.sweep_spec import SweepSpec

@@ -10,7 +10,7 @@ from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.ablations import NEEDED, UNTOLD, ablated
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.further_runs import ablation_runs
-from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
+from cogito_ray.sweeps.follow_ups.derived_runs import other_seeds
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.sweeps.yaml_io.yaml_parser import parse
 

@@ -4,7 +4,7 @@ import pytest
 
 from cogito_ray.records.ledger import Reported, SweepClosed, SweepOpened, TrialEnded, TrialPaused, TrialStarted
 from cogito_ray.records.provenance import Provenance
-from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.sweep_progress import spent
 from cogito_ray.records.sweep_record import fold
 
 ORIGIN = Provenance(commit=None, dirty=False, versions={}, host="here")

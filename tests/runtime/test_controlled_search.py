@@ -9,7 +9,7 @@ from cogito_ray.records.ledger import Controlled, TrialEnded, TrialPaused
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.search.trial_state_machine import Phase
-from cogito_ray.runtime.trial_report_messages import paused, progress
+from cogito_ray.runtime.trial_recorder import paused, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import Driven
 

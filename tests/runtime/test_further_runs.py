@@ -6,8 +6,7 @@ from cogito_ray.records.ledger import Reported, SweepOpened, TrialEnded, TrialPa
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.further_runs import FurtherRuns, seed_replicates
-from cogito_ray.runtime.trial_recorder import TrialRecorder
-from cogito_ray.runtime.trial_report_messages import paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder, paused, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NATS, RANK = "eval/reconstruction_nats", "concepts/effective_rank"

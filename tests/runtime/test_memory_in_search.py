@@ -5,7 +5,7 @@ from corpora import unread_run
 from optuna.trial import TrialState
 
 from cogito_ray.records.ledger import SampleRejected, TrialEnded
-from cogito_ray.runtime.trial_report_messages import death
+from cogito_ray.runtime.trial_recorder import death
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import Driven
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from ray.tune.experiment import Trial
 
-from cogito_ray.runtime.trial_report_messages import death, progress
+from cogito_ray.runtime.trial_recorder import death, progress
 from cogito_ray.runtime.tune import notification
 from cogito_ray.runtime.tune.notification import Notifier
 

@@ -12,7 +12,7 @@ from ray import cloudpickle
 from test_searcher import ONE, RANK, TWO, measured, run, sweep
 
 from cogito_ray.runtime.search.optuna_storage_copy import JOURNAL, StudyCopy
-from cogito_ray.runtime.trial_report_messages import progress
+from cogito_ray.runtime.trial_recorder import progress
 from cogito_ray.testing.search_driver import Driven
 
 

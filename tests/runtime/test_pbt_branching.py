@@ -11,7 +11,7 @@ from cogito_ray.records.pages.report_page import render, saved
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import fold
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.trial_report_messages import death, progress
+from cogito_ray.runtime.trial_recorder import death, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import Driven
 

@@ -12,8 +12,7 @@ from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import SharedRecord
 from cogito_ray.runtime.experiment_folder import ExperimentFolder
 from cogito_ray.runtime.search.searcher import Search
-from cogito_ray.runtime.trial_recorder import TrialRecorder
-from cogito_ray.runtime.trial_report_messages import progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder, progress
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import opening

@@ -5,7 +5,7 @@ from corpora import unread_run
 
 from cogito_ray.records.ledger import GridPointExhausted, SampleRejected
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.trial_report_messages import progress
+from cogito_ray.runtime.trial_recorder import progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import Driven
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from cogito_ray.records.ledger import NAME, Ledger, Reported, TrialEnded, TrialStarted
 from cogito_ray.runtime.preflight_checks import MissingInputs, refuse_missing_inputs
 from cogito_ray.runtime.search.searcher import FINISHED
-from cogito_ray.runtime.trial_report_messages import death, paused, progress
+from cogito_ray.runtime.trial_recorder import death, paused, progress
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 from cogito_ray.testing.search_driver import READ, Driven, opening
 from cogito_ray.text.data_digests import DataDigests

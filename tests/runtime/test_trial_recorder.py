@@ -20,8 +20,7 @@ from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.runtime.control_files import STALLED
-from cogito_ray.runtime.trial_recorder import TrialRecorder
-from cogito_ray.runtime.trial_report_messages import death, paused, progress
+from cogito_ray.runtime.trial_recorder import TrialRecorder, death, paused, progress
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import DataSpec, corpus_key
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
+from cogito_ray.sweeps.follow_ups.derived_runs import other_seeds
 from cogito_ray.sweeps.statistics.seed_intervals import (
     COVERAGE,
     FINALISTS,

@@ -20,11 +20,10 @@ from corpora import data_spec, texts, two_sources
 
 from cogito_ray.text.preparation_plan import Progress, Result, prepare_with, serially
 from cogito_ray.text.sources.documents import MOST_CUTS, Part, Piece, RawDocument, Rejected
-from cogito_ray.text.sources.file_formats import RECORDS
+from cogito_ray.text.sources.file_formats import RECORDS, SequentialReader
 from cogito_ray.text.sources.filesystem_access import File, list_files
 from cogito_ray.text.sources.hugging_face_hub import HubSpec
 from cogito_ray.text.sources.line_files import text_pieces
-from cogito_ray.text.sources.sequential_reader import SequentialReader
 from cogito_ray.text.sources.text_files import FilesSpec
 
 REAL = [*list(topics.values())[:30], 'Said "so",\tin\u2028one\u0085row', "naïve 文 \U0001f600"]

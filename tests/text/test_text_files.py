@@ -12,9 +12,8 @@ import pytest
 from corpora import texts
 
 from cogito_ray.text.sources.documents import MOST_CUTS, Part, RawDocument, Rejected
-from cogito_ray.text.sources.file_formats import RECORDS
+from cogito_ray.text.sources.file_formats import RECORDS, SequentialReader
 from cogito_ray.text.sources.filesystem_access import list_files
-from cogito_ray.text.sources.sequential_reader import SequentialReader
 from cogito_ray.text.sources.text_files import FilesSpec
 
 

@@ -221,8 +221,6 @@ def test_the_best_stays_though_it_is_old(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000004"]
 
 
-
-
 @pytest.fixture
 def full_disk():
     """While this context lasts, no file may grow beyond 600 bytes, and writing fails as on a full disk."""

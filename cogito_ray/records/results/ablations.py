@@ -13,13 +13,13 @@ from cogito_ray.records.ledger import IDLE, SettingAblated, Status
 from cogito_ray.records.results.trial_ranking import rank
 from cogito_ray.records.sweep_record import Record, Trial
 from cogito_ray.run_spec import RunSpec
-from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
-from cogito_ray.sweeps.follow_ups.simplify_spec import SimplifySpec
+from cogito_ray.sweeps.follow_ups.derived_runs import other_seeds
+from cogito_ray.sweeps.follow_ups.follow_up_specs import SimplifySpec
 from cogito_ray.sweeps.goals.goal_spec import GoalSpec
 from cogito_ray.sweeps.space.domains import written
 from cogito_ray.sweeps.space.dotted_paths import Tree, default_at, get, kinds_at
 from cogito_ray.sweeps.space.search_space import write
-from cogito_ray.sweeps.statistics.paired_differences import paired
+from cogito_ray.sweeps.statistics.seed_intervals import paired
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 NEEDED, UNTOLD, FAILED = "needed", "cannot be told: kept", "runs failed: kept"

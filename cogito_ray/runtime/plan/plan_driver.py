@@ -14,7 +14,7 @@ from cogito_ray.plans.plan_spec import AnalysisPhase, EvaluationPhase, RunPhase
 from cogito_ray.records import ledger as events
 from cogito_ray.records.ledger import Event, Ledger
 from cogito_ray.records.plan_record import NAME, PlanRecord, read, told
-from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.sweep_progress import spent
 from cogito_ray.records.sweep_record import read as recorded_by
 from cogito_ray.runtime.experiment_folder import ANEW, ExperimentFolder, closing
 from cogito_ray.runtime.plan.phase_processes import BY_RAY, PhaseProcesses

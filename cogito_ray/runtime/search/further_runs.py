@@ -15,7 +15,7 @@ from cogito_ray.runtime.search.searcher import FINISHED
 from cogito_ray.runtime.search.trial_state_machine import PAUSE
 from cogito_ray.runtime.trial_recorder import Config, TrialRecorder
 from cogito_ray.sweeps.early_stopping.policy import Verdict
-from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
+from cogito_ray.sweeps.follow_ups.derived_runs import other_seeds
 from cogito_ray.sweeps.statistics.seed_intervals import finalists
 from cogito_ray.sweeps.sweep_spec import SweepSpec
 

@@ -40,7 +40,7 @@ from cogito_ray.runtime.preflight_checks import refuse_missing_inputs, refuse_sh
 from cogito_ray.runtime.train.initial_weights_fit_check import refuse_damaged_weights, refuse_misfits
 from cogito_ray.runtime.train.torch_trainer import trainer
 from cogito_ray.runtime.train.train_worker import Job
-from cogito_ray.runtime.trial_report_messages import metrics_of
+from cogito_ray.runtime.trial_recorder import metrics_of
 from cogito_ray.sweeps.sweep_validation import asked_by_gates
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key

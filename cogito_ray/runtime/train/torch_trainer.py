@@ -16,7 +16,7 @@ from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 from cogito_ray.atomic_files import atomic_write_text
 from cogito_ray.run_spec import ElasticSpec, RunSpec
 from cogito_ray.runtime.train import peak_memory, train_worker
-from cogito_ray.runtime.trial_report_messages import death, paused, progress
+from cogito_ray.runtime.trial_recorder import death, paused, progress
 from cogito_ray.sweeps.budget_spec import PEAK
 from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY, lacks_memory
 from cogito_ray.training.guards import RunDied

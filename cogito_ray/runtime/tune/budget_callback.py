@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from cogito_ray.records.results.budget_spent import spent
+from cogito_ray.records.sweep_progress import spent
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.control_files import raise_flag
 from cogito_ray.runtime.tune.disk_quota_enforcement import CheckpointPruner

@@ -18,9 +18,9 @@ from cogito_ray.object_storage.storage_mirror import url_of
 from cogito_ray.records.control_requests import SweepLimits
 from cogito_ray.records.ledger import CHECKPOINTS, COMPLETE, INTERRUPTED, TRIALS, Event, Ledger
 from cogito_ray.records.results.ablations import ablated
-from cogito_ray.records.results.budget_spent import spent
 from cogito_ray.records.results.gate_results import judge
 from cogito_ray.records.results.scaling_forecasts import forecasts, past_misses
+from cogito_ray.records.sweep_progress import spent
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.cluster import cluster, dashboard_link, kinds_of_gpus, left_behind
 from cogito_ray.runtime.control_channel import ControlChannel

@@ -16,7 +16,7 @@ from cogito_ray.runtime.control_files import PREEMPT, is_raised, lower_flag
 from cogito_ray.runtime.train import train_worker
 from cogito_ray.runtime.train.torch_trainer import LEAVING, MachineLeaves, reserved, train_reporting, trainer
 from cogito_ray.runtime.trial_capacity import DRIVER_CPUS
-from cogito_ray.runtime.trial_report_messages import paused
+from cogito_ray.runtime.trial_recorder import paused
 from cogito_ray.text.data_digests import DataDigests
 from cogito_ray.text.data_spec import corpus_key
 

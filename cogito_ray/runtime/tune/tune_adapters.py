@@ -15,8 +15,7 @@ from cogito_ray.records.control_requests import ControlRequest, SweepLimits
 from cogito_ray.records.ledger import Controlled
 from cogito_ray.records.sweep_record import Record
 from cogito_ray.runtime.train.torch_trainer import LEAVING
-from cogito_ray.runtime.trial_recorder import Config
-from cogito_ray.runtime.trial_report_messages import death
+from cogito_ray.runtime.trial_recorder import Config, death
 from cogito_ray.sweeps.early_stopping.policy import Verdict
 from cogito_ray.sweeps.statistics.memory_forecast import OUT_OF_MEMORY, lacks_memory
 

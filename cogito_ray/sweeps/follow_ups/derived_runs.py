@@ -1,20 +1,34 @@
-"""How a run differs from the trial of which it is made, and whether it may. Pure."""
+"""How a run differs from the trial of which it is made, its seed among it, and whether it may. Pure."""
 
 import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from pydantic import JsonValue, ValidationError
 
 from cogito_ray.base_spec import brief, did_you_mean
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.follow_ups import horizon_rules
-from cogito_ray.sweeps.follow_ups.run_seeds import other_seeds
 from cogito_ray.sweeps.space.domains import Sample, reads, written
 from cogito_ray.sweeps.space.dotted_paths import Tree, above, default_at, get, kinds_at, near, overlap
 from cogito_ray.sweeps.space.search_space import Space, write
 from cogito_ray.sweeps.space.validation_messages import explain
+
+MOST_SEEDS = 100
+"""Of one run: more tell nothing new."""
+
+
+def other_seeds(seed: int, count: int) -> list[int]:
+    """`count` seeds that differ from `seed` and from each other; the first ones stay when more are asked for."""
+    found: list[int] = []
+    for number in range(2 * count + 1):
+        drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+        if drawn != seed and drawn not in found:
+            found.append(drawn)
+    return found[:count]
+
 
 SEED, BRANCH = "seed", "branch"
 

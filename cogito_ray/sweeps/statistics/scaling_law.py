@@ -24,7 +24,7 @@ from scipy.optimize import OptimizeResult, least_squares
 from scipy.special import expit
 from scipy.stats import t
 
-from cogito_ray.sweeps.follow_ups.scale_spec import FEWEST_RUNGS
+from cogito_ray.sweeps.follow_ups.follow_up_specs import FEWEST_RUNGS
 
 COVERAGE = 0.9
 """Of an interval."""

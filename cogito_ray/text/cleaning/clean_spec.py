@@ -1,11 +1,44 @@
-"""Settings of cleaning: which documents are left out, of all sources of a corpus together."""
+"""Settings of cleaning: which documents are left out, of all sources of a corpus together.
 
-from typing import Annotated, Self
+In which language a document is, py3langid tells (https://aclanthology.org/P12-3005): a naive Bayes classifier of runs
+of bytes, which comes with its model.
+"""
+
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Annotated, Any, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, Worded
 from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, TaskName
+
+TOLD_BY = 2000
+"""Characters by which a document is told."""
+
+
+def language_of(text: str) -> str:
+    """ISO 639 code of the likeliest; zxx of what is no language, such as numbers."""
+    language: str = _identifier().classify(text[:TOLD_BY])[0]
+    return language
+
+
+def known_languages() -> list[str]:
+    """All codes that `language_of` may give."""
+    return sorted(_identifier().labels)
+
+
+def identifier_version() -> str:
+    """Another one may tell documents otherwise."""
+    return version("py3langid")
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # half a second, for the model
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
+
 
 Language = Annotated[str, Worded("[a-z]{2,3}", "a language is a code of ISO 639, such as en")]
 

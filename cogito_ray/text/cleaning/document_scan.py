@@ -10,16 +10,15 @@ import numpy as np
 from pydantic import BaseModel
 
 from cogito_ray.atomic_files import atomic_write, write_json
-from cogito_ray.text.cleaning.clean_spec import CleanSpec
+from cogito_ray.text.cleaning.clean_spec import CleanSpec, language_of
 from cogito_ray.text.cleaning.duplicate_keys import exact_key, near_keys
 from cogito_ray.text.cleaning.evaluation_overlap import OverlapIndex
-from cogito_ray.text.cleaning.language_identification import language_of
 from cogito_ray.text.cleaning.word_hashes import Hashes, word_hashes, words_of
 from cogito_ray.text.shards.removed_documents import place_of, spelt
 from cogito_ray.text.shards.shard_builder import RejectedDocuments, readable_documents
 from cogito_ray.text.shards.token_shards import EXAMPLES, BadDocument
 from cogito_ray.text.sources.documents import Part
-from cogito_ray.text.sources.sequential_reader import SequentialReader
+from cogito_ray.text.sources.file_formats import SequentialReader
 
 LENGTH, LANGUAGE, OVERLAP, EXACT, NEAR = "length", "language", "evaluation_overlap", "exact_duplicate", "near_duplicate"
 """Why documents are left out, in the order in which it is asked."""

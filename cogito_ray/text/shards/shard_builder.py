@@ -29,7 +29,7 @@ from cogito_ray.text.shards.token_shards import (
     write_shard,
 )
 from cogito_ray.text.sources.documents import Part, RawDocument, Rejected, fraction, neighbours, target_size
-from cogito_ray.text.sources.sequential_reader import SequentialReader
+from cogito_ray.text.sources.file_formats import SequentialReader
 from cogito_ray.text.tokenizer import TextTokenizer
 from cogito_ray.text.vocabulary_info import Vocabulary
 

@@ -1,13 +1,17 @@
-"""Which files hold documents, told by their endings, and how each is cut into pieces."""
+"""Which files hold documents, told by their endings, and how each is cut into pieces.
+
+Neighbouring pieces are read one after the other: what several share is decoded once, not from its start for each.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
 from cogito_ray.text.sources.columnar_files import (
+    ParquetPiece,
     arrow_pieces,
     arrow_schema,
     column_path,
@@ -16,9 +20,9 @@ from cogito_ray.text.sources.columnar_files import (
     parquet_pieces,
     parquet_schema,
 )
-from cogito_ray.text.sources.documents import Part, Piece, parts_of, target_size
+from cogito_ray.text.sources.documents import Part, Piece, RawDocument, Rejected, parts_of, target_size
 from cogito_ray.text.sources.filesystem_access import UNREADABLE, File
-from cogito_ray.text.sources.line_files import SampleBy, json_fields, json_pieces, text_pieces
+from cogito_ray.text.sources.line_files import JsonLinesPiece, SampleBy, json_fields, json_pieces, text_pieces
 
 OPENERS = 16
 """Footers read at a time: on remote file systems each costs a round trip."""
@@ -104,3 +108,29 @@ def _fields(file: File, column: str) -> set[str] | None:
 
 def _of_schema(schema: pa.Schema, column: str) -> set[str]:
     return {*schema.names, *([column] if column_path(schema, column) else [])}
+
+
+class SequentialReader:
+    """For the pieces of a row group, and of a compressed file."""
+
+    def __init__(self) -> None:
+        self.shared: object = None
+        """What the last piece was cut from."""
+        self.stop: int | None = 0
+        """Where the last piece ended in it."""
+        self.rest: Iterator[tuple[int, RawDocument | Rejected]] = iter(())
+        self.waiting: tuple[int, RawDocument | Rejected] | None = None
+
+    def read(self, piece: Piece) -> Iterator[RawDocument | Rejected]:
+        """What `piece.read` yields; what stands after an unreadable place is told once for all of them."""
+        if not isinstance(piece, ParquetPiece | JsonLinesPiece) or piece.cut_from is None:
+            yield from piece.read()
+            return
+        if self.shared != piece.cut_from or self.stop != piece.start:
+            self.rest = piece.from_start()
+            self.waiting = next(self.rest, None)
+        self.shared, self.stop = piece.cut_from, piece.stop
+        while self.waiting is not None and (piece.stop is None or self.waiting[0] < piece.stop):
+            found = self.waiting[1]
+            self.waiting = next(self.rest, None)
+            yield found
