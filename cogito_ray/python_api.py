@@ -24,6 +24,7 @@ from cogito_ray.records.sweep_record import Record, fold
 
 if TYPE_CHECKING:
     from cogito_ray.base_spec import TrackerName
+    from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
     from cogito_ray.evaluation.mask_filling import FilledText
     from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
     from cogito_ray.records.plan_record import PlanRecord
@@ -347,44 +348,36 @@ def queue(
 
 def evaluate(
     checkpoints: Checkpoints | Iterable[Checkpoints],
+    asked: LabelledEvaluationSpec | Mapping[str, object] | None = None,
     *,
-    tasks: str | Sequence[str] | None = None,
-    protocols: str | Sequence[str | Mapping[str, object]] = ("zero-shot", "probe"),
-    seeds: int = 1,
-    limit: int | None = None,
-    iterations: Sequence[int] = (),
-    lengths: Sequence[int] = (),
-    data: str | Path | None = None,
     plugins: Sequence[str] = (),
     storage: str | Path = RUNS,
     verbose: bool = True,
 ) -> Scores:
     """Ask trained encoders labelled tasks, beside baselines. Answers are kept in their ledgers, and not asked again.
 
-        cr.evaluate("runs/debug", tasks=["stsb"], data="data").to_dataframe()
+        cr.evaluate("runs/debug", {"tasks": ["stsb"], "data": "data"}).to_dataframe()
 
     Of a sweep, its `front` is asked: mostly the winner; of any other folder every run below it, at its newest
     checkpoint. Also an export, any AutoModel or sentence-transformers model, as folder or OWNER/NAME on the Hub, and
     checkpoints of the research group's earlier implementation: what these answer is kept below `storage`.
-    `protocols`: of zero-shot, probe, fine-tune, by name or with settings, as {"kind": "fine-tune", "epochs": 3}.
-    `seeds`: of fine-tuning; `limit`: training examples at most. `iterations`, `lengths`: how often to apply a tied
-    encoder's block, and how many tokens of a row to read, each in turn. `data`: folder of Parquet files such as
-    glue/stsb/train.parquet; None: from the hub. `plugins`: modules or files that register tasks. ValueError for names
-    that are none, missing data, or no sound checkpoint.
+    `asked`: as `evaluation.labelled` of a run, see LabelledEvaluationSpec; its folder may be relative. `plugins`:
+    modules or files that register tasks. ValueError for names that are none, missing data, or no sound checkpoint.
     """
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
+    from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
     from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, is_pretrained
     from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
-    from cogito_ray.evaluation.protocols.task_runner import protocols_of
-    from cogito_ray.evaluation.tasks.sentence_tasks import DEFAULT, expanded
     from cogito_ray.plugins import load as load_plugins
     from cogito_ray.records.results.evaluation_scores import scored
     from cogito_ray.runtime.evaluation.checkpoint_evaluation import evaluate as ask
 
     load_plugins([*plugins])
-    ways = protocols_of(_listed(protocols) if isinstance(protocols, str) else protocols, limit)
-    names = expanded(_listed(DEFAULT if tasks is None else tasks))
-    questions = questions_of(names, ways, seeds, iterations=iterations, lengths=lengths)
+    if not isinstance(asked, LabelledEvaluationSpec):
+        tree = dict(asked or {})
+        tree |= {"data": str(Path(str(tree["data"])).absolute())} if tree.get("data") else {}
+        asked = LabelledEvaluationSpec.model_validate(tree)
+    questions = questions_of(asked)
     given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
     others = [one for one in given if isinstance(one, str | Path) and is_pretrained(one)]
     pretrained = [PretrainedCheckpoint.at(one, local(storage).absolute()) for one in others]
@@ -395,7 +388,7 @@ def evaluate(
     answers = ask(
         [*found, *pretrained],
         questions,
-        Path(data).absolute() if data else None,
+        Path(asked.data) if asked.data else None,
         lambda told: _say(f"{told.done} of {told.total}: {told.unit}", verbose=verbose),
     )
     rows, faults = tuple(scored(answers.known.values())), (*torn, *answers.faults)
@@ -746,12 +739,6 @@ def _folder_name(name: str) -> str:
         return folder_name(name)
     except ValueError as fault:
         raise ValueError(f"name: {fault}") from None
-
-
-def _listed(names: str | Iterable[str]) -> list[str]:
-    """Names, or one text of names separated by commas; each once."""
-    given = names.split(",") if isinstance(names, str) else names
-    return list(dict.fromkeys(name.strip() for name in given))
 
 
 def _folders(given: Checkpoints, *, verbose: bool) -> list[Path]:

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.base_spec import Spec, TrackerName, Worded, did_you_mean, digest, nearest
-from cogito_ray.evaluation.labelled_evaluation_spec import STSB, AbsoluteFolder
-from cogito_ray.evaluation.labelled_questions_spec import LabelledSpec
+from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
+from cogito_ray.evaluation.score_names import STSB, AbsoluteFolder
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.gate_spec import GateSpec
 from cogito_ray.losses.total_loss import LossSpec
@@ -100,7 +100,7 @@ class EvaluationSpec(Spec):
     """Folder that holds STS-B's validation.parquet in the hub's columns; as an absolute path, because workers start in
     folders of their own. Reports eval/stsb_spearman_mean: zero-shot, by the cosine of mean concepts; the same of the
     model's token means; and both whitened (arXiv:2103.15316) by the set's own texts."""
-    labelled: LabelledSpec | None = None
+    labelled: LabelledEvaluationSpec | None = None
     """Labelled tasks that the checkpoints of a run on its own are asked beside training, which never waits for the
     answers. null = none; a sweep's trials are not asked."""
 

@@ -22,7 +22,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "records.file_locks": set(),
     "analysis": set(),
     "text": {"base_spec", "atomic_files", "object_storage"},
-    "text.cleaning": {"base_spec", "atomic_files", "text", "evaluation.tasks", "evaluation.labelled_evaluation_spec"},
+    "text.cleaning": {"base_spec", "atomic_files", "text", "evaluation.tasks", "evaluation.score_names"},
     "text.vocabulary_info": set(),
     "text.data_digests": {"base_spec"},
     "nn": {"base_spec", "spec_registry", "plugins", "text.vocabulary_info"},
@@ -30,10 +30,8 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "losses": MODEL,
     "evaluation.tasks": set(),
     "evaluation.export_folder": {"training.checkpoints.manifest"},
-    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.tasks"},
-    "evaluation.labelled_questions_spec": {
-        "base_spec", "evaluation.labelled_evaluation_spec", "evaluation.tasks", "nn",
-    },
+    "evaluation.score_names": {"base_spec", "evaluation.tasks"},
+    "evaluation.labelled_evaluation_spec": {"base_spec", "evaluation.score_names", "evaluation.tasks", "nn"},
     "evaluation.validation.word_probes": {"base_spec", "text.vocabulary_info", "analysis"},
     "evaluation.checkpoint_loader": MODEL
     | {"run_spec", "text", "evaluation", "records", "training.checkpoints.manifest", "training.optimizer"}
@@ -53,16 +51,16 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     },
     "training.checkpoints.initial_weights": {"base_spec", "nn", "training.checkpoints"},
     "run_spec": MODEL
-    | {"gate_spec", "evaluation.labelled_evaluation_spec", "evaluation.validation.word_probes", "text.data_spec"}
-    | {"evaluation.labelled_questions_spec"}
+    | {"gate_spec", "evaluation.score_names", "evaluation.validation.word_probes", "text.data_spec"}
+    | {"evaluation.labelled_evaluation_spec"}
     | {"analysis.thresholds"}
     | {"training.optimizer", "training.learning_rate_schedule", "training.guards", "training.checkpoints"},
     "evaluation": MODEL | {"run_spec", "text", "analysis"},
     "training": MODEL | {"run_spec", "evaluation", "analysis", "text.data_digests"},
     "sweeps": {"base_spec", "gate_spec", "spec_registry", "plugins", "run_spec", "text.data_spec"}
-    | {"evaluation.labelled_evaluation_spec"},
+    | {"evaluation.score_names"},
     "records": {"base_spec", "gate_spec", "plugins", "atomic_files", "run_spec", "sweeps", "analysis"}
-    | {"text.data_digests", "evaluation.labelled_evaluation_spec", "evaluation.tasks", "object_storage"},
+    | {"text.data_digests", "evaluation.score_names", "evaluation.tasks", "object_storage"},
     "runtime": MODEL
     | {"atomic_files", "run_spec", "text", "analysis", "evaluation", "training", "sweeps", "records"}
     | {"object_storage"},

@@ -56,19 +56,16 @@ def evaluate(
 
     zero-shot: cosines; probe: a linear map of frozen concepts; fine-tune: everything is trained.
     """
-    scores = cr.evaluate(
-        runs,
-        tasks=tasks,
-        protocols=[each for given in protocol for each in _protocols(given)],
-        seeds=seeds,
-        limit=limit,
-        iterations=numbers(iterations, "--iterations"),
-        lengths=numbers(length, "--length"),
-        data=data,
-        plugins=plugin or [],
-        storage=storage,
-        verbose=not as_json,
-    )
+    asked = {
+        "tasks": tasks,
+        "protocols": [each for given in protocol for each in _protocols(given)],
+        "seeds": seeds,
+        "limit": limit,
+        "iterations": numbers(iterations, "--iterations"),
+        "lengths": numbers(length, "--length"),
+        "data": data,
+    }
+    scores = cr.evaluate(runs, asked, plugins=plugin or [], storage=storage, verbose=not as_json)
     if as_json:
         told = {"computed": scores.computed, "known": scores.known, "faults": scores.faults}
         print(json.dumps(told | {"results": [asdict(row) for row in scores.rows]}))

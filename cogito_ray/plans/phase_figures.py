@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from cogito_ray.evaluation.labelled_evaluation_spec import LABELLED, score_names
+from cogito_ray.evaluation.score_names import LABELLED, score_names
 from cogito_ray.plans.plan_spec import AnalysisPhase, EvaluationPhase, LadderPhase, PlanSpec, PromotionPhase
 from cogito_ray.records.ledger import NAME, PROMOTED, Figures
 from cogito_ray.records.pages.analysis_page import DATA
@@ -18,8 +18,7 @@ def known(plan: PlanSpec, name: str, settings: SweepSpec | RunSpec | None) -> li
     """Names of all figures that a phase can have. `settings`: of what it trains, or is of."""
     phase = plan.phases[name]
     if isinstance(phase, EvaluationPhase):
-        kinds = [str(one["kind"]) if isinstance(one, dict) else one for one in phase.protocols]
-        return list(score_names(phase.tasks, kinds))
+        return list(score_names(phase.tasks, phase.kinds))
     goals = [goal.metric for goal in settings.goals] if isinstance(settings, SweepSpec) else []
     if isinstance(phase, LadderPhase):
         return [f"forecast/{goal}/{part}" for goal in goals for part in ("value", "low", "high")]
@@ -40,7 +39,7 @@ def known(plan: PlanSpec, name: str, settings: SweepSpec | RunSpec | None) -> li
 
 def _of_run(run: RunSpec) -> dict[str, None]:
     asked = run.evaluation.labelled
-    scores = score_names(asked.tasks, asked.protocols) if asked else ()
+    scores = score_names(asked.tasks, asked.kinds) if asked else ()
     return dict.fromkeys([*run.metrics, *cost_metrics(run.model_dump(mode="json"), 0.0), PEAK, *scores])
 
 

@@ -95,11 +95,10 @@ def _gate_faults(plan: PlanSpec, settings: Mapping[str, SweepSpec | RunSpec]) ->
 
 def _protocol_faults(plan: PlanSpec) -> Iterator[str]:
     from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
-    from cogito_ray.evaluation.protocols.task_runner import protocols_of
 
     for name, phase in plan.phases.items():
         if isinstance(phase, EvaluationPhase):
             try:
-                questions_of(list(phase.tasks), protocols_of(phase.protocols, phase.limit), phase.seeds)
+                questions_of(phase)
             except ValueError as fault:
                 yield f"phases.{name}.protocols: {fault}"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, Worded
-from cogito_ray.evaluation.labelled_evaluation_spec import TaskName
+from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
 from cogito_ray.gate_spec import Condition, ConditionText
 from cogito_ray.run_spec import Label
 from cogito_ray.sweeps.budget_spec import DurationText
@@ -124,17 +124,12 @@ class LadderPhase(PromotionPhase):
     scale: ScaleSpec
 
 
-class EvaluationPhase(_FollowUpSpec):
+class EvaluationPhase(_FollowUpSpec, LabelledEvaluationSpec):
     """Labelled tasks, asked of a phase's best runs: `cogito-ray evaluate`."""
 
     kind: Literal["evaluation"] = "evaluation"
     command: ClassVar[str] = "evaluate"
     may_be_of: ClassVar[tuple[str, ...]] = ("run", "sweep", "promotion")
-    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
-    protocols: Annotated[tuple[str | Tree, ...], Field(min_length=1)] = ("zero-shot", "probe")
-    """zero-shot, probe, fine-tune, by name or as settings with their kind."""
-    seeds: PositiveInt = 1
-    limit: int | None = Field(default=None, ge=2)
     data: str | None = None
 
 

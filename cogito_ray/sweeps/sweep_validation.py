@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
-from cogito_ray.evaluation.labelled_evaluation_spec import LABELLED, all_score_names
+from cogito_ray.evaluation.score_names import LABELLED, all_score_names
 from cogito_ray.gate_spec import GateSpec, placed
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics

@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import constants
 from pyarrow import parquet
 
+from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
 from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
@@ -118,7 +119,9 @@ def test_secret_labels_are_found_before_a_model_is_asked(tmp_path):
 
 
 def test_every_question_is_asked_at_each_number_of_iterations_and_each_length():
-    asked = questions_of(["rte", "quality"], protocols_of(["probe"]), iterations=[2, 4], lengths=[64])
+    asked = questions_of(LabelledEvaluationSpec(
+        tasks=("rte", "quality"), protocols=("probe",), iterations=(2, 4), lengths=(64,)
+    ))
     told = [(one.protocol.kind, one.protocol.iterations, one.protocol.length) for one in asked]
     assert told == [(kind, times, 64) for kind in ("probe", "choice", "choice-probe") for times in (2, 4)]
     assert len({one.protocol.digest() for one in asked}) == 6

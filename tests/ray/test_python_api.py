@@ -79,7 +79,7 @@ def test_a_larger_budget_goes_on_and_a_changed_sweep_is_refused(swept, tmp_path)
 def test_the_winner_is_evaluated_in_tasks_and_exported(swept, tmp_path):
     _, _, result = swept
     scores = cr.evaluate(
-        result, tasks=["sick-entailment"], protocols="probe", data=labelled(tmp_path / "data"), verbose=False
+        result, {"tasks": ["sick-entailment"], "protocols": "probe", "data": labelled(tmp_path / "data")}, verbose=False
     )
     assert (scores.computed, scores.known, scores.faults) == (1, 0, ())
     table = scores.to_dataframe()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cogito_ray.evaluation.labelled_questions_spec import FineTuneSettings
+from cogito_ray.evaluation.labelled_evaluation_spec import FineTuneSettings
 from cogito_ray.evaluation.protocols.linear_probe import baselines
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from cogito_ray.evaluation.labelled_questions_spec import AskedSpec
+from cogito_ray.evaluation.labelled_evaluation_spec import AskedSpec
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from cogito_ray.base_spec import digest
 from cogito_ray.evaluation import bootstrap_metrics
 from cogito_ray.evaluation.document_encoder import encode_token_windows, encode_whole, encode_windows, truncated
-from cogito_ray.evaluation.labelled_evaluation_spec import known_task
+from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
 from cogito_ray.evaluation.protocols.linear_probe import FrozenProtocol, bag_of_words, predict
-from cogito_ray.evaluation.protocols.task_runner import ProtocolSpec, Question, Result, questions
+from cogito_ray.evaluation.protocols.task_runner import Question, Result, protocols_of, questions
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.document_tasks import (
     DOCUMENT_TASKS,
@@ -162,23 +162,17 @@ def document_questions(tasks: Iterable[DocumentTask]) -> list[DocumentTaskQuesti
     return [DocumentTaskQuestion(task, protocol) for task in tasks for protocol in PROTOCOLS_OF[task.question_format]]
 
 
-def questions_of(
-    names: Sequence[str],
-    protocols: Sequence[ProtocolSpec],
-    seeds: int = 1,
-    *,
-    iterations: Sequence[int] = (),
-    lengths: Sequence[int] = (),
-) -> list[AnyQuestion]:
-    """Every task of these names in every way that suits it; tasks of whole documents have ways of their own. Each with
-    the encoder iterated so often, and rows of such lengths, if any are given."""
-    long = [DOCUMENT_TASKS[name] for name in map(known_task, names) if name in DOCUMENT_TASKS]
-    others = tasks_of([name for name in names if name not in DOCUMENT_TASKS])
-    given = product([{"iterations": times} for times in iterations] or [{}], [{"length": n} for n in lengths] or [{}])
-    changes = [times | length for times, length in given]
+def questions_of(asked: LabelledEvaluationSpec) -> list[AnyQuestion]:
+    """Every task in every way that suits it; tasks of whole documents have ways of their own. Each with the encoder
+    iterated so often, and rows of such lengths, if any are given. ValueError where a protocol is none, or no chance
+    enters several seeds."""
+    long = [DOCUMENT_TASKS[name] for name in asked.tasks if name in DOCUMENT_TASKS]
+    others = tasks_of([name for name in asked.tasks if name not in DOCUMENT_TASKS])
+    times, lengths = [{"iterations": n} for n in asked.iterations], [{"length": n} for n in asked.lengths]
+    changes = [one | other for one, other in product(times or [{}], lengths or [{}])]
     return [
         *(replace(one, protocol=one.protocol.model_copy(update=change))
-          for one in questions(others, protocols, seeds) for change in changes),
+          for one in questions(others, protocols_of(asked.asked, asked.limit), asked.seeds) for change in changes),
         *(replace(one, protocol=one.protocol.model_copy(update=change))
           for one in document_questions(long) for change in changes),
     ]  # fmt: skip

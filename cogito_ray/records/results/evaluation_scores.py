@@ -10,7 +10,7 @@ from statistics import fmean
 from pydantic import JsonValue
 
 from cogito_ray.base_spec import digest
-from cogito_ray.evaluation.labelled_evaluation_spec import LABELLED
+from cogito_ray.evaluation.score_names import LABELLED
 from cogito_ray.records.ledger import Evaluated, TaskScore
 from cogito_ray.sweeps.space.dotted_paths import Tree
 from cogito_ray.sweeps.yaml_io.yaml_writer import inline

@@ -16,7 +16,6 @@ from ray._private.state import available_resources_per_node
 
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, named_data
 from cogito_ray.evaluation.protocols.retrieval_and_choice import AnyQuestion, questions_of
-from cogito_ray.evaluation.protocols.task_runner import protocols_of
 from cogito_ray.records.ledger import CHECKPOINTS, Evaluated, Ledger, Noted
 from cogito_ray.records.sweep_record import read
 from cogito_ray.run_spec import RunSpec
@@ -46,11 +45,10 @@ def panel_of(run: RunSpec) -> Panel | None:
     labelled = run.evaluation.labelled
     if labelled is None:
         return None
-    ways = protocols_of(labelled.asked, labelled.limit)
-    questions, data = questions_of(labelled.tasks, ways), Path(labelled.data) if labelled.data else None
+    questions, data = questions_of(labelled), Path(labelled.data) if labelled.data else None
     faults = list(_faults(run, questions, data))
-    if labelled.limit and not any(hasattr(way, "rows") for way in ways):
-        faults.append(f"{PLACE}.limit: {', '.join(labelled.protocols)} trains nothing; leave it out")
+    if labelled.limit and labelled.kinds == ["zero-shot"]:
+        faults.append(f"{PLACE}.limit: zero-shot trains nothing; leave it out")
     if faults:
         raise ValueError("\n".join(faults))
     return Panel.of(questions, data)

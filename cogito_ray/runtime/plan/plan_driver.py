@@ -142,9 +142,11 @@ class _Driver:
         if isinstance(phase, EvaluationPhase):
             promoted = self.spec.phases[phase.of].command == "promote"
             asked = self._experiment(name) / (events.PROMOTED if promoted else "")
-            ways = [("--protocol", inline(way) if isinstance(way, dict) else way) for way in phase.protocols]
-            given = {"--tasks": ",".join(phase.tasks), "--seeds": phase.seeds, "--limit": phase.limit}
-            more = [(option, str(value)) for option, value in (given | {"--data": phase.data}).items() if value]
+            ways = [("--protocol", inline(way) if isinstance(way, dict) else way) for way in phase.asked]
+            listed = {"--tasks": phase.tasks, "--iterations": phase.iterations, "--length": phase.lengths}
+            given = {option: ",".join(map(str, values)) for option, values in listed.items()}
+            given |= {"--seeds": str(phase.seeds), "--limit": str(phase.limit or ""), "--data": phase.data or ""}
+            more = [(option, value) for option, value in given.items() if value]
             return (phase.command, str(asked), *sum([*ways, *more], ()))
         if isinstance(phase, AnalysisPhase):
             times = ("--iterations", ",".join(map(str, phase.iterations))) if phase.iterations else ()

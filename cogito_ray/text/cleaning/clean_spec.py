@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from cogito_ray.base_spec import Spec, Worded
-from cogito_ray.evaluation.labelled_evaluation_spec import AbsoluteFolder, TaskName
+from cogito_ray.evaluation.score_names import AbsoluteFolder, TaskName
 
 TOLD_BY = 2000
 """Characters by which a document is told."""
