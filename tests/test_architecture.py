@@ -27,7 +27,7 @@ OURS = {  # package or module -> what it may import of ours, besides itself; the
     "text.data_digests": {"base_spec"},
     "nn": {"base_spec", "spec_registry", "plugins", "text.vocabulary_info"},
     "objectives": {"base_spec", "spec_registry", "text.vocabulary_info"},
-    "losses": MODEL,
+    "losses": MODEL | {"analysis.isotropy"},
     "evaluation.tasks": set(),
     "evaluation.export_folder": {"training.checkpoints.manifest"},
     "evaluation.score_names": {"base_spec", "evaluation.tasks"},

@@ -74,7 +74,8 @@ def curve(settings: str) -> list[float]:
     total, generator = build(spec), torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(total.parameters(), lr=1e-2, fused=True)
     values = []
-    for ids in itertools.islice(itertools.cycle(batches()), STEPS):
+    for step, ids in enumerate(itertools.islice(itertools.cycle(batches()), STEPS)):
+        torch.manual_seed(step)                         # as training does: for what draws within a pass
         losses = total(*spec.loss.views(spec.objective, ids, VOCABULARY, generator))
         optimizer.zero_grad()
         losses.total.backward()

@@ -26,6 +26,12 @@ def effective_ranks(concepts: Tensor) -> Tensor:
     return rank * (singular[:, 0] > 0)
 
 
+def spectrum_entropy_rank(spectrum: Tensor) -> float:
+    """exp(entropy) of non-negative numbers (n,), normalised; 0 where all are 0."""
+    share = spectrum / spectrum.sum().clamp_min(torch.finfo(spectrum.dtype).tiny)
+    return float(torch.special.entr(share).sum().exp() * (spectrum.amax() > 0))
+
+
 def nuclear_ranks(concepts: Tensor) -> Tensor:
     """concepts (T, C, D) -> (T,) float64, one per text."""
     singular = _singular(concepts)                                      # (T, min(C, D))

@@ -97,7 +97,9 @@ THRESHOLDS = (
 )  # fmt: skip
 
 
-POOLED = ("pooled_effective_rank", "pooled_spectrum_decay", "pooled_normality_gap")
+POOLED = (
+    "pooled_effective_rank", "pooled_spectrum_decay", "pooled_normality_gap", "pooled_lidar", "pooled_information_nats",
+)  # fmt: skip
 """Of the mean concepts of texts; no bound of these is known to tell meaning (docs/findings.md)."""
 REPORTED = {
     f"analysis/{metric}": metric

@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
+from cogito_ray.analysis.isotropy import epps_pulley
 from cogito_ray.base_spec import Spec
 from cogito_ray.losses.minimum_spanning_tree import minimum_spanning_tree
 from cogito_ray.spec_registry import OpenUnion
@@ -173,6 +174,31 @@ class MstSpec(Spec):
         return -(_picked(unit, source) - _picked(unit, target)).norm(dim=-1).mean()
 
 
+class SigregSpec(Spec):
+    """Distance to a standard normal distribution over all concepts of one pass, or over the texts' mean concepts, along
+    random directions (SIGReg of LeJEPA, arXiv:2511.08544, without its factor n, the number of vectors).
+
+    The directions are others in each pass, and a pure function of the seed that the pass has begun with, as dropout is.
+    """
+
+    kind: Literal["sigreg"] = "sigreg"
+    floor: ClassVar[float] = 0.0
+    fits_in_width: ClassVar[bool] = True
+    least_concepts: ClassVar[int] = 1
+    over_texts: ClassVar[bool] = True
+    layers: Layers = "last"
+    vectors: Literal["concepts", "pooled"] = "concepts"
+    """concepts: of a text, too, they spread over all directions; pooled: mean concepts of texts, one a text, do."""
+    directions: PositiveInt = 64
+    """How many in a pass. Cost and memory grow with it, and with the number of vectors."""
+
+    def __call__(self, concepts: Tensor) -> Tensor:
+        vectors = concepts.mean(dim=1) if self.vectors == "pooled" else concepts.flatten(0, 1)      # (n, D)
+        drawing = torch.Generator(concepts.device).manual_seed(torch.initial_seed())
+        axes = torch.randn(vectors.shape[1], self.directions, generator=drawing, device=concepts.device)
+        return epps_pulley(vectors, axes.to(vectors.dtype))
+
+
 RegulariserSpec = Annotated[
     OrthogonalitySpec
     | SoftOrthogonalitySpec
@@ -182,7 +208,8 @@ RegulariserSpec = Annotated[
     | VicregSpec
     | CombinedSpec
     | NearestNeighbourSpec
-    | MstSpec,
+    | MstSpec
+    | SigregSpec,
     OpenUnion("regulariser"),
 ]
 

@@ -5,6 +5,7 @@ from checkpoints import untrained
 
 from cogito_ray.analysis.metrics_by_name import concept_metrics
 from cogito_ray.evaluation.frozen_concepts import encode
+from cogito_ray.evaluation.validation.concept_analysis import ConceptAnalysis
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.evaluation.validation.validation_metrics import report_metrics
 from cogito_ray.testing import tiny_runs
@@ -46,6 +47,15 @@ def test_what_analyses_hold_against_thresholds_is_reported_where_a_run_asks_for_
     expected = concept_metrics(encode(model, rows, words.pad_id))
     assert told["analysis/cosine_mean"] == expected["cosine_mean"]
     assert told["analysis/mean_nuclear_rank_share"] == expected["mean_nuclear_rank_share"]
+
+
+def test_texts_are_corrupted_alike_for_every_model_and_those_without_a_second_half_are_not_cut():
+    words, run = tiny_runs.VOCABULARY, tiny_runs.run(objective={"kind": "tsdae"})
+    rows, model = tiny_runs.rows(), tiny_runs.build(run).model
+    rows[1, 4:] = words.pad_id
+    asked, again = (ConceptAnalysis(rows, run.reference, words) for _ in range(2))
+    assert asked(model) == again(model)
+    assert torch.equal(torch.cat(asked.halves, dim=1), rows[[0, *range(2, len(rows))]])
 
 
 def test_documents_that_share_a_row_are_measured_as_they_are_trained_and_single_ones_as_ever():

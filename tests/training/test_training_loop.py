@@ -5,6 +5,8 @@ import torch
 from pydantic import TypeAdapter
 
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
+from cogito_ray.losses.diversity_regularisers import SigregSpec
+from cogito_ray.losses.total_loss import LossSpec
 from cogito_ray.testing.tiny_runs import ROWS, VOCABULARY, run
 from cogito_ray.training.checkpoints.checkpoint_store import BadCheckpoint, Checkpoints
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
@@ -87,6 +89,15 @@ def test_a_run_with_dropout_resumes_bit_for_bit_and_is_another_one_than_without(
     assert all(torch.equal(resumed[name], weights[name]) for name in weights)
     without, _ = train(plain)
     assert not all(torch.equal(without[name], weights[name]) for name in weights)
+
+
+def test_a_run_with_random_directions_resumes_bit_for_bit(tmp_path):
+    settings = spec().model_copy(update={"loss": LossSpec(regularisers=(SigregSpec(),))})
+    weights, _ = train(settings)
+    with pytest.raises(Interrupted):
+        train(settings, stop_at=6, folder=tmp_path)
+    resumed, _ = train(settings, folder=tmp_path)
+    assert all(torch.equal(resumed[name], weights[name]) for name in weights)
 
 
 def test_rows_read_have_the_same_name_however_they_were_cut_and_interrupted(tmp_path):

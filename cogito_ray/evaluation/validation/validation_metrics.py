@@ -4,12 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
 
-from cogito_ray.analysis.metrics_by_name import concept_metrics
-from cogito_ray.analysis.thresholds import REPORTED
 from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.protocols.zero_shot_similarity import Stsb
+from cogito_ray.evaluation.validation.concept_analysis import ConceptAnalysis
 from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.run_spec import RunSpec
@@ -39,12 +37,6 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
     if run.evaluation.stsb is not None:
         scores.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
     if run.evaluation.analysis:
-        scores.append(lambda model: _analysis(encode(model, rows, vocabulary.pad_id)))
+        scores.append(ConceptAnalysis(rows, run.reference, vocabulary))
     constant = {"eval/unigram_nats": held_out.unigram_nats(torch.from_numpy(corpus.log_unigram))}
     return lambda model: {name: value for score in scores for name, value in score(model).items()} | constant
-
-
-def _analysis(concepts: Tensor) -> dict[str, float]:
-    """Of concepts (R, C, D) of clean held-out texts; nothing where they are not finite, of which guards will tell."""
-    found = concept_metrics(concepts) if concepts.isfinite().all() else {}
-    return {name: found[metric] for name, metric in REPORTED.items() if metric in found}
