@@ -93,15 +93,19 @@ def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any
     return Score(value_of(metric, labels, flat), float(low), float(high))
 
 
-def cluster_bootstrap(values: Values, groups: Values, seed: int = 0) -> Score:
+def cluster_bootstrap(values: np.ndarray[Any, np.dtype[Any]], groups: Values, seed: int = 0) -> Score:
     """The mean of values (n,) that belong to groups (n,), which are resampled whole: questions about one document are
-    no independent evidence."""
+    no independent evidence. Of values (n, K), the geometric mean of the means of K metrics."""
+    parts = values.reshape(len(values), -1)                                     # (n, K)
     _, group = np.unique(groups, return_inverse=True)
     count = group.max() + 1
-    sums, sizes = np.bincount(group, weights=values, minlength=count), np.bincount(group, minlength=count)
+    sums = np.stack([np.bincount(group, weights=part, minlength=count) for part in parts.T], axis=1)        # (G, K)
+    sizes = np.bincount(group, minlength=count)
     chosen = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)           # (R, G)
-    low, high = np.quantile(chosen @ sums / (chosen @ sizes), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Score(float(values.mean()), float(low), float(high))
+    means = np.concatenate([chosen @ sums / (chosen @ sizes)[:, None], parts.mean(axis=0, keepdims=True)])
+    drawn = means.prod(axis=1) ** (1 / parts.shape[1])                          # (R + 1,)
+    low, high = np.quantile(drawn[:-1], [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Score(float(drawn[-1]), float(low), float(high))
 
 
 def _checked(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]]) -> Values:

@@ -14,6 +14,7 @@ from cogito_ray.evaluation.sentence_encoder import SentenceEncoder, SpecialToken
 from cogito_ray.nn.model import ConceptModel
 
 Vectors = NDArray[np.float32]
+Floats = NDArray[np.floating]
 LONGEST = 16_384
 """Tokens of a document that are read; what follows is not."""
 
@@ -65,6 +66,20 @@ def encode_whole(encoder: SentenceEncoder, documents: Sequence[str]) -> Vectors:
         resized.resize(max(len(ids), encoder.length))
         found.append(encode(resized, ids[None], _pad(encoder)).mean(dim=1))
     return torch.cat(found).numpy()
+
+
+def cosines(one: Floats, two: Floats) -> Floats:
+    """(n, D) and (m, D) -> (n, m); 0 where a vector is 0."""
+    unit = [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30) for vectors in (one, two)]
+    return np.asarray(unit[0] @ unit[1].T, dtype=np.float64)
+
+
+def tf_idf(texts: Sequence[str], documents: Sequence[str]) -> Floats:
+    """(texts, documents) cosines of words weighed by their rarity among the documents."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True).fit(documents)
+    return np.asarray((words.transform(texts) @ words.transform(documents).T).toarray())
 
 
 def _cut(encoder: SentenceEncoder, documents: Sequence[str]) -> tuple[Tensor, NDArray[np.int64]]:

@@ -17,6 +17,7 @@ VECTORS = (
     *("mean", "mean_whitened", "max", "all", "attention", "queries", "self_attention", "via_decoder"),
     *("mean_centred", "whole", "best_window"),
     *("token_means", "token_means_whitened", "weighted_token_means", "bag_of_words", "tf_idf", "majority", "chance"),
+    *("lead", "oracle"),
 )
 """What answers are made of: concepts, or baselines."""
 STSB = (
@@ -25,6 +26,7 @@ STSB = (
 )
 """What a run reports where `evaluation.stsb` names the data."""
 OF_DOCUMENTS = {"retrieval": ("recall_at_1", "mrr"), "choice": ("accuracy",), "choice-probe": ("accuracy",)}
+OF_DOCUMENTS |= {"extract": ("f1", "exact_match", "rouge_1", "rouge_2", "rouge_l", "rouge_geometric_mean")}
 """Metrics of tasks of whole documents, by protocol."""
 
 

@@ -1,11 +1,13 @@
 """Protocols of document tasks: what frozen vectors predict, beside tf-idf and chance.
 
 retrieval: the cosine of a text's vector with each document's; choice: which option's vector is nearest its document's;
-choice-probe: a linear map tells the right option, learned on other documents. Intervals resample documents.
+choice-probe: a linear map tells the right option, learned on other documents; extract: see `extraction`. Intervals
+resample documents.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,8 +17,16 @@ from numpy.typing import NDArray
 
 from cogito_ray.base_spec import digest
 from cogito_ray.evaluation import bootstrap_metrics
-from cogito_ray.evaluation.document_encoder import encode_token_windows, encode_whole, encode_windows, truncated
+from cogito_ray.evaluation.document_encoder import (
+    cosines,
+    encode_token_windows,
+    encode_whole,
+    encode_windows,
+    tf_idf,
+    truncated,
+)
 from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
+from cogito_ray.evaluation.protocols.extraction import ExtractSpec
 from cogito_ray.evaluation.protocols.linear_probe import FrozenProtocol, bag_of_words, predict
 from cogito_ray.evaluation.protocols.task_runner import Question, Result, protocols_of, questions
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
@@ -25,9 +35,12 @@ from cogito_ray.evaluation.tasks.document_tasks import (
     DocumentQuestion,
     DocumentTask,
     MultipleChoice,
+    Prepared,
     RetrievalQueries,
     choices_of_options,
     choices_of_verdicts,
+    extracted_answers,
+    extracted_summaries,
     queries_of_answers,
     queries_of_questions,
 )
@@ -49,14 +62,14 @@ class RetrievalSpec(FrozenProtocol):
         """mean: of the concepts of all windows; mean_centred: less the mean of all documents or texts; whole: of
         documents read at once, which a transformer's positions do not reach."""
         texts, documents = (encode_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
-        yield "mean", _ranked(_cosines(texts, documents), questions)
+        yield "mean", _ranked(cosines(texts, documents), questions)
         centred = (vectors - vectors.mean(axis=0) for vectors in (texts, documents))
-        yield "mean_centred", _ranked(_cosines(*centred), questions)
+        yield "mean_centred", _ranked(cosines(*centred), questions)
         if isinstance(encoder.model, ConceptModel):
-            yield "whole", _ranked(_cosines(texts, encode_whole(encoder, questions.documents)), questions)
+            yield "whole", _ranked(cosines(texts, encode_whole(encoder, questions.documents)), questions)
         tokens = (encode_token_windows(encoder, each).mean() for each in (questions.texts, questions.documents))
-        yield "token_means", _ranked(_cosines(*tokens), questions)
-        yield "tf_idf", _ranked(_tf_idf(questions.texts, questions.documents), questions)
+        yield "token_means", _ranked(cosines(*tokens), questions)
+        yield "tf_idf", _ranked(tf_idf(questions.texts, questions.documents), questions)
         count = len(questions.documents)
         chance = {"recall_at_1": 1 / count, "mrr": sum(1 / rank for rank in range(1, count + 1)) / count}
         yield "chance", {metric: np.full(len(questions.right), value) for metric, value in chance.items()}
@@ -70,13 +83,13 @@ class ChoiceSpec(FrozenProtocol):
     def predictions(self, encoder: SentenceEncoder, questions: MultipleChoice) -> Predictions:
         """mean: nearest to the document's mean vector, best_window: nearest to any of its windows."""
         options, read = encode_windows(encoder, _flat(questions)).mean(), encode_windows(encoder, questions.documents)
-        yield "mean", _chosen(_cosines(options, read.mean()), questions)
+        yield "mean", _chosen(cosines(options, read.mean()), questions)
         by_document = (read.vectors[read.document == number] for number in range(read.documents))
-        nearest = np.stack([_cosines(options, vectors).max(axis=1) for vectors in by_document])
+        nearest = np.stack([cosines(options, vectors).max(axis=1) for vectors in by_document])
         yield "best_window", _chosen(nearest.T, questions)
         tokens = (encode_token_windows(encoder, each).mean() for each in (_flat(questions), questions.documents))
-        yield "token_means", _chosen(_cosines(*tokens), questions)
-        yield "tf_idf", _chosen(_tf_idf(_flat(questions), questions.documents), questions)
+        yield "token_means", _chosen(cosines(*tokens), questions)
+        yield "tf_idf", _chosen(tf_idf(_flat(questions), questions.documents), questions)
         yield "chance", _chance(questions)
 
 
@@ -94,13 +107,14 @@ class ChoiceProbeSpec(FrozenProtocol):
         yield "chance", _chance(questions)
 
 
-Prepared = RetrievalQueries | MultipleChoice
-DocumentProtocol = RetrievalSpec | ChoiceSpec | ChoiceProbeSpec
+DocumentProtocol = RetrievalSpec | ChoiceSpec | ChoiceProbeSpec | ExtractSpec
 PROTOCOLS_OF: dict[Callable[[Sequence[DocumentQuestion]], Prepared], tuple[DocumentProtocol, ...]] = {
     queries_of_answers: (RetrievalSpec(),),
     queries_of_questions: (RetrievalSpec(),),
     choices_of_options: (ChoiceSpec(), ChoiceProbeSpec()),
     choices_of_verdicts: (ChoiceSpec(), ChoiceProbeSpec()),
+    extracted_answers: (ExtractSpec(),),
+    extracted_summaries: (ExtractSpec(),),
 }
 
 
@@ -127,6 +141,8 @@ class DocumentTaskQuestion:
             self.task.read(data)
         except (FileNotFoundError, ValueError) as fault:
             return [str(fault)]
+        if self.task.question_format is extracted_summaries and find_spec("rouge_score") is None:
+            return [f"task {self.task.name} is scored by rouge-score, which is not there; pip install rouge-score"]
         return []
 
     def ask(self, encoder: SentenceEncoder, data: Path | None) -> list[Result]:
@@ -176,20 +192,6 @@ def questions_of(asked: LabelledEvaluationSpec) -> list[AnyQuestion]:
         *(replace(one, protocol=one.protocol.model_copy(update=change))
           for one in document_questions(long) for change in changes),
     ]  # fmt: skip
-
-
-def _cosines(one: Floats, two: Floats) -> Floats:
-    """(n, D) and (m, D) -> (n, m); 0 where a vector is 0."""
-    unit = [vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30) for vectors in (one, two)]
-    return np.asarray(unit[0] @ unit[1].T, dtype=np.float64)
-
-
-def _tf_idf(texts: Sequence[str], documents: Sequence[str]) -> Floats:
-    """(texts, documents) cosines of words weighed by their rarity among the documents."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True).fit(documents)
-    return np.asarray((words.transform(texts) @ words.transform(documents).T).toarray())
 
 
 def _ranked(similar: Floats, questions: RetrievalQueries) -> dict[str, Floats]:

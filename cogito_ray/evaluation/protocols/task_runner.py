@@ -26,6 +26,7 @@ SOURCE = ("evaluation", "nn", "text")
 """Packages whose code decides what a checkpoint scores."""
 BASELINES = frozenset(
     {"token_means", "token_means_whitened", "weighted_token_means", "bag_of_words", "majority", "tf_idf", "chance"}
+    | {"lead", "oracle"}
 )
 
 

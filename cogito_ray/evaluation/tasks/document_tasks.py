@@ -1,8 +1,9 @@
-"""Questions about whole documents: retrieval and multiple choice, by frozen vectors of documents cut into windows.
+"""Questions about whole documents: retrieval, multiple choice and answers that a document holds, by frozen vectors.
 
-GovReport (arXiv:2104.02112), QASPER (arXiv:2105.03011), QuALITY (arXiv:2112.08608), Natural Questions
-(doi:10.1162/tacl_a_00276) and ContractNLI (arXiv:2110.01799), as files of L-Eval (arXiv:2307.11088), SCROLLS
-(arXiv:2201.03533) or LongBench (arXiv:2308.14508), in these collections' own columns.
+GovReport (arXiv:2104.02112), QMSum (arXiv:2104.05938), SummScreen (arXiv:2104.07091), QASPER (arXiv:2105.03011),
+NarrativeQA (arXiv:1712.07040), QuALITY (arXiv:2112.08608), Natural Questions (doi:10.1162/tacl_a_00276) and
+ContractNLI (arXiv:2110.01799), as files of L-Eval (arXiv:2307.11088), SCROLLS (arXiv:2201.03533) or LongBench
+(arXiv:2308.14508), in these collections' own columns.
 """
 
 import hashlib
@@ -51,8 +52,8 @@ def _l_eval(row: Row, asks: bool) -> Iterator[DocumentQuestion]:
 
 
 def _long_bench(row: Row, asks: bool) -> Iterator[DocumentQuestion]:
-    answer, *_ = row["answers"] or [""]
-    yield DocumentQuestion(row["context"], row["input"] if asks else "", answer)
+    for answer in row["answers"] or [""]:
+        yield DocumentQuestion(row["context"], row["input"] if asks else "", answer)
 
 
 def _scrolls(row: Row, asks: bool) -> Iterator[DocumentQuestion]:
@@ -94,6 +95,44 @@ class MultipleChoice:
     options: list[list[str]]
     """Of each question, as many as of any other: texts that hold the question, too."""
     right: list[int]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Which sentences of its document answer this, or sum it up?"""
+
+    documents: list[str]
+    about: list[int]
+    """The document of each question."""
+    questions: list[str]
+    """Empty where nothing else than a summary is wanted."""
+    answers: list[list[str]]
+    """Of each question, those of several people."""
+    summaries: bool
+    """Are they scored as summaries, or as answers?"""
+
+    @property
+    def words(self) -> float:
+        """Of an answer, on average: how much is extracted."""
+        every = [len(answer.split()) for answers in self.answers for answer in answers]
+        return sum(every) / len(every)
+
+
+def extracted_answers(questions: Sequence[DocumentQuestion], *, summaries: bool = False) -> Extraction:
+    """Each question once, with every answer to it. ValueError names a row without one."""
+    if faults := [one for one in questions if not one.answer.strip()]:
+        raise _fault(faults, "holds no answer")
+    documents, numbers = _distinct(questions)
+    answers: dict[tuple[int, str], list[str]] = {}
+    for one, number in zip(questions, numbers, strict=True):
+        answers.setdefault((number, one.question.strip()), []).append(one.answer)
+    about, texts = zip(*answers, strict=True)
+    return Extraction(documents, list(about), list(texts), list(answers.values()), summaries)
+
+
+def extracted_summaries(questions: Sequence[DocumentQuestion]) -> Extraction:
+    """The same of summaries, of the whole document or of what a question asks about."""
+    return extracted_answers(questions, summaries=True)
 
 
 def queries_of_answers(questions: Sequence[DocumentQuestion]) -> RetrievalQueries:
@@ -170,6 +209,9 @@ def _fault(rows: Sequence[DocumentQuestion], what: str) -> ValueError:
     return ValueError(f"row {first.row} {what}{more}; question {first.question[:200]!r}, answer {first.answer[:80]!r}")
 
 
+Prepared = RetrievalQueries | MultipleChoice | Extraction
+
+
 @dataclass(frozen=True, kw_only=True)
 class DocumentTask:
     """A task about whole documents: which file it is read from, and what is asked about each document."""
@@ -179,8 +221,8 @@ class DocumentTask:
     """Below the folder of all data; the first that is there is read."""
     asks: bool
     """Does a row hold a question besides its document?"""
-    question_format: Callable[[Sequence[DocumentQuestion]], RetrievalQueries | MultipleChoice]
-    """Makes retrieval queries or multiple-choice questions of the rows."""
+    question_format: Callable[[Sequence[DocumentQuestion]], Prepared]
+    """Makes of the rows what is asked."""
 
     def file(self, data: Path | None) -> Path:
         """FileNotFoundError where none is there: these collections are fetched by hand."""
@@ -192,7 +234,7 @@ class DocumentTask:
             raise FileNotFoundError(f"{data} holds none of {names}; put one there, or leave {self.name} out")
         return there[0]
 
-    def read(self, data: Path | None) -> RetrievalQueries | MultipleChoice:
+    def read(self, data: Path | None) -> Prepared:
         """ValueError, with the file and the row, where columns are those of no collection or a row cannot be asked."""
         file, questions = self.file(data), list[DocumentQuestion]()
         try:
@@ -213,7 +255,8 @@ class DocumentTask:
 
 
 def _files(collected: str, named: str) -> tuple[str, ...]:
-    return (f"long/{collected}.parquet", f"scrolls/{named}/validation.jsonl", f"longbench/{named}.jsonl")
+    long_bench = named.replace("narrative_qa", "narrativeqa")
+    return (f"long/{collected}.parquet", f"scrolls/{named}/validation.jsonl", f"longbench/{long_bench}.jsonl")
 
 
 DOCUMENT_TASKS = {
@@ -231,6 +274,16 @@ DOCUMENT_TASKS = {
                      question_format=choices_of_options),
         DocumentTask(name="contract-nli", files=_files("contract_nli", "contract_nli"), asks=True,
                      question_format=choices_of_verdicts),
+        DocumentTask(name="qasper", files=_files("scientific_qa", "qasper"), asks=True,
+                     question_format=extracted_answers),
+        DocumentTask(name="narrative-qa", files=_files("narrative_qa", "narrative_qa"), asks=True,
+                     question_format=extracted_answers),
+        DocumentTask(name="govreport", files=_files("gov_report_summ", "gov_report"), asks=False,
+                     question_format=extracted_summaries),
+        DocumentTask(name="qmsum", files=_files("meeting_summ", "qmsum"), asks=True,
+                     question_format=extracted_summaries),
+        DocumentTask(name="summscreen", files=_files("tv_show_summ", "summ_screen_fd"), asks=False,
+                     question_format=extracted_summaries),
     )
 }  # fmt: skip
 
