@@ -109,11 +109,6 @@ class ExplosionSpec(Spec):
         risen = _risen(seen[-1], settled, run.tasks, self.rise) if burst > self.norm * usual else {}
         return {name: burst, f"{name}_median": usual, **risen} if risen else {}
 
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.after + self.reports
-
 
 class DivergenceSpec(Spec):
     """A task's loss has left the best level that it held far behind, and stays there."""
@@ -131,11 +126,6 @@ class DivergenceSpec(Spec):
         """A loss that is far above the level that it held; empty where there is none."""
         return _risen(seen[-1], settled, run.tasks, self.rise) if len(settled) >= self.after else {}
 
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.after + self.reports
-
 
 class BoundSpec(Spec):
     """The total is below what its terms can add up to, so that it no longer measures them."""
@@ -150,11 +140,6 @@ class BoundSpec(Spec):
         total = seen[-1].metrics["loss/total"]
         slack = 1e-3 * (1 + abs(run.bound))  # rounding, in bfloat16 too
         return {"loss/total": total, "bound": run.bound} if total < run.bound - slack else {}
-
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.reports
 
 
 class MutedSpec(Spec):
@@ -177,11 +162,6 @@ class MutedSpec(Spec):
             if metrics[share] < self.share and metrics[loss] >= self.solved:
                 numbers |= {share: metrics[share], loss: metrics[loss]}
         return numbers
-
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.reports
 
 
 class CollapseSpec(Spec):
@@ -208,11 +188,6 @@ class CollapseSpec(Spec):
         spared = seen[-1].step < self.after * run.steps or rank > (1 + self.rising) * lowest
         return {} if spared or rank >= floor else {name: rank, "floor": floor}
 
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.reports
-
 
 class LeakSpec(Spec):
     """Held-out tokens are rebuilt as well from the concepts of another text: the answer must reach the decoder past
@@ -230,11 +205,6 @@ class LeakSpec(Spec):
         found = {name: seen[-1].metrics[name] for name in (nats, unigram) if name in seen[-1].metrics}
         return found if len(found) == 2 and found[nats] < self.share * found[unigram] else {}
 
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.reports
-
 
 class SkippedSpec(Spec):
     """Too many steps are skipped because their gradient is not finite. A few, in which some row overflows, do no harm:
@@ -251,11 +221,6 @@ class SkippedSpec(Spec):
         """A share of skipped steps above the allowed one; empty where it is not."""
         skipped = seen[-1].metrics["optimizer/skipped_share"]
         return {"optimizer/skipped_share": skipped} if skipped > self.share else {}
-
-    @property
-    def needed(self) -> int:
-        """Reports of a run in which it can convict."""
-        return self.reports
 
 
 Guard = SkippedSpec | ExplosionSpec | DivergenceSpec | BoundSpec | MutedSpec | CollapseSpec | LeakSpec
@@ -303,10 +268,11 @@ def _too_few(guard: Guard, steps: int, report_every: int) -> str:
     since = math.ceil(guard.after * steps) if isinstance(guard, CollapseSpec) else 1
     first = -(-since // report_every) * report_every
     reports = len(range(first, steps, report_every)) + 1                # the last step has one in any case
-    if reports >= guard.needed:
+    needed = guard.reports + (guard.after if isinstance(guard, ExplosionSpec | DivergenceSpec) else 0)
+    if reports >= needed:
         return ""
     begin = f" from step {since} on" if since > 1 else ""
-    return f"it needs {guard.needed} reports{begin}, but the run has {reports}: lower training.report_every"
+    return f"it needs {needed} reports{begin}, but the run has {reports}: lower training.report_every"
 
 
 class StopSpec(Spec):

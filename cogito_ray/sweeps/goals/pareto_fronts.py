@@ -8,9 +8,9 @@ which compares what is half-way, they are ordered by fronts of their own, in whi
 constraint need only hold at the end, so that who breaks it a little more but is far better in a goal is not given up.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 import moocore
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cogito_ray.sweeps.goals.goal_spec import Merit
 
+Name = TypeVar("Name")
 Costs: TypeAlias = NDArray[np.float64]
 """(n points, m goals), all finite, the smaller the better."""
 MARGIN = 0.1
@@ -58,12 +59,10 @@ def by_spread(merits: Sequence[Merit], count: int) -> list[int]:
     feasible = [index for index, merit in enumerate(merits) if merit.feasible]
     if len(feasible) >= count and feasible and len(merits[0].costs) == 1:
         return sorted(feasible, key=lambda index: merits[index].costs)[:count]
-    taken = list[int]()
-    for members, scaled in _layers(merits):
-        if len(taken) >= count:
-            break
-        taken += [members[at] for at in _by_net(scaled, count - len(taken))]
-    return taken
+    infeasible = [index for index, merit in enumerate(merits) if merit.finite and not merit.feasible]
+    violations = [[*merits[index].costs, merits[index].excess] for index in infeasible]
+    first = _Group(feasible, _costs(merits, feasible)).waiting(count)
+    return [*first, *_Group(infeasible, np.array(violations)).waiting(count - len(feasible))]
 
 
 class SpreadOrder:
@@ -71,8 +70,8 @@ class SpreadOrder:
     an array. Among 10,000 that takes 0.02 ms with one goal and 1 ms with two, most of it moocore's."""
 
     def __init__(self) -> None:
-        self.feasible, self.infeasible = _Group(), _Group()
-        self._held: dict[str, tuple[_Group, int] | None] = {}
+        self.feasible, self.infeasible = _Group[str](), _Group[str]()
+        self._held: dict[str, tuple[_Group[str], int] | None] = {}
         self._without = 0
         """Among so many of the best none waits, as was found since the last came or began to wait."""
 
@@ -115,16 +114,17 @@ class SpreadOrder:
         return next((name for name in chain([best], waiting) if name in among), None)
 
 
-class _Group:
+class _Group(Generic[Name]):
     """Those of a SpreadOrder that keep all constraints, or those that break some; then the violation is a goal."""
 
-    def __init__(self) -> None:
-        self.names, self.waits = list[str](), np.zeros(0, dtype=bool)
-        self._rows: Costs = np.zeros((0, 0))
+    def __init__(self, names: Iterable[Name] = (), rows: Costs | None = None):
+        """These wait, from the beginning."""
+        self.names = list(names)
+        self.waits, self._rows = np.ones(len(self.names), dtype=bool), np.zeros((0, 0)) if rows is None else rows
         self._known: NDArray[np.intp] | None = None
         """Number of each one's front, since the last came."""
 
-    def add(self, name: str, costs: tuple[float, ...]) -> int:
+    def add(self, name: Name, costs: tuple[float, ...]) -> int:
         """Its index."""
         self._rows = np.vstack([self._rows.reshape(len(self.names), len(costs)), costs])
         self.names.append(name)
@@ -143,7 +143,7 @@ class _Group:
             members = np.concatenate([[index], members[members != index]])
         return index in self._by_spread(members, count - before)
 
-    def waiting(self, count: int) -> Iterator[str]:
+    def waiting(self, count: int) -> Iterator[Name]:
         """Those of the best `count` that wait, best first."""
         left = self.waits.copy()
         while count > 0 and left.any():
@@ -184,17 +184,6 @@ def hypervolume(costs: Costs, reference: Sequence[float]) -> float:
     return float(moocore.hypervolume(costs, ref=reference))
 
 
-def _layers(merits: Sequence[Merit]) -> Iterator[tuple[list[int], Costs]]:
-    """The finite ones, front by front, with costs scaled by their range over all feasible, or all infeasible ones."""
-    feasible = [index for index, merit in enumerate(merits) if merit.feasible]
-    infeasible = [index for index, merit in enumerate(merits) if merit.finite and not merit.feasible]
-    if feasible:
-        yield from _fronts_of(feasible, _costs(merits, feasible))
-    if infeasible:
-        violations = np.array([[merits[index].excess] for index in infeasible])
-        yield from _fronts_of(infeasible, _measured(np.hstack([_costs(merits, infeasible), violations])))
-
-
 def _measured(costs: Costs) -> Costs:
     """With a violation of a constraint that was not measured, in the last column, as the worst of all."""
     unknown = ~np.isfinite(costs[:, -1])
@@ -202,13 +191,6 @@ def _measured(costs: Costs) -> Costs:
         return costs
     worst = 0.0 if unknown.all() else float(costs[~unknown, -1].max()) + 1.0
     return np.column_stack([costs[:, :-1], np.where(unknown, worst, costs[:, -1])])
-
-
-def _fronts_of(members: list[int], costs: Costs) -> Iterator[tuple[list[int], Costs]]:
-    scaled, places = _scaled(costs, costs), np.asarray(moocore.pareto_rank(costs))
-    for layer in np.unique(places):
-        (at,) = np.nonzero(places == layer)
-        yield [members[index] for index in at], scaled[at]
 
 
 def _misery(merit: Merit) -> tuple[bool, float]:

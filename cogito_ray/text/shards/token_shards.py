@@ -9,8 +9,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -89,25 +90,14 @@ class ShardSummary(_Stored):
     def joined(cls, records: Sequence["ShardSummary"]) -> Self:
         """What these came to together, in this order."""
 
-        def total(field: str) -> dict[Split, int]:
-            return {side: sum(getattr(record, field)[side] for record in records) for side in SPLITS}
+        def joined(values: Sequence[Any]) -> Any:
+            if isinstance(values[0], dict):
+                return {key: joined([value[key] for value in values]) for key in values[0]}
+            return sum(values) if isinstance(values[0], int) else tuple(chain.from_iterable(values))
 
-        return cls(
-            documents=total("documents"),
-            tokens=total("tokens"),
-            words=total("words"),
-            padding=total("padding"),
-            cut_documents=total("cut_documents"),
-            shards={side: tuple(shard for record in records for shard in record.shards[side]) for side in SPLITS},
-            bad_documents=sum(record.bad_documents for record in records),
-            bad_files=sum(record.bad_files for record in records),
-            without_text=sum(record.without_text for record in records),
-            files=sum(record.files for record in records),
-            examples=tuple(bad for record in records for bad in record.examples)[:EXAMPLES],
-            part_rows=tuple(rows for record in records for rows in record.part_rows),
-            part_digests={side: tuple(each for one in records for each in one.part_digests[side]) for side in SPLITS},
-            counts=tuple(file for record in records for file in record.counts),
-        )
+        names = ShardSummary.model_fields.keys() - {"removed"}
+        fields = {name: joined([getattr(one, name) for one in records]) for name in names}
+        return cls(**fields | {"examples": fields["examples"][:EXAMPLES]})
 
     def rows(self, side: Split) -> int:
         """Of this split, kept in shards or counted."""

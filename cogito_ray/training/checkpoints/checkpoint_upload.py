@@ -50,23 +50,22 @@ class RemoteFolder:
 
     def put(self, folder: Path, *, last: str) -> None:
         """Copy a folder, one of its files last. OSError where that fails."""
+        from pyarrow.fs import LocalFileSystem, copy_files
+
         system, root = self._root
         target = f"{root}/{folder.name}"
         if folder.name in {info.base_name for info in self._below(root)}:
             system.delete_dir(target)
         system.create_dir(target, recursive=True)
         for file in sorted(folder.iterdir(), key=lambda file: file.name == last):
-            with file.open("rb") as source, system.open_output_stream(f"{target}/{file.name}") as sink:
-                while block := source.read(CHUNK):
-                    sink.write(block)
+            copy_files(str(file), f"{target}/{file.name}", LocalFileSystem(), system, chunk_size=CHUNK)
 
     def get(self, name: str, target: Path) -> None:
         """Copy a folder's files into `target`, which exists."""
+        from pyarrow.fs import LocalFileSystem, copy_files
+
         system, root = self._root
-        for info in self._below(f"{root}/{name}"):
-            with system.open_input_stream(info.path) as source, (target / info.base_name).open("wb") as sink:
-                while block := source.read(CHUNK):
-                    sink.write(block)
+        copy_files(f"{root}/{name}", str(target), system, LocalFileSystem(), chunk_size=CHUNK)
 
     def complete(self, last: str) -> list[str]:
         """Names of the folders whose last file has arrived."""
