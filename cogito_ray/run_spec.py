@@ -275,6 +275,10 @@ class RunSpec(Spec):
             "model.encoder.tied: with model.encoder.depth 1 there is one block only; leave it out": (
                 model.encoder.depth == 1 and model.encoder.tied
             ),
+            "loss.contrast.across_workers: as many negatives as workers, whose number must be fixed, and 2 or more; "
+            "set workers, or leave it out": (
+                getattr(self.loss.contrast, "across_workers", False) and (len(self.sizes) > 1 or self.sizes[-1] == 1)
+            ),
             f"loss.regularisers: with model.encoder.depth 1, layers 'every' of {', '.join(every)} is the last one; "
             "leave it out": bool(model.encoder.depth == 1 and every),
         }

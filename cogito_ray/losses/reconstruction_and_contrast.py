@@ -4,9 +4,11 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from pydantic import Field, PositiveFloat
 from torch import Generator, Tensor
+from torch.autograd.function import FunctionCtx
 
 from cogito_ray.base_spec import Spec
 from cogito_ray.nn.model import ConceptModel
@@ -33,26 +35,58 @@ def comparable(one: View, two: View) -> Tensor:
     return (one.weights.sum(dim=1) > 0) & (two.weights.sum(dim=1) > 0)
 
 
-def contrast(one: Tensor, two: Tensor, kept: Tensor, temperature: float, divisor: Tensor) -> Tensor:
+def contrast(
+    one: Tensor, two: Tensor, kept: Tensor, temperature: float, divisor: Tensor, *, across_workers: bool = False
+) -> Tensor:
     """InfoNCE (arXiv:1807.03748), both ways, between the mean concepts of two views of the same texts.
 
     one, two (B, C, D); kept (B,) as of `comparable` -> their sum over `divisor`, a scalar: with the number of texts
     kept, the mean in nats per text. Negatives are the other texts of the same forward pass, so the loss of a text
-    depends on how a batch is cut: of `micro_batch` rows, at most log(micro_batch) can be learned.
+    depends on how a batch is cut: of `micro_batch` rows, at most log(micro_batch) can be learned. `across_workers`:
+    those of the passes that all W workers do at a time, W times as many.
     """
     a, b = (F.normalize(view.mean(dim=1), dim=-1) for view in (one, two))                   # (B, D)
-    scores = a @ b.T / temperature                                                          # (B, B)
-    scores = scores.masked_fill(~(kept[:, None] & kept), -1e9)      # not -inf: a row of nothing else would be NaN
-    own = torch.arange(len(a), device=a.device)                     # row i's positive is row i of the other view
-    nats = F.cross_entropy(scores, own, reduction="none") + F.cross_entropy(scores.T, own, reduction="none")
+    first, of_all = 0, (a, b, kept)
+    if across_workers and dist.is_initialized() and torch.is_grad_enabled():
+        told = torch.cat([a, b, kept[:, None].to(a.dtype)], dim=1)
+        told = _OfAllWorkers.apply(told)  # type: ignore[no-untyped-call]                   # (W B, 2 D + 1)
+        all_a, all_b, all_kept = told.split([a.shape[1], a.shape[1], 1], dim=1)
+        first, of_all = dist.get_rank() * len(a), (all_a, all_b, all_kept[:, 0] > 0)
+    unequal = ~(kept[:, None] & of_all[2])                                                  # (B, W B)
+    there = (a @ of_all[1].T / temperature).masked_fill(unequal, -1e9)  # not -inf: a row of nothing else would be NaN
+    back = there.T if of_all[0] is a else (b @ of_all[0].T / temperature).masked_fill(unequal, -1e9)
+    own = torch.arange(len(a), device=a.device) + first             # row i's positive is row i of the other view
+    nats = F.cross_entropy(there, own, reduction="none") + F.cross_entropy(back, own, reduction="none")
     return (nats * kept).sum() / (2 * divisor).clamp_min(1e-8)
 
 
-class HalvesSpec(Spec):
+class _OfAllWorkers(torch.autograd.Function):
+    """own (B, ...) of each of W workers -> (W B, ...) in their order. Each has the gradient of the losses of all."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, own: Tensor) -> Tensor:
+        parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, own)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        summed = gradient.contiguous()
+        dist.all_reduce(summed)
+        return summed.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+class _ContrastSpec(Spec):
+    temperature: PositiveFloat = 0.05
+    across_workers: bool = False
+    """Negatives are the texts of all workers' forward passes at a time, instead of one's: the loss depends on how many
+    workers there are."""
+
+
+class HalvesSpec(_ContrastSpec):
     """The first and the second half of a row are views of one text: right where rows hold one document each."""
 
     kind: Literal["halves"] = "halves"
-    temperature: PositiveFloat = 0.05
     cut: Literal["middle", "random"] = "middle"
     """random: each row is cut in two at another place, no nearer to its ends than an eighth, and views are as long as
     rows, padded behind: encoders see texts of many lengths, and decoders all places (cf. DeCLUTR, arXiv:2006.03659)."""
@@ -77,11 +111,10 @@ class HalvesSpec(Spec):
         return ids.masked_fill(at >= cuts, pad_id), behind.masked_fill(at + cuts >= length, pad_id)
 
 
-class CorruptionsSpec(Spec):
+class CorruptionsSpec(_ContrastSpec):
     """Two corruptions of the same text are its views (deletion as augmentation: DeCLUTR, SimCSE section 2)."""
 
     kind: Literal["corruptions"] = "corruptions"
-    temperature: PositiveFloat = 0.05
 
     def views(
         self, objective: ObjectiveSpec, ids: Tensor, vocabulary: Vocabulary, generator: Generator
@@ -90,7 +123,7 @@ class CorruptionsSpec(Spec):
         return objective.corrupt(ids, vocabulary, generator), objective.corrupt(ids, vocabulary, generator)
 
 
-class DropoutSpec(Spec):
+class DropoutSpec(_ContrastSpec):
     """One corruption seen twice, each time with other tokens dropped (SimCSE, arXiv:2104.08821).
 
     Whole visible tokens are dropped (the token cut-off of arXiv:2105.11741) instead of activations, so that models need
@@ -98,7 +131,6 @@ class DropoutSpec(Spec):
     """
 
     kind: Literal["dropout"] = "dropout"
-    temperature: PositiveFloat = 0.05
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Chance of each visible token to be hidden from the encoder; a row always keeps one."""
 

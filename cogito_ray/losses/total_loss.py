@@ -178,7 +178,9 @@ class TotalLoss(nn.Module):
             raise ValueError("loss.contrast compares two views of each text, but one was given; use LossSpec.views")
         with torch.autocast(concepts.device.type, enabled=False):
             one, two = concepts.float().chunk(2)
-            return contrast(one, two, comparable(view, other), self.spec.contrast.temperature, texts)
+            spec, kept = self.spec.contrast, comparable(view, other)
+            across_workers = getattr(spec, "across_workers", False)     # which kinds of plugins need not know
+            return contrast(one, two, kept, spec.temperature, texts, across_workers=across_workers)
 
     def _copies(self, layers: list[Tensor]) -> dict[str, tuple[Tensor, ...]]:
         """One copy of the last layer per term, of every layer for the regularisers that want them (see

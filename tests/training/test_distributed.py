@@ -131,13 +131,13 @@ CUTS = {
 """Workers, rows of a pass, how the model is held."""
 
 
-def one_step(cut, rank):
+def one_step(cut, rank, **loss):
     """(weights after a step that adds the gradient of PADDED times -1, report). Nothing is left to chance."""
     workers, micro_batch, parallel = CUTS[cut]
     plain = {"learning_rate": 1e6, "epsilon": 1e6, "beta1": 0.0, "beta2": 0.0, "weight_decay": 0.0, "clip": 1e30}
     settings = run(
         objective={"kind": "tsdae", "rate": 1e-6, "target_rate": 1.0},
-        loss={"regularisers": [{"kind": "orthogonality"}, {"kind": "mst"}], "weighting": {"kind": "learnable"}},
+        loss={"regularisers": [{"kind": "orthogonality"}, {"kind": "mst"}], "weighting": {"kind": "learnable"}} | loss,
         training={"steps": 1, "batch": 4, "micro_batch": micro_batch, "parallel": parallel, "report_every": 1,
                   "schedule": {"kind": "wsd", "warmup_steps": 0, "decay": 0.0}, "optimizer": plain,
                   "guards": {"collapse": None}},
@@ -178,6 +178,8 @@ def worker(rank, folder):
         plain = {kind: [(r.step, r.rows, r.metrics) for r in reports] for kind, reports in told.items()}
         torch.save(plain, folder / "told")
     steps = {cut: one_step(cut, rank) for cut, (workers, *_) in CUTS.items() if workers == 2}
+    contrast = {"kind": "halves", "across_workers": True}
+    steps |= {f"contrast, {cut}": one_step(cut, rank, contrast=contrast) for cut in ("two workers", "fsdp")}
     if rank == 0:
         torch.save(steps, folder / "steps")
     dist.destroy_process_group()
@@ -267,6 +269,22 @@ def test_the_step_and_the_losses_of_a_batch_do_not_depend_on_how_it_is_cut_thoug
         torch.testing.assert_close(weights[name], expected, rtol=0, atol=1e-6)
     for name in ("loss/total", "loss/reconstruction", "loss/orthogonality", "loss/mst", "optimizer/gradient_norm"):
         assert metrics[name] == pytest.approx(whole[1][name], rel=1e-5)
+
+
+@pytest.mark.parametrize("cut", ["two workers", "fsdp"])
+def test_negatives_of_all_workers_are_those_of_one_pass_with_all_their_rows(trained, cut):
+    weights, metrics = torch.load(trained[0] / "steps", weights_only=True)[f"contrast, {cut}"]
+    whole, told = one_step("one pass", 0, contrast={"kind": "halves"})
+    for name, expected in whole.items():
+        torch.testing.assert_close(weights[name], expected, rtol=0, atol=1e-6)
+    for name in ("loss/total", "loss/contrast", "optimizer/gradient_norm"):
+        assert metrics[name] == pytest.approx(told[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("workers", [1, {"min": 2, "max": 4}])
+def test_negatives_of_all_workers_want_a_fixed_number_of_them(workers):
+    with pytest.raises(ValidationError, match="across_workers: as many negatives as workers, whose"):
+        run(loss={"contrast": {"kind": "halves", "across_workers": True}}, training={"batch": 48}, workers=workers)
 
 
 @pytest.mark.parametrize(
