@@ -201,13 +201,13 @@ def scores(rows: Sequence[Scored]) -> RenderableType:
     settings = ["settings"] if any(row.variant for row in rows) else []
     for name in ("trial", "step", "task", "protocol", *settings, "vectors", "metric"):
         table.add_column(name)
-    for name in ("score", "95 % interval", "seeds", "examples", "truncated"):
+    for name in ("score", "95 % interval", "seeds", "examples", "truncated", "against the best"):
         table.add_column(name, justify="right")
     for row in rows:
         variant = [row.variant for _ in settings]
         asked = (row.trial[:8], str(row.step), row.task, row.protocol, *variant, row.vectors, row.metric)
         value, interval = f"{row.value:.3f}", f"{row.low:.3f} to {row.high:.3f}"
-        counts = (str(row.seeds), f"{row.examples:,}", row.truncation)
+        counts = (str(row.seeds), f"{row.examples:,}", row.truncation, row.standing)
         table.add_row(*asked, value, interval, *counts, style="dim" if row.baseline else None)
     return table
 

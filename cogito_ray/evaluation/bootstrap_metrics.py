@@ -5,7 +5,7 @@ that a table would hide.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ class Score:
     low: float
     """Of the interval that covers 95 % of resamples."""
     high: float
+    resamples: Values = field(repr=False, compare=False)
+    """(R,) the value under each. Of as many rows or groups they are the same draws, so that two models' may be
+    subtracted (paired bootstrap)."""
 
 
 def _accuracies(labels: Resampled, predictions: Resampled) -> Values:
@@ -89,8 +92,7 @@ def score(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any
     for _ in range(RESAMPLES // AT_ONCE):
         chosen = draw.integers(0, len(labels), (AT_ONCE, len(labels)))
         values.append(METRICS[metric](labels[chosen], flat[chosen]))
-    low, high = np.quantile(np.concatenate(values), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Score(value_of(metric, labels, flat), float(low), float(high))
+    return _score(value_of(metric, labels, flat), np.concatenate(values))
 
 
 def cluster_bootstrap(values: np.ndarray[Any, np.dtype[Any]], groups: Values, seed: int = 0) -> Score:
@@ -104,8 +106,12 @@ def cluster_bootstrap(values: np.ndarray[Any, np.dtype[Any]], groups: Values, se
     chosen = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)           # (R, G)
     means = np.concatenate([chosen @ sums / (chosen @ sizes)[:, None], parts.mean(axis=0, keepdims=True)])
     drawn = means.prod(axis=1) ** (1 / parts.shape[1])                          # (R + 1,)
-    low, high = np.quantile(drawn[:-1], [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Score(float(drawn[-1]), float(low), float(high))
+    return _score(float(drawn[-1]), drawn[:-1])
+
+
+def _score(value: float, resamples: Values) -> Score:
+    low, high = np.quantile(resamples, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Score(value, float(low), float(high), resamples)
 
 
 def _checked(metric: str, labels: Values, predictions: np.ndarray[Any, np.dtype[Any]]) -> Values:

@@ -389,6 +389,8 @@ class TaskScore(Spec):
     value: float
     low: float
     high: float
+    resamples: str | None = None
+    """The value under each resample, as little-endian float32 in base64; None where only the interval was kept."""
 
 
 class Evaluated(Spec):
@@ -415,6 +417,8 @@ class Evaluated(Spec):
     """Scored ones."""
     truncated: int | None = None
     """Of these, how many held a text that is longer than what is read of it; None where this was not counted."""
+    rows: str = ""
+    """Digest of the scored examples: answers of equal ones were resampled alike."""
     seconds: float
     scores: tuple[TaskScore, ...]
 

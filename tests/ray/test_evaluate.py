@@ -98,11 +98,16 @@ def test_a_table_shows_each_score_with_its_interval_beside_baselines(evaluate):
 
 def test_the_answer_of_a_task_in_the_cluster_is_that_of_the_checkpoint(storage, evaluate):
     _, out, _ = evaluate("--tasks", "sick-relatedness", "--protocol", "zero-shot", "--json")
-    told = {(row["trial"], row["vectors"], row["metric"]): row["value"] for row in json.loads(out)["results"]}
+    rows = json.loads(out)["results"]
+    told = {(row["trial"], row["vectors"], row["metric"]): row["value"] for row in rows}
+    assert {row["behind"] == 0 for row in rows if row["metric"] == "pearson"} == {True, False}
+    assert all(row["indistinguishable"] for row in rows if row["behind"] == 0)
     [question] = questions(tasks_of(["sick-relatedness"]), protocols_of(["zero-shot"]))
     for folder in newest_of_each(storage / "sweep"):
         trained = TrainedModel.open(folder)
         for result in question.ask(trained.sentence_encoder, storage / "labelled"):
+            assert result.rows
+            assert len(result.score.resamples) == 500
             assert told[trained.run.digest(), result.vectors, result.metric] == pytest.approx(
                 result.score.value, abs=1e-6                                # threads sum in orders of their own
             )

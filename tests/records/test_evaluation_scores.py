@@ -1,7 +1,11 @@
+from base64 import b64encode
+
+import numpy as np
 import pytest
 
 from cogito_ray.display import result_tables
 from cogito_ray.display.console import out
+from cogito_ray.evaluation.bootstrap_metrics import cluster_bootstrap, score
 from cogito_ray.records.ledger import Evaluated, TaskScore
 from cogito_ray.records.results.evaluation_scores import scored
 
@@ -87,3 +91,52 @@ def test_the_terminal_shows_variants_and_how_much_was_cut(capsys):
     assert "epochs: 1" in said
     assert "epochs: 2" in said
     assert "25%" in said
+
+
+LABELS = np.random.default_rng(0).integers(0, 2, 400)
+
+
+def answered(trial: str, wrong: int, *, rows: str = "r", seed: int = 0, kept: bool = True) -> Evaluated:
+    """A trial that takes the first so many examples for the other class."""
+    found = score("accuracy", LABELS, np.where(np.arange(len(LABELS)) < wrong, 1 - LABELS, LABELS))
+    resamples = b64encode(found.resamples.astype("<f4").tobytes()).decode() if kept else None
+    told = {"value": found.value, "low": found.low, "high": found.high, "resamples": resamples}
+    [one, *_] = (event := evaluated(seed, trial=trial)).scores
+    return event.model_copy(update={"rows": rows, "scores": (one.model_copy(update=told),)})
+
+
+def test_a_checkpoint_is_exactly_as_good_as_itself_under_another_name():
+    one, two = scored([answered("a", 40), answered("b", 40)])
+    assert (one.behind, two.behind, two.behind_low, two.behind_high, two.indistinguishable) == (0, 0, 0, 0, True)
+
+
+def test_what_is_worse_on_the_same_examples_is_told_apart_although_the_intervals_overlap():
+    worse, best = scored([answered("a", 56), answered("b", 40)])
+    assert worse.high > best.low
+    assert worse.behind == pytest.approx(0.04)
+    assert worse.behind_low > 0
+    assert (worse.indistinguishable, best.indistinguishable) == (False, True)
+    assert worse.standing == "0.040 behind"
+
+
+def test_what_differs_in_an_example_or_two_is_indistinguishable():
+    worse, _ = scored([answered("a", 41), answered("b", 40)])
+    assert (worse.behind_low, worse.indistinguishable) == (0, True)
+    assert worse.standing == "indistinguishable"
+
+
+def test_answers_to_other_examples_or_without_resamples_are_not_compared():
+    other, old, best = scored([answered("a", 90, rows="s"), answered("b", 80, kept=False), answered("c", 40)])
+    assert (other.behind, best.behind) == (0, 0)                            # each the best of its own examples
+    assert (old.behind, old.indistinguishable, old.standing) == (None, None, "not compared")
+
+
+def test_differences_are_of_means_over_seeds():
+    worse, _ = scored([answered("a", 40), answered("a", 72, seed=1), answered("b", 40)])
+    assert worse.behind == pytest.approx(0.04)
+
+
+def test_equal_documents_are_resampled_alike_whatever_their_questions_are_worth():
+    groups, values = np.repeat(np.arange(20), 3), np.random.default_rng(1).random(60)
+    one, two = (cluster_bootstrap(each, groups) for each in (values, values + 0.25))
+    np.testing.assert_allclose(two.resamples - one.resamples, 0.25, atol=1e-12)             # rounding

@@ -160,6 +160,7 @@ class DocumentTaskQuestion:
                 score=bootstrap_metrics.cluster_bootstrap(values, groups),
                 examples=len(values),
                 truncated=cut,
+                rows=digest([self.task.digest(data), groups.tolist()]),
             )
             for vectors, values_of in self._predictions(encoder, questions)
             for metric, values in values_of.items()

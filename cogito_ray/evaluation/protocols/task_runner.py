@@ -44,6 +44,8 @@ class Result:
     """Scored ones."""
     truncated: int
     """Of these, how many hold a text that is longer than what is read of it."""
+    rows: str
+    """Digest of the scored examples: with equal ones, resamples are of the same rows."""
 
     @property
     def is_baseline(self) -> bool:
@@ -86,6 +88,7 @@ class Question:
         predicted, scored = self.protocol.predictions(encoder, self.task, splits, self.seed), splits[self.task.scored]
         sides = [texts for texts in (scored.one, scored.two) if texts is not None]
         truncated = int(encoder.truncated(*sides, together=self.protocol.together).sum())
+        rows = digest([scored.one, scored.two, scored.labels.tolist()])
         return [
             Result(
                 task=self.task.name,
@@ -95,6 +98,7 @@ class Question:
                 score=bootstrap_metrics.score(metric, scored.labels, predictions),
                 examples=len(scored),
                 truncated=truncated,
+                rows=rows,
             )
             for vectors, predictions in predicted
             for metric in self.task.metrics

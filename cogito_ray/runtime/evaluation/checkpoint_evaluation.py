@@ -4,6 +4,7 @@ What a ledger already tells is never computed again, so an interrupted command g
 """
 
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -238,6 +239,7 @@ def _answer(unit: Unit, storage: Path, url: str | None) -> Evaluated:
         seed=question.seed,
         examples=results[0].examples,
         truncated=results[0].truncated,
+        rows=results[0].rows,
         seconds=time.monotonic() - began,
         scores=tuple(map(_score, results)),
     )
@@ -260,4 +262,5 @@ def _score(result: Result) -> TaskScore:
         value=score.value,
         low=score.low,
         high=score.high,
+        resamples=b64encode(score.resamples.astype("<f4").tobytes()).decode(),
     )
