@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cogito_ray.nn.model import ModelSpec
     from cogito_ray.python_api import (
         analyse,
+        certify,
         check,
         dashboard,
         doctor,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnalysisReport", "BudgetSpec", "Checked", "DataSpec", "EvaluationSpec", "GoalSpec", "Interrupted", "LossSpec",
     "ModelSpec", "PromoteSpec", "Report", "Result", "RunSpec", "Scores", "SearchSpec", "SweepSpec", "SweepStatus",
-    "TrainingSpec", "TrialResult", "add", "analyse", "budget", "check", "concurrency", "dashboard", "doctor",
+    "TrainingSpec", "TrialResult", "add", "analyse", "budget", "certify", "check", "concurrency", "dashboard", "doctor",
     "evaluate", "export", "fill", "forecast", "load", "note", "notebook", "pause", "plan", "plan_forecast", "prepare",
     "promote", "promotions", "publish", "push", "queue", "report", "resume", "status", "stop", "submit", "sweep",
     "train", "verify",

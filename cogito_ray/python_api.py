@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cogito_ray.evaluation.mask_filling import FilledText
     from cogito_ray.records.monitoring.monitoring_folder import MonitoringFolder
     from cogito_ray.records.plan_record import PlanRecord
+    from cogito_ray.records.results.measure_certificates import MeasureCertificate
     from cogito_ray.records.results.promotion_results import Promotion
     from cogito_ray.run_spec import RunSpec
     from cogito_ray.runtime.doctor.findings import Finding
@@ -532,6 +533,27 @@ def report(folder: str | Path) -> Report:
     is_plan = not (folder / NAME).is_file() and (folder / PLAN).is_file()
     upload(page := (plan_page if is_plan else report_page).write(folder))
     return Report(page)
+
+
+def certify(
+    folder: str | Path,
+    target: str,
+    *,
+    measures: Sequence[str] = (),
+    steps: Sequence[int] = (),
+    until: int | None = None,
+) -> list[MeasureCertificate]:
+    """How far measures tell which trials of a sweep have the best `target`: Kendall's tau, its interval, and regret.
+
+        cr.certify("runs/meaning", "eval/stsb_spearman_mean", measures=["analysis/pooled_lidar"], steps=[120])
+
+    At each of these steps (none: the rungs and the last), of these measures (none: all that were reported) with the
+    target there, or at step `until`. ValueError for what no trial reported.
+    """
+    from cogito_ray.records.results.measure_certificates import measure_certificates
+
+    record = load(folder).record
+    return measure_certificates(record, target, measures=measures, steps=steps, until=until)
 
 
 def notebook(

@@ -97,15 +97,23 @@ THRESHOLDS = (
 )  # fmt: skip
 
 
-POOLED = (
-    "pooled_effective_rank", "pooled_spectrum_decay", "pooled_normality_gap", "pooled_lidar", "pooled_information_nats",
-)  # fmt: skip
+POOLED_COSTS = ("pooled_spectrum_decay", "pooled_normality_gap")
+POOLED = ("pooled_effective_rank", *POOLED_COSTS, "pooled_lidar", "pooled_information_nats")
 """Of the mean concepts of texts; no bound of these is known to tell meaning (docs/findings.md)."""
 REPORTED = {
     f"analysis/{metric}": metric
     for metric in (*(one.metric for one in THRESHOLDS if one.metric not in PROBED), *POOLED)
 }
 """Those that a run may report, under these names; what is probed has its own, below eval/."""
+
+
+LESS_IS_BETTER = {one.metric for one in THRESHOLDS if one.good < one.bad} | set(POOLED_COSTS)
+
+
+def less_is_better(metric: str) -> bool:
+    """Of a reported metric, by its name; nats to rebuild a text are a cost, nats that concepts hold are not."""
+    is_cost = metric.startswith(("loss/", "cost/", "time/")) or metric == "eval/reconstruction_nats"
+    return is_cost or metric.removeprefix("analysis/") in LESS_IS_BETTER
 
 
 def assess(metrics: Mapping[str, float]) -> list[Assessment]:

@@ -1,12 +1,15 @@
-"""cogito-ray report, notebook, note and publish: what is told of records, and where."""
+"""cogito-ray report, certify, notebook, note and publish: what is told of records, and where."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.table import Table
 
 import cogito_ray as cr
-from cogito_ray.commands.shared_options import RUNS, Storage, app, told_as
+from cogito_ray.commands.shared_options import RUNS, AsJson, Storage, app, numbers, told_as
 from cogito_ray.display.console import out
 
 
@@ -14,6 +17,29 @@ from cogito_ray.display.console import out
 def report(folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show_default=False)]) -> None:
     """Write report.html from a sweep's ledger; works while the sweep runs, too."""
     out.print(str(cr.report(folder)))
+
+
+@app.command(epilog="Example: cogito-ray certify runs/meaning eval/stsb_spearman_mean --steps 60,240")
+def certify(
+    folder: Annotated[Path, typer.Argument(help="A sweep's folder.", show_default=False)],
+    target: Annotated[str, typer.Argument(help="The metric that trials should be told apart by.", show_default=False)],
+    measures: Annotated[str | None, typer.Option(help="Metrics that may stand in for it, with commas; all.")] = None,
+    steps: Annotated[str | None, typer.Option(help="Where they are read, with commas; the rungs and the last.")] = None,
+    until: Annotated[int | None, typer.Option(help="Where the target is read; at the same step.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which measures, of those without labels for instance, foretell a metric over the trials of a sweep."""
+    named = measures.split(",") if measures else []
+    found = cr.certify(folder, target, measures=named, steps=numbers(steps, "--steps"), until=until)
+    if as_json:
+        print(json.dumps([asdict(look) for look in found]))
+        return
+    table = Table("step", "measure", "trials", "tau", "low", "high", "regret", "of", "verdict")
+    for look in found:
+        one = look.found
+        told = ["" if value is None else f"{value:.3f}" for value in (one.tau, one.low, one.high, one.regret, one.span)]
+        table.add_row(str(look.step), look.measure, str(one.trials), *told, "weak" if one.weak else "sound")
+    out.print(table)
 
 
 @app.command(epilog="Example: cogito-ray notebook --import old_log.md")

@@ -20,6 +20,7 @@ from cogito_ray.records.ledger import (
 from cogito_ray.records.pages.report_page import write
 from cogito_ray.records.provenance import Provenance
 from cogito_ray.records.results.gate_results import judge, looks
+from cogito_ray.records.results.measure_certificates import measure_certificates
 from cogito_ray.records.sweep_record import fold, read
 from cogito_ray.runtime.evaluation.checkpoint_evaluation import judge_again
 
@@ -85,6 +86,18 @@ def test_rungs_are_certified_where_there_are_any_and_else_a_few_early_looks():
     assert found[0].found.tau == pytest.approx(1)
     assert not found[0].found.weak
     assert [look.step for look in looks(fold(story(trials, goals=TWO)))] == [10, 20, 30] * 2
+
+
+def test_measures_are_certified_against_a_target_where_both_were_reported_and_by_what_is_better_of_each():
+    told = fold(story([(7 - n / 10, 4 - n / 10, n) for n in range(8)]))     # nats fall as the rank rises
+    early, late = measure_certificates(told, RANK, steps=[10, 40])
+    assert (early.measure, early.step, late.step) == (NATS, 10, 40)
+    assert (early.found.tau, late.found.tau) == (pytest.approx(1), pytest.approx(1))
+    crossed = fold(story([(7 + n / 10, 4 - n / 10, n) for n in range(8)]))
+    [same], [later] = (measure_certificates(crossed, NATS, steps=[10], until=until) for until in (None, 40))
+    assert (same.found.tau, later.found.tau) == (pytest.approx(-1), pytest.approx(1))
+    with pytest.raises(ValueError, match=f"no trial reported eval/none; reported are: {RANK}, {NATS}"):
+        measure_certificates(told, RANK, measures=["eval/none"])
 
 
 def test_an_early_look_is_at_what_the_policy_saw_and_at_completed_trials_alone():
