@@ -167,14 +167,39 @@ SEED = Path(os.environ.get("COGITO_PARITY_DIR", Path(__file__).parents[1] / "gol
 CASES = sorted(name for name in json.loads((SEED / "index.json").read_text()) if "posonly" in name)
 
 
-def test_a_checkpoint_of_the_earlier_implementation_gives_its_encoder(tmp_path):
+def write_seed(folder: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint's folder -> its weights."""
     case = CASES[0]
+    folder.mkdir(parents=True, exist_ok=True)
     config = json.loads((SEED / "index.json").read_text())[case]["config"]
     weights = load_file(SEED / f"{case}.safetensors")
     own = {key.removeprefix("weights."): w for key, w in weights.items() if key.startswith("weights.")}
-    save_file(own, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(own, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return own
+
+
+def test_a_checkpoint_of_the_earlier_implementation_gives_its_encoder(tmp_path):
+    own = write_seed(tmp_path)
     begun = start(tmp_path, kind="seed", reads="position")
     theirs = begun.weights["model.encoder.norm.weight"]
     assert torch.equal(theirs, own["encoder.output_layer_norm.weight"])
     assert any("model.encoder" in fault for fault in begun.faults(build(run())))    # another shape, and it says so
+
+
+def test_the_hub_gives_a_checkpoint_of_the_earlier_implementation_by_its_name(tmp_path, monkeypatch):
+    """Offline, from the cache, laid out as a download leaves it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--group--encoder", "0" * 40
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    write_seed(repository / "snapshots" / commit)
+    named = start("group/encoder", kind="seed", reads="position")
+    assert named.origin == start(repository / "snapshots" / commit, kind="seed", reads="position").origin
+    assert "model.encoder.norm.weight" in named.weights
+
+
+def test_ours_are_no_repositories_of_the_hub():
+    with pytest.raises(ValidationError, match="'group/encoder' is relative"):
+        start("group/encoder")

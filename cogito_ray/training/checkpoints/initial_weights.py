@@ -7,8 +7,9 @@ is loaded as far as it fits. Positions and other tables that are computed, not l
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePath
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -25,6 +26,7 @@ from cogito_ray.training.checkpoints.manifest import WEIGHTS, BadCheckpoint, sha
 
 PREFIXES = {"encoder": ("model.encoder.",), "decoder": ("model.decoder.", "model.head.")}
 LATENTS = "model.encoder.latents."
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 BLOCK = re.compile(r"model\.encoder\.blocks\.(\d+)\.(.*)")
 Weights = Mapping[str, Tensor]
 NAME_LENGTH = 16
@@ -34,8 +36,10 @@ NAME_LENGTH = 16
 class _InitialWeightsSpec(Spec):
     """Which parts of which checkpoint are loaded."""
 
+    on_hub: ClassVar[bool] = False
+    """Might `folder` name a repository of the Hub?"""
     folder: str
-    """The checkpoint, as an absolute path, because workers start in folders of their own."""
+    """The checkpoint, as an absolute path: workers start in folders of their own. Of the kind seed, or OWNER/NAME."""
     parts: tuple[Literal["encoder"]] | tuple[Literal["encoder"], Literal["decoder"]]
     """What is loaded, whole: [encoder], or [encoder, decoder] with the decoder's head. The rest starts at random."""
     tie: Literal["mean", "first"] | None = None
@@ -47,7 +51,7 @@ class _InitialWeightsSpec(Spec):
     @field_validator("folder")
     @classmethod
     def _is_absolute(cls, folder: str) -> str:
-        if not PurePath(folder).is_absolute():
+        if not PurePath(folder).is_absolute() and not (cls.on_hub and HUB_NAME.fullmatch(folder)):
             raise ValueError(f"{folder!r} is relative, but workers start in folders of their own; write the whole path")
         return folder
 
@@ -91,13 +95,14 @@ class FromSeedSpec(_InitialWeightsSpec):
     """A checkpoint of the group's earlier implementation: a folder with config.json and its weights."""
 
     kind: Literal["seed"] = "seed"
+    on_hub: ClassVar[bool] = True
     reads: Literal["position", "perceiver"] | None = None
     """What its decoder reads, where the checkpoint cannot tell: positions alone, or positions and tokens."""
 
     @property
     def file(self) -> Path:
         """That holds the weights."""
-        return legacy_checkpoint.weights_file(Path(self.folder))
+        return legacy_checkpoint.weights_file(_fetched(self.folder))
 
     def origin(self) -> str:
         """Names its weights. FileNotFoundError where there are none."""
@@ -115,9 +120,19 @@ class FromSeedSpec(_InitialWeightsSpec):
 
     def read(self) -> Weights:
         """Of the whole TotalLoss, under our names. ValueError where a key is missing or left over."""
-        loaded = legacy_checkpoint.load(self.folder, self.reads)
+        loaded = legacy_checkpoint.load(self.file.parent, self.reads)
         model = loaded.get_submodule("model") if isinstance(loaded, Classifier | PairClassifier) else loaded
         return {f"model.{name}": weight for name, weight in model.state_dict(keep_vars=True).items()}
+
+
+@cache
+def _fetched(name: str) -> Path:
+    """A folder, or that of a repository on the Hub, as its main branch is now. OSError where it cannot be had."""
+    if PurePath(name).is_absolute():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors", "*.bin"]))
 
 
 StartFromSpec = Annotated[FromCheckpointSpec | FromSeedSpec, Field(discriminator="kind")]
