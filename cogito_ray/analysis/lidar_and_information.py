@@ -33,22 +33,23 @@ def information_nats(one: Tensor, other: Tensor) -> float:
     less that given `one`, in nats.
 
     FLARE (arXiv:2604.17344) with the simplest of its flows: both densities are normal and independent along the
-    principal axes of `other`, the conditional one around a linear prediction that did not see the text. About 0, or a
-    little less, where parts know nothing of each other, and 0 for fewer than 8 texts, of which nothing can be told.
+    principal axes of `other`, the conditional one around a linear prediction that did not see the text. Along an axis
+    whose prediction correlates with it by r, that is -log(1 - r^2) / 2. Where parts know nothing of each other, what is
+    left is chance, E / 4T nats; 0 for fewer than 8 texts.
     """
     if len(one) < 2 * FOLDS:
         return 0.0
     known, asked = as_stored(one), as_stored(other)
-    missed, apart = torch.empty_like(asked), torch.empty_like(asked)
+    predicted, apart = torch.empty_like(asked), torch.empty_like(asked)
     for fitted, unseen in folds(len(asked)):
         middle, mean = known[fitted].mean(dim=0), asked[fitted].mean(dim=0)
         seen, new = known[fitted] - middle, known[unseen] - middle
         apart[unseen] = asked[unseen] - mean
-        missed[unseen] = apart[unseen] - new @ (seen.T @ ridge(seen @ seen.T, asked[fitted] - mean))
+        predicted[unseen] = new @ (seen.T @ ridge(seen @ seen.T, asked[fitted] - mean))
     axes = torch.linalg.svd(apart, full_matrices=False).Vh                  # (min(T, E), E)
-    entropy, conditional = ((residuals @ axes.T).square().mean(dim=0) for residuals in (apart, missed))
-    seen_axes = entropy > 1e-9 * entropy.max()
-    return float((entropy[seen_axes] / conditional[seen_axes]).log().sum() / 2)
+    told, true = predicted @ axes.T, apart @ axes.T                         # (T, min(T, E)) each
+    correlations = torch.cosine_similarity(told, true, dim=0).clamp(0.0, 1 - 1e-6)
+    return float(-torch.log1p(-correlations.square()).sum() / 2)
 
 
 def _covariance(rows: Tensor) -> Tensor:
