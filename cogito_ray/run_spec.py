@@ -19,13 +19,14 @@ from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
+from cogito_ray.objectives.position_sampling import cropped
 from cogito_ray.plugins import Reference, importing, undeclared
 from cogito_ray.text.data_spec import DataSpec
 from cogito_ray.text.vocabulary_info import Vocabulary
 from cogito_ray.training.checkpoints.checkpoint_retention import CheckpointsSpec
 from cogito_ray.training.checkpoints.initial_weights import StartFromSpec
 from cogito_ray.training.guards import GuardsSpec, OnDivergence, StopSpec
-from cogito_ray.training.learning_rate_schedule import ScheduleSpec, StableDecaySpec
+from cogito_ray.training.learning_rate_schedule import ScheduleSpec, Share, StableDecaySpec
 from cogito_ray.training.optimizer import AdamWSpec, OptimizerSpec
 
 Label = Annotated[
@@ -71,6 +72,9 @@ class TrainingSpec(Spec):
     deterministic: bool = True
     """On CUDA, training takes kernels that give the same bits whenever they are run, without which a resumed run is
     near to, but not the same as, one that was never stopped. A CPU's always do."""
+    cropped: Share = 0.0
+    """Share of a step's rows that end early, after a tenth of their places or anywhere later: packed rows are always
+    full, and so a model without this never reads a text as short as those that it is asked about."""
     report_every: PositiveInt = 50
     """Steps between two reports; each report evaluates the held-out rows."""
     checkpoint_every: PositiveInt = 500
@@ -99,7 +103,8 @@ class EvaluationSpec(Spec):
     stsb: AbsoluteFolder | None = None
     """Folder that holds STS-B's validation.parquet in the hub's columns; as an absolute path, because workers start in
     folders of their own. Reports eval/stsb_spearman_mean: zero-shot, by the cosine of mean concepts; the same of the
-    model's token means; and both whitened (arXiv:2103.15316) by the set's own texts."""
+    model's token means; and both whitened (arXiv:2103.15316), by the set's own texts, and by pieces of held-out rows,
+    as one whose own texts are not known beforehand would."""
     labelled: LabelledEvaluationSpec | None = None
     """Labelled tasks that the checkpoints of a run on its own are asked beside training, which never waits for the
     answers. null = none; a sweep's trials are not asked."""
@@ -212,6 +217,8 @@ class RunSpec(Spec):
 
     def views(self, ids: Tensor, vocabulary: Vocabulary, generator: Generator) -> tuple[View, View | None]:
         """ids (B, N) clean -> what `TotalLoss.forward` reads in training."""
+        if self.training.cropped:
+            ids = cropped(ids, self.training.cropped, vocabulary.pad_id, generator)
         view, other = self.loss.views(self.objective, ids, vocabulary, generator)
         if self.model.reads_documents:
             view = replace(view, starts=document_starts(ids, vocabulary))
@@ -220,6 +227,7 @@ class RunSpec(Spec):
     def terms(self) -> list[str]:
         """Names of this run's loss terms, in order."""
         named = [("reconstruction", self.model.decoder), ("contrast", self.loss.contrast)]
+        named.append(("bag_of_words", self.loss.bag_of_words))
         return [name for name, part in named if part is not None] + [r.kind for r in self.loss.regularisers]
 
     @property
@@ -294,7 +302,8 @@ class RunSpec(Spec):
     def _decoder_faults(self) -> list[str]:
         decoder = self.model.decoder
         if decoder is None:
-            return []
+            head = "loss.bag_of_words: it scores words by the head of a decoder; set model.decoder, or leave it out"
+            return [head] if self.loss.bag_of_words else []
         corruptions = {"objective": self.objective}
         corruptions |= {"evaluation.reference": self.reference} if self.evaluation.reference else {}
         return [
@@ -319,6 +328,8 @@ class RunSpec(Spec):
                 f"model.attention 'document': loss.contrast '{self.loss.contrast.kind}' compares whole rows, not "
                 "the documents in them; leave it out"
             )
+        if self.loss.bag_of_words is not None:
+            faults.append("model.attention 'document': loss.bag_of_words asks a row's mean concept; leave it out")
         if self.data.packing == "document":
             faults.append(
                 "model.attention 'document': under data.packing 'document' each row holds one document already; leave "

@@ -23,6 +23,7 @@ VECTORS = (
 STSB = (
     *("eval/stsb_spearman_mean", "eval/stsb_spearman_mean_whitened"),
     *("eval/stsb_spearman_token_means", "eval/stsb_spearman_token_means_whitened"),
+    *("eval/stsb_spearman_mean_whitened_by_corpus", "eval/stsb_spearman_token_means_whitened_by_corpus"),
 )
 """What a run reports where `evaluation.stsb` names the data."""
 OF_DOCUMENTS = {"retrieval": ("recall_at_1", "mrr"), "choice": ("accuracy",), "choice-probe": ("accuracy",)}

@@ -1,4 +1,5 @@
-"""The tasks of a run: reconstruction of the targets, and contrast between two views of the same text."""
+"""The tasks of a run: reconstruction of the targets, the same words from the mean concept alone, and contrast between
+two views of a text."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -28,6 +29,30 @@ def reconstruction(model: ConceptModel, concepts: Tensor, view: View, divisor: T
     query_ids = view.queries(whole=model.decoder.reads_rows)
     hidden = model.decoder(concepts, view.target_positions, query_ids, view.noise, view.starts)   # (B, M, D)
     return model.head.weighted_mean(hidden, view.targets, view.weights, view.label_smoothing, divisor=divisor)
+
+
+class BagOfWordsSpec(Spec):
+    """The bag-of-words loss (arXiv:1703.10960): the head also scores the targets' words by the mean of a text's
+    concepts alone, wherever they stand. What reconstruction leaves to places, the mean then holds: what the text is
+    about, also of the words that the encoder was not shown."""
+
+    frequency_weight: PositiveFloat | None = 1.0e-2
+    """a of the weight a / (a + frequency) that each word counts with (https://openreview.net/forum?id=SyK00v5xx); null
+    = 1 for all."""
+
+    def weights(self, log_unigram: Tensor) -> Tensor:
+        """Log frequencies (V,) -> (V,)."""
+        a, frequency = self.frequency_weight, log_unigram.exp()
+        return torch.ones_like(frequency) if a is None else a / (a + frequency)
+
+
+def bag_of_words(model: ConceptModel, concepts: Tensor, view: View, weights: Tensor, divisor: Tensor) -> Tensor:
+    """Weighted sum of the cross-entropies of targets, told from mean concepts, over `divisor`, a scalar. concepts (B,
+    C, D), weights (B, M) -> scalar.
+    """
+    assert model.head is not None
+    hidden = concepts.mean(dim=1, keepdim=True).expand(-1, view.targets.shape[1], -1)                   # (B, M, D)
+    return model.head.weighted_mean(hidden, view.targets, weights, view.label_smoothing, divisor=divisor)
 
 
 def comparable(one: View, two: View) -> Tensor:

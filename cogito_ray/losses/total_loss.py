@@ -10,11 +10,21 @@ from cogito_ray.base_spec import Spec
 from cogito_ray.losses.diversity_regularisers import RegulariserSpec
 from cogito_ray.losses.gradient_cap import Branches, branch_gradients
 from cogito_ray.losses.loss_weighting import FixedSpec, WeightingSpec
-from cogito_ray.losses.reconstruction_and_contrast import ContrastSpec, comparable, contrast, reconstruction
+from cogito_ray.losses.reconstruction_and_contrast import (
+    BagOfWordsSpec,
+    ContrastSpec,
+    bag_of_words,
+    comparable,
+    contrast,
+    reconstruction,
+)
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.objectives.corrupted_view import View
 from cogito_ray.text.vocabulary_info import Vocabulary
+
+TASKS = ("reconstruction", "contrast", "bag_of_words")
+"""Terms that train an encoder by themselves, in order; regularisers do not."""
 
 
 class LossSpec(Spec):
@@ -23,6 +33,8 @@ class LossSpec(Spec):
     contrast: ContrastSpec | None = None
     """Which two views of a text must recognise each other among those of the other texts of one forward pass, of which
     there are `training.micro_batch`; None = no such term."""
+    bag_of_words: BagOfWordsSpec | None = None
+    """Also predicts the targets' words from the mean concept alone; it needs a decoder's head. None = no such term."""
     regularisers: tuple[RegulariserSpec, ...] = ()
     weighting: WeightingSpec = FixedSpec()
 
@@ -38,7 +50,7 @@ class LossSpec(Spec):
         faults = []
         if unknown := sorted(set(self.weighting.weights) - set(terms)):
             faults.append(f"loss.weighting.weights names {unknown}, but the terms of this run are {terms}")
-        tasks = [term for term in terms if term in ("reconstruction", "contrast")]
+        tasks = [term for term in terms if term in TASKS]
         if tasks and not any(self.weighting.weights.get(task, 1.0) for task in tasks):
             faults.append(
                 f"loss.weighting.weights: {tasks} weigh 0, so that no task trains the encoder; give one of them weight"
@@ -108,7 +120,10 @@ class TotalLoss(nn.Module):
     """Model and losses in one module, which DistributedDataParallel, FSDP and torch.compile may wrap: its forward pass
     maps views to the scalar that training descends."""
 
-    def __init__(self, model: ConceptModel, spec: LossSpec):
+    word_weights: Tensor | None
+
+    def __init__(self, model: ConceptModel, spec: LossSpec, log_unigram: Tensor | None = None):
+        """log_unigram (V,): log frequencies of words, by which a bag of words weighs them; None = all alike."""
         super().__init__()
         self.model, self.spec = model, spec
         self.tasks: list[str] = []
@@ -116,6 +131,14 @@ class TotalLoss(nn.Module):
             self.tasks.append("reconstruction")
         if spec.contrast is not None:
             self.tasks.append("contrast")
+        weights = None
+        if spec.bag_of_words is not None:
+            if model.head is None:
+                raise ValueError("loss.bag_of_words needs the head of a decoder; set model.decoder, or leave it out")
+            self.tasks.append("bag_of_words")
+            known = torch.zeros(len(model.token_table)) if log_unigram is None else log_unigram
+            weights = spec.bag_of_words.weights(known)
+        self.register_buffer("word_weights", weights, persistent=False)      # of the text, not of what is learned
         regularisers: list[str] = [regulariser.kind for regulariser in spec.regularisers]
         self.terms = self.tasks + regularisers
         self.weighting = spec.weighting.build(self.tasks, regularisers)
@@ -124,11 +147,14 @@ class TotalLoss(nn.Module):
 
     def divisors(self, view: View, other: View | None = None) -> Tensor:
         """(tasks,) what the sum of each task is divided by, so that it is a mean: the weight of all targets for
-        reconstruction, the number of texts for contrast."""
+        reconstruction, the number of texts for contrast, the weight of all words for bags."""
         views = (view,) if other is None else (view, other)
         weight = torch.stack([each.weights.sum() for each in views]).sum()
+        words = weight
+        if self.word_weights is not None:
+            words = torch.stack([self._word_weights(each).sum() for each in views]).sum()
         texts = weight if other is None else comparable(view, other).sum().float()
-        by_task = {"reconstruction": weight, "contrast": texts}
+        by_task = {"reconstruction": weight, "contrast": texts, "bag_of_words": words}
         return torch.stack([by_task[task] for task in self.tasks])
 
     def forward(self, view: View, other: View | None = None, divisors: Tensor | None = None) -> Losses:
@@ -150,6 +176,10 @@ class TotalLoss(nn.Module):
             )
         if self.spec.contrast is not None:
             terms["contrast"] = self._contrast(copies["contrast"][0], view, other, divisor["contrast"])
+        if self.spec.bag_of_words is not None:
+            terms["bag_of_words"] = bag_of_words(
+                self.model, copies["bag_of_words"][0], whole, self._word_weights(whole), divisor["bag_of_words"]
+            )
         for regulariser in self.spec.regularisers:
             regularised = copies[regulariser.kind]
             with torch.autocast(layers[-1].device.type, enabled=False):         # small differences need float32
@@ -168,6 +198,10 @@ class TotalLoss(nn.Module):
         summed, accumulator.grad = accumulator.grad, None
         shares = (summed / summed.sum().clamp_min(torch.finfo(summed.dtype).tiny)).tolist()
         return {f"loss/{term}_gradient_share": share for term, share in zip(self.terms, shares, strict=True)}
+
+    def _word_weights(self, view: View) -> Tensor:
+        assert self.word_weights is not None
+        return view.weights * self.word_weights[view.targets]               # (B, M)
 
     def _encode(self, view: View) -> list[Tensor]:
         seen = (view.visible_ids, view.visible_positions, view.mask, view.starts)

@@ -62,3 +62,12 @@ def sample_targets(eligible: Tensor, counts: Tensor, slots: int, scores: Tensor)
     positions, used = top_positions(scores, counts, slots)
     stands_for = eligible.sum(dim=1) / counts.clamp_min(1)                          # (B,)
     return positions, stands_for[:, None] * used
+
+
+def cropped(ids: Tensor, share: float, pad_id: int, generator: Generator) -> Tensor:
+    """ids (B, N) -> the same, with each row cut, at the chance `share`, after a tenth of its places or more."""
+    rows, length = ids.shape
+    least = max(1, length // 10)
+    chosen, drawn = uniform((2, rows, 1), generator, ids.device)                # (B, 1) each
+    ends = least + (drawn * (length - least + 1)).long()                        # least to N
+    return ids.masked_fill((chosen < share) & (torch.arange(length, device=ids.device) >= ends), pad_id)

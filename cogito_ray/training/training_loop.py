@@ -406,7 +406,8 @@ def deterministic(device: torch.device, wanted: bool) -> Iterator[None]:
 
 def _model(run: RunSpec, facts: CorpusFacts) -> TotalLoss:
     torch.manual_seed(run.seed)
-    total = TotalLoss(run.model.build(facts.vocabulary, run.data.length, facts.log_unigram), run.loss)
+    model = run.model.build(facts.vocabulary, run.data.length, facts.log_unigram)
+    total = TotalLoss(model, run.loss, facts.log_unigram)
     total.model.encoder.activation_checkpointing = run.training.activation_checkpointing
     if run.training.compile:
         total.model.compile(layers=run.training.parallel == "fsdp")

@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cogito_ray.evaluation.bootstrap_metrics import value_of
+from cogito_ray.evaluation.frozen_concepts import encode, token_means
 from cogito_ray.evaluation.protocols.linear_probe import WORD, FrozenProtocol
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS, Examples, Task, read_file
@@ -69,9 +71,11 @@ def similarities(encoder: SentenceEncoder, examples: Examples) -> dict[str, NDAr
 
 
 def _by_pairs(
-    examples: Examples, vectors_of: Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
+    examples: Examples,
+    vectors_of: Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]],
+    others: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> dict[str, NDArray[np.float64]]:
-    """A few at a time: vectors of all concepts are long."""
+    """A few at a time: vectors of all concepts are long. others: vectors (n, D) of other texts."""
     two, cosines_of, kept = examples.two or [], defaultdict(list), defaultdict(list)
     for start in range(0, len(examples), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
@@ -81,18 +85,23 @@ def _by_pairs(
             if name in WHITENED:
                 kept[name].append(np.stack([ours[name], theirs[name]]))         # (2, n, D)
     white = {f"{name}_whitened": [cosines(*whitened(np.concatenate(p, axis=1)))] for name, p in kept.items()}
+    white |= {
+        f"{name}_whitened_by_corpus": [cosines(*whitened(np.concatenate(kept[name], axis=1), by))]
+        for name, by in (others or {}).items()
+    }
     return {name: np.concatenate(parts) for name, parts in (cosines_of | white).items()}
 
 
-def whitened(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+def whitened(vectors: NDArray[np.floating], by: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
     """vectors (..., D) -> (..., K), centred, uncorrelated and of equal variance over all of them (arXiv:2103.15316), in
-    the K <= D directions in which they vary."""
-    rows = vectors.reshape(-1, vectors.shape[-1]).astype(np.float64)
-    rows = rows - rows.mean(axis=0)
+    the K <= D directions in which they vary; or as it makes others, `by` (n, D), so."""
+    others = (vectors if by is None else by).reshape(-1, vectors.shape[-1]).astype(np.float64)
+    mean = others.mean(axis=0)
+    rows = others - mean
     variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))                 # (D,), (D, D)
     vary = variances > 1e-9 * variances.max(initial=0.0)
-    white: NDArray[np.float64] = rows @ (axes[:, vary] / np.sqrt(variances[vary]))
-    return white.reshape(*vectors.shape[:-1], -1)
+    white: NDArray[np.float64] = (vectors - mean) @ (axes[:, vary] / np.sqrt(variances[vary]))
+    return white
 
 
 def _of_words(vectorizer: Any, examples: Examples) -> NDArray[np.float64]:
@@ -113,17 +122,23 @@ def read_stsb(folder: str) -> Examples:
 class Stsb:
     """STS-B's development set, read once, asked of any model."""
 
-    def __init__(self, folder: str, tokenizer: TextTokenizer, length: int):
-        """Errors as in `read_stsb`."""
+    def __init__(self, folder: str, tokenizer: TextTokenizer, length: int, pieces: Tensor):
+        """pieces (P, K): ids of other texts. Errors as in `read_stsb`."""
         self.examples = read_stsb(folder)
-        self.tokenizer, self.length = tokenizer, length
+        self.tokenizer, self.length, self.pieces = tokenizer, length, pieces
 
     def __call__(self, model: ConceptModel) -> dict[str, float]:
-        """Spearman correlation of grades with cosines of mean concepts and of token means; 0 where all are equal."""
+        """Spearman correlation of grades with cosines of mean concepts and of token means, plain, whitened by the set's
+        own texts and by others; 0 where all are equal."""
         encoder = SentenceEncoder(model, self.tokenizer, self.length)
 
         def vectors_of(texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
             return {"mean": encoder.pooled(texts, "mean"), "token_means": encoder.token_means(texts)}
 
-        told, grades = _by_pairs(self.examples, vectors_of), self.examples.labels
+        pad_id, grades = self.tokenizer.vocabulary.pad_id, self.examples.labels
+        others = {
+            "mean": encode(model, self.pieces, pad_id).mean(dim=1).numpy(),
+            "token_means": token_means(model, self.pieces, pad_id).numpy(),
+        }
+        told = _by_pairs(self.examples, vectors_of, others)
         return {f"eval/stsb_spearman_{name}": value_of("spearman", grades, each) for name, each in told.items()}

@@ -14,6 +14,8 @@ from cogito_ray.run_spec import RunSpec
 from cogito_ray.text.prepared_corpus import Corpus
 from cogito_ray.text.vocabulary_info import Vocabulary
 
+PIECE, PIECES = 16, 4096
+"""Tokens of a piece of text that is about as long as a sentence, and how many stand for a corpus."""
 Score = Callable[[ConceptModel], dict[str, float]]
 
 
@@ -35,8 +37,17 @@ def report_metrics(run: RunSpec, corpus: Corpus, vocabulary: Vocabulary) -> Scor
         pad = vocabulary.pad_id
         scores.append(lambda model: words(partial(encode, model, pad_id=pad), partial(token_means, model, pad_id=pad)))
     if run.evaluation.stsb is not None:
-        scores.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length))
+        scores.append(Stsb(run.evaluation.stsb, corpus.tokenizer, corpus.length, _pieces(corpus)))
     if run.evaluation.analysis:
         scores.append(ConceptAnalysis(rows, run.reference, vocabulary))
     constant = {"eval/unigram_nats": held_out.unigram_nats(torch.from_numpy(corpus.log_unigram))}
     return lambda model: {name: value for score in scores for name, value in score(model).items()} | constant
+
+
+def _pieces(corpus: Corpus) -> torch.Tensor:
+    """(P, K) of the corpus's held-out rows, PIECES of them or what there is."""
+    length = min(PIECE, corpus.length)
+    rows = min(PIECES * length // corpus.length + 1, sum(corpus.held_out_available.values()))
+    held_out = torch.from_numpy(corpus.held_out_rows(rows))                 # (R, N)
+    pieces = held_out[:, : corpus.length // length * length].reshape(-1, length)
+    return pieces[(pieces != corpus.vocabulary.pad_id).any(dim=1)]
