@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from cogito_ray.losses.diversity_regularisers import MstSpec, OrthogonalitySpec, RegulariserSpec, VicregSpec
 from cogito_ray.losses.loss_weighting import CappedSpec, FixedSpec, KendallGalSpec, LearnableSpec, WeightingSpec
-from cogito_ray.losses.reconstruction_and_contrast import CorruptionsSpec, DropoutSpec, HalvesSpec
+from cogito_ray.losses.reconstruction_and_contrast import BagOfWordsSpec, CorruptionsSpec, DropoutSpec, HalvesSpec
 from cogito_ray.losses.total_loss import LossSpec, TotalLoss
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.objectives.corrupted_view import View
@@ -51,6 +51,18 @@ def test_reconstruction_is_the_weighted_mean_of_the_nats_of_each_target():
     nats = -model.head.logits(hidden).log_softmax(dim=-1).gather(2, view.targets[..., None])[..., 0]
     expected = (nats * view.weights).sum() / view.weights.sum()
     torch.testing.assert_close(total(view).terms["reconstruction"], expected.detach())
+
+
+def test_a_bag_of_words_is_told_from_the_mean_concept_alone_and_counts_rare_words_more():
+    loss = LossSpec(bag_of_words=BagOfWordsSpec(frequency_weight=0.01))
+    log_unigram = torch.arange(1.0, 41.0).log_softmax(dim=0)
+    total, (view, _) = TotalLoss(total_of(loss).model, loss, log_unigram), views(loss)
+    losses = total(view)
+    scores = total.model.head.logits(losses.concepts.mean(dim=1)).log_softmax(dim=-1)                  # (B, V)
+    weights = view.weights * 0.01 / (0.01 + log_unigram.exp()[view.targets])
+    expected = -(scores.gather(1, view.targets) * weights).sum() / weights.sum()
+    torch.testing.assert_close(losses.terms["bag_of_words"], expected.detach())
+    assert total.state_dict().keys() == total_of(LossSpec()).state_dict().keys()
 
 
 class Largest(TorchDispatchMode):
@@ -226,7 +238,7 @@ def step_of(loss: LossSpec, rows: int) -> tuple[dict[str, torch.Tensor], dict[st
 def test_a_batch_of_padded_rows_has_the_gradient_of_one_pass_however_it_is_cut(
     weighting: WeightingSpec, regulariser: RegulariserSpec, rows: int
 ):
-    loss = LossSpec(regularisers=(regulariser,), weighting=weighting)
+    loss = LossSpec(regularisers=(regulariser,), weighting=weighting, bag_of_words=BagOfWordsSpec())
     (whole_terms, whole), (terms, cut) = step_of(loss, 4), step_of(loss, rows)
     torch.testing.assert_close(terms, whole_terms)
     torch.testing.assert_close(cut, whole, rtol=0, atol=1e-6)

@@ -5,6 +5,7 @@ import torch
 
 from cogito_ray.nn.attention import document_starts
 from cogito_ray.objectives import ObjectiveSpec
+from cogito_ray.objectives.position_sampling import cropped
 from cogito_ray.testing import ObjectiveSuite, tiny_runs
 from cogito_ray.testing.objective_suite import PLAIN, rows
 from cogito_ray.testing.tiny_runs import kinds
@@ -55,3 +56,12 @@ def test_a_view_of_training_has_a_mask_only_where_something_is_hidden(settings, 
     ids = tiny_runs.rows()[:4] if padded else tiny_runs.rows()[1:5]
     views = tiny_runs.run(**settings).views(ids, tiny_runs.VOCABULARY, torch.Generator().manual_seed(0))
     assert [view.mask is not None for view in views if view is not None] == masked
+
+
+def test_cropped_rows_end_after_a_tenth_or_later_and_are_as_many_as_asked():
+    ids = torch.randint(3, 40, (2000, 30), generator=torch.Generator().manual_seed(0))
+    cut = cropped(ids, 0.5, 0, torch.Generator().manual_seed(1))
+    lengths = (cut != 0).sum(dim=1)
+    assert torch.equal(cut, ids * (torch.arange(30) < lengths[:, None]))                # only what is behind is gone
+    assert int(lengths.min()) == 3
+    assert (lengths < 30).float().mean() == pytest.approx(0.5 * 27 / 28, abs=0.04)
