@@ -145,7 +145,7 @@ def _default(value: object) -> str:
 
 def _docstring(name: str) -> str:
     """Of the Spec; where its module holds no other, the first paragraph of the module's will do."""
-    specs = list(_subclasses(Spec))
+    specs = list(dict.fromkeys(_subclasses(Spec)))      # one of two parents is found twice
     [spec] = [spec for spec in specs if spec.__name__ == name]
     alone = sum(other.__module__ == spec.__module__ for other in specs) == 1
     of_module = (inspect.getdoc(sys.modules[spec.__module__]) or "").split("\n\n")[0] if alone else ""
