@@ -27,7 +27,7 @@ STSB = (
 )
 """What a run reports where `evaluation.stsb` names the data."""
 OF_DOCUMENTS = {"retrieval": ("recall_at_1", "mrr"), "choice": ("accuracy",), "choice-probe": ("accuracy",)}
-OF_DOCUMENTS |= {"extract": ("f1", "exact_match", "rouge_1", "rouge_2", "rouge_l", "rouge_geometric_mean")}
+OF_DOCUMENTS |= {"extract": ("f1", "rouge_1", "rouge_2", "rouge_l", "rouge_geometric_mean")}
 """Metrics of tasks of whole documents, by protocol."""
 
 

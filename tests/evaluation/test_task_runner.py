@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import constants
 from pyarrow import parquet
 
+from cogito_ray.base_spec import digest
 from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
 from cogito_ray.evaluation.protocols.fine_tuning import FineTuneSpec
 from cogito_ray.evaluation.protocols.linear_probe import ProbeSpec
@@ -73,6 +74,7 @@ def test_a_key_names_task_data_protocol_and_seed(tmp_path):
 def test_the_version_of_the_code_is_named_by_twelve_digits_and_stays_while_it_is_read():
     assert code_version() == code_version()
     assert len(code_version()) == 12
+    assert code_version() != digest({})                     # of some files, at least
 
 
 @pytest.fixture

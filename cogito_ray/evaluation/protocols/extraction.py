@@ -1,15 +1,15 @@
 """Extraction: answers and summaries made of a document's own sentences, those that are nearest to what is asked.
 
 Encoders write no text: what they select is scored as if they had written it, by the metrics of SCROLLS
-(arXiv:2201.03533): F1 and exact match of words (SQuAD, arXiv:1606.05250) and ROUGE (W04-1013). What extraction can
-reach at all stands beside it, as `oracle`, which knows the answers.
+(arXiv:2201.03533): F1 of words (SQuAD, arXiv:1606.05250) and ROUGE (W04-1013). What extraction can reach, as far as a
+greedy choice by the answers tells, stands beside it as `oracle`.
 """
 
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class ExtractSpec(FrozenProtocol):
         each = list(zip(asked.questions, asked.about, asked.answers, strict=True))
         yield "tf_idf", scored(tf_idf([text or " ".join(documents[n])], documents[n])[0] for text, n, _ in each)
         yield "lead", scored(-np.arange(float(len(documents[n]))) for _, n, _ in each)
-        yield "oracle", scored(np.array([best(f1, one, known) for one in documents[n]]) for _, n, known in each)
+        yield "oracle", scored(_oracle(documents[n], known, asked.words) for _, n, known in each)
 
 
 def _sentences(encoder: SentenceEncoder, document: str) -> list[str]:
@@ -75,34 +75,32 @@ def scores(asked: Extraction, said: Sequence[str]) -> dict[str, Floats]:
     """Metric -> (questions,) of what was said, under the best of several answers; of a geometric mean its parts."""
     pairs = list(zip(said, asked.answers, strict=True))
     if not asked.summaries:
-        return {name: np.array([best(metric, *pair) for pair in pairs]) for name, metric in WORDS.items()}
+        found = [max(f1(_words(text), _words(answer)) for answer in answers) for text, answers in pairs]
+        return {"f1": np.array(found)}
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(list(ROUGE))
-    found = [[scorer.score(answer, text) for answer in answers] for text, answers in pairs]
-    parts = {name: np.array([max(one[key].fmeasure for one in each) for each in found]) for key, name in ROUGE.items()}
+    rouges = [[scorer.score(answer, text) for answer in answers] for text, answers in pairs]
+    parts = {name: np.array([max(one[key].fmeasure for one in each) for each in rouges]) for key, name in ROUGE.items()}
     return parts | {"rouge_geometric_mean": np.stack(list(parts.values()), axis=1)}
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str) -> Counter[str]:
     """Without case, punctuation and articles, as SQuAD compares them."""
-    return ARTICLE.sub(" ", text.lower().translate(PUNCTUATION)).split()
+    return Counter(ARTICLE.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
-def f1(said: str, answer: str) -> float:
+def f1(said: Counter[str], answer: Counter[str]) -> float:
     """Of the words that both hold."""
-    one, other = Counter(_words(said)), Counter(_words(answer))
-    return 2 * (one & other).total() / max(one.total() + other.total(), 1)
+    return 2 * (said & answer).total() / max(said.total() + answer.total(), 1)
 
 
-def exact_match(said: str, answer: str) -> float:
-    """Are the words the same?"""
-    return float(_words(said) == _words(answer))
-
-
-def best(metric: Callable[[str, str], float], said: str, answers: Sequence[str]) -> float:
-    """Of several answers, the one that fits best."""
-    return max(metric(said, answer) for answer in answers)
-
-
-WORDS: dict[str, Callable[[str, str], Any]] = {"f1": f1, "exact_match": exact_match}
+def _oracle(sentences: Sequence[str], answers: Sequence[str], words: float) -> Floats:
+    """(S,) Largest for the sentence with the highest F1, then for the one that raises theirs together the most."""
+    held, known, ranks = [_words(one) for one in sentences], [_words(one) for one in answers], np.zeros(len(sentences))
+    together = Counter[str]()
+    while together.total() < words and not ranks.all():
+        found = [max(f1(together + one, answer) for answer in known) for one in held]
+        chosen = int(np.where(ranks > 0, -1, found).argmax())
+        ranks[chosen], together = len(sentences) - (ranks > 0).sum(), together + held[chosen]
+    return ranks

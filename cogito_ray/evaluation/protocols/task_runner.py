@@ -122,7 +122,7 @@ def protocols_of(asked: Iterable[str | Mapping[str, object]], limit: int | None 
 @cache
 def code_version() -> str:
     """Twelve hex digits of the source that scores come from: a commit that changes something else leaves them."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     files = sorted(file for part in SOURCE for file in (root / part).rglob("*.py"))
     return digest({str(file.relative_to(root)): file.read_text() for file in files})
 
