@@ -13,7 +13,7 @@ from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpe
 from cogito_ray.evaluation.score_names import STSB, AbsoluteFolder
 from cogito_ray.evaluation.validation.word_probes import FEWEST_ROWS, WordProbesSpec
 from cogito_ray.gate_spec import GateSpec
-from cogito_ray.losses.total_loss import LossSpec
+from cogito_ray.losses.total_loss import TASKS, LossSpec
 from cogito_ray.nn.attention import document_starts
 from cogito_ray.nn.model import ModelSpec
 from cogito_ray.nn.vocabulary_head import HeadSpec
@@ -226,9 +226,9 @@ class RunSpec(Spec):
 
     def terms(self) -> list[str]:
         """Names of this run's loss terms, in order."""
-        named = [("reconstruction", self.model.decoder), ("contrast", self.loss.contrast)]
-        named.append(("bag_of_words", self.loss.bag_of_words))
-        return [name for name, part in named if part is not None] + [r.kind for r in self.loss.regularisers]
+        tasks = (self.model.decoder, self.loss.contrast, self.loss.bag_of_words)
+        asked = [name for name, part in zip(TASKS, tasks, strict=True) if part is not None]
+        return asked + [r.kind for r in self.loss.regularisers]
 
     @property
     def metrics(self) -> list[str]:
