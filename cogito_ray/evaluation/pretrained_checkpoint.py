@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from cogito_ray.evaluation.score_names import EVALUATED
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder, SpecialTokens
 from cogito_ray.nn.concept_pooling import Classifier, PairClassifier
 from cogito_ray.nn.interop import legacy_checkpoint
@@ -31,8 +32,6 @@ HARMLESS = frozenset({"Transformer", "Pooling", "Normalize"})
 """Modules of sentence-transformers that are followed; cosines do not see whether vectors are normalised."""
 OLD_MODES = frozenset(f"pooling_mode_{mode}" for mode in ("cls_token", "mean_tokens", "max_tokens", "lasttoken"))
 UNBOUNDED = 2**30
-FOLDER = "evaluated"
-"""Of a storage: the ledgers of models that no run of it trained."""
 
 
 def is_pretrained(given: str | Path) -> bool:
@@ -86,7 +85,7 @@ class PretrainedCheckpoint:
     @property
     def ledger(self) -> Path:
         """Where its answers are kept."""
-        return self.storage / FOLDER / self.digest() / "ledger.jsonl"
+        return self.storage / EVALUATED / self.digest() / "ledger.jsonl"
 
     @property
     def tokenizer(self) -> str:

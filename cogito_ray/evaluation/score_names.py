@@ -12,6 +12,8 @@ from cogito_ray.evaluation.tasks.document_tasks import DOCUMENT_TASKS
 from cogito_ray.evaluation.tasks.sentence_tasks import TASKS
 
 LABELLED = "labelled/"
+EVALUATED = "evaluated"
+"""Of a storage: folders of ledgers of models that no run of it trained."""
 Protocol: TypeAlias = Literal["zero-shot", "probe", "fine-tune"]
 VECTORS = (
     *("mean", "mean_whitened", "max", "all", "attention", "queries", "self_attention", "via_decoder"),

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 import pytest
 from corpora import tiny_run
 from markdown_it import MarkdownIt
+from pretrained_folders import write_bert
 from pyarrow import parquet
 
+from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint
 from cogito_ray.records.ledger import (
     COMPLETE,
     NAME,
@@ -177,10 +179,12 @@ def test_a_full_run_has_a_row_with_the_forecast_that_was_sealed_for_it(storage):
 
 
 def test_a_model_that_was_only_evaluated_has_a_row(tmp_path):
-    with Ledger(tmp_path / "bert" / NAME) as ledger:
-        ledger.append(asked("bert", at=86400.0))
+    checkpoint = PretrainedCheckpoint.at(write_bert(tmp_path / "bert"), tmp_path)
+    with Ledger(checkpoint.ledger) as ledger:
+        ledger.append(asked(checkpoint.trial, at=86400.0))
     [row] = read([tmp_path])[0]
-    assert (row.cells["run"], row.cells["date"], row.cells["state"]) == ("bert", "1970-01-02", "evaluated")
+    assert (row.cells["run"], row.cells["date"], row.cells["state"]) == (checkpoint.trial, "1970-01-02", "evaluated")
+    assert checkpoint.trial.startswith("bert@")
     assert "stsb zero-shot spearman 0.600" in row.cells["scores"]
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cogito_ray.base_spec import digest
+from cogito_ray.evaluation.score_names import EVALUATED
 from cogito_ray.object_storage.driver_lease import refresh
 from cogito_ray.records import plan_record
 from cogito_ray.records.ledger import NAME, PROMOTED, Commented, Evaluated, Event, SweepOpened, events
@@ -52,7 +53,7 @@ class NotebookRow:
 def records_of(storage: Path) -> Iterator[Record | NotebookRow]:
     """Every sweep and run, full runs of sweeps among them; what is none, or cannot be read, as the row that says so."""
     made: dict[str, Callable[[Path], Record | NotebookRow]] = {f"*/{plan_record.NAME}": _plan, f"*/{NAME}": _record}
-    for pattern, read in {**made, f"*/{PROMOTED}/*/{NAME}": _record}.items():
+    for pattern, read in {**made, f"*/{PROMOTED}/*/{NAME}": _record, f"{EVALUATED}/*/{NAME}": _record}.items():
         for file in sorted(storage.glob(pattern)):
             try:
                 yield read(file)
@@ -111,7 +112,8 @@ def _record(ledger: Path) -> Record | NotebookRow:
     told = events(ledger)
     asked = [event for event in told if isinstance(event, Evaluated)]
     if asked and not any(isinstance(event, SweepOpened) for event in told):     # a model that was made elsewhere
-        return _bare(ledger, asked[-1].at, "\n".join(comments_in(told)), state="evaluated", scores=_scores(asked))
+        scores, said = _scores(asked), "\n".join(comments_in(told))
+        return _bare(ledger, asked[-1].at, said, run=asked[-1].trial, state="evaluated", scores=scores)
     record = fold(told, str(ledger))
     for run in record.promoted:
         refresh(ledger.parent / PROMOTED / run / NAME)
