@@ -97,16 +97,16 @@ def test_code_made_for_a_model_gives_its_concepts_and_logits_to_the_bit(settings
     torch.testing.assert_close((moved[0], moved[1, 3:]), (logits[0], logits[1, :3]))    # sums in another order
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_a_model_runs_in_half_precision(settings: dict[str, Any], dtype: torch.dtype, tmp_path: Path):
+def test_a_model_runs_in_half_precision(settings: dict[str, Any], tmp_path: Path):
     from cogito_ray.nn.interop.transformers_model import ConceptConfig, ConceptForMaskedLM  # seconds
 
     spec = spec_of(settings)
     whole = ConceptForMaskedLM.wrap(built(spec), ConceptConfig.of(spec, WORDS, 6)).eval()
     whole.save_pretrained(tmp_path)
     asked = whole(IDS).logits
-    for each in (ConceptForMaskedLM, alone(spec, tmp_path)[0].ConceptForMaskedLM):
+    classes = ConceptForMaskedLM, alone(spec, tmp_path)[0].ConceptForMaskedLM
+    for each, dtype in itertools.product(classes, (torch.bfloat16, torch.float16)):
         given = each.from_pretrained(tmp_path, dtype=dtype)(IDS).logits
         assert given.dtype == dtype
         torch.testing.assert_close(given.float(), asked, rtol=0.1, atol=0.1)    # eight bits of mantissa
