@@ -88,7 +88,8 @@ class GateSpec(Spec):
     condition: Annotated[ConditionText, Field(alias="if")]
     """Metrics compared by < <= > >= with numbers (65 % and 64/128 are some) and with each other, in sums and products;
     joined by and, or, not and parentheses. `labelled/stsb/zero-shot/mean/spearman` is a labelled score: task, protocol,
-    vectors or baseline, metric; without vectors, that of the best which are no baseline."""
+    vectors or baseline, metric; without vectors, that of the best which are no baseline. Of several settings the best
+    counts, or those named before the metric: `labelled/mrpc/fine-tune/queries/head-queries-4/f1`."""
     then: Annotated[str, Field(min_length=1)]
     """What follows if it holds."""
 

@@ -361,13 +361,14 @@ def evaluate(
 
     Of a sweep, its `front` is asked: mostly the winner; of any other folder every run below it, at its newest
     checkpoint. Also an export, any AutoModel or sentence-transformers model, as folder or OWNER/NAME on the Hub, and
-    checkpoints of the research group's earlier implementation: what these answer is kept below `storage`.
+    checkpoints of the research group's earlier implementation: what these answer is kept below `storage`. So is what
+    the encoders of the extra `baselines` answer, which are asked besides where they are installed.
     `asked`: as `evaluation.labelled` of a run, see LabelledEvaluationSpec; its folder may be relative. `plugins`:
     modules or files that register tasks. ValueError for names that are none, missing data, or no sound checkpoint.
     """
     from cogito_ray.evaluation.checkpoint_loader import newest_of_each, whole
     from cogito_ray.evaluation.labelled_evaluation_spec import LabelledEvaluationSpec
-    from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, is_pretrained
+    from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, installed_baselines, is_pretrained
     from cogito_ray.evaluation.protocols.retrieval_and_choice import questions_of
     from cogito_ray.plugins import load as load_plugins
     from cogito_ray.records.results.evaluation_scores import scored
@@ -381,7 +382,8 @@ def evaluate(
     questions = questions_of(asked)
     given = [checkpoints] if isinstance(checkpoints, str | Path | Result | TrialResult) else checkpoints
     others = [one for one in given if isinstance(one, str | Path) and is_pretrained(one)]
-    pretrained = [PretrainedCheckpoint.at(one, local(storage).absolute()) for one in others]
+    store = local(storage).absolute()
+    pretrained = [PretrainedCheckpoint.at(one, store) for one in others]
     folders = [folder for one in given if one not in others for folder in _folders(one, verbose=verbose)]
     found, torn = whole(folder for one in folders for folder in newest_of_each(one.absolute()))
     if not found and not pretrained:
@@ -391,6 +393,7 @@ def evaluate(
         questions,
         Path(asked.data) if asked.data else None,
         lambda told: _say(f"{told.done} of {told.total}: {told.unit}", verbose=verbose),
+        [one for one in installed_baselines(store) if one.folder not in [named.folder for named in pretrained]],
     )
     rows, faults = tuple(scored(answers.known.values())), (*torn, *answers.faults)
     if not answers.computed and not faults:

@@ -87,6 +87,8 @@ THRESHOLDS = (
     Threshold("cosine_largest_of_text", "largest cosine of two concepts of a text", Question.DIVERSITY,
               0.6, 0.8, BOUNDS),
     Threshold("closeness", "closeness of concepts on the sphere", Question.DIVERSITY, 0.3, 0.6, BOUNDS),
+    Threshold("intrinsic_dimension", "dimensions of the surface that concepts lie on (TwoNN)", Question.DIVERSITY,
+              20, 10, "the research group's goal (20), and half of it"),
     Threshold("duplicates_share", "concepts with a duplicate (cosine above 0.95)", Question.DIVERSITY, 0.01, 0.1, SEEN),
     Threshold("word_content_auc", "which words a text holds, by a linear map", Question.MEANING, 0.65, 0.55, CHANCE,
               decides=True),

@@ -205,7 +205,8 @@ def scores(rows: Sequence[Scored]) -> RenderableType:
         table.add_column(name, justify="right")
     for row in rows:
         variant = [row.variant for _ in settings]
-        asked = (row.trial[:8], str(row.step), row.task, row.protocol, *variant, row.vectors, row.metric)
+        name = row.trial[: 16 if "@" in row.trial else 8]                   # of a model that no run trained
+        asked = (name, str(row.step), row.task, row.protocol, *variant, row.vectors, row.metric)
         value, interval = f"{row.value:.3f}", f"{row.low:.3f} to {row.high:.3f}"
         counts = (str(row.seeds), f"{row.examples:,}", row.truncation, row.standing)
         table.add_row(*asked, value, interval, *counts, style="dim" if row.baseline else None)

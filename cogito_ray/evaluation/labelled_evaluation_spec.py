@@ -36,8 +36,9 @@ class FineTuneSettings(AskedSpec):
     kind: Literal["fine-tune"] = "fine-tune"
     head: PoolSpec = ViaDecoderPoolSpec()
     """How a text's concepts become one vector, before a linear layer."""
-    pairs: Literal["separate", "concatenated"] = "separate"
-    """separate: two texts are encoded apart and compared as in nn.concept_pooling. concatenated: they share a row."""
+    pairs: Literal["separate", "concatenated", "cosine"] = "separate"
+    """separate: two texts are encoded apart and compared as in nn.concept_pooling. concatenated: they share a row.
+    cosine: they are encoded apart, and the cosine of their vectors alone is read, as zero-shot reads it."""
     rows: PositiveInt = 2000
     """Training examples, at most, drawn by the seed; those held back are among them."""
     epochs: PositiveInt = 6

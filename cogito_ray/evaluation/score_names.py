@@ -55,6 +55,12 @@ def score_names(tasks: Iterable[str], protocols: Iterable[str]) -> Iterator[str]
             yield from (f"{LABELLED}{task}/{protocol}/{vectors}{metric}" for metric in metrics[protocol])
 
 
+def without_settings(name: str) -> str:
+    """Of `labelled/<task>/<protocol>/<vectors>/<settings>/<metric>`, the name that stands for the best settings."""
+    parts = name.split("/")
+    return "/".join([*parts[:4], parts[5]]) if len(parts) == 6 else name
+
+
 def all_score_names() -> list[str]:
     """Those of all tasks that are known by now, which `cogito-ray evaluate` may ask."""
     return list(score_names([*TASKS, *DOCUMENT_TASKS], get_args(Protocol)))

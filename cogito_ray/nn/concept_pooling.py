@@ -222,3 +222,16 @@ class PairClassifier(nn.Module):
     def similarity(self, one: EncoderInput, two: EncoderInput) -> Tensor:
         """Cosine (B,) of the two vectors: zero-shot, for it asks nothing of the classifier."""
         return F.cosine_similarity(self.pool(self.model, one), self.pool(self.model, two))
+
+
+class CosineClassifier(PairClassifier):
+    """Labels of pairs by the cosine of their vectors alone, as Sentence-BERT is trained (arXiv:1908.10084)."""
+
+    def __init__(self, model: PooledModel, pool: Pool, labels: int, dropout: float = 0.0):
+        super().__init__(model, pool, labels, dropout)
+        self.classify = nn.Linear(1, labels)
+        nn.init.constant_(self.classify.weight, 2.0 if labels == 1 else 0.0)   # grades grow with it; classes may not
+
+    def forward(self, one: EncoderInput, two: EncoderInput) -> Tensor:
+        """-> logits (B, labels)."""
+        return self.classify(self.similarity(one, two)[:, None])

@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from cogito_ray.base_spec import Spec, did_you_mean, nearest
+from cogito_ray.evaluation.score_names import without_settings
 from cogito_ray.plans.phase_figures import known
 from cogito_ray.plans.plan_spec import EvaluationPhase, PlanSpec, PromotionPhase, RunPhase, SweepPhase
 from cogito_ray.run_spec import RunSpec
@@ -88,7 +89,7 @@ def _gate_faults(plan: PlanSpec, settings: Mapping[str, SweepSpec | RunSpec]) ->
                         if name in settings or plan.phases[name].reads else None) for name in asked}  # fmt: skip
     for name, phase in plan.phases.items():
         for other, figure in phase.asks:
-            if figure not in have[other]:
+            if without_settings(figure) not in have[other]:
                 way_out = did_you_mean(nearest(figure, have[other]), have[other][:12] or ["another phase"])
                 yield f"phases.{name}.if: {other} has no figure {figure or '(none)'}; {way_out}"
 

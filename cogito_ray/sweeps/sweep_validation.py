@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError
 
 from cogito_ray.base_spec import brief, did_you_mean
-from cogito_ray.evaluation.score_names import LABELLED, all_score_names
+from cogito_ray.evaluation.score_names import LABELLED, all_score_names, without_settings
 from cogito_ray.gate_spec import GateSpec, placed
 from cogito_ray.run_spec import RunSpec
 from cogito_ray.sweeps.budget_spec import PEAK, BudgetSpec, cost_metrics
@@ -295,7 +295,7 @@ def _metric_faults(judged: Iterator[tuple[str, str]], runs: list[RunSpec]) -> It
     known = list(dict.fromkeys(name for names in reported for name in names))
     for place, metric in judged:
         if metric.startswith(LABELLED) and place.endswith(".if"):    # what is asked afterwards
-            if metric not in (scores := all_score_names()):
+            if without_settings(metric) not in (scores := all_score_names()):
                 close = difflib.get_close_matches(metric, scores, n=3, cutoff=0.4)
                 yield f"{place}: there is no score {metric}; {did_you_mean(close, [LABELLED + 'task/protocol/metric'])}"
         elif metric not in known:

@@ -48,6 +48,18 @@ def pairs(count: int, seed: int) -> Examples:
     return Examples(one, two, np.minimum(counts, 5).astype(np.float64))
 
 
+def test_through_the_cosine_alone_it_learns_which_texts_share_a_word_and_is_asked_of_pairs_alone(encoder):
+    def alike(count: int, seed: int) -> Examples:
+        one, two = singles(count, seed), singles(count, seed + 1000)
+        return Examples(one.one, two.one, (one.labels == two.labels).astype(np.float64))
+
+    spec = QUICK.model_copy(update={"pairs": "cosine", "head": MeanPoolSpec()})
+    train, scored = alike(160, seed=0), alike(60, seed=1)
+    told = fine_tune(encoder, spec, label_type=Grades(0.5, 0.5), train=train, scored=scored, seed=0)
+    assert np.corrcoef(told, scored.labels)[0, 1] > 0.7
+    assert [spec.suits(TASKS[name]) for name in ("stsb", "rte", "sst2", "sts12")] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     "head",
     [ViaDecoderPoolSpec(), AttentionPoolSpec(), QueryPoolSpec(), SelfAttentionPoolSpec(), MeanPoolSpec()],

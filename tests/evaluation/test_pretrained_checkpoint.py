@@ -10,6 +10,7 @@ import torch
 from pretrained_folders import write_bert
 from transformers import BertModel, PreTrainedTokenizerFast
 
+from cogito_ray.evaluation import pretrained_checkpoint
 from cogito_ray.evaluation.checkpoint_loader import TrainedModel
 from cogito_ray.evaluation.document_encoder import encode_windows
 from cogito_ray.evaluation.pretrained_checkpoint import PretrainedCheckpoint, is_pretrained, open_pretrained
@@ -147,6 +148,19 @@ def test_a_published_model_gives_the_score_that_is_published_of_it():
     told, wanted = open_pretrained(folder).pooled(texts, "mean"), SentenceTransformer(str(folder)).encode(texts)
     unit = told / np.linalg.norm(told, axis=1, keepdims=True)
     np.testing.assert_allclose(unit[:2], wanted[:2], atol=1e-5)
+
+
+def test_an_installed_baseline_is_found_in_its_package_and_answers_for_a_storage(bert, tmp_path, monkeypatch):
+    package = tmp_path / "packages" / "some_encoder"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    linked(bert, package / "model")
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(pretrained_checkpoint, "BASELINES", {"some_encoder": "Some-Encoder", "not_installed": "x"})
+    [found] = pretrained_checkpoint.installed_baselines(tmp_path)
+    assert (found.name, found.decodes, found.iterates) == ("Some-Encoder", False, False)
+    assert found.ledger == tmp_path / "evaluated" / PretrainedCheckpoint.at(bert, tmp_path).digest() / "ledger.jsonl"
+    open_pretrained(found.folder)
 
 
 def test_a_table_of_a_pretrained_encoder_names_its_tokens(bert):

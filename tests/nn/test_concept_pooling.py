@@ -8,6 +8,7 @@ import torch
 from cogito_ray.nn.concept_pooling import (
     AttentionPoolSpec,
     Classifier,
+    CosineClassifier,
     EncoderInput,
     MeanPoolSpec,
     PairClassifier,
@@ -81,6 +82,18 @@ def test_a_text_is_most_similar_to_itself(spec: Any):
     turned = EncoderInput(*(part.roll(1, dims=0) for part in text()))
     assert (pair.similarity(text(), turned) < 0.9999).all()
     assert pair(text(), turned).shape == (4, 2)
+
+
+def test_a_cosine_classifier_reads_the_cosine_alone_and_trains_the_encoder_through_it():
+    model = build(None)
+    pair = CosineClassifier(model, MeanPoolSpec().build(8, heads=2), labels=1)
+    turned = EncoderInput(*(part.roll(1, dims=0) for part in text()))
+    torch.testing.assert_close(pair(text(), text()), pair(turned, turned))     # whatever the texts say
+    torch.testing.assert_close(pair(text(), turned), pair(turned, text()))
+    assert (pair(text(), turned) < pair(text(), text())).all()
+    pair(text(), turned).sum().backward()
+    assert all(parameter.grad is not None for parameter in pair.classify.parameters())
+    assert model.encoder.latents.vectors.grad.any()
 
 
 def test_scores_that_are_divided_by_much_leave_the_plain_mean():

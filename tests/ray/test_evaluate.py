@@ -13,6 +13,7 @@ from pretrained_folders import write_bert
 from pyarrow import parquet
 
 from cogito_ray.cli import main
+from cogito_ray.evaluation import pretrained_checkpoint
 from cogito_ray.evaluation.checkpoint_loader import Checkpoint, TrainedModel, newest_of_each
 from cogito_ray.evaluation.protocols.task_runner import protocols_of, questions
 from cogito_ray.evaluation.tasks.sentence_tasks import tasks_of
@@ -46,6 +47,12 @@ def pristine(tmp_path_factory) -> Path:
 @pytest.fixture
 def storage(pristine, tmp_path) -> Path:
     return shutil.copytree(pristine, tmp_path / "storage")
+
+
+@pytest.fixture(autouse=True)
+def no_baselines(monkeypatch) -> None:
+    """Whatever is installed: answers are counted here."""
+    monkeypatch.setattr(pretrained_checkpoint, "BASELINES", {})
 
 
 @pytest.fixture
@@ -130,6 +137,19 @@ def test_a_model_that_no_run_trained_is_asked_beside_ours_and_its_folder_is_only
     assert [row["trial"].split("@")[0] for row in told["results"] if row["vectors"] == "mean"][-1] == "bert"
     assert len([*storage.glob("evaluated/*/ledger.jsonl")]) == 1
     assert sorted(bert.iterdir()) == files
+
+
+def test_an_installed_baseline_answers_once_what_suits_it(storage, evaluate, tmp_path, monkeypatch):
+    (tmp_path / "some_encoder").mkdir()
+    (tmp_path / "some_encoder" / "__init__.py").touch()
+    write_bert(tmp_path / "some_encoder" / "model")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(pretrained_checkpoint, "BASELINES", {"some_encoder": "Some-Encoder"})
+    asked = ("--storage", str(storage), "--tasks", "sick-entailment", "--protocol", "probe", "--json")
+    for more, computed in (((), 3), (("--protocol", QUICK), 2), ((), 0)):      # its head needs a decoder
+        told = json.loads(evaluate(*asked, *more)[1])
+        assert (told["computed"], told["faults"]) == (computed, [])
+    assert {row["trial"].split("@")[0] for row in told["results"]} >= {"Some-Encoder"}
 
 
 def written_anew(file: Path, content: bytes) -> None:

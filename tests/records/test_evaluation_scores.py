@@ -6,8 +6,9 @@ import pytest
 from cogito_ray.display import result_tables
 from cogito_ray.display.console import out
 from cogito_ray.evaluation.bootstrap_metrics import cluster_bootstrap, score
+from cogito_ray.evaluation.score_names import all_score_names, without_settings
 from cogito_ray.records.ledger import Evaluated, TaskScore
-from cogito_ray.records.results.evaluation_scores import scored
+from cogito_ray.records.results.evaluation_scores import best_of_each, scored
 
 
 def evaluated(
@@ -140,3 +141,13 @@ def test_equal_documents_are_resampled_alike_whatever_their_questions_are_worth(
     groups, values = np.repeat(np.arange(20), 3), np.random.default_rng(1).random(60)
     one, two = (cluster_bootstrap(each, groups) for each in (values, values + 0.25))
     np.testing.assert_allclose(two.resamples - one.resamples, 0.25, atol=1e-12)             # rounding
+
+
+def test_every_variant_of_a_head_is_a_figure_and_the_best_has_the_plain_name():
+    variants = [evaluated(0, value, vectors="queries", head={"queries": n}) for n, value in ((4, 0.7), (1, 0.6))]
+    found, stem = best_of_each(scored(variants)), "labelled/rte/fine-tune"
+    assert found[f"{stem}/queries/head-queries-4/accuracy"] == found[f"{stem}/queries/accuracy"] == 0.7
+    assert found[f"{stem}/queries/head-queries-1/accuracy"] == 0.6
+    plain = without_settings(f"{stem}/queries/head-queries-4/accuracy")
+    assert plain == f"{stem}/queries/accuracy"
+    assert plain in all_score_names()

@@ -19,7 +19,7 @@ from cogito_ray.evaluation.labelled_evaluation_spec import FineTuneSettings
 from cogito_ray.evaluation.protocols.linear_probe import baselines
 from cogito_ray.evaluation.sentence_encoder import SentenceEncoder
 from cogito_ray.evaluation.tasks.sentence_tasks import Examples, Task
-from cogito_ray.nn.concept_pooling import Classifier, EncoderInput, PairClassifier, ViaDecoderPoolSpec
+from cogito_ray.nn.concept_pooling import Classifier, CosineClassifier, EncoderInput, PairClassifier, ViaDecoderPoolSpec
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls to 0 in a line."""
@@ -40,8 +40,8 @@ class FineTuneSpec(FineTuneSettings):
         return self.pairs == "concatenated"
 
     def suits(self, task: Task) -> bool:
-        """Any labelled task with a training split."""
-        return bool(task.train)
+        """Any labelled task with a training split; a cosine is of two texts."""
+        return bool(task.train) and (self.pairs != "cosine" or len(task.texts) == 2)
 
     def faults(self, *, decodes: bool) -> list[str]:
         """Why a model, with or without a decoder, cannot be asked."""
@@ -236,7 +236,8 @@ def _head(
     encoder: SentenceEncoder, spec: FineTuneSpec, *, label_type: LabelType, rows: _TokenizedExamples
 ) -> nn.Module:
     model = copy.deepcopy(encoder.model)
-    head = (Classifier, PairClassifier)[len(rows.sides) - 1]
+    apart = CosineClassifier if spec.pairs == "cosine" else PairClassifier
+    head = Classifier if len(rows.sides) == 1 else apart
     return head(model, spec.head.build(model.width, model.heads), label_type.columns, spec.dropout).to(_device(model))
 
 

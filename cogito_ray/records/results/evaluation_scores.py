@@ -1,6 +1,7 @@
 """Labelled scores of checkpoints as rows of a table: one a score, over all seeds; each against the best. Pure."""
 
 import math
+import re
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -88,15 +89,18 @@ def scored(evaluations: Iterable[Evaluated]) -> list[Scored]:
 
 
 def best_of_each(rows: Iterable[Scored]) -> dict[str, float]:
-    """Of one trial: its last checkpoint's scores as figures, `labelled/<task>/<protocol>/<vectors>/<metric>`; without
-    vectors, that of the best which are no baseline."""
-    newest = {(row.task, row.protocol, row.vectors, row.metric): row for row in sorted(rows, key=lambda row: row.step)}
+    """Of one trial: its last checkpoint's scores as figures, `labelled/<task>/<protocol>/<vectors>/<metric>`, the best
+    of several settings, each of which is `<vectors>/<settings>/<metric>`, too (`head-queries-4`, as in the table);
+    without vectors, that of the best which are no baseline."""
+    newest = {(row.task, row.protocol, row.vectors, row.variant, row.metric): row
+              for row in sorted(rows, key=lambda row: row.step)}  # fmt: skip
     found: dict[str, float] = {}
-    for (task, protocol, vectors, metric), row in newest.items():
-        stem = f"{LABELLED}{task}/{protocol}/"
-        found[f"{stem}{vectors}/{metric}"] = row.value
-        if not row.baseline:
-            found[f"{stem}{metric}"] = max(row.value, found.get(f"{stem}{metric}", -math.inf))
+    for row in newest.values():
+        stem = f"{LABELLED}{row.task}/{row.protocol}/"
+        settings = re.sub(r"[^A-Za-z0-9_]+", "-", row.variant).strip("-")
+        names = [f"{stem}{row.vectors}/{row.metric}", *([] if row.baseline else [f"{stem}{row.metric}"])]
+        names += [f"{stem}{row.vectors}/{settings}/{row.metric}"] if settings else []
+        found |= {name: max(row.value, found.get(name, -math.inf)) for name in names}
     return found
 
 

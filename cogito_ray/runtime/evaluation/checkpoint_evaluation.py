@@ -104,8 +104,10 @@ def evaluate(
     questions: Sequence[AnyQuestion],
     data: Path | None,
     listener: Callable[[Progress], None] = lambda _: None,
+    baselines: Sequence[AnyCheckpoint] = (),
 ) -> Answers:
     """Ask every checkpoint every question that its ledger has no answer to. One that fails does not end the others.
+    `baselines` are asked what suits them.
 
     ValueError with every model that cannot be asked and all data that are missing, before anything starts.
     """
@@ -117,7 +119,11 @@ def evaluate(
     if faults := faults + faults_of_data(questions, data):
         raise ValueError("\n".join(faults))
     panel = Panel.of(questions, data)
-    answers = answers_to([unit for one in checkpoints for unit in panel.units(one, one.digest())], listener)
+    units = [unit for one in checkpoints for unit in panel.units(one, one.digest())]
+    beside = [(one, unit) for one in baselines for unit in panel.units(one, one.digest())]
+    units += [unit for one, unit in beside if unit.question.protocol.length is None
+              and not misfits([unit.question], decodes=one.decodes, iterates=one.iterates)]  # fmt: skip
+    answers = answers_to(units, listener)
     for ledger in {one.ledger for one in checkpoints} if answers.computed else ():
         judge_again(ledger)
     return answers
