@@ -282,7 +282,7 @@ RUN_FAULTS: dict[str, list[tuple[str, str]]] = {
             "evaluation: {labelled: {tasks: [sts-b]}}",
             "evaluation.labelled.tasks.0: no task is called sts-b; did you mean",
         ),
-        ("evaluation: {labelled: {tasks: stsb}}", "evaluation.labelled.tasks: should be a list; got 'stsb'"),
+        ("evaluation: {labelled: {tasks: 5}}", "evaluation.labelled.tasks: should be a list; got 5"),
         ("evaluation: {labelled: {tasks: []}}", "evaluation.labelled.tasks: needs at least 1; got none"),
         (
             "evaluation: {labelled: {tasks: [stsb], data: data}}",

@@ -373,10 +373,10 @@ def _break(*_):
 
 def test_a_task_or_protocol_that_is_none_is_told_with_the_nearest(cogito_ray, tmp_path):
     for option, given, fault in [
-        ("--tasks", "stsb, sts-b", "no task is called sts-b; did you mean stsb?"),
-        ("--tasks", "stsb,", "no task is called ''; write one of mrpc, mrpc-test,"),
+        ("--tasks", "stsb, sts-b", "tasks.1: no task is called sts-b; did you mean stsb?"),
+        ("--tasks", "stsb,", "tasks.1: no task is called ''; write one of mrpc, mrpc-test,"),
         ("--plugin", "no_such_tasks.py", "plugins.0: "),
-        ("--protocol", "probe,zero_shot", "no protocol is called 'zero_shot'; did you mean zero-shot?"),
+        ("--protocol", "probe,zero_shot", "protocols.1: 'zero_shot' is not known here; did you mean zero-shot?"),
     ]:
         status, _, complaints = cogito_ray("evaluate", tmp_path, option, given)
         assert status == 2
