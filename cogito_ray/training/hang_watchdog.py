@@ -109,6 +109,8 @@ class Watchdog:
     def _end(self, idle: float) -> None:
         step, doing = self._progress.step, self._progress.stage.text
         message = f"worker {self._rank} made no progress for {idle:g} s after step {step}: {doing}"
+        assert self._patience is not None
+        self._rearm(self._patience + MESSAGE_TIMEOUT_S)             # or that timer would cut the words short
         faulthandler.dump_traceback(file=2)
         reporting = threading.Thread(target=self._on_stall, args=(message,), daemon=True)
         reporting.start()

@@ -51,7 +51,7 @@ def test_a_process_stuck_with_the_interpreter_locked_ends_too():
 
 def test_last_words_that_cannot_be_written_do_not_keep_it_alive():
     body = ["import cogito_ray.training.hang_watchdog as dog", "dog.MESSAGE_TIMEOUT_S = 0.2",
-            "Watchdog(WorkerProgress(), patience_s=0.2, rank=0, on_stall=lambda said: time.sleep(60)).__enter__()",
+            "Watchdog(WorkerProgress(), patience_s=1.0, rank=0, on_stall=lambda said: time.sleep(60)).__enter__()",
             "time.sleep(60)"]
     status, said, _ = ended(body, patience=30)
     assert (status, said) == (EXIT_STATUS, "")
