@@ -17,11 +17,13 @@ from cogito_ray.sweeps.sweep_spec import SweepSpec
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster")]
 POINT = {"objective.rate": 0.55}
+STEPS = 1600
+"""Of a trial: enough that the first is not over before the second, which may start seconds later, has been stopped."""
 
 
 def sweep_spec(folder):
     run = prepared_run(folder)
-    run["training"] |= {"steps": 400, "report_every": 10, "checkpoint_every": 100}
+    run["training"] |= {"steps": STEPS, "report_every": STEPS // 40, "checkpoint_every": STEPS // 4}
     return SweepSpec.model_validate(
         {
             "name": "steered",
@@ -124,7 +126,7 @@ def test_a_running_sweep_does_what_is_asked_of_it(tmp_path):
     for trial in (held, added, further):
         assert trial.status == "completed"
         steps = [event.step for event in told if isinstance(event, Reported) and event.trial == trial.id]
-        assert steps == list(range(10, 401, 10))    # nothing twice: each left a checkpoint where it left
+        assert steps == list(range(STEPS // 40, STEPS + 1, STEPS // 40))    # nothing twice: each left a checkpoint where it left
     alone = told[told.index(answers[5]) :]
     running, most = set(), 0
     for event in alone:
