@@ -126,7 +126,7 @@ def test_a_running_sweep_does_what_is_asked_of_it(tmp_path):
     for trial in (held, added, further):
         assert trial.status == "completed"
         steps = [event.step for event in told if isinstance(event, Reported) and event.trial == trial.id]
-        assert steps == list(range(STEPS // 40, STEPS + 1, STEPS // 40))    # nothing twice: each left a checkpoint where it left
+        assert steps == list(range(STEPS // 40, STEPS + 1, STEPS // 40))    # nothing twice
     alone = told[told.index(answers[5]) :]
     running, most = set(), 0
     for event in alone:
