@@ -121,6 +121,12 @@ def test_a_row_has_what_a_log_asks_for(storage):
     assert row["scores"] == "stsb zero-shot spearman 0.600 (0.500 to 0.700), mean"
 
 
+def test_losses_beside_reconstruction_are_named_with_their_weights(storage):
+    weighting = {"weighting": {"kind": "fixed", "weights": {"bag_of_words": 3.0}}}
+    [row] = cells(storage(one={"loss": {"bag_of_words": {}} | weighting})).values()
+    assert row["losses"] == "bag of words\nfixed, weights {bag_of_words: 3.0}"
+
+
 def test_rows_stand_newest_first_and_a_sweep_says_what_came_out(storage):
     runs = storage(one={}, two={}, space=AXES)
     assert list(cells(runs)) == ["two?", "one?"]

@@ -198,6 +198,7 @@ def _settings(spec: Tree) -> dict[str, str]:
     parts += ["tied"] if get(spec, "model.encoder.tied") else []
     parts += [f"tokens of width {width}"] if (width := get(spec, "model.token_width")) else []
     losses = [_kind(one) for one in [get(spec, "loss.contrast"), *(every if isinstance(every, list) else [])] if one]
+    losses += ["bag of words"] if get(spec, "loss.bag_of_words") is not None else []
     losses += [_kind(get(spec, "loss.weighting"), "weights", "share")] if losses else ["none"]
     shape = [" ".join(f"{letter}{get(spec, path)}" for letter, path in sizes.items()), *parts]
     shape += [f"decoder {_kind(get(spec, 'model.decoder'), 'depth')}"]
