@@ -1,15 +1,13 @@
 """What `evaluation.analysis` reports of the concepts of held-out texts: whole, cut in halves, and corrupted."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from cogito_ray.analysis.lidar_and_information import information_nats, lidar
 from cogito_ray.analysis.metrics_by_name import concept_metrics
 from cogito_ray.analysis.thresholds import REPORTED
-from cogito_ray.evaluation.frozen_concepts import ROWS_AT_ONCE, encode
-from cogito_ray.evaluation.validation.held_out_loss import MASK_SEED
+from cogito_ray.evaluation.frozen_concepts import encode
+from cogito_ray.evaluation.validation.held_out_loss import HeldOutLoss
 from cogito_ray.nn.model import ConceptModel
 from cogito_ray.objectives import ObjectiveSpec
 from cogito_ray.text.vocabulary_info import Vocabulary
@@ -23,11 +21,9 @@ class ConceptAnalysis:
 
     def __init__(self, rows: Tensor, reference: ObjectiveSpec, vocabulary: Vocabulary):
         """rows (R, N) int64: clean held-out token ids."""
-        generator = torch.Generator().manual_seed(MASK_SEED)
         self.rows, self.pad_id, half = rows, vocabulary.pad_id, rows.shape[1] // 2
         self.halves = rows[rows[:, half] != self.pad_id, : 2 * half].split(half, dim=1)     # each (R' <= R, N // 2)
-        self.parts = rows.repeat(VIEWS, 1).split(ROWS_AT_ONCE)
-        self.views = [reference.corrupt(part, vocabulary, generator).on_host() for part in self.parts]
+        self.corrupted = HeldOutLoss(rows.repeat(VIEWS, 1), reference, vocabulary)
 
     def __call__(self, model: ConceptModel) -> dict[str, float]:
         """Nothing where concepts are not finite, of which guards will tell."""
@@ -44,11 +40,9 @@ class ConceptAnalysis:
     @torch.no_grad()
     def _corrupted(self, model: ConceptModel) -> Tensor:
         """(R, VIEWS, D) mean concepts."""
-        device, training = next(model.parameters()).device, model.training
-        pooled: list[Tensor] = []
+        training, pooled = model.training, list[Tensor]()
         model.eval()
-        for view, part in zip(self.views, self.parts, strict=True):
-            seen = replace(view, starts=model.document_starts(part)).to(device)
+        for seen in self.corrupted.views_for(model):
             read: Tensor = model.encoder(seen.visible_ids, seen.visible_positions, seen.mask, seen.starts)
             pooled.append(read.float().mean(dim=1).cpu())
         model.train(training)

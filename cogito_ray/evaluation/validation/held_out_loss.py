@@ -40,7 +40,7 @@ class HeldOutLoss:
         model.eval()
         concepts = list[Tensor]()
         nats, shuffled = torch.zeros(2, device=device), torch.zeros(2, device=device)
-        for view in self._views_for(model, device):
+        for view in self.views_for(model):
             seen = model.encoder(view.visible_ids, view.visible_positions, view.mask, view.starts)  # (B, C, D)
             if model.decoder is not None:
                 nats += _nats_and_weights(model, seen, view)
@@ -66,7 +66,9 @@ class HeldOutLoss:
         nats = sum((-log_unigram[view.targets].double() * view.weights).sum() for view in self.views)
         return float(nats / sum(view.weights.double().sum() for view in self.views))
 
-    def _views_for(self, model: ConceptModel, device: torch.device) -> Iterator[View]:
+    def views_for(self, model: ConceptModel) -> Iterator[View]:
+        """The corrupted views, 64 rows each, on the model's device."""
+        device = next(model.parameters()).device
         for view, part in zip(self.views, self.parts, strict=True):
             yield replace(view, starts=model.document_starts(part)).to(device)
 
